@@ -1,0 +1,1 @@
+"""The write path: producer SDK, embedder, labeler, user state, rollout controller and their runners."""
