@@ -1,0 +1,21 @@
+"""The only feature hash in the repository: keyed BLAKE2b. Every process and release must get the same number."""
+
+import hashlib
+from functools import lru_cache
+
+
+def feature_hash(seed: str, data: bytes) -> int:
+    """Return 64 bits of keyed BLAKE2b (RFC 7693), as an unsigned integer, of `data` under `seed` (at most 64 bytes of UTF-8)."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=seed.encode()).digest(), "little")
+
+
+# languages, topics and authors repeat a lot; a hash costs 5 us, a hit 0.1 us
+@lru_cache(maxsize=1_000_000)
+def hash_bucket(seed: str, namespace: str, text: str, buckets: int) -> int:
+    """Return the bucket, in 1..buckets, of `text` within a namespace; 0 is left for padding."""
+    return 1 + feature_hash(seed, f"{namespace}\x1f{text}".encode()) % buckets
+
+
+def canary_bucket(salt: str, user_id: str) -> int:
+    """Return the user's bucket, in 0..9,999, of the canary salted with `salt`: the same on every node."""
+    return feature_hash(salt, user_id.encode()) % 10_000

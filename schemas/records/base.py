@@ -1,0 +1,117 @@
+"""The bridge between frozen dataclasses and the mappings Avro reads and writes. Knows no particular record."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import field, fields
+from enum import StrEnum
+from typing import Any, ClassVar, Self
+
+from schemas.errors import InvalidRecord
+
+MAX_CLOCK_LEAD_MS = 5 * 60 * 1000
+
+
+class Record:
+    """A record whose field names are exactly its Avro schema's. Subclasses are frozen, slotted dataclasses."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_avro(cls, data: Mapping[str, Any]) -> Self:
+        """Build from what the Avro reader returned. Decoding has already checked names and types."""
+        values = dict(data)
+        for name, read, _ in _plan(cls)[1]:
+            values[name] = read(values[name])
+        return cls(**values)
+
+    def to_avro(self) -> dict[str, Any]:
+        """Return the mapping the Avro writer takes."""
+        names, conversions = _plan(type(self))
+        values = {name: getattr(self, name) for name in names}
+        for name, _, write in conversions:
+            values[name] = write(values[name])
+        return values
+
+
+class Message(Record):
+    """A record that travels on a topic by itself: it has an Avro subject."""
+
+    __slots__ = ()
+    SUBJECT: ClassVar[str]
+
+    def check(self, *, append_time_ms: int) -> None:
+        """Raise `InvalidRecord` when the record breaks a rule that Avro cannot express.
+
+        Args:
+            append_time_ms: the broker's append time, in Unix milliseconds.
+        """
+
+
+def check_event_time(event_time_ms: int, append_time_ms: int) -> None:
+    """Raise `InvalidRecord` for a time before 1970 or more than 5 minutes after the broker's append time."""
+    if event_time_ms < 0:
+        raise InvalidRecord(f"event time {event_time_ms} ms is before 1970; send Unix milliseconds")
+    if event_time_ms > append_time_ms + MAX_CLOCK_LEAD_MS:
+        lead_s = (event_time_ms - append_time_ms) // 1000
+        raise InvalidRecord(f"event time is {lead_s} s after the broker's append time (at most 300 s); check the producer's clock")
+
+
+def nested(record_type: type[Record]) -> Any:
+    """Mark a dataclass field that holds another record."""
+    return field(metadata={"read": record_type.from_avro, "write": record_type.to_avro})
+
+
+def optional(record_type: type[Record]) -> Any:
+    """Mark a dataclass field that holds another record or None; None by default."""
+    return field(
+        default=None,
+        metadata={
+            "read": lambda data: None if data is None else record_type.from_avro(data),
+            "write": lambda record: None if record is None else record.to_avro(),
+        },
+    )
+
+
+def sequence_of(record_type: type[Record]) -> Any:
+    """Mark a dataclass field that holds a tuple of other records; empty by default."""
+    return field(
+        default=(),
+        metadata={
+            "read": lambda items: tuple(record_type.from_avro(item) for item in items),
+            "write": lambda records: [record.to_avro() for record in records],
+        },
+    )
+
+
+def mapping_of(record_type: type[Record]) -> Any:
+    """Mark a dataclass field that holds a mapping from names to other records; empty by default."""
+    return field(
+        default_factory=dict,
+        metadata={
+            "read": lambda items: {key: record_type.from_avro(item) for key, item in items.items()},
+            "write": lambda records: {key: record.to_avro() for key, record in records.items()},
+        },
+    )
+
+
+def strings() -> Any:
+    """Mark a dataclass field that holds a tuple of strings; empty by default."""
+    return field(default=(), metadata={"read": tuple, "write": list})
+
+
+def enumerated(enum_type: type[StrEnum]) -> Any:
+    """Mark a dataclass field that holds a member of `enum_type`."""
+    return field(metadata={"read": enum_type, "write": str})
+
+
+Conversion = tuple[str, Callable[[Any], Any], Callable[[Any], Any]]
+_PLANS: dict[type, tuple[tuple[str, ...], tuple[Conversion, ...]]] = {}
+
+
+def _plan(cls: type[Record]) -> tuple[tuple[str, ...], tuple[Conversion, ...]]:
+    """Return all field names, and the fields that need converting with how to read and write them."""
+    plan = _PLANS.get(cls)
+    if plan is None:
+        own = fields(cls)  # type: ignore[arg-type]
+        converted = tuple((f.name, f.metadata["read"], f.metadata["write"]) for f in own if f.metadata)
+        plan = _PLANS[cls] = (tuple(f.name for f in own), converted)
+    return plan

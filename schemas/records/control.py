@@ -1,0 +1,155 @@
+"""Records of the control plane: commands, rollout revisions, heartbeats. Holds no transition rules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+
+from schemas.errors import InvalidRecord
+from schemas.ids import is_bundle_id
+from schemas.records.base import Message, Record, enumerated, mapping_of, sequence_of, strings
+
+
+class CommandKind(StrEnum):
+    """What is asked of the controller."""
+
+    UNKNOWN = "unknown"
+    START = "start"
+    CANARY = "canary"
+    PROMOTE = "promote"
+    PAUSE = "pause"
+    RESUME = "resume"
+    ABORT = "abort"
+    ROLLBACK = "rollback"
+    RETIRE = "retire"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+
+
+class Stage(StrEnum):
+    """registered ► building ► ready ► canary ► live ► draining ► retired; rejected and aborted are ends too."""
+
+    UNKNOWN = "unknown"
+    REGISTERED = "registered"
+    BUILDING = "building"
+    READY = "ready"
+    CANARY = "canary"
+    LIVE = "live"
+    DRAINING = "draining"
+    RETIRED = "retired"
+    REJECTED = "rejected"
+    ABORTED = "aborted"
+
+
+ENDED = frozenset({Stage.RETIRED, Stage.REJECTED, Stage.ABORTED})
+
+
+class Outcome(StrEnum):
+    """What became of a command."""
+
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutCommand(Message):
+    """What an operator, or the loop, asks of the controller."""
+
+    SUBJECT: ClassVar[str] = "rollout-command"
+
+    command_id: str
+    surface: str
+    kind: CommandKind = enumerated(CommandKind)
+    actor: str = ""
+    time_ms: int = 0
+    bundle: str | None = None
+    expected_revision: int | None = None
+    share_bp: int | None = None
+    automatic: bool = False
+    reason: str = ""
+
+    def check(self, *, append_time_ms: int) -> None:
+        """See `Message.check`."""
+        if self.bundle is not None and not is_bundle_id(self.bundle):
+            raise InvalidRecord(f"bundle {self.bundle[:32]!r} is not 16 hex digits; see `roost models list`")
+
+
+@dataclass(frozen=True, slots=True)
+class BundleStage(Record):
+    """One bundle of a surface and the stage it is in."""
+
+    bundle: str
+    state: Stage = enumerated(Stage)
+    share_bp: int = 0
+    salt: str = ""
+    automatic: bool = False
+    paused: bool = False
+    since_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout(Message):
+    """One revision of a surface's rollout state, or the refusal of a command (its revision is then the current one)."""
+
+    SUBJECT: ClassVar[str] = "rollout"
+
+    surface: str
+    revision: int
+    command_id: str = ""
+    outcome: Outcome = field(default=Outcome.ACCEPTED, metadata={"read": Outcome, "write": str})
+    reason: str = ""
+    actor: str = ""
+    time_ms: int = 0
+    frozen: bool = False
+    bundles: tuple[BundleStage, ...] = sequence_of(BundleStage)
+
+    def in_stage(self, *stages: Stage) -> tuple[BundleStage, ...]:
+        """Return the bundles in any of `stages`, oldest first."""
+        return tuple(entry for entry in self.bundles if entry.state in stages)
+
+    @property
+    def live(self) -> str | None:
+        """The id of the live bundle, or None before the first."""
+        live = self.in_stage(Stage.LIVE)
+        return live[0].bundle if live else None
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePosition(Record):
+    """How far an input partition was read."""
+
+    next_offset: int
+    append_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Record):
+    """Progress of one (bundle, partition): an embedder reports embeddings_end and backfill_done, a node applied."""
+
+    surface: str
+    bundle: str
+    partition: int
+    source: Mapping[str, SourcePosition] = mapping_of(SourcePosition)
+    embeddings_end: int = 0
+    applied: int = 0
+    live_count: int = 0
+    backfill_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus(Message):
+    """A heartbeat. The instance is `embedder:<instance>` or `node:<id>`; only nodes count in the quorum."""
+
+    SUBJECT: ClassVar[str] = "node-status"
+
+    instance: str
+    time_ms: int
+    ready: bool
+    url: str = ""
+    revisions: Mapping[str, int] = field(default_factory=dict)
+    live: Mapping[str, str] = field(default_factory=dict)
+    progress: tuple[Progress, ...] = sequence_of(Progress)
+    coverage: Mapping[str, float] = field(default_factory=dict)
+    errors: tuple[str, ...] = strings()

@@ -1,0 +1,223 @@
+"""The rollout state machine, as pure functions: fold a log, answer a command, take the next step. Does no I/O.
+
+    registered ► building ► ready ► canary(share) ► live ► draining ► retired
+
+rejected and aborted are reached only from registered, building, ready and canary. A rollback is one record: draining ► live and
+live ► draining. The log is the compare-and-set: the first record with the next revision counts (CONTRACTS, 'Epochs and rollouts').
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from schemas.records.control import ENDED, BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
+
+MAX_BUNDLES = 3
+# how many ended bundles a record still names, for people
+_REMEMBERED = 8
+
+UNDER_WAY = (Stage.REGISTERED, Stage.BUILDING, Stage.READY, Stage.CANARY)
+# stages in which the embedder writes the bundle's topic and nodes fill its index
+STREAMING = (Stage.BUILDING, Stage.READY, Stage.CANARY, Stage.LIVE, Stage.DRAINING)
+
+
+def nothing_yet(surface: str) -> Rollout:
+    """Return revision 0: the state of a surface before its first rollout."""
+    return Rollout(surface, revision=0)
+
+
+def fold(state: Rollout, record: Rollout) -> Rollout:
+    """Return the state after `record`: itself when its revision is the next one, else `state` unchanged."""
+    return record if record.revision == state.revision + 1 else state
+
+
+def answer(state: Rollout, command: RolloutCommand, *, now_ms: int) -> Rollout:
+    """Return the record that answers a command: the next revision when accepted, else a refusal at the current revision."""
+    if command.expected_revision is not None and command.expected_revision != state.revision:
+        reason = f"{command.surface} is at revision {state.revision}, not {command.expected_revision}; look again, then ask again"
+        return _refusal(state, command, reason, now_ms, Outcome.LOST)
+    handler = _HANDLERS.get(command.kind)
+    if handler is None:
+        return _refusal(state, command, f"unknown command {command.kind}; upgrade the controller", now_ms)
+    changed = handler(state, command, now_ms)
+    if isinstance(changed, str):
+        return _refusal(state, command, changed, now_ms)
+    return replace(
+        changed,
+        revision=state.revision + 1,
+        command_id=command.command_id,
+        outcome=Outcome.ACCEPTED,
+        reason=command.reason,
+        actor=command.actor,
+        time_ms=now_ms,
+        bundles=_forget(changed.bundles),
+    )
+
+
+def advance(state: Rollout, *, prepared: Collection[str], at_parity: Collection[str], now_ms: int) -> Rollout | None:
+    """Return the next step the controller takes by itself, or None.
+
+    Args:
+        prepared: bundles whose embeddings topic exists: registered ► building.
+        at_parity: bundles at parity on every live node: building ► ready, and, when automatic, ready ► live.
+    """
+    for entry in state.bundles:
+        if entry.paused:
+            continue
+        if entry.state is Stage.REGISTERED and entry.bundle in prepared:
+            return _step(state, _moved(state, entry.bundle, Stage.BUILDING, now_ms), f"{entry.bundle} has its topic", now_ms)
+        if entry.state is Stage.BUILDING and entry.bundle in at_parity:
+            return _step(
+                state,
+                _moved(state, entry.bundle, Stage.READY, now_ms),
+                f"{entry.bundle} is at parity on every live node",
+                now_ms,
+            )
+        if entry.state is Stage.READY and entry.automatic and entry.bundle in at_parity and not state.frozen:
+            return _step(state, _goes_live(state, entry.bundle, now_ms), f"{entry.bundle} passed its gates and goes live", now_ms)
+    return None
+
+
+def reject(state: Rollout, bundle: str, reason: str, *, now_ms: int) -> Rollout:
+    """Return the step that ends a bundle no node can load."""
+    return _step(state, _moved(state, bundle, Stage.REJECTED, now_ms), reason, now_ms)
+
+
+Handler = Callable[[Rollout, RolloutCommand, int], Rollout | str]
+
+
+def _start(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | str:
+    if command.bundle is None:
+        return "start needs a bundle; see `roost models list`"
+    active = [entry for entry in state.bundles if entry.state not in ENDED]
+    if any(entry.bundle == command.bundle for entry in active):
+        return f"{command.bundle} is already {_stage(state, command.bundle)} on {state.surface}"
+    if command.automatic and state.frozen:
+        return f"{state.surface} is frozen: automatic rollouts wait for `roost rollout unfreeze`"
+    if command.automatic and state.in_stage(*UNDER_WAY):
+        return f"{state.in_stage(*UNDER_WAY)[0].bundle} is still under way on {state.surface}; the newest bundle starts after it"
+    if len(active) >= MAX_BUNDLES:
+        return (
+            f"{state.surface} already has {MAX_BUNDLES} bundles ({', '.join(e.bundle for e in active)}); abort or retire one first"
+        )
+    entry = BundleStage(command.bundle, Stage.REGISTERED, 0, command.command_id, command.automatic, False, now_ms)
+    others = tuple(old for old in state.bundles if old.bundle != command.bundle)
+    return replace(state, bundles=(*others, entry))
+
+
+def _canary(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | str:
+    if command.share_bp is None or not 0 < command.share_bp <= 10_000:
+        return "canary needs a share of 1 to 10,000 basis points"
+    bundle = command.bundle or ""
+    if _stage(state, bundle) not in (Stage.READY, Stage.CANARY):
+        return _not_in(state, bundle, "ready or canary")
+    if state.live is None:
+        return f"{state.surface} has no live bundle to compare with; promote instead"
+    moved = _moved(state, bundle, Stage.CANARY, now_ms)
+    return replace(moved, bundles=_edited(moved, bundle, share_bp=command.share_bp))
+
+
+def _promote(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | str:
+    bundle = command.bundle or ""
+    if _stage(state, bundle) not in (Stage.READY, Stage.CANARY):
+        return _not_in(state, bundle, "ready or canary")
+    return _goes_live(state, bundle, now_ms)
+
+
+def _abort(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | str:
+    bundle = command.bundle or ""
+    if _stage(state, bundle) not in UNDER_WAY:
+        return _not_in(state, bundle, "registered, building, ready or canary")
+    return _moved(state, bundle, Stage.ABORTED, now_ms)
+
+
+def _rollback(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | str:
+    draining, live = state.in_stage(Stage.DRAINING), state.live
+    if not draining or live is None:
+        return f"{state.surface} has no draining bundle to go back to"
+    if command.bundle not in (None, draining[-1].bundle):
+        return _not_in(state, command.bundle or "", "draining")
+    return _moved(_moved(state, live, Stage.DRAINING, now_ms), draining[-1].bundle, Stage.LIVE, now_ms)
+
+
+def _retire(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | str:
+    bundle = command.bundle or ""
+    if _stage(state, bundle) is not Stage.DRAINING:
+        return _not_in(state, bundle, "draining")
+    return _moved(state, bundle, Stage.RETIRED, now_ms)
+
+
+def _set_paused(paused: bool) -> Handler:
+    def handle(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | str:
+        bundle = command.bundle or ""
+        if _stage(state, bundle) not in UNDER_WAY:
+            return _not_in(state, bundle, "registered, building, ready or canary")
+        return replace(state, bundles=_edited(state, bundle, paused=paused))
+
+    return handle
+
+
+def _set_frozen(frozen: bool) -> Handler:
+    return lambda state, command, now_ms: replace(state, frozen=frozen)
+
+
+_HANDLERS: dict[CommandKind, Handler] = {
+    CommandKind.START: _start,
+    CommandKind.CANARY: _canary,
+    CommandKind.PROMOTE: _promote,
+    CommandKind.ABORT: _abort,
+    CommandKind.ROLLBACK: _rollback,
+    CommandKind.RETIRE: _retire,
+    CommandKind.PAUSE: _set_paused(True),
+    CommandKind.RESUME: _set_paused(False),
+    CommandKind.FREEZE: _set_frozen(True),
+    CommandKind.UNFREEZE: _set_frozen(False),
+}
+
+
+def _goes_live(state: Rollout, bundle: str, now_ms: int) -> Rollout:
+    # the one that was draining is retired first, so that live + draining + one building always fit
+    for old in state.in_stage(Stage.DRAINING):
+        state = _moved(state, old.bundle, Stage.RETIRED, now_ms)
+    if state.live is not None:
+        state = _moved(state, state.live, Stage.DRAINING, now_ms)
+    return _moved(state, bundle, Stage.LIVE, now_ms)
+
+
+def _stage(state: Rollout, bundle: str) -> Stage | None:
+    return next((entry.state for entry in state.bundles if entry.bundle == bundle), None)
+
+
+def _not_in(state: Rollout, bundle: str, wanted: str) -> str:
+    stage = _stage(state, bundle)
+    have = f"is {stage}" if stage else "is not"
+    return f"bundle {bundle or '(none named)'} {have} on {state.surface}; it must be {wanted}"
+
+
+def _moved(state: Rollout, bundle: str, stage: Stage, now_ms: int) -> Rollout:
+    return replace(state, bundles=_edited(state, bundle, state=stage, since_ms=now_ms, share_bp=0))
+
+
+def _edited(rollout: Rollout, bundle: str, **changes: object) -> tuple[BundleStage, ...]:
+    return tuple(replace(entry, **changes) if entry.bundle == bundle else entry for entry in rollout.bundles)  # type: ignore[arg-type]
+
+
+def _forget(bundles: tuple[BundleStage, ...]) -> tuple[BundleStage, ...]:
+    kept_ended = [entry.bundle for entry in bundles if entry.state in ENDED][-_REMEMBERED:]
+    return tuple(entry for entry in bundles if entry.state not in ENDED or entry.bundle in kept_ended)
+
+
+def _step(state: Rollout, changed: Rollout, reason: str, now_ms: int) -> Rollout:
+    return replace(
+        changed,
+        revision=state.revision + 1,
+        command_id="",
+        outcome=Outcome.ACCEPTED,
+        reason=reason,
+        actor="controller",
+        time_ms=now_ms,
+        bundles=_forget(changed.bundles),
+    )
+
+
+def _refusal(state: Rollout, command: RolloutCommand, reason: str, now_ms: int, outcome: Outcome = Outcome.REFUSED) -> Rollout:
+    return replace(state, command_id=command.command_id, outcome=outcome, reason=reason, actor=command.actor, time_ms=now_ms)

@@ -1,0 +1,60 @@
+"""The tokens a retrieve answer hands out and an impression carries back: base64url text of Avro. Unreadable is absent."""
+
+import base64
+import binascii
+import io
+from functools import cache
+from typing import Any, TypeVar
+
+import fastavro
+from fastavro.schema import parse_schema
+
+from schemas.codec import schema_json, versions
+from schemas.errors import InvalidRecord
+from schemas.records.base import Message
+
+MAX_CANDIDATE_TOKEN_BYTES = 512
+MAX_QUERY_TOKEN_BYTES = 4096
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+def write_token(token: Message, *, max_bytes: int = MAX_CANDIDATE_TOKEN_BYTES) -> str:
+    """Return the token as base64url text without padding. Its first byte is the schema version.
+
+    Raises:
+        InvalidRecord: the text would be longer than `max_bytes`; the bounds of `Tweet.check` keep candidate tokens below.
+    """
+    version = versions(token.SUBJECT)[-1]
+    buffer = io.BytesIO()
+    buffer.write(bytes([version]))
+    fastavro.schemaless_writer(buffer, _parsed(token.SUBJECT, version), token.to_avro())
+    text = base64.urlsafe_b64encode(buffer.getvalue()).rstrip(b"=")
+    if len(text) > max_bytes:
+        raise InvalidRecord(f"a {token.SUBJECT} of {len(text)} bytes is over {max_bytes}; shorten topics or ids")
+    return text.decode("ascii")
+
+
+def read_token(token_type: type[MessageT], text: str | None) -> MessageT | None:
+    """Return the token in `text`, or None when there is none or it cannot be read: then the labeler reconstructs."""
+    if not text or len(text) > MAX_QUERY_TOKEN_BYTES:
+        return None
+    try:
+        data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+        if not data or data[0] not in versions(token_type.SUBJECT):
+            return None
+        buffer = io.BytesIO(data[1:])
+        writer, reader = (
+            _parsed(token_type.SUBJECT, data[0]),
+            _parsed(token_type.SUBJECT, versions(token_type.SUBJECT)[-1]),
+        )
+        decoded: Any = fastavro.schemaless_reader(buffer, writer, reader)
+        return token_type.from_avro(decoded)
+    # a token comes from outside: whatever it provokes in the reader means "unreadable"
+    except (binascii.Error, ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError, MemoryError):
+        return None
+
+
+@cache
+def _parsed(subject: str, version: int) -> Any:
+    return parse_schema(schema_json(subject, version))

@@ -1,0 +1,101 @@
+"""The topics: names, keys, partition counts and configurations. Creates nothing; see `schemas.wire.admin`."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from schemas.surfaces import Surface
+
+DEFAULT_PARTITIONS = 4
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+TWEETS = "tweets"
+ACCOUNTS = "accounts"
+ARTICLES = "articles"
+USERS = "users"
+IMPRESSIONS = "impressions"
+ENGAGEMENTS = "engagements"
+CANDIDATES = "candidates"
+USER_EVENTS = "user-events"
+USER_STATES = "user-states"
+EXAMPLES = "examples"
+ROLLOUT_COMMANDS = "rollout-commands"
+ROLLOUTS = "rollouts"
+NODE_STATUS = "node-status"
+
+# topics whose reader owns a dead-letter topic
+_DEAD_LETTERED = (TWEETS, ACCOUNTS, ARTICLES, USERS, IMPRESSIONS, ENGAGEMENTS, USER_EVENTS, ROLLOUT_COMMANDS)
+
+Key = Literal["candidate", "user", "surface", "node", "record"]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it must exist: every topic is created by `roost`, never by a client's first use."""
+
+    name: str
+    key: Key
+    partitions: int
+    config: dict[str, str] = field(default_factory=dict)
+
+
+def _topic(name: str, key: Key, partitions: int, cleanup: str, retention_ms: int, **config: int) -> Topic:
+    return Topic(
+        name,
+        key,
+        partitions,
+        {
+            # event time lives only in the record: old data can be replayed, and no clock makes the broker drop a record
+            "message.timestamp.type": "LogAppendTime",
+            "cleanup.policy": cleanup,
+            "retention.ms": str(retention_ms),
+            # a snapshot younger than this cannot have missed a delete
+            **({"delete.retention.ms": str(DAY_MS)} if "compact" in cleanup else {}),
+            **{name.replace("_", "."): str(value) for name, value in config.items()},
+        },
+    )
+
+
+def dlq(topic: str) -> str:
+    """Return the name of a topic's dead-letter topic."""
+    return f"{topic}.dlq"
+
+
+def standard_topics(partitions: int = DEFAULT_PARTITIONS) -> tuple[Topic, ...]:
+    """Return every topic that exists whatever bundles there are.
+
+    Args:
+        partitions: of all topics keyed by candidate or by user: partition p of one holds the ids of partition p of all.
+    """
+    forever = -1
+    return (
+        *(
+            _topic(name, "candidate", partitions, "compact,delete", 7 * DAY_MS, max_compaction_lag_ms=DAY_MS)
+            for name in (TWEETS, ACCOUNTS, ARTICLES)
+        ),
+        _topic(USERS, "user", partitions, "compact", forever),
+        _topic(IMPRESSIONS, "candidate", partitions, "delete", 30 * DAY_MS),
+        _topic(ENGAGEMENTS, "candidate", partitions, "delete", 30 * DAY_MS),
+        _topic(CANDIDATES, "candidate", partitions, "compact", forever, max_compaction_lag_ms=DAY_MS),
+        _topic(USER_EVENTS, "user", partitions, "delete", 7 * DAY_MS),
+        _topic(USER_STATES, "user", partitions, "compact", forever),
+        _topic(EXAMPLES, "user", partitions, "delete", 30 * DAY_MS),
+        _topic(ROLLOUT_COMMANDS, "surface", 1, "delete", forever),
+        _topic(ROLLOUTS, "surface", 1, "delete", forever),
+        _topic(NODE_STATUS, "node", 1, "compact", forever),
+        *(_topic(dlq(name), "record", 1, "compact,delete", 30 * DAY_MS) for name in _DEAD_LETTERED),
+    )
+
+
+def embeddings_topic_name(bundle_id: str) -> str:
+    """Return the name of the topic that holds a bundle's embeddings."""
+    return f"embeddings.{bundle_id}"
+
+
+def embeddings_topic(bundle_id: str, surface: Surface, partitions: int = DEFAULT_PARTITIONS) -> Topic:
+    """Return the embeddings topic of a bundle: kept for the surface's recency window and 2 h, or compacted only without one."""
+    name = embeddings_topic_name(bundle_id)
+    if surface.recency_window_s == 0:
+        return _topic(name, "candidate", partitions, "compact", -1)
+    retention_ms = int(surface.recency_window_s * 1000) + 2 * HOUR_MS
+    return _topic(name, "candidate", partitions, "compact,delete", retention_ms)

@@ -1,0 +1,82 @@
+"""The dead-letter envelope: a record that could not be processed, whole, under a key that makes a redelivery the same entry."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from confluent_kafka import Producer
+
+from schemas.codec import encode, frame_id
+from schemas.errors import InvalidInput, UndecodableRecord
+from schemas.records.base import Message, Record, sequence_of
+from schemas.topics import dlq
+from schemas.wire.inbound import InboundRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Header(Record):
+    """A record header."""
+
+    key: str
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter(Message):
+    """The envelope. Its key on the topic is `topic/partition/offset`."""
+
+    SUBJECT: ClassVar[str] = "dead-letter"
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    error_kind: str
+    error: str
+    role: str
+    headers: tuple[Header, ...] = sequence_of(Header)
+    schema_id: int | None = None
+    attempts: int = 1
+
+    @property
+    def record_key(self) -> bytes:
+        """The key of the entry: the record's place, so that a redelivery overwrites it."""
+        return f"{self.topic}/{self.partition}/{self.offset}".encode()
+
+
+def dead_letter(record: InboundRecord, error: InvalidInput, *, role: str, attempts: int = 1) -> DeadLetter:
+    """Return the envelope of a consumed record that can never be processed."""
+    try:
+        schema_id = frame_id(record.value) if record.value is not None else None
+    except UndecodableRecord:
+        schema_id = None
+    return DeadLetter(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp_ms,
+        key=record.key,
+        value=record.value,
+        error_kind=type(error).__name__,
+        error=str(error),
+        role=role,
+        headers=tuple(Header(name, content) for name, content in record.headers),
+        schema_id=schema_id,
+        attempts=attempts,
+    )
+
+
+class DeadLetterWriter:
+    """Writes envelopes with the role's own producer: whoever flushes that producer before committing loses none."""
+
+    def __init__(self, producer: Producer, *, role: str) -> None:
+        self._producer = producer
+        self._role = role
+        self.written = 0
+
+    def write(self, record: InboundRecord, error: InvalidInput, *, attempts: int = 1) -> None:
+        """Queue the envelope of `record` for its topic's dead-letter topic."""
+        entry = dead_letter(record, error, role=self._role, attempts=attempts)
+        self._producer.produce(dlq(entry.topic), encode(entry), entry.record_key)
+        self.written += 1

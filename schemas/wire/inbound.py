@@ -1,0 +1,46 @@
+"""A consumed record as every processor sees it, whichever client read it. Nothing is decoded yet."""
+
+from dataclasses import dataclass
+
+from confluent_kafka import Message
+
+
+@dataclass(frozen=True, slots=True)
+class InboundRecord:
+    """One record of a topic.
+
+    Attributes:
+        timestamp_ms: the broker's append time, in Unix milliseconds.
+        value: the raw bytes; None is a tombstone.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+def inbound(message: Message) -> InboundRecord:
+    """Return the record of a consumed message that carries no error."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    if topic is None or partition is None or offset is None:
+        raise ValueError("a message without topic, partition and offset was never consumed")
+    headers = message.headers()
+    pairs = headers.items() if isinstance(headers, dict) else headers or ()
+    return InboundRecord(
+        topic,
+        partition,
+        offset,
+        message.timestamp()[1],
+        _bytes(message.key()),
+        _bytes(message.value()),
+        tuple((str(pair[0]), _bytes(pair[1])) for pair in pairs),
+    )
+
+
+def _bytes(content: str | bytes | None) -> bytes | None:
+    # the client's types allow text; a consumed record holds bytes
+    return content.encode() if isinstance(content, str) else content

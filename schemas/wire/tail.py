@@ -1,0 +1,96 @@
+"""Reading a topic from given offsets without a consumer group: how state is restored and logs are followed. Decodes nothing."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+
+from schemas.errors import BrokerUnavailable
+from schemas.wire.client import Setting, make_consumer
+from schemas.wire.inbound import InboundRecord, inbound
+
+
+class TailReader:
+    """Follows partitions of one topic. Not thread-safe: one reader, one thread."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        partitions: Sequence[int],
+        *,
+        start: Mapping[int, int] | None = None,
+        read_committed: bool = False,
+        **overrides: Setting,
+    ) -> None:
+        """Begin at `start`'s next offset per partition, or at the log's beginning."""
+        start = start or {}
+        self.topic = topic
+        # no group is joined; the id only names the client
+        self._consumer = make_consumer(
+            bootstrap, "tail", isolation_level="read_committed" if read_committed else "read_uncommitted", **overrides
+        )
+        self._consumer.assign([TopicPartition(topic, p, start.get(p, OFFSET_BEGINNING)) for p in partitions])
+        self._next = {p: start.get(p, 0) for p in partitions}
+        self._at_end = dict.fromkeys(partitions, False)
+
+    def poll(self, max_messages: int = 1000, timeout_s: float = 0.1) -> list[InboundRecord]:
+        """Return the next messages; waits up to `timeout_s` for the first, never for more.
+
+        Raises:
+            BrokerUnavailable: the topic is gone, or another error that reading on cannot mend.
+        """
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return []
+        records = []
+        for message in [first, *(self._consumer.consume(max_messages - 1, 0) if max_messages > 1 else ())]:
+            error = message.error()
+            if error is None:
+                record = inbound(message)
+                self._next[record.partition] = record.offset + 1
+                self._at_end[record.partition] = False
+                records.append(record)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client gives it no public name
+                partition, offset = message.partition(), message.offset()
+                if partition is not None and offset is not None:
+                    # behind transaction markers, the end lies beyond the last record
+                    self._next[partition] = offset
+                    self._at_end[partition] = True
+            elif error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED) or error.fatal():
+                raise BrokerUnavailable(f"cannot read {self.topic}: {error.str()}")
+        return records
+
+    @property
+    def next_offsets(self) -> dict[int, int]:
+        """The next offset to read, by partition."""
+        return dict(self._next)
+
+    def at_end(self, partition: int | None = None) -> bool:
+        """Tell whether the reader stood at the end of a partition, or of all, when it last looked."""
+        return all(self._at_end.values()) if partition is None else self._at_end[partition]
+
+    def read_to_end(self, *, max_messages: int = 10_000) -> list[InboundRecord]:
+        """Return everything up to the present end of all partitions. For short logs; long ones are polled in batches."""
+        records: list[InboundRecord] = []
+        while not self.at_end():
+            records.extend(self.poll(max_messages, 1.0))
+        return records
+
+    def end_offsets(self, timeout_s: float = 10.0) -> dict[int, int]:
+        """Return the high-water mark of each partition; never compare it with record offsets on transactional topics."""
+        try:
+            return {p: self._consumer.get_watermark_offsets(TopicPartition(self.topic, p), timeout_s)[1] for p in self._next}
+        except KafkaException as error:
+            raise BrokerUnavailable(f"cannot ask for the end of {self.topic}: {error.args[0].str()}") from error
+
+    def close(self) -> None:
+        """Close the consumer."""
+        self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
