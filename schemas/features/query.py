@@ -1,0 +1,63 @@
+"""From a user's state to the query features a tower reads: one rule for the node that serves and the labeler that reconstructs."""
+
+from collections.abc import Iterable, Mapping
+
+from schemas.records.users import MAX_INTERESTS, MAX_LANGUAGES, QueryFeatures, UserEntry, UserEventKind, UserState
+
+MAX_HISTORY = 16
+MAX_QUERY_FOLLOWS = 16
+
+UNDONE_BY = {
+    UserEventKind.UNFAVORITE: UserEventKind.FAVORITE,
+    UserEventKind.UNRETWEET: UserEventKind.RETWEET,
+    UserEventKind.UNFOLLOW: UserEventKind.FOLLOW,
+}
+EXPLICIT_NEGATIVES = frozenset({UserEventKind.SHOW_LESS, UserEventKind.BLOCK})
+_POSITIVES = frozenset(
+    {UserEventKind.FAVORITE, UserEventKind.RETWEET, UserEventKind.REPLY, UserEventKind.CLICK, UserEventKind.FOLLOW}
+)
+
+
+def in_force(entries: Iterable[UserEntry]) -> list[UserEntry]:
+    """Return the positive engagements that nothing undid and whose candidate was not rejected, newest first.
+
+    An undo cancels the same candidate's earlier engagement of its kind; show-less and block cancel all of the candidate's.
+    """
+    standing: dict[tuple[str, UserEventKind], UserEntry] = {}
+    rejected: set[str] = set()
+    for entry in sorted(entries, key=lambda entry: (entry.event_time_ms, entry.entry_id)):
+        if entry.kind in _POSITIVES:
+            standing[entry.candidate_id, entry.kind] = entry
+        elif entry.kind in UNDONE_BY:
+            standing.pop((entry.candidate_id, UNDONE_BY[entry.kind]), None)
+        elif entry.kind in EXPLICIT_NEGATIVES:
+            rejected.add(entry.candidate_id)
+    kept = (entry for entry in standing.values() if entry.candidate_id not in rejected)
+    return sorted(kept, key=lambda entry: (entry.event_time_ms, entry.entry_id), reverse=True)
+
+
+def query_features(
+    state: UserState | None, *, context: Mapping[str, str] | None = None, before_ms: int | None = None
+) -> QueryFeatures:
+    """Return what a query tower reads of a user; of a user never seen (`state` is None) only the context.
+
+    Args:
+        context: the request's context, such as the clicked tweet's author, language and topic.
+        before_ms: leave out entries at or after this event time: features as of an impression.
+    """
+    if state is None:
+        return QueryFeatures(context=dict(context or {}))
+    entries = [e for e in state.entries if before_ms is None or e.event_time_ms < before_ms]
+    engaged = in_force(entries)
+    followed = [e.author_id for e in engaged if e.kind is UserEventKind.FOLLOW and e.author_id]
+    one_a_candidate = list({entry.candidate_id: entry for entry in engaged}.values())[:MAX_HISTORY]
+    return QueryFeatures(
+        languages=state.languages[:MAX_LANGUAGES],
+        region=state.region,
+        interests=state.interests[:MAX_INTERESTS],
+        follows=tuple(dict.fromkeys((*followed, *state.follows)))[:MAX_QUERY_FOLLOWS],
+        history_authors=tuple(entry.author_id for entry in one_a_candidate if entry.author_id),
+        history_topics=tuple(topic for entry in one_a_candidate for topic in entry.topics)[:MAX_HISTORY],
+        history_languages=tuple(entry.language for entry in one_a_candidate if entry.language),
+        context=dict(context or {}),
+    )

@@ -1,0 +1,34 @@
+"""State of a processor: one mapping per input partition, and the records a processor wants written. Stores nothing itself."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class StateStore(Protocol):
+    """Bytes by key, of one input partition. The owner restores it on assignment and logs its changes."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value of a key, or None."""
+        ...
+
+    def put(self, key: str, value: bytes) -> None:
+        """Set the value of a key."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove a key; a missing one is passed over."""
+        ...
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+        """Return all (key, value) pairs whose key begins with `prefix`, in key order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundRecord:
+    """A record a processor wants on a topic. The partition follows from the key by the partition rule."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
