@@ -1,0 +1,48 @@
+"""What the launcher reads from the environment, once. The only place in roost/ that looks at it."""
+
+import re
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# In a clone, `make setup` puts the jars beside the code; an installed package is told where they are.
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
+
+
+class LauncherSettings(BaseSettings):
+    """Settings of the one-machine launcher; frozen, and an unknown keyword is refused.
+
+    An empty environment variable counts as unset.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, populate_by_name=True)
+
+    kafka_bootstrap_servers: str | None = Field(
+        default=None, description="host:port[,host:port] of your Kafka; unset means: start one on this machine."
+    )
+    kafka_jars_dir: Path = Field(
+        default=_CHECKOUT / ".cache" / "kafka",
+        validation_alias="ROOST_KAFKA_JARS_DIR",
+        description="Folder with libs/*.jar of Kafka, and the class archive that makes it start sooner.",
+    )
+    java_home: Path | None = Field(default=None, description="Java 17 or later; unset means: `java` on the PATH.")
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _is_a_list_of_hosts_and_ports(cls, servers: str | None) -> str | None:
+        if servers is None:
+            return None
+        parts = [part.strip() for part in servers.split(",")]
+        for part in parts:
+            if not _HOST_AND_PORT.fullmatch(part):
+                msg = f"KAFKA_BOOTSTRAP_SERVERS holds {part!r}; give host:port, several separated by commas"
+                raise ValueError(msg)
+        return ",".join(parts)
+
+    @property
+    def java(self) -> str:
+        """The java program to run."""
+        return "java" if self.java_home is None else str(self.java_home / "bin" / "java")

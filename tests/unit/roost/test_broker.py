@@ -1,0 +1,62 @@
+"""What can be known of the launcher's broker without starting one."""
+
+from pathlib import Path
+
+import pytest
+
+from roost.broker import Broker, KafkaInstall
+from roost.broker.config import free_port, port_of, server_properties
+from schemas.errors import BrokerUnavailable
+
+
+def test_missing_jars_are_named_with_the_command_that_fetches_them(tmp_path: Path) -> None:
+    """The commonest first failure is a clone without set-up; a stack trace of Java would not say so."""
+    broker = Broker(tmp_path / "kafka", install=KafkaInstall(tmp_path))
+    with pytest.raises(BrokerUnavailable, match="make setup"):
+        broker.start()
+
+
+def test_a_missing_java_is_named_with_what_to_install(tmp_path: Path) -> None:
+    """`FileNotFoundError: java` leaves a newcomer guessing the version."""
+    (tmp_path / "libs").mkdir()
+    (tmp_path / "libs" / "kafka.jar").touch()
+    broker = Broker(tmp_path / "kafka", install=KafkaInstall(tmp_path, java=str(tmp_path / "no-java")))
+    with pytest.raises(BrokerUnavailable, match="Java 17"):
+        broker.start()
+
+
+def test_every_listener_is_bound_to_the_loopback_address(tmp_path: Path) -> None:
+    """A development broker has no passwords: it must not be reachable from another machine."""
+    lines = server_properties(tmp_path, port=20_001, controller_port=20_002).splitlines()
+    listeners = [line for line in lines if "://" in line]
+    assert listeners
+    for line in listeners:
+        for address in line.partition("=")[2].split(","):
+            assert address.partition("://")[2].startswith("127.0.0.1:")
+
+
+def test_a_written_configuration_gives_its_client_port_back(tmp_path: Path) -> None:
+    """A restart in another process takes the same port from the folder."""
+    written = tmp_path / "server.properties"
+    assert port_of(written) is None
+    written.write_text(server_properties(tmp_path, port=20_001, controller_port=20_002))
+    assert port_of(written) == 20_001
+
+
+def test_free_ports_lie_below_those_of_outgoing_connections() -> None:
+    """An outgoing connection must not take a broker's port while it restarts."""
+    assert all(free_port() < 32_768 for _ in range(20))
+    only_one_left = free_port()
+    assert free_port(but_not=only_one_left) != only_one_left
+
+
+def test_asking_a_broker_that_was_never_started_is_an_error(tmp_path: Path) -> None:
+    """An empty bootstrap string would make clients fail far away from the cause."""
+    broker = Broker(tmp_path, install=KafkaInstall(tmp_path))
+    with pytest.raises(BrokerUnavailable, match="start it first"):
+        _ = broker.bootstrap
+    with pytest.raises(BrokerUnavailable, match="not running"):
+        _ = broker.pid
+    broker.stop()
+    broker.kill()
+    assert broker.log_tail() == ""

@@ -1,0 +1,40 @@
+"""What the launcher reads from the environment."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from roost.settings import LauncherSettings
+
+
+def test_an_unset_or_empty_bootstrap_variable_means_start_a_broker_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`KAFKA_BOOTSTRAP_SERVERS= make demo` is how a shell unsets a variable for one command."""
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    assert LauncherSettings().kafka_bootstrap_servers is None
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "")
+    assert LauncherSettings().kafka_bootstrap_servers is None
+
+
+def test_named_servers_are_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is the documented way to use your own Kafka."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka-1:9092, [::1]:9093")
+    assert LauncherSettings().kafka_bootstrap_servers == "kafka-1:9092,[::1]:9093"
+
+
+@pytest.mark.parametrize("wrong", ["kafka", "kafka:", "http://kafka:9092", "kafka:9092;other:9092", "a:1,,b:2", "é:1 2"])
+def test_servers_that_no_client_could_use_are_refused_by_name(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Kafka client would retry a malformed address for ever, in silence."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", wrong)
+    with pytest.raises(ValidationError, match="host:port"):
+        LauncherSettings()
+
+
+def test_settings_cannot_be_changed_or_misspelt() -> None:
+    """A role that changed a setting while running would disagree with what it reported at start."""
+    settings = LauncherSettings(java_home=Path("/jdk"))
+    assert settings.java == str(Path("/jdk/bin/java"))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(settings, "java_home", None)  # noqa: B010 - a plain assignment is refused by the type checker
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        LauncherSettings.model_validate({"kafka_bootstrap": "a:1"})
