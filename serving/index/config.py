@@ -1,0 +1,73 @@
+"""How a live index is tiered. Frozen numbers with measured defaults; no behaviour."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedConfig:
+    """The 4-bit product-quantised tier, scanned whole and re-ranked in fp32.
+
+    Half a byte a dimension; the scan is linear, so it is the cheapest tier up to some 70,000 rows.
+    """
+
+    train_from_rows: int = 8_192
+    """Below this the exact scan is both cheaper and exact, and a codebook would be learned from too little."""
+    train_sample_rows: int = 10_000
+    fetch_per_hit: float = 2.0
+    """Codes fetched for each hit wanted, before the exact re-rank."""
+    fetch_at_least: int = 64
+    wider_from_rows: int = 100_000
+    """From this many rows on, 1.5 times as many codes are fetched: more rows lie within one quantisation error."""
+    drop_dead_above: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class GraphConfig:
+    """The HNSW tier: one sealed graph over the settled rows, filled in chunks beside the queries, published whole."""
+
+    build_from_rows: int = 4_096
+    """Fewer settled rows than this are not worth a graph."""
+    rebuild_uncovered_share: float = 0.5
+    """A new graph is due when this share of the live rows is settled but in no graph."""
+    links: int = 16
+    """hnswlib's M."""
+    construction_breadth: int = 100
+    """hnswlib's ef_construction."""
+    hurried_links: int = 8
+    hurried_construction_breadth: int = 60
+    """Used while the builder is behind: a cheaper graph, never slower queries."""
+    hurry_uncovered_share: float = 1.0
+    chunk_rows: int = 1_024
+    scan_below_live_share: float = 0.2
+    """A graph with fewer live rows than this share is scanned exactly instead of walked."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexConfig:
+    """Which tiers exist and how large the exact one may grow. The default has all three.
+
+    `compressed=None` and `graph=None` switch a tier off; with both off every search is an exact scan.
+    """
+
+    fresh_rows: int = 4_096
+    """Rows that may wait in the exactly scanned tier before the builder settles them."""
+    fresh_rows_at_most: int = 16_384
+    """At this many the writing thread settles them itself: the exact scan is bounded even with a starved builder."""
+    compressed: CompressedConfig | None = field(default_factory=CompressedConfig)
+    graph: GraphConfig | None = field(default_factory=GraphConfig)
+    compact_dead_share: float = 0.5
+    """The arena is rewritten, and its memory returned, once this share of its rows is dead."""
+    compact_from_rows: int = 16_384
+    background: bool = True
+    """Whether a builder thread runs. Without one the owner calls `maintain()`: tests and bulk loads do."""
+    builder_pause_s: float = 0.05
+    seed: int = 17
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fresh_rows <= self.fresh_rows_at_most:
+            raise ValueError("fresh_rows must be above 0 and at most fresh_rows_at_most")
+
+
+COMPRESSED_ONLY = IndexConfig(graph=None)
+GRAPH_ONLY = IndexConfig(compressed=None)
+EXACT_ONLY = IndexConfig(compressed=None, graph=None)

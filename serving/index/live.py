@@ -1,0 +1,225 @@
+"""The live index: what was written is retrievable on return, and recall does not decay as rows turn over.
+
+One writer at a time appends to the arena and publishes a new `View` by one assignment; searches run on the view they took and take
+no lock. Tiers are remade beside the queries by `Upkeep`. Knows nothing of Kafka, models or users.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from serving.index.builder import Builder
+from serving.index.checks import checked_versions, unit_query, unit_vectors
+from serving.index.config import IndexConfig
+from serving.index.errors import IndexClosed
+from serving.index.ledger import fitting_rows
+from serving.index.protocol import (
+    EVERYTHING,
+    Candidate,
+    Filter,
+    FloatArray,
+    Hits,
+    IndexContents,
+    IndexStats,
+    IntArray,
+    Rows,
+)
+from serving.index.search import Found, View, search, search_exact
+from serving.index.tiers.arena import Arena, SlotArray
+from serving.index.upkeep import State, Upkeep, rows_at
+
+ID_MAP_BYTES = 100
+"""A dict entry and its integer, for each live id."""
+
+
+class LiveIndex:
+    """`CandidateIndex` of an arena and three tiers. Searches may run on any number of threads beside one or more writers."""
+
+    def __init__(self, dim: int, config: IndexConfig | None = None) -> None:
+        self._dim = dim
+        self._config = config or IndexConfig()
+        self._state = State(dim)
+        self._counters: Counter[str] = Counter()
+        self._upkeep = Upkeep(self._state, self._config, self._counters)
+        self._builder: Builder | None = None
+        self._closed = False
+        if self._config.background:
+            self._builder = Builder(self._upkeep, pause_s=self._config.builder_pause_s)
+            self._builder.start()
+
+    @property
+    def dim(self) -> int:
+        """The dimension of every vector."""
+        return self._dim
+
+    @property
+    def view(self) -> View:
+        """The moment a search started now would see. Frozen; keeps its rows alive while held."""
+        return self._state.view
+
+    def __len__(self) -> int:
+        return self._state.view.live
+
+    def upsert(self, rows: Rows) -> int:
+        """See `CandidateIndex.upsert`."""
+        self._refuse_if_closed()
+        units = unit_vectors(rows, self._dim)
+        with self._state.write_lock:
+            accepted, replaced = self._state.ledger.admit(rows, self._state.view.arena)
+            count = len(accepted)
+            self._counters["upserts_ignored"] += len(rows) - count
+            if count:
+                self._append(fitting_rows(rows, units, accepted), replaced)
+                self._counters["upserts_applied"] += count
+        self._settle_if_needed()
+        return count
+
+    def _settle_if_needed(self) -> None:
+        view = self._state.view
+        if view.fresh_to - view.fresh_from < self._config.fresh_rows:
+            return
+        if self._builder is not None:
+            self._builder.wake()
+        if self._upkeep.full():
+            self._upkeep.relieve()
+
+    def _append(self, columns: Rows, replaced: SlotArray) -> None:
+        view = self._state.view
+        if view.arena.used + len(columns) > view.arena.capacity:
+            view = self._upkeep.grow(view.arena.used + len(columns))
+        sequence = view.sequence + 1
+        first = view.arena.append(columns)
+        # stamped with a sequence no reader has yet: the old row lives until the view below is published
+        view.arena.kill(replaced, sequence)
+        self._state.rows_killed += len(replaced)
+        self._state.ledger.place(columns.candidate_ids, first)
+        self._state.view = replace(view, sequence=sequence, fresh_to=view.arena.used, live=len(self._state.ledger))
+
+    def delete(self, candidate_ids: Sequence[str], versions: IntArray) -> int:
+        """See `CandidateIndex.delete`."""
+        self._refuse_if_closed()
+        checked = checked_versions(versions, len(candidate_ids))
+        with self._state.write_lock:
+            gone = self._state.ledger.delete(candidate_ids, checked, self._state.view.arena)
+            self._bury(gone)
+            self._counters["deletes_applied"] += len(gone)
+        return len(gone)
+
+    def expire(self, created_before_ms: int) -> int:
+        """See `CandidateIndex.expire`. Costs a pass over the creation times: some 0.1 ms at 100,000 rows."""
+        self._refuse_if_closed()
+        with self._state.write_lock:
+            self._state.ledger.raise_horizon(created_before_ms)
+            view = self._state.view
+            live = view.arena.live_slots(view.fresh_to, view.sequence)
+            gone = live[view.arena.created_ms[live] < self._state.ledger.expired_before_ms]
+            self._state.ledger.forget(view.arena.ids[gone].tolist())
+            self._bury(gone)
+            self._counters["rows_expired"] += len(gone)
+        return len(gone)
+
+    def _bury(self, slots: SlotArray) -> None:
+        if len(slots):
+            view = self._state.view
+            view.arena.kill(slots, view.sequence + 1)
+            self._state.rows_killed += len(slots)
+            self._state.view = replace(view, sequence=view.sequence + 1, live=len(self._state.ledger))
+
+    def search(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:
+        """See `CandidateIndex.search`. Takes no lock."""
+        self._refuse_if_closed()
+        unit = unit_query(query, self._dim, k, where)
+        view = self._state.view
+        found, scanned = search(view, unit, k, where, self._config)
+        if scanned:
+            self._counters["searches_scanned"] += 1
+        return _hits(view.arena, found)
+
+    def search_exact(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:
+        """See `CandidateIndex.search_exact`. Takes no lock."""
+        self._refuse_if_closed()
+        unit = unit_query(query, self._dim, k, where)
+        view = self._state.view
+        return _hits(view.arena, search_exact(view, unit, k, where))
+
+    def get(self, candidate_id: str) -> Candidate | None:
+        """The live row of this id."""
+        self._refuse_if_closed()
+        with self._state.write_lock:
+            slot = self._state.ledger.slot_of(candidate_id)
+            arena = self._state.view.arena
+        if slot is None:
+            return None
+        found = np.array([slot], dtype=np.int32)
+        versions = arena.versions[slot]
+        return Candidate(
+            candidate_id=candidate_id,
+            vector=arena.vectors[slot].copy(),
+            version=(int(versions[0]), int(versions[1])),
+            created_ms=int(arena.created_ms[slot]),
+            language=arena.languages.decode(arena.language[found])[0],
+            author_id=arena.authors.decode(arena.author[found])[0],
+            payload=arena.payloads[slot],
+        )
+
+    def contents(self) -> IndexContents:
+        """See `CandidateIndex.contents`."""
+        self._refuse_if_closed()
+        with self._state.write_lock:
+            view = self._state.view
+            deleted, horizon = self._state.ledger.remembered()
+        rows = rows_at(view.arena, view.arena.live_slots(view.fresh_to, view.sequence))
+        return IndexContents(rows, deleted, horizon)
+
+    def maintain(self) -> None:
+        """Do all upkeep that is due now, on this thread: settle, build, compact. For an index without a builder thread."""
+        self._refuse_if_closed()
+        while self._upkeep.step():
+            pass
+
+    def stats(self) -> IndexStats:
+        """What an operator watches, as of now."""
+        view, builder = self._state.view, self._builder
+        compressed, graph = view.compressed, view.graph
+        fixed = view.arena.bytes_held + ID_MAP_BYTES * view.live
+        return IndexStats(
+            live=view.live,
+            fresh_rows=view.fresh_to - view.fresh_from,
+            compressed_rows=0 if compressed is None else len(compressed),
+            compressed_dead=view.compressed_dead,
+            graph_rows=0 if graph is None else len(graph),
+            graph_dead=view.graph_dead,
+            merge_debt_rows=self._upkeep.merge_debt_rows(view),
+            arena_rows=view.arena.used,
+            remembered_deletes=self._state.ledger.deletes_remembered,
+            memory_bytes=fixed + sum(tier.bytes_held for tier in (compressed, graph) if tier is not None),
+            builder_running=builder is not None and builder.running,
+            builder_heartbeat_age_s=0.0 if builder is None else builder.heartbeat_age_s,
+            builder_fault=None if builder is None else builder.fault,
+            counters=dict(self._counters),
+        )
+
+    def close(self) -> None:
+        """Stop the builder after its step, and refuse everything from now on. Searches under way finish."""
+        self._closed = True
+        if self._builder is not None:
+            self._builder.stop()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise IndexClosed("this index was closed; take the current epoch's index")
+
+
+def _hits(arena: Arena, found: Found) -> Hits:
+    slots = found.slots
+    return Hits(
+        candidate_ids=arena.ids[slots].tolist(),
+        scores=found.scores,
+        versions=arena.versions[slots],
+        created_ms=arena.created_ms[slots],
+        languages=arena.languages.decode(arena.language[slots]),
+        author_ids=arena.authors.decode(arena.author[slots]),
+        payloads=arena.payloads[slots].tolist(),
+    )

@@ -1,0 +1,183 @@
+"""What a candidate index is: its rows, filters, hits, and the operations. Holds no implementation.
+
+Two implementations pass one suite: `LiveIndex` (tiers, background builder) and `ExactIndex` (a dict, the reference).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+Version = tuple[int, int]
+"""(event time in ms, producer sequence): the higher one wins; on a tie a delete beats an update."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A columnar batch of candidates, all embedded by one bundle. Every column has the same length n.
+
+    `vectors` is [n, dim] float32 and need not be normalised: the index stores directions and scores are cosines.
+    `versions` is [n, 2] int64 of (event time ms, sequence), `created_ms` [n] int64. `payloads` are opaque bytes given back with a
+    hit. If an id occurs twice in one batch its highest version counts, the later row on a tie.
+    """
+
+    candidate_ids: Sequence[str]
+    vectors: FloatArray
+    versions: IntArray
+    created_ms: IntArray
+    languages: Sequence[str]
+    author_ids: Sequence[str]
+    payloads: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.candidate_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which candidates may be returned. The default lets everything through; conditions are joined by "and".
+
+    languages: only these. created_from_ms: created at or after. exclude_ids: never these (seen, blocked).
+    authors / exclude_authors: only, or never, these authors. per_author_cap: the best so many of each author.
+    An index returns k hits whenever k candidates match, however few match.
+    """
+
+    languages: frozenset[str] | None = None
+    created_from_ms: int | None = None
+    exclude_ids: frozenset[str] = frozenset()
+    authors: frozenset[str] | None = None
+    exclude_authors: frozenset[str] = frozenset()
+    per_author_cap: int | None = None
+
+    @property
+    def tests_attributes(self) -> bool:
+        """Whether any condition reads a column (the author cap and the excluded ids do not)."""
+        return (
+            self.languages is not None or self.created_from_ms is not None or self.authors is not None or bool(self.exclude_authors)
+        )
+
+
+EVERYTHING = Filter()
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The answer to one search: aligned columns, best first. `scores` are cosines, float32, descending."""
+
+    candidate_ids: list[str]
+    scores: FloatArray
+    versions: IntArray
+    created_ms: IntArray
+    languages: list[str]
+    author_ids: list[str]
+    payloads: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.candidate_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One live row, as stored: `vector` is [dim] float32 of length 1."""
+
+    candidate_id: str
+    vector: FloatArray
+    version: Version
+    created_ms: int
+    language: str
+    author_id: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IndexContents:
+    """All that is needed to rebuild an index elsewhere: live rows, remembered deletes, and the expiry horizon."""
+
+    rows: Rows
+    deleted: Mapping[str, Version]
+    expired_before_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStats:
+    """What an operator watches. Rows are counted per tier; "dead" rows still occupy a tier but are never returned."""
+
+    live: int
+    fresh_rows: int
+    """Rows scanned exactly, in no settled tier yet; bounded by the configuration."""
+    compressed_rows: int
+    compressed_dead: int
+    graph_rows: int
+    graph_dead: int
+    merge_debt_rows: int
+    """Live rows outside the graph beyond what triggers a rebuild of it: above 0, the builder owes a graph."""
+    arena_rows: int
+    remembered_deletes: int
+    memory_bytes: int
+    """Arena, columns, codes and graph; an estimate for ids and payloads."""
+    builder_running: bool
+    builder_heartbeat_age_s: float
+    builder_fault: str | None
+    """The last error of the builder, kept until it next completes a step."""
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+class CandidateIndex(Protocol):
+    """Live nearest candidates by cosine. Safe for any number of threads; every write is visible on return."""
+
+    @property
+    def dim(self) -> int:
+        """The dimension of every vector."""
+        ...
+
+    def __len__(self) -> int:
+        """How many candidates are live."""
+        ...
+
+    def upsert(self, rows: Rows) -> int:
+        """Store the batch; returns how many rows won. Retrievable on return.
+
+        A row is ignored when the index holds a higher version of it, or a delete of the same or a higher version, or
+        when it is older (created or version time) than an expiry already applied. An equal version replaces: it is a refresh.
+        Raises InvalidRows (nothing stored) or IndexClosed.
+        """
+        ...
+
+    def delete(self, candidate_ids: Sequence[str], versions: IntArray) -> int:
+        """Remove at these versions [n, 2]; returns how many live rows went. In force in every tier on return.
+
+        The version is remembered, for unknown ids too, so that an older upsert cannot resurrect the candidate.
+        """
+        ...
+
+    def expire(self, created_before_ms: int) -> int:
+        """Drop for good what was created before; returns how many rows went. The horizon only ever moves forward."""
+        ...
+
+    def search(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:
+        """The k nearest by cosine (approximately) among what matches; fewer only if fewer match. Raises InvalidQuery."""
+        ...
+
+    def search_exact(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:
+        """The same answer by a full scan: the reference for audits."""
+        ...
+
+    def get(self, candidate_id: str) -> Candidate | None:
+        """The live row of this id."""
+        ...
+
+    def contents(self) -> IndexContents:
+        """A consistent copy of everything live, for snapshots and rebuilds."""
+        ...
+
+    def stats(self) -> IndexStats:
+        """What an operator watches."""
+        ...
+
+    def close(self) -> None:
+        """Stop background work and refuse further calls with IndexClosed; closing twice is harmless."""
+        ...

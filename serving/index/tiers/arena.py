@@ -1,0 +1,158 @@
+"""Every stored row once, in full: append-only columns with the moment each row died. Knows nothing of search.
+
+A row is never overwritten after it is published; it only dies. Readers see the arena as of a sequence number: a row is live for
+them when it was appended before their bound and died after their sequence, so one view is one consistent moment.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.index.protocol import FloatArray, IntArray, Rows
+
+SlotArray = NDArray[np.int32]
+BoolArray = NDArray[np.bool_]
+NEVER = np.iinfo(np.int64).max
+"""`died` of a live row."""
+
+COPY_ROWS = 16_384
+"""Rows copied at a time, so that a copy never holds the interpreter for long."""
+
+
+class Interned:
+    """Small integers for repeated strings. Append-only, one writer; readers may translate any code they were given."""
+
+    def __init__(self, values: Sequence[str] = ()) -> None:
+        self._values: list[str] = list(values)
+        self._codes: dict[str, int] = {value: code for code, value in enumerate(self._values)}
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def encode(self, values: Sequence[str]) -> NDArray[np.int32]:
+        """Codes of `values`, new ones assigned. Writer only."""
+        codes = self._codes
+        for value in set(values):
+            if value not in codes:
+                # the string is stored first: a reader that meets the code can always translate it
+                self._values.append(value)
+                codes[value] = len(self._values) - 1
+        return np.fromiter(map(codes.__getitem__, values), dtype=np.int32, count=len(values))
+
+    def known(self, values: frozenset[str]) -> NDArray[np.int32]:
+        """Codes of those `values` that were ever stored, in any order."""
+        found = (self._codes.get(value) for value in values)
+        return np.array([code for code in found if code is not None], dtype=np.int32)
+
+    def decode(self, codes: NDArray[np.int32]) -> list[str]:
+        """The strings behind codes that `encode` gave."""
+        values = self._values
+        return [values[code] for code in codes.tolist()]
+
+
+class Arena:
+    """`capacity` slots of `dim` float32 and their attribute columns. One writer appends and kills; anyone reads.
+
+    Memory is reserved, not touched, until rows arrive: a generous capacity costs nothing.
+    """
+
+    def __init__(self, dim: int, capacity: int) -> None:
+        self.dim = dim
+        self.capacity = capacity
+        self.used = 1
+        self.vectors: FloatArray = np.empty((capacity, dim), dtype=np.float32)
+        self.versions: IntArray = np.empty((capacity, 2), dtype=np.int64)
+        self.created_ms: IntArray = np.empty(capacity, dtype=np.int64)
+        self.died: IntArray = np.empty(capacity, dtype=np.int64)
+        self.language: NDArray[np.int32] = np.empty(capacity, dtype=np.int32)
+        self.author: NDArray[np.int32] = np.empty(capacity, dtype=np.int32)
+        self.ids: NDArray[np.object_] = np.empty(capacity, dtype=object)
+        self.payloads: NDArray[np.object_] = np.empty(capacity, dtype=object)
+        self.payload_bytes = 0
+        self.languages = Interned()
+        self.authors = Interned()
+        # slot 0 is the grave: dead before the first view, so a settled tier can point its dead rows at it for ever
+        self.vectors[0] = 0.0
+        self.versions[0] = 0
+        self.created_ms[0] = 0
+        self.died[0] = 0
+        self.language[0] = 0
+        self.author[0] = 0
+
+    def append(self, rows: Rows) -> int:
+        """Write the rows after the last one; returns the first slot. The caller publishes them. There must be room."""
+        first, end = self.used, self.used + len(rows.candidate_ids)
+        self.vectors[first:end] = rows.vectors
+        self.versions[first:end] = rows.versions
+        self.created_ms[first:end] = rows.created_ms
+        self.died[first:end] = NEVER
+        self.language[first:end] = self.languages.encode(rows.languages)
+        self.author[first:end] = self.authors.encode(rows.author_ids)
+        self.ids[first:end] = rows.candidate_ids
+        # cell by cell: numpy would strip the trailing zero bytes of a bytes array
+        for slot, payload in enumerate(rows.payloads, first):
+            self.payloads[slot] = payload
+        self.payload_bytes += sum(map(len, rows.payloads))
+        self.used = end
+        return first
+
+    def kill(self, slots: SlotArray, sequence: int) -> None:
+        """End the life of `slots` for every view of `sequence` or later."""
+        self.died[slots] = sequence
+
+    def live(self, slots: SlotArray, sequence: int) -> BoolArray:
+        """For each slot whether its row is live as of `sequence`."""
+        alive: BoolArray = self.died[slots] > sequence
+        return alive
+
+    def live_slots(self, end: int, sequence: int) -> SlotArray:
+        """Slots below `end` that are live as of `sequence`, ascending."""
+        return np.flatnonzero(self.died[:end] > sequence).astype(np.int32)
+
+    @property
+    def bytes_held(self) -> int:
+        """Touched bytes: columns up to `used`, with 60 bytes an id string and 33 a payload object as an estimate."""
+        fixed = self.dim * 4 + 16 + 8 + 8 + 4 + 4 + 8 + 8
+        return self.used * (fixed + 60 + 33) + self.payload_bytes + 100 * (len(self.authors) + len(self.languages))
+
+
+def grown(arena: Arena, capacity: int) -> Arena:
+    """The same rows in the same slots with more room. The writer must hold still."""
+    larger = Arena(arena.dim, capacity)
+    _copy(arena, larger, np.arange(1, arena.used, dtype=np.int32))
+    larger.died[: arena.used] = arena.died[: arena.used]
+    larger.languages, larger.authors = arena.languages, arena.authors
+    larger.language[: arena.used] = arena.language[: arena.used]
+    larger.author[: arena.used] = arena.author[: arena.used]
+    return larger
+
+
+def compacted(arena: Arena, keep: SlotArray, capacity: int) -> Arena:
+    """The rows of `keep`, in that order, after the grave of a new arena; strings no row uses any more are let go."""
+    smaller = Arena(arena.dim, capacity)
+    _copy(arena, smaller, keep)
+    rows = slice(smaller.used - len(keep), smaller.used)
+    smaller.died[rows] = NEVER
+    smaller.languages, smaller.language[rows] = _renamed(arena.languages, arena.language[keep])
+    smaller.authors, smaller.author[rows] = _renamed(arena.authors, arena.author[keep])
+    return smaller
+
+
+def _renamed(names: Interned, codes: NDArray[np.int32]) -> tuple[Interned, NDArray[np.int32]]:
+    used, renumbered = np.unique(codes, return_inverse=True)
+    return Interned(names.decode(used)), renumbered.astype(np.int32)
+
+
+def _copy(source: Arena, target: Arena, slots: SlotArray) -> None:
+    """Append the rows at `slots` to an arena nobody reads yet, without their names."""
+    for begin in range(0, len(slots), COPY_ROWS):
+        part = slots[begin : begin + COPY_ROWS]
+        into = slice(target.used, target.used + len(part))
+        target.vectors[into] = source.vectors[part]
+        target.versions[into] = source.versions[part]
+        target.created_ms[into] = source.created_ms[part]
+        target.ids[into] = source.ids[part]
+        target.payloads[into] = source.payloads[part]
+        target.payload_bytes += sum(map(len, target.payloads[into].tolist()))
+        target.used += len(part)

@@ -1,0 +1,88 @@
+"""Rows as 4-bit product-quantised codes, scanned whole with SIMD. The only user of faiss in this package's read path.
+
+A tier is immutable once published: adding or dropping rows makes a new one from a copy (a copy of 50,000 codes takes a
+millisecond), so readers never see codes move. Scores of codes only choose what is re-ranked in fp32.
+"""
+
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+
+from serving.index.protocol import FloatArray
+from serving.index.tiers.arena import BoolArray, SlotArray
+
+BITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Codebook:
+    """A trained, empty quantiser: one 16-value code a dimension, so half a byte each."""
+
+    empty: faiss.IndexPQFastScan
+    dim: int
+
+
+def train_codebook(vectors: FloatArray, seed: int) -> Codebook:
+    """Learn the quantiser from a sample [n, dim]. About 0.9 CPU-seconds for 10,000 rows of 64; releases the GIL."""
+    faiss.omp_set_num_threads(1)
+    dim = vectors.shape[1]
+    index = faiss.IndexPQFastScan(dim, dim, BITS, faiss.METRIC_INNER_PRODUCT)
+    index.pq.cp.seed = seed
+    # the configuration decides how little is too little; faiss would only print a warning
+    index.pq.cp.min_points_per_centroid = 1
+    index.train(np.ascontiguousarray(vectors))
+    return Codebook(index, dim)
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedTier:
+    """Codes and, for each, the arena slot of its full row."""
+
+    codes: faiss.IndexPQFastScan
+    slots: SlotArray
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    @property
+    def bytes_held(self) -> int:
+        """Codes and slots."""
+        return len(self.slots) * ((self.codes.d * BITS + 7) // 8 + 4)
+
+    def nearest(self, query: FloatArray, count: int) -> SlotArray:
+        """Slots of about the `count` best codes for a unit query [dim], in no useful order; dead rows included."""
+        # the setting belongs to the calling thread, and each reader is a new caller
+        faiss.omp_set_num_threads(1)
+        _, positions = self.codes.search(query[None, :], min(count, len(self.slots)))
+        found = positions[0]
+        if len(found) and found[-1] < 0:
+            found = found[found >= 0]
+        taken: SlotArray = self.slots[found]
+        return taken
+
+
+def empty_tier(codebook: Codebook) -> CompressedTier:
+    """A tier of no rows that will encode with this codebook."""
+    return CompressedTier(_copy(codebook.empty), np.empty(0, dtype=np.int32))
+
+
+def extended(tier: CompressedTier, vectors: FloatArray, slots: SlotArray, *, drop: BoolArray | None) -> CompressedTier:
+    """A new tier without the positions marked in `drop` and with these rows added. The old one is untouched."""
+    codes = _copy(tier.codes)
+    kept = tier.slots
+    if drop is not None and drop.any():
+        # the bitmap selector tests one bit a row; a batch selector would hash every id
+        bitmap = np.packbits(drop, bitorder="little")
+        codes.remove_ids(faiss.IDSelectorBitmap(len(drop), faiss.swig_ptr(bitmap)))
+        kept = tier.slots[~drop]
+    if len(slots):
+        codes.add(np.ascontiguousarray(vectors))
+    return CompressedTier(codes, np.concatenate([kept, slots]))
+
+
+def _copy(codes: faiss.IndexPQFastScan) -> faiss.IndexPQFastScan:
+    copy = faiss.clone_index(codes)
+    if not isinstance(copy, faiss.IndexPQFastScan):
+        raise TypeError(f"faiss copied a fast-scan index into a {type(copy).__name__}; use the pinned faiss release")
+    return copy

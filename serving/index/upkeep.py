@@ -1,0 +1,318 @@
+"""Moves rows between tiers and gives memory back: settle, build, demote, compact. Pure steps over views, no thread of its own.
+
+Each step reads one view, makes new tiers beside it, and publishes them only if the tiers it started from are still current; a
+step that lost the race is dropped and done again. So nobody waits for a slow builder: the writing thread can always settle
+rows itself.
+"""
+
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from serving.index.config import CompressedConfig, GraphConfig, IndexConfig
+from serving.index.ledger import Ledger
+from serving.index.protocol import Rows
+from serving.index.search import View
+from serving.index.tiers.arena import Arena, SlotArray, compacted, grown
+from serving.index.tiers.compressed import Codebook, CompressedTier, empty_tier, extended, train_codebook
+from serving.index.tiers.graph import GraphBuild, GraphTier
+
+FIRST_CAPACITY_ROWS = 65_536
+ROOM_PER_LIVE_ROW = 4
+"""Slots reserved for each live row when the arena is rewritten; reserved memory is not touched until used."""
+RECOUNT_SHARE = 0.01
+LEDGER_CHUNK = 8_192
+
+
+class State:
+    """What the writer and the upkeep share: the current view, the ledger, and the lock under which either is replaced."""
+
+    def __init__(self, dim: int) -> None:
+        arena = Arena(dim, FIRST_CAPACITY_ROWS)
+        self.view = View(
+            sequence=0,
+            generation=0,
+            arena=arena,
+            fresh_from=arena.used,
+            fresh_to=arena.used,
+            compressed=None,
+            compressed_dead=0,
+            graph=None,
+            graph_dead=0,
+            live=0,
+        )
+        self.ledger = Ledger()
+        self.write_lock = threading.Lock()
+        self.rows_killed = 0
+
+
+class Upkeep:
+    """`step()` does one due piece of work. At most one thread steps; writers may call `grow` and `relieve` at any time."""
+
+    def __init__(self, state: State, config: IndexConfig, counters: Counter[str]) -> None:
+        self._state = state
+        self._config = config
+        self._counters = counters
+        self._codebook: Codebook | None = None
+        self._build: GraphBuild | None = None
+        self._build_slots: SlotArray = np.empty(0, dtype=np.int32)
+        self._build_fresh_to = 0
+        self._counted_at_kills = 0
+        self._step_lock = threading.Lock()
+
+    def step(self) -> bool:
+        """One piece of due work, the most urgent first; False when nothing is due."""
+        with self._step_lock:
+            self._recount()
+            return self._settle_due() or self._demote_due() or self._compact_due() or self._build_due()
+
+    def full(self) -> bool:
+        """Whether the exactly scanned rows reached their hard bound."""
+        view = self._state.view
+        return view.fresh_to - view.fresh_from >= self._config.fresh_rows_at_most
+
+    def relieve(self) -> None:
+        """Settle the fresh rows on the calling thread: what a writer does when the builder is behind."""
+        if self._config.compressed is not None:
+            self._counters["settled_by_writer"] += int(self._settle(self._config.compressed))
+
+    def grow(self, at_least: int) -> View:
+        """A view whose arena has room; call with the write lock held. Slots keep their numbers."""
+        view = self._state.view
+        arena = grown(view.arena, max(2 * view.arena.capacity, at_least + FIRST_CAPACITY_ROWS))
+        self._state.view = replace(view, arena=arena)
+        self._counters["arena_grown"] += 1
+        return self._state.view
+
+    def merge_debt_rows(self, view: View) -> int:
+        """Live rows outside the graph beyond what makes a graph due; 0 without a graph tier."""
+        if self._config.graph is None:
+            return 0
+        return max(0, _uncovered(view) - _due_at(view, self._config.graph))
+
+    def _publish(self, base: View, changed: View) -> bool:
+        """Make `changed`'s tiers current, unless others replaced `base`'s meanwhile. Rows written since are kept."""
+        with self._state.write_lock:
+            now = self._state.view
+            if (
+                now.generation != base.generation
+                or now.compressed is not base.compressed
+                or now.graph is not base.graph
+                or now.fresh_from != base.fresh_from
+            ):
+                self._counters["steps_lost"] += 1
+                return False
+            self._state.view = replace(
+                now,
+                fresh_from=changed.fresh_from,
+                compressed=changed.compressed,
+                compressed_dead=changed.compressed_dead,
+                graph=changed.graph,
+                graph_dead=changed.graph_dead,
+            )
+            return True
+
+    def _recount(self) -> None:
+        """Refresh how many rows of each tier are dead: it sets how widely they are searched."""
+        view, killed = self._state.view, self._state.rows_killed
+        if killed - self._counted_at_kills <= RECOUNT_SHARE * view.live:
+            return
+        self._counted_at_kills = killed
+        changed = replace(view, compressed_dead=_dead(view, view.compressed), graph_dead=_dead(view, view.graph))
+        self._publish(view, changed)
+
+    def _settle_due(self) -> bool:
+        view, settings = self._state.view, self._config.compressed
+        if settings is None or view.fresh_to - view.fresh_from < self._config.fresh_rows:
+            return False
+        if self._codebook is None and view.live < settings.train_from_rows:
+            return False
+        return self._settle(settings)
+
+    def _settle(self, settings: CompressedConfig) -> bool:
+        codebook = self._codebook
+        if codebook is None:
+            codebook = self._train(settings)
+        view = self._state.view
+        slots = np.arange(view.fresh_from, view.fresh_to, dtype=np.int32)
+        slots = slots[view.arena.live(slots, view.sequence)]
+        tier = view.compressed or empty_tier(codebook)
+        dead = ~view.arena.live(tier.slots, view.sequence)
+        count = int(np.count_nonzero(dead))
+        drop = dead if count > settings.drop_dead_above * len(tier) else None
+        tier = extended(tier, view.arena.vectors[slots], slots, drop=drop)
+        changed = replace(
+            view,
+            fresh_from=view.fresh_to,
+            compressed=tier,
+            compressed_dead=0 if drop is not None else count,
+            graph_dead=_dead(view, view.graph),
+        )
+        if not self._publish(view, changed):
+            return False
+        self._counters["rows_settled"] += len(slots)
+        return True
+
+    def _train(self, settings: CompressedConfig) -> Codebook:
+        view = self._state.view
+        live = view.arena.live_slots(view.fresh_to, view.sequence)
+        chosen = np.random.default_rng(self._config.seed).permutation(live)[: settings.train_sample_rows]
+        codebook = train_codebook(view.arena.vectors[chosen], self._config.seed)
+        with self._state.write_lock:
+            # a writer and the builder may both train at the hard bound: one codebook counts for all codes
+            self._codebook = self._codebook or codebook
+            return self._codebook
+
+    def _demote_due(self) -> bool:
+        """A graph that is mostly dead is dropped, and its live rows are scanned as codes until the next one."""
+        view, settings = self._state.view, self._config.graph
+        if settings is None or view.graph is None or view.compressed is None:
+            return False
+        if view.graph_dead <= (1.0 - settings.scan_below_live_share) * len(view.graph):
+            return False
+        slots = view.graph.slots[view.arena.live(view.graph.slots, view.sequence)]
+        tier = extended(view.compressed, view.arena.vectors[slots], slots, drop=None)
+        if not self._publish(view, replace(view, compressed=tier, graph=None, graph_dead=0)):
+            return False
+        self._counters["graphs_demoted"] += 1
+        return True
+
+    def _build_due(self) -> bool:
+        settings = self._config.graph
+        if settings is None:
+            return False
+        if self._build is None:
+            return self._start_build(settings)
+        if not self._build.complete:
+            self._build.add_chunk(settings.chunk_rows)
+            return True
+        return self._publish_build(self._build)
+
+    def _start_build(self, settings: GraphConfig) -> bool:
+        view = self._state.view
+        uncovered = _uncovered(view)
+        if uncovered < _due_at(view, settings):
+            return False
+        # with a compressed tier the fresh rows stay fresh; without one the graph is where they settle
+        end = view.fresh_to if view.compressed is None else view.fresh_from
+        slots = view.arena.live_slots(end, view.sequence)
+        if not len(slots):
+            return False
+        hurried = view.graph is not None and uncovered > settings.hurry_uncovered_share * view.live
+        self._build = GraphBuild(
+            view.arena.vectors[slots],
+            links=settings.hurried_links if hurried else settings.links,
+            construction_breadth=settings.hurried_construction_breadth if hurried else settings.construction_breadth,
+            seed=self._config.seed,
+        )
+        self._build_slots, self._build_fresh_to = slots, end
+        self._counters["graphs_started_hurried" if hurried else "graphs_started"] += 1
+        return True
+
+    def _publish_build(self, build: GraphBuild) -> bool:
+        view = self._state.view
+        graph = build.sealed(self._build_slots)
+        compressed, compressed_dead = view.compressed, view.compressed_dead
+        if compressed is not None:
+            covered = np.zeros(view.fresh_to, dtype=np.bool_)
+            covered[graph.slots] = True
+            gone = covered[compressed.slots] | ~view.arena.live(compressed.slots, view.sequence)
+            compressed = extended(compressed, np.empty((0, view.arena.dim), dtype=np.float32), graph.slots[:0], drop=gone)
+            compressed_dead = 0
+        changed = replace(
+            view,
+            fresh_from=max(view.fresh_from, self._build_fresh_to),
+            compressed=compressed,
+            compressed_dead=compressed_dead,
+            graph=graph,
+            graph_dead=_dead(view, graph),
+        )
+        if self._publish(view, changed):
+            self._build = None
+            self._counters["graphs_published"] += 1
+        return True
+
+    def _compact_due(self) -> bool:
+        view, arena = self._state.view, self._state.view.arena
+        rows = arena.used
+        if rows < self._config.compact_from_rows or rows - view.live <= self._config.compact_dead_share * rows:
+            return False
+        keep = arena.live_slots(view.fresh_to, view.sequence)
+        room = max(FIRST_CAPACITY_ROWS, ROOM_PER_LIVE_ROW * len(keep) + 2 * self._config.fresh_rows_at_most)
+        smaller = compacted(arena, keep, room)
+        first = smaller.used - len(keep)
+        renumbered = np.zeros(view.fresh_to, dtype=np.int32)
+        renumbered[keep] = np.arange(first, smaller.used, dtype=np.int32)
+        places: dict[str, int] = {}
+        kept_ids = arena.ids[keep]
+        for begin in range(0, len(keep), LEDGER_CHUNK):
+            part = kept_ids[begin : begin + LEDGER_CHUNK].tolist()
+            places.update(zip(part, range(first + begin, first + begin + len(part)), strict=True))
+            # a large dict is filled in pieces: searches get the interpreter in between
+            time.sleep(0)
+        with self._state.write_lock:
+            self._move_to(smaller, view, keep, renumbered, places)
+        self._counters["compactions"] += 1
+        return True
+
+    def _move_to(self, smaller: Arena, base: View, keep: SlotArray, renumbered: SlotArray, places: dict[str, int]) -> None:
+        """Bring over what happened since `base`, then publish the rewritten arena. Under the write lock."""
+        now = self._state.view
+        died = now.arena.died[keep]
+        changed = died != np.iinfo(np.int64).max
+        smaller.died[renumbered[keep[changed]]] = died[changed]
+        for candidate_id in now.arena.ids[keep[changed]].tolist():
+            del places[candidate_id]
+        late = now.arena.live_slots(now.fresh_to, now.sequence)
+        late = late[late >= base.fresh_to]
+        first = smaller.used
+        if len(late):
+            smaller.append(rows_at(now.arena, late))
+            places.update(zip(now.arena.ids[late].tolist(), range(first, smaller.used), strict=True))
+        moved = np.zeros(now.fresh_to, dtype=np.int32)
+        moved[: len(renumbered)] = renumbered
+        moved[late] = np.arange(first, smaller.used, dtype=np.int32)
+        self._state.ledger.replace_places(places)
+        self._build_slots = moved[self._build_slots]
+        # live rows keep their order, so the fresh ones are again the last ones
+        settled = int(np.count_nonzero(moved[: now.fresh_from]))
+        self._build_fresh_to = 1 + int(np.count_nonzero(moved[: self._build_fresh_to]))
+        self._state.view = replace(
+            now,
+            generation=now.generation + 1,
+            arena=smaller,
+            fresh_from=1 + settled,
+            fresh_to=smaller.used,
+            compressed=None if now.compressed is None else replace(now.compressed, slots=moved[now.compressed.slots]),
+            graph=None if now.graph is None else replace(now.graph, slots=moved[now.graph.slots]),
+        )
+
+
+def rows_at(arena: Arena, slots: SlotArray) -> Rows:
+    """A copy of the rows at `slots`."""
+    return Rows(
+        candidate_ids=arena.ids[slots].tolist(),
+        vectors=arena.vectors[slots],
+        versions=arena.versions[slots],
+        created_ms=arena.created_ms[slots],
+        languages=arena.languages.decode(arena.language[slots]),
+        author_ids=arena.authors.decode(arena.author[slots]),
+        payloads=arena.payloads[slots].tolist(),
+    )
+
+
+def _dead(view: View, tier: CompressedTier | GraphTier | None) -> int:
+    if tier is None:
+        return 0
+    return len(tier) - int(np.count_nonzero(view.arena.live(tier.slots, view.sequence)))
+
+
+def _uncovered(view: View) -> int:
+    return view.live - (0 if view.graph is None else len(view.graph) - view.graph_dead)
+
+
+def _due_at(view: View, settings: GraphConfig) -> int:
+    return max(settings.build_from_rows, int(settings.rebuild_uncovered_share * view.live))
