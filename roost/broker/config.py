@@ -42,6 +42,9 @@ def server_properties(segments_dir: Path, *, port: int, controller_port: int) ->
         "share.coordinator.state.topic.num.partitions": 1,
         # One machine, few members: waiting for more of them to join only delays every start.
         "group.initial.rebalance.delay.ms": 0,
+        # After a kill -9 the controller refuses the new process until the old one's session ends: 3 s, not 9.
+        "broker.session.timeout.ms": 3_000,
+        "broker.heartbeat.interval.ms": 500,
         # 31 days, longer than any topic keeps its records: a machine switched off for a week must not lose its place.
         "offsets.retention.minutes": 44_640,
         # The cleaner's default of 128 MiB is a quarter of the heap.

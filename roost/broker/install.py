@@ -32,8 +32,8 @@ class KafkaInstall:
         Raises:
             BrokerUnavailable: no jars, or no java.
         """
-        # Sorted and spelled out: a class archive is only valid for the very classpath it was made with.
-        jars = sorted((self.jars_dir / "libs").glob("*.jar"))
+        # Sorted and resolved: a class archive is only valid for the very classpath it was made with.
+        jars = sorted((self.jars_dir / "libs").resolve().glob("*.jar"))
         if not jars:
             raise BrokerUnavailable(f"no Kafka jars in {self.jars_dir / 'libs'}; run `make setup`")
         java = shutil.which(self.java)

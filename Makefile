@@ -1,0 +1,46 @@
+# Roost: set up, test, check, demonstrate. `make help` lists the targets. tools/setup.py does the setting up.
+
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+# Fast ones first: a mistake in a pure function should not wait for a broker.
+TESTS := $(wildcard tests/unit tests/contract tests/property tests/integration)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test check demo bench lock clean
+MAKEFLAGS += --no-print-directory
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## make .venv and fetch Kafka; does nothing when nothing changed
+	@test -n "$(PYTHON)" || { echo "setup: Python 3.11 is missing: install python3.11 with its headers and venv module (apt install python3.11-dev python3.11-venv)." >&2; exit 1; }
+	@$(PYTHON) tools/setup.py
+
+test: setup ## all tests, on a real broker (KAFKA_BOOTSTRAP_SERVERS to use yours)
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: setup ## format, lint, strict types, the import rule
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+demo: setup ## the whole loop on this machine: events, index, answers, fine-tune, rollout, rollback
+	@$(BIN)/roost demo
+
+bench: setup ## the quick set of benchmarks
+	@$(BIN)/roost bench
+
+lock: ## resolve requirements.lock and the sums of Kafka's jars anew, after a change of pyproject.toml or the pom
+	@test -x $(BIN)/uv || { echo "lock: run \`make setup\` once; it brings uv." >&2; exit 1; }
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	@rm -rf .cache/kafka
+	@mvn -q -B -ntp --strict-checksums -f tools/kafka/pom.xml dependency:copy-dependencies \
+		-DoutputDirectory=$(CURDIR)/.cache/kafka/libs -DincludeScope=runtime
+	@cd .cache/kafka/libs && sha256sum *.jar > $(CURDIR)/tools/kafka/jars.sha256
+
+clean: ## remove everything that the other targets made
+	rm -rf .venv .cache .roost build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
