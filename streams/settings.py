@@ -26,7 +26,9 @@ class StreamsSettings(BaseSettings):
         session_timeout_s: a killed process's partitions are given to another after this long.
     """
 
-    model_config = SettingsConfigDict(env_prefix="ROOST_", frozen=True, extra="forbid", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ROOST_", frozen=True, extra="forbid", env_ignore_empty=True, populate_by_name=True
+    )
 
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
     registry: Path = Path("registry")

@@ -1,0 +1,108 @@
+"""A Kafka producer that waits when its queue is full and remembers what was not acknowledged. Knows no records."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial as bound
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from schemas.errors import DeliveryFailed
+from schemas.wire.client import Setting, producer_config
+
+log = logging.getLogger(__name__)
+
+_FULL_QUEUE_WAIT_S = 0.05
+
+Report = Callable[[KafkaError | None, Message], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A record that is not in the log."""
+
+    topic: str
+    code: int
+    reason: str
+
+
+class Outbox(Producer):
+    """The producer every writer of the write path uses: acks=all, idempotent, murmur2. May be shared by threads."""
+
+    def __init__(self, bootstrap: str, **overrides: Setting) -> None:
+        """Connect in the background; settings as `schemas.wire.client.producer_config`."""
+        super().__init__(dict(producer_config(bootstrap, **overrides)), logger=log)
+        self._failures: list[Failure] = []
+        # next offset behind the last acknowledged record, by (topic, partition)
+        self.ends: dict[tuple[str, int], int] = {}
+
+    def produce(  # noqa: PLR0917  as the client's own, so that code written for it takes this one
+        self,
+        topic: str,
+        value: str | bytes | None = None,
+        key: str | bytes | None = None,
+        partition: int = -1,
+        callback: Report | None = None,
+        on_delivery: Report | None = None,
+        timestamp: int = 0,
+        headers: Any = None,
+    ) -> None:
+        """Queue a record; waits while the queue is full.
+
+        Raises:
+            DeliveryFailed: the client refused the record outright, such as one over the size limit.
+        """
+        report = on_delivery or callback
+        note = self._note if report is None else bound(self._note_and_report, report)
+        extra = {"headers": headers} if headers else {}
+        while True:
+            try:
+                super().produce(topic, value, key, partition, on_delivery=note, timestamp=timestamp, **extra)
+            except BufferError:
+                self.poll(_FULL_QUEUE_WAIT_S)
+            except KafkaException as error:
+                raise DeliveryFailed(f"a record for {topic} was refused: {error.args[0].str()}") from error
+            else:
+                self.poll(0)
+                return
+
+    def take_failures(self) -> list[Failure]:
+        """Return the failures reported since the last call, and forget them."""
+        failures, self._failures = self._failures, []
+        return failures
+
+    def flush_all(self, *, timeout_s: float | None = None, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Wait until every queued record is acknowledged or has failed; see `take_failures` for those.
+
+        Raises:
+            DeliveryFailed: records were still under way after `timeout_s`, or when `should_stop` became true.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while left := self.flush(0.5):
+            if should_stop() or (deadline is not None and time.monotonic() >= deadline):
+                raise DeliveryFailed(f"{left} records are not acknowledged yet; is the broker up?")
+            log.warning("waiting for the broker to acknowledge %d records", left)
+
+    def _note(self, error: KafkaError | None, message: Message) -> None:
+        topic = message.topic() or ""
+        if error is not None:
+            self._failures.append(Failure(topic, error.code(), error.str()))
+            return
+        place, end = (topic, message.partition() or 0), (message.offset() or 0) + 1
+        if end > self.ends.get(place, 0):
+            self.ends[place] = end
+
+    def _note_and_report(self, report: Report, error: KafkaError | None, message: Message) -> None:
+        self._note(error, message)
+        report(error, message)
+
+
+def raise_for(failures: list[Failure]) -> None:
+    """Raise `DeliveryFailed` that counts and names the failures, when there are any."""
+    if failures:
+        first = failures[0]
+        raise DeliveryFailed(
+            f"{len(failures)} records were not acknowledged, the first for {first.topic}: {first.reason}; send them again"
+        )

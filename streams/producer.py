@@ -1,0 +1,306 @@
+"""The producer SDK: typed events onto the input topics. Holds no state of candidates or users, and reads no settings.
+
+    with Producer("127.0.0.1:9092") as producer:
+        producer.tweet("t:1", author_id="a:7", text="hello", language="en")
+        producer.engagement("t:1", user_id="ann", kind="favorite")
+
+A record is checked before it is queued (`InvalidRecord` says what to mend). It is in the log once its delivery report came; a
+record that was not acknowledged raises `DeliveryFailed` at the next call, at `flush`, or at the end of the `with`.
+"""
+
+import itertools
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, overload
+
+from confluent_kafka import KafkaError, Message
+
+from schemas.codec import encode
+from schemas.errors import DeliveryFailed, InvalidRecord
+from schemas.records.candidates import UNDETERMINED, Tweet
+from schemas.records.feedback import Engagement, EngagementKind, Impression
+from schemas.records.users import User
+from schemas.topics import ENGAGEMENTS, IMPRESSIONS, TWEETS, USERS
+from schemas.wire.client import Setting
+from streams.outbox import Outbox, raise_for
+
+Event = Tweet | Engagement | Impression | User
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Where an acknowledged record lies. `append_time_ms` is the broker's, in Unix milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    append_time_ms: int
+
+
+OnDelivery = Callable[[Delivery | DeliveryFailed], None]
+
+
+class Producer:
+    """Sends events. May be shared by threads; `on_delivery` is called from whichever thread calls the producer next."""
+
+    def __init__(self, bootstrap: str, *, delivery_timeout_s: float = 120.0, **overrides: Setting) -> None:
+        """Connect in the background.
+
+        Args:
+            bootstrap: host:port of the brokers, comma-separated.
+            delivery_timeout_s: a record not acknowledged for this long has failed.
+            overrides: client settings, `_` for `.`, such as `linger_ms=5` for bulk loads.
+        """
+        self._outbox = Outbox(bootstrap, **{"message_timeout_ms": int(delivery_timeout_s * 1000), **overrides})
+        # begins above every sequence of an earlier run of this program, so that a tie in event time goes to the later run
+        self._sequences = itertools.count(time.time_ns() // 1000)
+
+    @overload
+    def tweet(self, tweet: Tweet, /, *, on_delivery: OnDelivery | None = None) -> None: ...
+
+    @overload
+    def tweet(
+        self,
+        candidate_id: str,
+        /,
+        *,
+        author_id: str,
+        text: str = "",
+        language: str = UNDETERMINED,
+        region: str = "",
+        topics: Sequence[str] = (),
+        author_followers: int = 0,
+        created_ms: int | None = None,
+        event_time_ms: int | None = None,
+        sequence: int | None = None,
+        source_time_ms: int | None = None,
+        on_delivery: OnDelivery | None = None,
+    ) -> None: ...
+
+    def tweet(
+        self,
+        tweet: Tweet | str,
+        /,
+        *,
+        author_id: str = "",
+        text: str = "",
+        language: str = UNDETERMINED,
+        region: str = "",
+        topics: Sequence[str] = (),
+        author_followers: int = 0,
+        created_ms: int | None = None,
+        event_time_ms: int | None = None,
+        sequence: int | None = None,
+        source_time_ms: int | None = None,
+        on_delivery: OnDelivery | None = None,
+    ) -> None:
+        """Send a tweet's create or update: a whole `Tweet`, or its id and attributes.
+
+        Args:
+            created_ms: when the tweet came to be; the event time by default, so give it with every update.
+            event_time_ms: the version's high half; now by default.
+            sequence: the version's low half; counted up by this producer by default.
+        """
+        if isinstance(tweet, str):
+            when = _now_ms() if event_time_ms is None else event_time_ms
+            tweet = Tweet(
+                candidate_id=tweet,
+                event_time_ms=when,
+                sequence=self._sequence(sequence),
+                author_id=author_id,
+                created_ms=when if created_ms is None else created_ms,
+                language=language,
+                region=region,
+                topics=tuple(topics),
+                text=text,
+                author_followers=author_followers,
+                source_time_ms=source_time_ms,
+            )
+        self.send(tweet, on_delivery=on_delivery)
+
+    def delete_tweet(
+        self,
+        candidate_id: str,
+        *,
+        event_time_ms: int | None = None,
+        sequence: int | None = None,
+        on_delivery: OnDelivery | None = None,
+    ) -> None:
+        """Delete a tweet as of the event time (now by default): a later version of it may follow."""
+        when = _now_ms() if event_time_ms is None else event_time_ms
+        self.send(Tweet(candidate_id, when, self._sequence(sequence), "", when, deleted=True), on_delivery=on_delivery)
+
+    def engagement(
+        self,
+        candidate_id: str,
+        *,
+        user_id: str,
+        kind: EngagementKind | str,
+        event_id: str | None = None,
+        event_time_ms: int | None = None,
+        request_id: str | None = None,
+        source_time_ms: int | None = None,
+        on_delivery: OnDelivery | None = None,
+    ) -> None:
+        """Send what a user did with a candidate.
+
+        Args:
+            event_id: unique; a repeat within 10 minutes counts once. A fresh one by default.
+            request_id: the answer that showed the candidate; None when it was found elsewhere.
+        """
+        known = [member.value for member in EngagementKind if member is not EngagementKind.UNKNOWN]
+        if kind not in known:
+            raise InvalidRecord(f"engagement kind {str(kind)!r} is not one of {', '.join(known)}")
+        event = Engagement(
+            event_id=uuid.uuid4().hex if event_id is None else event_id,
+            user_id=user_id,
+            candidate_id=candidate_id,
+            kind=EngagementKind(kind),
+            event_time_ms=_now_ms() if event_time_ms is None else event_time_ms,
+            request_id=request_id,
+            source_time_ms=source_time_ms,
+        )
+        self.send(event, on_delivery=on_delivery)
+
+    def impression(
+        self,
+        candidate_id: str,
+        *,
+        user_id: str,
+        request_id: str,
+        surface: str,
+        position: int,
+        event_time_ms: int | None = None,
+        bundle: str | None = None,
+        query_token: str | None = None,
+        token: str | None = None,
+        source_time_ms: int | None = None,
+        on_delivery: OnDelivery | None = None,
+    ) -> None:
+        """Send that a candidate was shown. Copy request id, bundle and tokens from the answer that gave it."""
+        event = Impression(
+            request_id=request_id,
+            candidate_id=candidate_id,
+            user_id=user_id,
+            surface=surface,
+            position=position,
+            event_time_ms=_now_ms() if event_time_ms is None else event_time_ms,
+            bundle=bundle,
+            query_token=query_token,
+            token=token,
+            source_time_ms=source_time_ms,
+        )
+        self.send(event, on_delivery=on_delivery)
+
+    def user(
+        self,
+        user_id: str,
+        *,
+        languages: Sequence[str] = (),
+        region: str = "",
+        follows: Sequence[str] = (),
+        interests: Sequence[str] = (),
+        deleted: bool = False,
+        event_time_ms: int | None = None,
+        sequence: int | None = None,
+        source_time_ms: int | None = None,
+        on_delivery: OnDelivery | None = None,
+    ) -> None:
+        """Send a user's declared profile, whole; or, with `deleted`, the request to remove the user."""
+        profile = User(
+            user_id=user_id,
+            event_time_ms=_now_ms() if event_time_ms is None else event_time_ms,
+            sequence=self._sequence(sequence),
+            deleted=deleted,
+            languages=tuple(languages),
+            region=region,
+            follows=tuple(follows),
+            interests=tuple(interests),
+            source_time_ms=source_time_ms,
+        )
+        self.send(profile, on_delivery=on_delivery)
+
+    def send(self, event: Event, *, on_delivery: OnDelivery | None = None) -> None:
+        """Check and queue an event; waits while the queue is full.
+
+        Raises:
+            InvalidRecord: the event breaks a rule of the contracts; nothing was sent.
+            DeliveryFailed: an earlier record was not acknowledged, or this one is too large.
+        """
+        raise_for(self._outbox.take_failures())
+        topic, key = _address(event)
+        try:
+            event.check(append_time_ms=_now_ms())
+            value = encode(event)
+        # what fastavro raises for a value that does not fit its field, such as a string where a number belongs
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InvalidRecord(f"the {event.SUBJECT} does not fit its schema: {error}") from error
+        self._outbox.produce(topic, value, key, on_delivery=None if on_delivery is None else _reporting(on_delivery))
+
+    def send_and_wait(self, event: Event, *, timeout_s: float = 30.0) -> Delivery:
+        """Send an event and return where it lies; raises `DeliveryFailed` when it was not acknowledged in time."""
+        outcomes: list[Delivery | DeliveryFailed] = []
+        self.send(event, on_delivery=outcomes.append)
+        deadline = time.monotonic() + timeout_s
+        while not outcomes:
+            if time.monotonic() >= deadline:
+                raise DeliveryFailed(f"no acknowledgement within {timeout_s:.0f} s; is the broker up?")
+            self._outbox.poll(0.05)
+        outcome = outcomes[0]
+        if isinstance(outcome, DeliveryFailed):
+            self._outbox.take_failures()
+            raise outcome
+        return outcome
+
+    def poll(self) -> None:
+        """Call what `on_delivery` calls are due. Sending does so too; a program that pauses calls this."""
+        self._outbox.poll(0)
+
+    def flush(self, *, timeout_s: float | None = None) -> None:
+        """Wait until everything sent is acknowledged; raises `DeliveryFailed` when something was not."""
+        self._outbox.flush_all(timeout_s=timeout_s)
+        raise_for(self._outbox.take_failures())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self.flush()
+        except DeliveryFailed as failure:
+            if error is None:
+                raise
+            # the exception under way says more; it keeps the news of the lost records
+            error.add_note(str(failure))
+
+    def _sequence(self, given: int | None) -> int:
+        return next(self._sequences) if given is None else given
+
+
+def _address(event: Event) -> tuple[str, bytes]:
+    match event:
+        case Tweet():
+            return TWEETS, event.candidate_id.encode()
+        case Engagement():
+            return ENGAGEMENTS, event.candidate_id.encode()
+        case Impression():
+            return IMPRESSIONS, event.candidate_id.encode()
+        case User():
+            return USERS, event.user_id.encode()
+
+
+def _reporting(on_delivery: OnDelivery) -> Callable[[KafkaError | None, Message], None]:
+    def report(error: KafkaError | None, message: Any) -> None:
+        if error is None:
+            on_delivery(Delivery(message.topic(), message.partition(), message.offset(), message.timestamp()[1]))
+        else:
+            on_delivery(DeliveryFailed(f"a record for {message.topic()} was not acknowledged: {error.str()}"))
+
+    return report
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,101 @@
+"""The producer SDK against librdkafka's mock broker: what it refuses, what it fills in, and that failures surface."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from schemas.errors import DeliveryFailed, InvalidRecord
+from schemas.records.candidates import Tweet
+from streams.producer import Delivery, Producer
+
+
+@pytest.fixture
+def producer() -> Iterator[Producer]:
+    """Yield a producer whose broker is librdkafka's in-process mock."""
+    with Producer("127.0.0.1:9", test_mock_num_brokers=1) as producer:
+        yield producer
+
+
+def test_a_sent_tweet_reports_where_it_lies(producer: Producer) -> None:
+    """`publish --wait` prints partition and offset: the caller's proof that the event is in the log."""
+    deliveries: list[Delivery | DeliveryFailed] = []
+    for _ in range(2):
+        producer.tweet("t:1", author_id="a:1", on_delivery=deliveries.append)
+    producer.flush()
+    assert [(d.topic, d.offset) for d in deliveries if isinstance(d, Delivery)] == [("tweets", 0), ("tweets", 1)]
+
+
+def test_waiting_for_one_event_returns_its_place(producer: Producer) -> None:
+    """A script that goes on only when its event is safe needs no callback."""
+    delivery = producer.send_and_wait(Tweet("t:1", 1_000, 0, "a:1", 1_000), timeout_s=10)
+    assert (delivery.topic, delivery.offset) == ("tweets", 0)
+
+
+@pytest.mark.parametrize("candidate_id", ["", "t:", "plain", "t:" + "\N{BIRD}" * 16])
+def test_an_id_that_breaks_the_rules_is_refused_before_it_is_sent(producer: Producer, candidate_id: str) -> None:
+    """The sender can mend it; in the dead-letter topic nobody is left who can."""
+    with pytest.raises(InvalidRecord, match="candidate id"):
+        producer.tweet(candidate_id, author_id="a:1")
+
+
+def test_an_unknown_kind_names_the_known_ones(producer: Producer) -> None:
+    """`like` for `favorite` is the first thing anybody types."""
+    with pytest.raises(InvalidRecord, match="unretweet"):
+        producer.engagement("t:1", user_id="ann", kind="like")
+
+
+def test_a_time_ahead_of_the_clock_is_refused(producer: Producer) -> None:
+    """Seconds for milliseconds, or a wrong clock: one future version could never be updated or deleted."""
+    with pytest.raises(InvalidRecord, match="clock"):
+        producer.tweet("t:1", author_id="a:1", event_time_ms=4_000_000_000_000)
+
+
+def test_a_value_of_the_wrong_type_is_refused_with_a_sentence(producer: Producer) -> None:
+    """Untyped callers exist; they get our error, not the Avro writer's."""
+    with pytest.raises(InvalidRecord, match="does not fit"):
+        producer.tweet("t:1", author_id="a:1", author_followers="many")  # type: ignore[call-overload]
+
+
+def test_a_full_queue_waits_and_loses_nothing() -> None:
+    """Back-pressure: the client's BufferError would otherwise drop the event that met it."""
+    deliveries: list[object] = []
+    with Producer("127.0.0.1:9", test_mock_num_brokers=1, queue_buffering_max_messages=10) as producer:
+        for n in range(500):
+            producer.engagement("t:1", user_id="ann", kind="click", event_id=str(n), on_delivery=deliveries.append)
+    assert len(deliveries) == 500
+    assert all(isinstance(delivery, Delivery) for delivery in deliveries)
+
+
+def test_an_unacknowledged_event_fails_the_flush() -> None:
+    """Silence would read as success: nothing listens at this address."""
+    producer = Producer("127.0.0.1:9", delivery_timeout_s=0.3)
+    producer.tweet("t:1", author_id="a:1")
+    with pytest.raises(DeliveryFailed, match="1 records were not acknowledged"):
+        producer.flush()
+
+
+def test_leaving_the_block_raises_for_an_unacknowledged_event() -> None:
+    """Most programs never call flush: the end of the `with` is their only chance to hear of a loss."""
+    with pytest.raises(DeliveryFailed, match="tweets"), Producer("127.0.0.1:9", delivery_timeout_s=0.3) as producer:
+        producer.tweet("t:1", author_id="a:1")
+
+
+def test_a_failing_block_keeps_its_own_exception() -> None:
+    """The caller's error is the cause; the loss is added to it as a note."""
+
+    def fail_after_sending() -> None:
+        with Producer("127.0.0.1:9", delivery_timeout_s=0.3) as producer:
+            producer.tweet("t:1", author_id="a:1")
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError) as raised:
+        fail_after_sending()
+    assert "not acknowledged" in raised.value.__notes__[0]
+
+
+def test_sequences_count_up_across_producers() -> None:
+    """Two updates in one millisecond: the later one must win, also after the program was restarted."""
+    first = Producer("127.0.0.1:9")
+    second = Producer("127.0.0.1:9")
+    numbers = [first._sequence(None), first._sequence(None), second._sequence(None)]
+    assert numbers == sorted(set(numbers))
