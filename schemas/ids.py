@@ -6,8 +6,11 @@ from typing import NamedTuple
 from schemas.errors import InvalidRecord
 
 MAX_ID_BYTES = 64
+# of request, event and command ids: they become part of keys and of every entry of a user's state
+MAX_REQUEST_ID_BYTES = 128
 KINDS = {"t:": "tweet", "a:": "account", "n:": "article"}
 _BUNDLE_ID = re.compile(r"[0-9a-f]{16}\Z")
+_SURFACE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 LAST_SEQUENCE = 2**63 - 1
 
@@ -28,14 +31,18 @@ def check_candidate_id(candidate_id: str) -> None:
     """Raise `InvalidRecord` unless the id has a kind prefix, something behind it, and at most 64 bytes of UTF-8."""
     if candidate_id[:2] not in KINDS or len(candidate_id) < 3:
         raise InvalidRecord(f"candidate id {candidate_id!r} needs a kind prefix ({', '.join(KINDS)}) and a name behind it")
-    _check_bytes("candidate id", candidate_id)
+    check_text("candidate id", candidate_id, MAX_ID_BYTES)
 
 
 def check_user_id(user_id: str) -> None:
     """Raise `InvalidRecord` unless the id is 1 to 64 bytes of UTF-8."""
-    if not user_id:
-        raise InvalidRecord("user id is empty; give one of 1 to 64 bytes")
-    _check_bytes("user id", user_id)
+    check_name("user id", user_id, MAX_ID_BYTES)
+
+
+def check_key(key: bytes | None, record_id: str) -> None:
+    """Raise `InvalidRecord` unless a record's key is its id in UTF-8: under another key it sits in a partition nobody looks in."""
+    if key != record_id.encode():
+        raise InvalidRecord(f"the key {key!r:.80} is not the id {record_id!r} in UTF-8; produce each record under its own id")
 
 
 def is_bundle_id(text: str) -> bool:
@@ -43,7 +50,23 @@ def is_bundle_id(text: str) -> bool:
     return _BUNDLE_ID.match(text) is not None
 
 
-def _check_bytes(what: str, text: str) -> None:
-    # a cheap bound first: one code point is at most 4 bytes
-    if len(text) * 4 > MAX_ID_BYTES and len(text.encode()) > MAX_ID_BYTES:
-        raise InvalidRecord(f"{what} {text[:32]!r}… is longer than {MAX_ID_BYTES} bytes of UTF-8")
+def is_surface_name(text: str) -> bool:
+    """Tell whether `text` is 1 to 64 letters, digits, - and _: the only form that may become a folder's name."""
+    return _SURFACE_NAME.match(text) is not None
+
+
+def check_name(what: str, text: str, max_bytes: int) -> None:
+    """Raise `InvalidRecord` unless `text` is 1 to `max_bytes` bytes of UTF-8."""
+    if not text:
+        raise InvalidRecord(f"{what} is empty; give one of 1 to {max_bytes} bytes")
+    check_text(what, text, max_bytes)
+
+
+def check_text(what: str, text: str, max_bytes: int) -> None:
+    """Raise `InvalidRecord` unless `text` is at most `max_bytes` bytes of UTF-8."""
+    try:
+        size = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidRecord(f"{what} {text[:32]!r} holds half a surrogate pair; send whole characters") from error
+    if size > max_bytes:
+        raise InvalidRecord(f"{what} {text[:32]!r}… is longer than {max_bytes} bytes of UTF-8")

@@ -2,10 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 
-from schemas.records.users import MAX_INTERESTS, MAX_LANGUAGES, QueryFeatures, UserEntry, UserEventKind, UserState
-
-MAX_HISTORY = 16
-MAX_QUERY_FOLLOWS = 16
+from schemas.records.users import (
+    MAX_HISTORY,
+    MAX_INTERESTS,
+    MAX_LANGUAGES,
+    MAX_QUERY_FOLLOWS,
+    QueryFeatures,
+    UserEntry,
+    UserEventKind,
+    UserState,
+)
 
 UNDONE_BY = {
     UserEventKind.UNFAVORITE: UserEventKind.FAVORITE,
@@ -50,7 +56,10 @@ def query_features(
     entries = [e for e in state.entries if before_ms is None or e.event_time_ms < before_ms]
     engaged = in_force(entries)
     followed = [e.author_id for e in engaged if e.kind is UserEventKind.FOLLOW and e.author_id]
-    one_a_candidate = list({entry.candidate_id: entry for entry in engaged}.values())[:MAX_HISTORY]
+    newest: dict[str, UserEntry] = {}
+    for entry in engaged:
+        newest.setdefault(entry.candidate_id, entry)
+    one_a_candidate = list(newest.values())[:MAX_HISTORY]
     return QueryFeatures(
         languages=state.languages[:MAX_LANGUAGES],
         region=state.region,

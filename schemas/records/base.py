@@ -18,18 +18,12 @@ class Record:
     @classmethod
     def from_avro(cls, data: Mapping[str, Any]) -> Self:
         """Build from what the Avro reader returned. Decoding has already checked names and types."""
-        values = dict(data)
-        for name, read, _ in _plan(cls)[1]:
-            values[name] = read(values[name])
-        return cls(**values)
+        # by position and without a copy: this runs for every record of every topic
+        return cls(*[data[name] if read is None else read(data[name]) for name, read, _ in _plan(cls)])
 
     def to_avro(self) -> dict[str, Any]:
         """Return the mapping the Avro writer takes."""
-        names, conversions = _plan(type(self))
-        values = {name: getattr(self, name) for name in names}
-        for name, _, write in conversions:
-            values[name] = write(values[name])
-        return values
+        return {name: getattr(self, name) if write is None else write(getattr(self, name)) for name, _, write in _plan(type(self))}
 
 
 class Message(Record):
@@ -53,6 +47,12 @@ def check_event_time(event_time_ms: int, append_time_ms: int) -> None:
     if event_time_ms > append_time_ms + MAX_CLOCK_LEAD_MS:
         lead_s = (event_time_ms - append_time_ms) // 1000
         raise InvalidRecord(f"event time is {lead_s} s after the broker's append time (at most 300 s); check the producer's clock")
+
+
+def check_sequence(sequence: int) -> None:
+    """Raise `InvalidRecord` for a negative producer sequence: (-1, -1) is the version of what never came."""
+    if sequence < 0:
+        raise InvalidRecord(f"sequence {sequence} is negative; count up from 0")
 
 
 def nested(record_type: type[Record]) -> Any:
@@ -103,15 +103,15 @@ def enumerated(enum_type: type[StrEnum]) -> Any:
     return field(metadata={"read": enum_type, "write": str})
 
 
-Conversion = tuple[str, Callable[[Any], Any], Callable[[Any], Any]]
-_PLANS: dict[type, tuple[tuple[str, ...], tuple[Conversion, ...]]] = {}
+Convert = Callable[[Any], Any]
+_PLANS: dict[type, tuple[tuple[str, Convert | None, Convert | None], ...]] = {}
 
 
-def _plan(cls: type[Record]) -> tuple[tuple[str, ...], tuple[Conversion, ...]]:
-    """Return all field names, and the fields that need converting with how to read and write them."""
+def _plan(cls: type[Record]) -> tuple[tuple[str, Convert | None, Convert | None], ...]:
+    """Return each field's name with how to read and to write it; None where Avro's own value is the field's."""
     plan = _PLANS.get(cls)
     if plan is None:
         own = fields(cls)  # type: ignore[arg-type]
-        converted = tuple((f.name, f.metadata["read"], f.metadata["write"]) for f in own if f.metadata)
-        plan = _PLANS[cls] = (tuple(f.name for f in own), converted)
+        # two threads that come here together store the same plan
+        plan = _PLANS[cls] = tuple((f.name, f.metadata.get("read"), f.metadata.get("write")) for f in own)
     return plan

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from schemas.errors import InvalidRecord
-from schemas.ids import Version, check_candidate_id
-from schemas.records.base import Message, Record, check_event_time, nested, optional, strings
+from schemas.ids import Version, check_candidate_id, check_text
+from schemas.records.base import Message, Record, check_event_time, check_sequence, nested, optional, strings
 
 MAX_TOPICS = 6
 MAX_TOPIC_BYTES = 24
@@ -112,8 +112,7 @@ class Tweet(Message):
         check_candidate_id(self.candidate_id)
         check_event_time(self.event_time_ms, append_time_ms)
         check_event_time(self.created_ms, append_time_ms)
-        if self.sequence < 0:
-            raise InvalidRecord(f"sequence {self.sequence} is negative; count up from 0")
+        check_sequence(self.sequence)
         if self.deleted:
             return
         for name, text, limit in (
@@ -123,8 +122,7 @@ class Tweet(Message):
             ("text", self.text, MAX_TEXT_BYTES),
             *(("topic", topic, MAX_TOPIC_BYTES) for topic in self.topics),
         ):
-            if len(text) * 4 > limit and len(text.encode()) > limit:
-                raise InvalidRecord(f"{name} of {self.candidate_id} is longer than {limit} bytes of UTF-8")
+            check_text(name, text, limit)
         if len(self.topics) > MAX_TOPICS:
             raise InvalidRecord(f"{self.candidate_id} has {len(self.topics)} topics; send at most {MAX_TOPICS}")
         if self.author_followers < 0:

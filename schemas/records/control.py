@@ -6,8 +6,10 @@ from enum import StrEnum
 from typing import ClassVar
 
 from schemas.errors import InvalidRecord
-from schemas.ids import is_bundle_id
-from schemas.records.base import Message, Record, enumerated, mapping_of, sequence_of, strings
+from schemas.ids import MAX_ID_BYTES, check_name, check_text, is_bundle_id
+from schemas.records.base import Message, Record, check_event_time, enumerated, mapping_of, sequence_of, strings
+
+MAX_REASON_BYTES = 1024
 
 
 class CommandKind(StrEnum):
@@ -72,6 +74,12 @@ class RolloutCommand(Message):
 
     def check(self, *, append_time_ms: int) -> None:
         """See `Message.check`."""
+        # 64 bytes at most: the id becomes the canary's salt, the key of a BLAKE2b
+        check_name("command id", self.command_id, MAX_ID_BYTES)
+        check_name("surface", self.surface, MAX_ID_BYTES)
+        check_event_time(self.time_ms, append_time_ms)
+        check_text("actor", self.actor, MAX_ID_BYTES)
+        check_text("reason", self.reason, MAX_REASON_BYTES)
         if self.bundle is not None and not is_bundle_id(self.bundle):
             raise InvalidRecord(f"bundle {self.bundle[:32]!r} is not 16 hex digits; see `roost models list`")
 

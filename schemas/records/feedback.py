@@ -5,7 +5,16 @@ from enum import StrEnum
 from typing import ClassVar
 
 from schemas.errors import InvalidRecord
-from schemas.ids import Version, check_candidate_id, check_user_id
+from schemas.ids import (
+    MAX_ID_BYTES,
+    MAX_REQUEST_ID_BYTES,
+    Version,
+    check_candidate_id,
+    check_name,
+    check_text,
+    check_user_id,
+    is_bundle_id,
+)
 from schemas.records.base import Message, check_event_time, enumerated, nested, strings
 from schemas.records.candidates import CandidateFeatures
 from schemas.records.users import QueryFeatures
@@ -75,8 +84,10 @@ class Impression(Message):
         check_candidate_id(self.candidate_id)
         check_user_id(self.user_id)
         check_event_time(self.event_time_ms, append_time_ms)
-        if not self.request_id:
-            raise InvalidRecord(f"impression of {self.candidate_id} has no request id; copy the one the answer gave")
+        check_name("request id", self.request_id, MAX_REQUEST_ID_BYTES)
+        check_name("surface", self.surface, MAX_ID_BYTES)
+        if self.bundle is not None and not is_bundle_id(self.bundle):
+            raise InvalidRecord(f"bundle {self.bundle[:32]!r} is not 16 hex digits; copy the one the answer gave, or leave it out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +109,8 @@ class Engagement(Message):
         check_candidate_id(self.candidate_id)
         check_user_id(self.user_id)
         check_event_time(self.event_time_ms, append_time_ms)
-        if not self.event_id:
-            raise InvalidRecord(f"engagement with {self.candidate_id} has no event id; give each event a unique one")
+        check_name("event id", self.event_id, MAX_REQUEST_ID_BYTES)
+        check_text("request id", self.request_id or "", MAX_REQUEST_ID_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,21 @@ from enum import StrEnum
 from typing import ClassVar
 
 from schemas.errors import InvalidRecord
-from schemas.ids import Version, check_user_id
-from schemas.records.base import Message, Record, check_event_time, enumerated, sequence_of, strings
+from schemas.ids import MAX_ID_BYTES, MAX_REQUEST_ID_BYTES, Version, check_candidate_id, check_name, check_text, check_user_id
+from schemas.records.base import Message, Record, check_event_time, check_sequence, enumerated, sequence_of, strings
+from schemas.records.candidates import MAX_SHORT_BYTES, MAX_TOPIC_BYTES, MAX_TOPICS
 
 MAX_LANGUAGES = 4
 MAX_INTERESTS = 16
 MAX_FOLLOWS = 5_000
 MAX_ENTRIES = 200
+# an impression's entry id is request id, slash, candidate id
+MAX_ENTRY_ID_BYTES = MAX_REQUEST_ID_BYTES + 1 + MAX_ID_BYTES
+MAX_HISTORY = 16
+MAX_QUERY_FOLLOWS = 16
+MAX_CONTEXT = 8
+MAX_CONTEXT_NAME_BYTES = 32
+MAX_CONTEXT_BYTES = 64
 
 
 class UserEventKind(StrEnum):
@@ -57,13 +65,12 @@ class User(Message):
         """See `Message.check`."""
         check_user_id(self.user_id)
         check_event_time(self.event_time_ms, append_time_ms)
-        for name, values, limit in (
-            ("languages", self.languages, MAX_LANGUAGES),
-            ("interests", self.interests, MAX_INTERESTS),
-            ("follows", self.follows, MAX_FOLLOWS),
-        ):
-            if len(values) > limit:
-                raise InvalidRecord(f"user {self.user_id!r} has {len(values)} {name}; send at most {limit}")
+        check_sequence(self.sequence)
+        # without bounds a folded state outgrows the largest message, and its processor never gets past this user
+        check_text("region", self.region, MAX_TOPIC_BYTES)
+        _check_texts("languages", self.languages, MAX_LANGUAGES, MAX_TOPIC_BYTES)
+        _check_texts("interests", self.interests, MAX_INTERESTS, MAX_TOPIC_BYTES)
+        _check_texts("follows", self.follows, MAX_FOLLOWS, MAX_SHORT_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,12 @@ class UserEvent(Message):
     def check(self, *, append_time_ms: int) -> None:
         """See `Message.check`."""
         check_user_id(self.user_id)
+        check_name("entry id", self.entry_id, MAX_ENTRY_ID_BYTES)
+        check_candidate_id(self.candidate_id)
         check_event_time(self.event_time_ms, append_time_ms)
+        check_text("author id", self.author_id or "", MAX_SHORT_BYTES)
+        check_text("language", self.language or "", MAX_TOPIC_BYTES)
+        _check_texts("topics", self.topics, MAX_TOPICS, MAX_TOPIC_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +144,7 @@ class UserState(Message):
 
 @dataclass(frozen=True, slots=True)
 class QueryFeatures(Record):
-    """Raw values a query tower reads, as of serve time. Sequences are newest first and bounded by the feature spec."""
+    """Raw values a query tower reads, as of serve time. Sequences are newest first; `check` gives their bounds."""
 
     languages: tuple[str, ...] = strings()
     region: str = ""
@@ -142,3 +154,25 @@ class QueryFeatures(Record):
     history_topics: tuple[str, ...] = strings()
     history_languages: tuple[str, ...] = strings()
     context: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise `InvalidRecord` when a value is over its bound: the bounds keep every query token within 8,192 bytes.
+
+        For features from a request; what `schemas.features.query` makes of checked records is within.
+        """
+        check_text("region", self.region, MAX_TOPIC_BYTES)
+        _check_texts("languages", self.languages, MAX_LANGUAGES, MAX_TOPIC_BYTES)
+        _check_texts("interests", self.interests, MAX_INTERESTS, MAX_TOPIC_BYTES)
+        _check_texts("follows", self.follows, MAX_QUERY_FOLLOWS, MAX_SHORT_BYTES)
+        _check_texts("history_authors", self.history_authors, MAX_HISTORY, MAX_SHORT_BYTES)
+        _check_texts("history_topics", self.history_topics, MAX_HISTORY, MAX_TOPIC_BYTES)
+        _check_texts("history_languages", self.history_languages, MAX_HISTORY, MAX_TOPIC_BYTES)
+        _check_texts("context", tuple(self.context), MAX_CONTEXT, MAX_CONTEXT_NAME_BYTES)
+        _check_texts("context", tuple(self.context.values()), MAX_CONTEXT, MAX_CONTEXT_BYTES)
+
+
+def _check_texts(what: str, texts: tuple[str, ...], limit: int, max_bytes: int) -> None:
+    if len(texts) > limit:
+        raise InvalidRecord(f"{len(texts)} {what}; send at most {limit}")
+    for text in texts:
+        check_text(what, text, max_bytes)
