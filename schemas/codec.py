@@ -24,6 +24,7 @@ _FRAME = struct.Struct(">bI")
 HEADER_BYTES = _FRAME.size
 LOCAL_ID_BIT = 0x40000000
 _LOCAL_ID_MASK = 0x3FFFFFFF
+_LAST_LOCAL_ID = LOCAL_ID_BIT | _LOCAL_ID_MASK
 
 MessageT = TypeVar("MessageT", bound=Message)
 SchemaLookup = Callable[[int], dict[str, Any]]
@@ -112,7 +113,7 @@ def decode_mapping(subject: str, data: bytes, lookup: SchemaLookup | None = None
             and `RegistryUnavailable` when it does not answer.
 
     Raises:
-        UndecodableRecord: no frame, bytes missing, bytes left over, or a schema that does not resolve.
+        UndecodableRecord: no frame, bytes missing, bytes left over, or a writer's schema that does not resolve to ours.
         UnknownSchema: an id nobody here knows.
     """
     writer = _writer_schema(subject, frame_id(data), lookup)
@@ -140,7 +141,7 @@ def decode_embedding(dim: int, data: bytes) -> Embedding:
 
 
 def _writer_schema(subject: str, schema_id: int, lookup: SchemaLookup | None) -> Any:
-    if schema_id & LOCAL_ID_BIT:
+    if LOCAL_ID_BIT <= schema_id <= _LAST_LOCAL_ID:
         known = _local_schemas().get(schema_id)
         if known is None:
             raise UnknownSchema(
@@ -151,9 +152,21 @@ def _writer_schema(subject: str, schema_id: int, lookup: SchemaLookup | None) ->
         return _parsed(*known)
     if lookup is None:
         raise UnknownSchema(f"schema id {schema_id} belongs to a schema registry; set its address (ROOST_SCHEMA_REGISTRY_URL)")
-    return _foreign(json.dumps(lookup(schema_id), sort_keys=True))
+    found = lookup(schema_id)
+    try:
+        return _foreign(json.dumps(found, sort_keys=True))
+    # parse_schema raises whatever the schema provokes
+    except Exception as error:
+        raise UndecodableRecord(f"schema id {schema_id} names a schema that cannot be read: {error}") from error
 
 
 @lru_cache(maxsize=1024)
 def _foreign(text: str) -> Any:
-    return parse_schema(json.loads(text))
+    return parse_schema(_without_logical_types(json.loads(text)))
+
+
+def _without_logical_types(schema: Any) -> Any:
+    # a foreign `timestamp-millis` would arrive as a datetime where our records hold integers
+    if isinstance(schema, dict):
+        return {key: _without_logical_types(value) for key, value in schema.items() if key != "logicalType"}
+    return [_without_logical_types(item) for item in schema] if isinstance(schema, list) else schema
