@@ -19,6 +19,7 @@ CANDIDATES = "candidates"
 USER_EVENTS = "user-events"
 USER_STATES = "user-states"
 EXAMPLES = "examples"
+LABELER_STATE = "labeler-state"
 ROLLOUT_COMMANDS = "rollout-commands"
 ROLLOUTS = "rollouts"
 NODE_STATUS = "node-status"
@@ -26,7 +27,7 @@ NODE_STATUS = "node-status"
 # topics whose reader owns a dead-letter topic
 _DEAD_LETTERED = (TWEETS, ACCOUNTS, ARTICLES, USERS, IMPRESSIONS, ENGAGEMENTS, USER_EVENTS, ROLLOUT_COMMANDS)
 
-Key = Literal["candidate", "user", "surface", "node", "record"]
+Key = Literal["candidate", "user", "surface", "node", "record", "join"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ def standard_topics(partitions: int = DEFAULT_PARTITIONS) -> tuple[Topic, ...]:
         _topic(USER_EVENTS, "user", partitions, "delete", 7 * DAY_MS),
         _topic(USER_STATES, "user", partitions, "compact", forever),
         _topic(EXAMPLES, "user", partitions, "delete", 30 * DAY_MS),
+        # partition p holds the joins of partition p of impressions and engagements, whatever the key hashes to
+        _topic(LABELER_STATE, "join", partitions, "compact", forever),
         _topic(ROLLOUT_COMMANDS, "surface", 1, "delete", forever),
         _topic(ROLLOUTS, "surface", 1, "delete", forever),
         _topic(NODE_STATUS, "node", 1, "compact", forever),

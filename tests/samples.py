@@ -22,6 +22,7 @@ from schemas.records.feedback import (
     Example,
     Impression,
     Label,
+    LabelJoin,
     Provenance,
     QueryToken,
 )
@@ -58,6 +59,26 @@ def embedding(dim: int, *, deleted: bool = False) -> Embedding:
         vector, "t:1", NOON_MS, 3, NOON_MS - 60_000, NOON_MS + 5, NOON_MS + 9, text="Grüße aus Zürich 🌍", features=FEATURES
     )
 
+
+_EXAMPLE = Example(
+    "r-1/t:1",
+    1,
+    "home-timeline",
+    "r-1",
+    "u:1",
+    "t:1",
+    17,
+    NOON_MS,
+    FEATURES,
+    Label.POSITIVE,
+    ("favorite", "click"),
+    Provenance.SERVED,
+    BUNDLE,
+    QUERY_FEATURES,
+    impression_partition=3,
+    impression_offset=99,
+    source_time_ms=NOON_MS - 1,
+)
 
 FILLED: dict[str, Message] = {
     "tweet": Tweet(
@@ -112,24 +133,9 @@ FILLED: dict[str, Message] = {
         source_time_ms=NOON_MS - 1,
     ),
     "user-state": UserState("u:1", NOON_MS, 2, ("de", "en"), "eu-west", ("a:ada",), ("science",), NOON_MS - 5, (_ENTRY,)),
-    "example": Example(
-        "r-1/t:1",
-        1,
-        "home-timeline",
-        "r-1",
-        "u:1",
-        "t:1",
-        17,
-        NOON_MS,
-        FEATURES,
-        Label.POSITIVE,
-        ("favorite", "click"),
-        Provenance.SERVED,
-        BUNDLE,
-        QUERY_FEATURES,
-        impression_partition=3,
-        impression_offset=99,
-        source_time_ms=NOON_MS - 1,
+    "example": _EXAMPLE,
+    "label-join": LabelJoin(
+        Impression("r-1", "t:1", "u:1", "home-timeline", 17, NOON_MS, BUNDLE), 99, FEATURES, (_ENTRY,), _EXAMPLE
     ),
     "embedding-d32": embedding(32),
     "embedding-d64": embedding(64),
@@ -209,6 +215,7 @@ BARE: dict[str, Message] = {
         CandidateFeatures("", "und", "", (), 0, Counters()),
         Label.UNKNOWN,
     ),
+    "label-join": LabelJoin(),
     "embedding-d32": embedding(32, deleted=True),
     "embedding-d64": embedding(64, deleted=True),
     "embedding-d128": embedding(128, deleted=True),

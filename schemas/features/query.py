@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from schemas.records.feedback import EXPLICIT_NEGATIVES, POSITIVES, UNDOES
 from schemas.records.users import (
     MAX_HISTORY,
     MAX_INTERESTS,
@@ -13,29 +14,19 @@ from schemas.records.users import (
     UserState,
 )
 
-UNDONE_BY = {
-    UserEventKind.UNFAVORITE: UserEventKind.FAVORITE,
-    UserEventKind.UNRETWEET: UserEventKind.RETWEET,
-    UserEventKind.UNFOLLOW: UserEventKind.FOLLOW,
-}
-EXPLICIT_NEGATIVES = frozenset({UserEventKind.SHOW_LESS, UserEventKind.BLOCK})
-_POSITIVES = frozenset(
-    {UserEventKind.FAVORITE, UserEventKind.RETWEET, UserEventKind.REPLY, UserEventKind.CLICK, UserEventKind.FOLLOW}
-)
-
 
 def in_force(entries: Iterable[UserEntry]) -> list[UserEntry]:
     """Return the positive engagements that nothing undid and whose candidate was not rejected, newest first.
 
     An undo cancels the same candidate's earlier engagement of its kind; show-less and block cancel all of the candidate's.
     """
-    standing: dict[tuple[str, UserEventKind], UserEntry] = {}
+    standing: dict[tuple[str, str], UserEntry] = {}
     rejected: set[str] = set()
     for entry in sorted(entries, key=lambda entry: (entry.event_time_ms, entry.entry_id)):
-        if entry.kind in _POSITIVES:
+        if entry.kind in POSITIVES:
             standing[entry.candidate_id, entry.kind] = entry
-        elif entry.kind in UNDONE_BY:
-            standing.pop((entry.candidate_id, UNDONE_BY[entry.kind]), None)
+        elif entry.kind in UNDOES:
+            standing.pop((entry.candidate_id, UNDOES[entry.kind]), None)
         elif entry.kind in EXPLICIT_NEGATIVES:
             rejected.add(entry.candidate_id)
     kept = (entry for entry in standing.values() if entry.candidate_id not in rejected)

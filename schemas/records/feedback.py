@@ -15,9 +15,9 @@ from schemas.ids import (
     check_user_id,
     is_bundle_id,
 )
-from schemas.records.base import Message, check_event_time, enumerated, nested, strings
+from schemas.records.base import Message, check_event_time, enumerated, nested, optional, sequence_of, strings
 from schemas.records.candidates import CandidateFeatures
-from schemas.records.users import QueryFeatures
+from schemas.records.users import QueryFeatures, UserEntry
 
 
 class EngagementKind(StrEnum):
@@ -36,13 +36,14 @@ class EngagementKind(StrEnum):
     BLOCK = "block"
 
 
-UNDOES = {
+# by text: a user's entries and a candidate's engagements name the same kinds
+UNDOES: dict[str, str] = {
     EngagementKind.UNFAVORITE: EngagementKind.FAVORITE,
     EngagementKind.UNRETWEET: EngagementKind.RETWEET,
     EngagementKind.UNFOLLOW: EngagementKind.FOLLOW,
 }
-EXPLICIT_NEGATIVES = frozenset({EngagementKind.SHOW_LESS, EngagementKind.BLOCK})
-POSITIVES = frozenset(EngagementKind) - EXPLICIT_NEGATIVES - UNDOES.keys() - {EngagementKind.UNKNOWN}
+EXPLICIT_NEGATIVES: frozenset[str] = frozenset({EngagementKind.SHOW_LESS, EngagementKind.BLOCK})
+POSITIVES: frozenset[str] = frozenset(EngagementKind) - EXPLICIT_NEGATIVES - UNDOES.keys() - {EngagementKind.UNKNOWN}
 
 
 class Label(StrEnum):
@@ -138,6 +139,25 @@ class Example(Message):
     impression_partition: int = -1
     impression_offset: int = -1
     source_time_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelJoin(Message):
+    """The labeler's state of one (request, candidate): what is known until the example is out, then the example.
+
+    Attributes:
+        candidate: the candidate as of reading the impression, where its token could not be read.
+        entries: the join's engagements, in order of arrival; they may come before the impression.
+        example: the example last emitted; the impression is then dropped.
+    """
+
+    SUBJECT: ClassVar[str] = "label-join"
+
+    impression: Impression | None = optional(Impression)
+    impression_offset: int = -1
+    candidate: CandidateFeatures | None = optional(CandidateFeatures)
+    entries: tuple[UserEntry, ...] = sequence_of(UserEntry)
+    example: Example | None = optional(Example)
 
 
 @dataclass(frozen=True, slots=True)
