@@ -1,6 +1,8 @@
 """What the launcher reads from the environment, once. The only place in roost/ that looks at it."""
 
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -46,3 +48,8 @@ class LauncherSettings(BaseSettings):
     def java(self) -> str:
         """The java program to run."""
         return "java" if self.java_home is None else str(self.java_home / "bin" / "java")
+
+
+def child_environment(additions: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a process started here: this one's, with `additions` over it."""
+    return {**os.environ, **additions}
