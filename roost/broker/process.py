@@ -1,31 +1,29 @@
 """One Kafka process: started, awaited, stopped, killed, started again. Knows nothing of topics or records."""
 
+import fcntl
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from roost.broker.config import HOST, free_port, port_of, server_properties
 from roost.broker.install import KafkaInstall
+from roost.child import spawn
 from schemas.errors import BrokerUnavailable
 
 __all__ = ["Broker"]
 
 _LOG_TAIL_LINES = 30
-# The kernel ends a child that asked for it when the *thread* that made it ends: so one lasting thread makes them all.
-_SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker-spawner")
 _PORT_TAKEN = re.compile(r"BindException|Address already in use|Socket server failed to bind")
 
 
@@ -161,30 +159,33 @@ class Broker:
         return self._data_dir / "server.properties"
 
     def _start_on(self, port: int, deadline_s: float) -> None:
-        controller_port = free_port(but_not=port)
-        self._properties_path.write_text(server_properties(self._data_dir / "segments", port=port, controller_port=controller_port))
-        self._format()
-        with self.log_path.open("ab") as log:
+        with (self._data_dir / "in-use.lock").open("ab") as lock, self.log_path.open("ab") as log:
+            self._take(lock)
+            controller_port = free_port(but_not=port)
+            self._properties_path.write_text(
+                server_properties(self._data_dir / "segments", port=port, controller_port=controller_port)
+            )
+            self._format()
             self._log_start_byte = log.tell()
-            self._process = _SPAWNER.submit(
-                subprocess.Popen,
-                [
-                    *_dying_with_parent(),
-                    *self._install.command("kafka.Kafka", *self._server_flags()),
-                    str(self._properties_path),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+            self._process = spawn(
+                [*self._install.command("kafka.Kafka", *self._server_flags()), str(self._properties_path)],
+                log=log,
                 cwd=self._data_dir,
-                # Ctrl-C at the launcher must reach the roles first: they flush to this broker while they stop.
-                start_new_session=True,
-            ).result()
+                inherited=[lock],
+            )
         try:
             self._await_answer(deadline_s)
         except BaseException:
             self.kill()
             raise
+
+    def _take(self, lock: BinaryIO) -> None:
+        # Kafka reads its metadata before it takes a lock of its own, and two brokers on one folder corrupt it. The broker
+        # inherits this one, so that it is held for just as long as a broker lives, whatever becomes of its launcher.
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BrokerUnavailable(f"a broker is running on {self._data_dir}; stop it or choose another folder") from None
 
     def _format(self) -> None:
         if (self._data_dir / "segments" / "meta.properties").is_file():
@@ -241,8 +242,3 @@ def _answers(bootstrap: str) -> bool:
     except KafkaException:
         return False
     return bool(metadata.brokers) and metadata.controller_id >= 0
-
-
-def _dying_with_parent() -> list[str]:
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
