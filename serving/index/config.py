@@ -18,28 +18,40 @@ class CompressedConfig:
     fetch_at_least: int = 64
     wider_from_rows: int = 100_000
     """From this many rows on, 1.5 times as many codes are fetched: more rows lie within one quantisation error."""
-    drop_dead_above: float = 0.25
+    drop_dead_above: float = 0.15
+    scan_us_per_row: float = 0.0022
 
 
 @dataclass(frozen=True, slots=True)
 class GraphConfig:
     """The HNSW tier: one sealed graph over the settled rows, filled in chunks beside the queries, published whole."""
 
-    build_from_rows: int = 4_096
+    build_from_rows: int = 2_048
     """Fewer settled rows than this are not worth a graph."""
-    rebuild_uncovered_share: float = 0.5
-    """A new graph is due when this share of the live rows is settled but in no graph."""
-    links: int = 16
+    rebuild_share: float = 0.75
+    rebuild_rows_at_most: int = 400_000
+    """A new graph is due when this share of the live rows, but no more than so many, settled after the last one was begun."""
+    leave_oldest_share: float = 0.5
+    leave_oldest_at_most: int = 32_768
+    """The oldest rows, this share but no more, stay compressed: they expire before a graph of them pays, so in a sliding window
+    each row is inserted once and the graph holds hardly any dead rows.
+    """
+    links: int = 12
     """hnswlib's M."""
-    construction_breadth: int = 100
+    construction_breadth: int = 60
     """hnswlib's ef_construction."""
     hurried_links: int = 8
-    hurried_construction_breadth: int = 60
+    hurried_construction_breadth: int = 40
     """Used while the builder is behind: a cheaper graph, never slower queries."""
-    hurry_uncovered_share: float = 1.0
+    hurry_share: float = 1.25
     chunk_rows: int = 1_024
-    scan_below_live_share: float = 0.2
-    """A graph with fewer live rows than this share is scanned exactly instead of walked."""
+    drop_below_live_share: float = 0.2
+    """A graph with fewer live rows than this share costs more than it saves, and is dropped until the next one."""
+    breadth_per_hit: float = 2.2
+    """Nodes kept while walking, for each hit the graph is expected to give; recall grows with it."""
+    breadth_slack: int = 64
+    walk_us_per_breadth: float = 0.7
+    """Cost of one node kept, at 50,000 rows; it grows with the fourth root of the rows. Only ratios to the scans matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +61,14 @@ class IndexConfig:
     `compressed=None` and `graph=None` switch a tier off; with both off every search is an exact scan.
     """
 
-    fresh_rows: int = 4_096
+    fresh_rows: int = 2_048
     """Rows that may wait in the exactly scanned tier before the builder settles them."""
     fresh_rows_at_most: int = 16_384
     """At this many the writing thread settles them itself: the exact scan is bounded even with a starved builder."""
     compressed: CompressedConfig | None = field(default_factory=CompressedConfig)
     graph: GraphConfig | None = field(default_factory=GraphConfig)
+    exact_us_per_row: float = 0.015
+    """Cost of scoring one row in fp32: decides when scanning a small corpus is cheaper than walking its graph."""
     compact_dead_share: float = 0.5
     """The arena is rewritten, and its memory returned, once this share of its rows is dead."""
     compact_from_rows: int = 16_384

@@ -118,15 +118,8 @@ class ExactIndex:
                 continue
             of_author[row.author_id] = count + 1
             taken.append((score, row))
-        return Hits(
-            candidate_ids=[row.candidate_id for _, row in taken],
-            scores=np.array([score for score, _ in taken], dtype=np.float32),
-            versions=np.array([row.version for _, row in taken], dtype=np.int64).reshape(-1, 2),
-            created_ms=np.array([row.created_ms for _, row in taken], dtype=np.int64),
-            languages=[row.language for _, row in taken],
-            author_ids=[row.author_id for _, row in taken],
-            payloads=[row.payload for _, row in taken],
-        )
+        scores = np.array([score for score, _ in taken], dtype=np.float32)
+        return Hits(scores, np.arange(len(taken)), _Taken([row for _, row in taken]))
 
     def search_exact(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:
         """The same as `search`."""
@@ -190,3 +183,28 @@ def _matches(row: Candidate, where: Filter) -> bool:
         and (where.authors is None or row.author_id in where.authors)
         and row.author_id not in where.exclude_authors
     )
+
+
+class _Taken:
+    """`HitColumns` over rows already picked."""
+
+    def __init__(self, picked: list[Candidate]) -> None:
+        self._picked = picked
+
+    def ids_at(self, rows: IntArray) -> list[str]:
+        return [self._picked[at].candidate_id for at in rows]
+
+    def versions_at(self, rows: IntArray) -> IntArray:
+        return np.array([self._picked[at].version for at in rows], dtype=np.int64).reshape(-1, 2)
+
+    def created_ms_at(self, rows: IntArray) -> IntArray:
+        return np.array([self._picked[at].created_ms for at in rows], dtype=np.int64)
+
+    def languages_at(self, rows: IntArray) -> list[str]:
+        return [self._picked[at].language for at in rows]
+
+    def authors_at(self, rows: IntArray) -> list[str]:
+        return [self._picked[at].author_id for at in rows]
+
+    def payloads_at(self, rows: IntArray) -> list[bytes]:
+        return [self._picked[at].payload for at in rows]

@@ -40,7 +40,7 @@ class Ledger:
         versions = np.asarray(rows.versions, dtype=np.int64)
         count = len(ids)
         get = self._slot_of.get
-        held = np.fromiter((get(i, -1) for i in ids), dtype=np.int32, count=count)
+        held = np.fromiter((get(i, -1) for i in ids), dtype=np.int64, count=count)
         keep = np.minimum(np.asarray(rows.created_ms, dtype=np.int64), versions[:, 0]) >= self.expired_before_ms
         known = np.flatnonzero(held >= 0)
         if len(known):
@@ -81,7 +81,7 @@ class Ledger:
             # behind the horizon nothing of this age can come back, so there is nothing to remember
             if time_ms >= self.expired_before_ms:
                 self._deleted[candidate_id] = max(version, self._deleted.get(candidate_id, version))
-        return np.array(gone, dtype=np.int32)
+        return np.array(gone, dtype=np.int64)
 
     def raise_horizon(self, created_before_ms: int) -> None:
         """Nothing older may enter from now on."""

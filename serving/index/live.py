@@ -26,9 +26,9 @@ from serving.index.protocol import (
     IntArray,
     Rows,
 )
-from serving.index.search import Found, View, search, search_exact
-from serving.index.tiers.arena import Arena, SlotArray
-from serving.index.upkeep import State, Upkeep, rows_at
+from serving.index.search import View, search, search_exact
+from serving.index.tiers.arena import SlotArray, rows_at
+from serving.index.upkeep import State, Upkeep
 
 ID_MAP_BYTES = 100
 """A dict entry and its integer, for each live id."""
@@ -135,14 +135,15 @@ class LiveIndex:
         found, scanned = search(view, unit, k, where, self._config)
         if scanned:
             self._counters["searches_scanned"] += 1
-        return _hits(view.arena, found)
+        return Hits(found.scores, found.slots, view.arena)
 
     def search_exact(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:
         """See `CandidateIndex.search_exact`. Takes no lock."""
         self._refuse_if_closed()
         unit = unit_query(query, self._dim, k, where)
         view = self._state.view
-        return _hits(view.arena, search_exact(view, unit, k, where))
+        found = search_exact(view, unit, k, where)
+        return Hits(found.scores, found.slots, view.arena)
 
     def get(self, candidate_id: str) -> Candidate | None:
         """The live row of this id."""
@@ -152,16 +153,15 @@ class LiveIndex:
             arena = self._state.view.arena
         if slot is None:
             return None
-        found = np.array([slot], dtype=np.int32)
-        versions = arena.versions[slot]
+        row = rows_at(arena, np.array([slot]))
         return Candidate(
             candidate_id=candidate_id,
-            vector=arena.vectors[slot].copy(),
-            version=(int(versions[0]), int(versions[1])),
-            created_ms=int(arena.created_ms[slot]),
-            language=arena.languages.decode(arena.language[found])[0],
-            author_id=arena.authors.decode(arena.author[found])[0],
-            payload=arena.payloads[slot],
+            vector=row.vectors[0],
+            version=(int(row.versions[0, 0]), int(row.versions[0, 1])),
+            created_ms=int(row.created_ms[0]),
+            language=row.languages[0],
+            author_id=row.author_ids[0],
+            payload=row.payloads[0],
         )
 
     def contents(self) -> IndexContents:
@@ -173,11 +173,12 @@ class LiveIndex:
         rows = rows_at(view.arena, view.arena.live_slots(view.fresh_to, view.sequence))
         return IndexContents(rows, deleted, horizon)
 
-    def maintain(self) -> None:
-        """Do all upkeep that is due now, on this thread: settle, build, compact. For an index without a builder thread."""
+    def maintain(self, at_most_steps: int | None = None) -> None:
+        """Do upkeep that is due now, on this thread: settle, build, compact. For an index without a builder thread."""
         self._refuse_if_closed()
-        while self._upkeep.step():
-            pass
+        steps = 0
+        while (at_most_steps is None or steps < at_most_steps) and self._upkeep.step():
+            steps += 1
 
     def stats(self) -> IndexStats:
         """What an operator watches, as of now."""
@@ -194,7 +195,7 @@ class LiveIndex:
             merge_debt_rows=self._upkeep.merge_debt_rows(view),
             arena_rows=view.arena.used,
             remembered_deletes=self._state.ledger.deletes_remembered,
-            memory_bytes=fixed + sum(tier.bytes_held for tier in (compressed, graph) if tier is not None),
+            memory_bytes=fixed + sum(tier.bytes_held for tier in (compressed, graph, view.beside_graph) if tier is not None),
             builder_running=builder is not None and builder.running,
             builder_heartbeat_age_s=0.0 if builder is None else builder.heartbeat_age_s,
             builder_fault=None if builder is None else builder.fault,
@@ -210,16 +211,3 @@ class LiveIndex:
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise IndexClosed("this index was closed; take the current epoch's index")
-
-
-def _hits(arena: Arena, found: Found) -> Hits:
-    slots = found.slots
-    return Hits(
-        candidate_ids=arena.ids[slots].tolist(),
-        scores=found.scores,
-        versions=arena.versions[slots],
-        created_ms=arena.created_ms[slots],
-        languages=arena.languages.decode(arena.language[slots]),
-        author_ids=arena.authors.decode(arena.author[slots]),
-        payloads=arena.payloads[slots].tolist(),
-    )

@@ -5,6 +5,7 @@ Two implementations pass one suite: `LiveIndex` (tiers, background builder) and 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -64,20 +65,78 @@ class Filter:
 EVERYTHING = Filter()
 
 
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """The answer to one search: aligned columns, best first. `scores` are cosines, float32, descending."""
+class HitColumns(Protocol):
+    """Where the columns of an answer are read from; `rows` says which rows, best first."""
 
-    candidate_ids: list[str]
-    scores: FloatArray
-    versions: IntArray
-    created_ms: IntArray
-    languages: list[str]
-    author_ids: list[str]
-    payloads: list[bytes]
+    def ids_at(self, rows: IntArray) -> list[str]:
+        """One value for each of `rows`."""
+        ...
+
+    def versions_at(self, rows: IntArray) -> IntArray:
+        """One value for each of `rows`."""
+        ...
+
+    def created_ms_at(self, rows: IntArray) -> IntArray:
+        """One value for each of `rows`."""
+        ...
+
+    def languages_at(self, rows: IntArray) -> list[str]:
+        """One value for each of `rows`."""
+        ...
+
+    def authors_at(self, rows: IntArray) -> list[str]:
+        """One value for each of `rows`."""
+        ...
+
+    def payloads_at(self, rows: IntArray) -> list[bytes]:
+        """One value for each of `rows`."""
+        ...
+
+
+class Hits:
+    """The answer to one search: aligned columns, best first. `scores` are cosines, float32 [n], descending.
+
+    A column is read when first asked for and kept: gathering 200 strings costs as much as a third of the search. What it reads is
+    the moment of the search, however much the index changes meanwhile; an answer that is kept keeps its rows in memory.
+    """
+
+    def __init__(self, scores: FloatArray, rows: IntArray, columns: HitColumns) -> None:
+        self.scores = scores
+        self._rows = rows
+        self._columns = columns
 
     def __len__(self) -> int:
-        return len(self.candidate_ids)
+        return len(self.scores)
+
+    @cached_property
+    def candidate_ids(self) -> list[str]:
+        """Ids, n of them."""
+        return self._columns.ids_at(self._rows)
+
+    @cached_property
+    def versions(self) -> IntArray:
+        """[n, 2] int64 of (event time ms, sequence)."""
+        return self._columns.versions_at(self._rows)
+
+    @cached_property
+    def created_ms(self) -> IntArray:
+        """[n] int64."""
+        return self._columns.created_ms_at(self._rows)
+
+    @cached_property
+    def languages(self) -> list[str]:
+        """Languages, n of them."""
+        return self._columns.languages_at(self._rows)
+
+    @cached_property
+    def author_ids(self) -> list[str]:
+        """Author ids, n of them."""
+        return self._columns.authors_at(self._rows)
+
+    @cached_property
+    def payloads(self) -> list[bytes]:
+        """The bytes stored with each row, unchanged."""
+        return self._columns.payloads_at(self._rows)
 
 
 @dataclass(frozen=True, slots=True)

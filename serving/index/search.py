@@ -5,10 +5,12 @@ cannot fill k, the view is scanned exactly, so an answer is short only when fewe
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from serving.index.config import IndexConfig
+from serving.index.config import GraphConfig, IndexConfig
 from serving.index.protocol import EVERYTHING, Filter, FloatArray
 from serving.index.tiers.arena import Arena, BoolArray, Interned, SlotArray
 from serving.index.tiers.compressed import CompressedTier
@@ -20,15 +22,16 @@ EXACT_BELOW_SHARE = 0.15
 EXCLUDED_ALLOWANCE = 256
 """Excluded ids a first attempt leaves room for; a second attempt widens."""
 WIDEN = 4
-GRAPH_MARGIN = 1.28
-GRAPH_SLACK_ROWS = 32
 GRAPH_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One consistent moment of an index. Every live row below `fresh_to` is in exactly one of: the graph, the compressed tier,
-    or the exactly scanned rows from `fresh_from` on.
+    """One consistent moment of an index.
+
+    Rows from `fresh_from` on are scanned exactly. Those before are the settled ones: the compressed tier holds them all, and the
+    graph together with the codes beside it holds them all again, so that a search may take whichever is cheaper for its k. While
+    there is no compressed tier, the graph alone holds them.
     """
 
     sequence: int
@@ -43,6 +46,9 @@ class View:
     """How many of the tier's rows were dead when last counted: it is searched that much more widely."""
     graph: GraphTier | None
     graph_dead: int
+    beside_graph: CompressedTier | None
+    """Codes of the settled rows the graph lacks; None without a graph or a compressed tier."""
+    beside_dead: int
     live: int
 
 
@@ -57,7 +63,7 @@ class Found:
         return len(self.slots)
 
 
-NOTHING = Found(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32))
+NOTHING = Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
 
 
 class Matcher:
@@ -79,13 +85,13 @@ class Matcher:
     def keep(self, slots: SlotArray | slice) -> BoolArray:
         """For each slot whether it is live and its attributes match."""
         arena, where = self._view.arena, self._where
-        keep: BoolArray = arena.died[slots] > self._view.sequence
+        keep: BoolArray = _column(arena.died, slots) > self._view.sequence
         if self._language is not None:
-            keep &= _looked_up(self._language, arena.language[slots])
+            keep &= _looked_up(self._language, _column(arena.language, slots))
         if where.created_from_ms is not None:
-            keep &= arena.created_ms[slots] >= where.created_from_ms
+            keep &= _column(arena.created_ms, slots) >= where.created_from_ms
         if self._author is not None:
-            keep &= _looked_up(self._author, arena.author[slots])
+            keep &= _looked_up(self._author, _column(arena.author, slots))
         return keep
 
     def share(self) -> float:
@@ -98,6 +104,11 @@ class Matcher:
         return int(np.count_nonzero(self.keep(sample))) / live if live else 0.0
 
 
+def _column(column: NDArray[Any], slots: SlotArray | slice) -> NDArray[Any]:
+    values: NDArray[Any] = column[slots] if isinstance(slots, slice) else column.take(slots)
+    return values
+
+
 def _table(names: Interned, chosen: frozenset[str]) -> BoolArray:
     codes = names.known(chosen)
     # sized after the look-up: a writer may be adding names meanwhile
@@ -106,7 +117,7 @@ def _table(names: Interned, chosen: frozenset[str]) -> BoolArray:
     return table
 
 
-def _looked_up(table: BoolArray, codes: SlotArray) -> BoolArray:
+def _looked_up(table: BoolArray, codes: NDArray[np.int32]) -> BoolArray:
     # a code newer than the table belongs to a row newer than the view; clip keeps the look-up inside the table
     found: BoolArray = table.take(codes, mode="clip")
     return found
@@ -116,8 +127,7 @@ def search(view: View, query: FloatArray, k: int, where: Filter, config: IndexCo
     """The best k for a unit query [dim], and whether the answer had to come from an exact scan of settled rows."""
     if k == 0 or view.live == 0:
         return NOTHING, False
-    settled = (view.compressed is not None and len(view.compressed) > 0) or view.graph is not None
-    if not settled:
+    if view.compressed is None and view.graph is None:
         return search_exact(view, query, k, where), False
     matcher = Matcher(view, where)
     share = matcher.share()
@@ -127,6 +137,8 @@ def search(view: View, query: FloatArray, k: int, where: Filter, config: IndexCo
         room = k + min(len(where.exclude_ids), EXCLUDED_ALLOWANCE)
         if where.per_author_cap is not None:
             room += k
+        if not _approximates(view, room, config):
+            return search_exact(view, query, k, where), False
         while room < view.live:
             slots, scores = _proposals(request, room)
             found = _best(view.arena, slots, scores, k, where)
@@ -145,10 +157,10 @@ def search_exact(view: View, query: FloatArray, k: int, where: Filter) -> Found:
     arena, end = view.arena, view.fresh_to
     first = view.fresh_from if view.compressed is None and view.graph is None else 0
     keep = Matcher(view, where).keep(slice(first, end))
-    slots = np.flatnonzero(keep).astype(np.int32) + np.int32(first)
+    slots = np.flatnonzero(keep) + first
     # reading everything in order is cheaper than gathering most of it
     dense = len(slots) * 4 > end - first
-    scores = (arena.vectors[first:end] @ query)[keep] if dense else arena.vectors[slots] @ query
+    scores = (arena.vectors[first:end] @ query)[keep] if dense else arena.vectors.take(slots, axis=0) @ query
     return _best(arena, slots, scores, k, where)
 
 
@@ -165,39 +177,77 @@ class _Request:
     def matching(self, slots: SlotArray) -> tuple[SlotArray, FloatArray]:
         """The live, matching ones of `slots` with their scores."""
         kept = slots[self.matcher.keep(slots)]
-        return kept, self.view.arena.vectors[kept] @ self.query
+        return kept, self.view.arena.vectors.take(kept, axis=0) @ self.query
 
 
 def _proposals(request: _Request, room: int) -> tuple[SlotArray, FloatArray]:
     """Live, matching rows that contain about the best `room`, each once, with their scores; unordered."""
+    view = request.view
     slots, scores = _from_fresh(request, room)
-    if request.view.compressed is not None and len(request.view.compressed):
-        near, near_scores = request.matching(_from_compressed(request, request.view.compressed, room))
+    walks = view.graph is not None and _walk_is_cheaper(view, view.graph, room, request.share, request.config)
+    codes, dead = (view.beside_graph, view.beside_dead) if walks else (view.compressed, view.compressed_dead)
+    if codes is not None and len(codes):
+        near, near_scores = request.matching(_from_codes(request, codes, dead, room))
         slots, scores = np.concatenate([slots, near]), np.concatenate([scores, near_scores])
-    if request.view.graph is not None:
-        near, near_scores = _from_graph(request, request.view.graph, room, scores)
+    if walks and view.graph is not None:
+        near, near_scores = _from_graph(request, view.graph, room, scores)
         slots, scores = np.concatenate([slots, near]), np.concatenate([scores, near_scores])
     return slots, scores
+
+
+def _approximates(view: View, room: int, config: IndexConfig) -> bool:
+    """Whether proposals are worth their cost: in a small corpus without codes an exact scan may be cheaper than the graph."""
+    if view.compressed is not None or view.graph is None:
+        return True
+    return _walk_us(view, view.graph, room, 1.0, config) < config.exact_us_per_row * view.fresh_from
+
+
+def _walk_is_cheaper(view: View, graph: GraphTier, room: int, share: float, config: IndexConfig) -> bool:
+    """Whether the graph and the codes beside it cost less than the codes of everything."""
+    if view.compressed is None or view.beside_graph is None or config.compressed is None:
+        return True
+    saved_rows = len(view.compressed) - len(view.beside_graph)
+    return _walk_us(view, graph, room, share, config) < config.compressed.scan_us_per_row * saved_rows
+
+
+def _walk_us(view: View, graph: GraphTier, room: int, share: float, config: IndexConfig) -> float:
+    if config.graph is None:
+        raise RuntimeError("a graph exists without its configuration")
+    growth = float((len(graph) / 50_000) ** 0.25)
+    return config.graph.walk_us_per_breadth * growth * _breadth(view, graph, room, share, config.graph)
+
+
+def _breadth(view: View, graph: GraphTier, room: int, share: float, settings: GraphConfig) -> int:
+    """How many rows to ask of the graph when it holds its fair share of the answer."""
+    live = len(graph) - view.graph_dead
+    fair = live / max(view.live, 1)
+    reachable = max(live / len(graph) * share, 0.02)
+    return int((settings.breadth_per_hit * room * fair + settings.breadth_slack) / reachable)
 
 
 def _from_fresh(request: _Request, room: int) -> tuple[SlotArray, FloatArray]:
     view = request.view
     rows = slice(view.fresh_from, view.fresh_to)
     scores = view.arena.vectors[rows] @ request.query
-    at = np.flatnonzero(request.matcher.keep(rows))
-    scores = scores[at]
-    if len(at) > room:
-        best = np.argpartition(scores, len(at) - room)[len(at) - room :]
-        at, scores = at[best], scores[best]
-    return at.astype(np.int32) + np.int32(view.fresh_from), scores
+    keep = request.matcher.keep(rows)
+    if len(scores) <= room:
+        at = np.flatnonzero(keep)
+        return at + view.fresh_from, scores[at]
+    scores[~keep] = -np.inf
+    at = np.argpartition(scores, len(scores) - room)[len(scores) - room :]
+    best = scores[at]
+    if best.min() == -np.inf:
+        at = at[best > -np.inf]
+        best = scores[at]
+    return at + view.fresh_from, best
 
 
-def _from_compressed(request: _Request, tier: CompressedTier, room: int) -> SlotArray:
+def _from_codes(request: _Request, tier: CompressedTier, dead: int, room: int) -> SlotArray:
     settings = request.config.compressed
     if settings is None:
         raise RuntimeError("a compressed tier exists without its configuration")
     per_hit = settings.fetch_per_hit * (1.5 if len(tier) > settings.wider_from_rows else 1.0)
-    live_share = 1.0 - request.view.compressed_dead / len(tier)
+    live_share = 1.0 - dead / len(tier)
     count = max(settings.fetch_at_least, per_hit * room) / max(live_share * request.share, 0.01)
     return tier.nearest(request.query, int(count))
 
@@ -208,10 +258,9 @@ def _from_graph(request: _Request, graph: GraphTier, room: int, others: FloatArr
     The first fetch expects the graph's fair share of the answer; it is widened while the worst row it gave would still enter the
     best `room`, so a query whose whole answer lies inside the graph loses nothing.
     """
-    live = len(graph) - request.view.graph_dead
-    fair = live / max(request.view.live, 1)
-    reachable = max(live / len(graph) * request.share, 0.02)
-    count = int((GRAPH_MARGIN * room * fair + GRAPH_SLACK_ROWS) / reachable)
+    if request.config.graph is None:
+        raise RuntimeError("a graph exists without its configuration")
+    count = _breadth(request.view, graph, room, request.share, request.config.graph)
     for _ in range(GRAPH_ROUNDS):
         near = graph.nearest(request.query, count)
         if near is None:
@@ -238,20 +287,20 @@ def _best(arena: Arena, slots: SlotArray, scores: FloatArray, k: int, where: Fil
         return Found(slots, scores)
     if where.exclude_ids:
         excluded = where.exclude_ids
-        keep = np.fromiter((i not in excluded for i in arena.ids[slots].tolist()), dtype=np.bool_, count=len(slots))
+        keep = np.fromiter((i not in excluded for i in arena.ids.take(slots).tolist()), dtype=np.bool_, count=len(slots))
         slots, scores = slots[keep], scores[keep]
     if where.per_author_cap is not None:
-        keep = _rank_within(arena.author[slots]) < where.per_author_cap
+        keep = _rank_within(arena.author.take(slots)) < where.per_author_cap
         slots, scores = slots[keep], scores[keep]
     return Found(slots[:k], scores[:k])
 
 
-def _rank_within(groups: SlotArray) -> SlotArray:
+def _rank_within(groups: NDArray[np.int32]) -> SlotArray:
     """For each position, how many earlier positions belong to the same group."""
     order = np.argsort(groups, kind="stable")
     grouped = groups[order]
     starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]]) if len(groups) else np.empty(0, dtype=np.int64)
     lengths = np.diff(np.r_[starts, len(groups)])
-    ranks = np.empty(len(groups), dtype=np.int32)
+    ranks = np.empty(len(groups), dtype=np.int64)
     ranks[order] = np.arange(len(groups)) - np.repeat(starts, lengths)
     return ranks

@@ -14,9 +14,8 @@ import numpy as np
 
 from serving.index.config import CompressedConfig, GraphConfig, IndexConfig
 from serving.index.ledger import Ledger
-from serving.index.protocol import Rows
 from serving.index.search import View
-from serving.index.tiers.arena import Arena, SlotArray, compacted, grown
+from serving.index.tiers.arena import Arena, SlotArray, compacted, grown, rows_at
 from serving.index.tiers.compressed import Codebook, CompressedTier, empty_tier, extended, train_codebook
 from serving.index.tiers.graph import GraphBuild, GraphTier
 
@@ -42,6 +41,8 @@ class State:
             compressed_dead=0,
             graph=None,
             graph_dead=0,
+            beside_graph=None,
+            beside_dead=0,
             live=0,
         )
         self.ledger = Ledger()
@@ -58,8 +59,9 @@ class Upkeep:
         self._counters = counters
         self._codebook: Codebook | None = None
         self._build: GraphBuild | None = None
-        self._build_slots: SlotArray = np.empty(0, dtype=np.int32)
+        self._build_slots: SlotArray = np.empty(0, dtype=np.int64)
         self._build_fresh_to = 0
+        self._graph_to = 0
         self._counted_at_kills = 0
         self._step_lock = threading.Lock()
 
@@ -70,14 +72,19 @@ class Upkeep:
             return self._settle_due() or self._demote_due() or self._compact_due() or self._build_due()
 
     def full(self) -> bool:
-        """Whether the exactly scanned rows reached their hard bound."""
-        view = self._state.view
-        return view.fresh_to - view.fresh_from >= self._config.fresh_rows_at_most
+        """Whether the exactly scanned rows reached their hard bound: without codes they may wait for one more graph."""
+        view, config = self._state.view, self._config
+        bound = config.fresh_rows_at_most
+        if config.compressed is None and config.graph is not None:
+            bound = max(bound, 2 * _due_at(view, config.graph))
+        return view.fresh_to - view.fresh_from >= bound
 
     def relieve(self) -> None:
-        """Settle the fresh rows on the calling thread: what a writer does when the builder is behind."""
+        """Do some settling on the calling thread: what a writer owes when the builder is behind."""
         if self._config.compressed is not None:
             self._counters["settled_by_writer"] += int(self._settle(self._config.compressed))
+        elif self._config.graph is not None:
+            self._counters["built_by_writer"] += int(self.step())
 
     def grow(self, at_least: int) -> View:
         """A view whose arena has room; call with the write lock held. Slots keep their numbers."""
@@ -91,7 +98,7 @@ class Upkeep:
         """Live rows outside the graph beyond what makes a graph due; 0 without a graph tier."""
         if self._config.graph is None:
             return 0
-        return max(0, _uncovered(view) - _due_at(view, self._config.graph))
+        return max(0, self._newcomers(view, self._settled_to(view)) - _due_at(view, self._config.graph))
 
     def _publish(self, base: View, changed: View) -> bool:
         """Make `changed`'s tiers current, unless others replaced `base`'s meanwhile. Rows written since are kept."""
@@ -112,6 +119,8 @@ class Upkeep:
                 compressed_dead=changed.compressed_dead,
                 graph=changed.graph,
                 graph_dead=changed.graph_dead,
+                beside_graph=changed.beside_graph,
+                beside_dead=changed.beside_dead,
             )
             return True
 
@@ -121,8 +130,15 @@ class Upkeep:
         if killed - self._counted_at_kills <= RECOUNT_SHARE * view.live:
             return
         self._counted_at_kills = killed
-        changed = replace(view, compressed_dead=_dead(view, view.compressed), graph_dead=_dead(view, view.graph))
-        self._publish(view, changed)
+        self._publish(
+            view,
+            replace(
+                view,
+                compressed_dead=_dead(view, view.compressed),
+                graph_dead=_dead(view, view.graph),
+                beside_dead=_dead(view, view.beside_graph),
+            ),
+        )
 
     def _settle_due(self) -> bool:
         view, settings = self._state.view, self._config.compressed
@@ -137,23 +153,31 @@ class Upkeep:
         if codebook is None:
             codebook = self._train(settings)
         view = self._state.view
-        slots = np.arange(view.fresh_from, view.fresh_to, dtype=np.int32)
-        slots = slots[view.arena.live(slots, view.sequence)]
-        tier = view.compressed or empty_tier(codebook)
-        dead = ~view.arena.live(tier.slots, view.sequence)
-        count = int(np.count_nonzero(dead))
-        drop = dead if count > settings.drop_dead_above * len(tier) else None
-        tier = extended(tier, view.arena.vectors[slots], slots, drop=drop)
+        fresh = np.arange(view.fresh_from, view.fresh_to)
+        fresh = fresh[view.arena.live(fresh, view.sequence)]
+        beside, beside_dead = view.beside_graph, 0
+        if view.compressed is None:
+            # the first codes are of everything, also of what an early graph already covers
+            everything = view.arena.live_slots(view.fresh_to, view.sequence)
+            compressed, compressed_dead = _settled(view, empty_tier(codebook), everything, settings)
+            if view.graph is not None:
+                beside, beside_dead = _settled(view, empty_tier(codebook), fresh, settings)
+        else:
+            compressed, compressed_dead = _settled(view, view.compressed, fresh, settings)
+            if beside is not None:
+                beside, beside_dead = _settled(view, beside, fresh, settings)
         changed = replace(
             view,
             fresh_from=view.fresh_to,
-            compressed=tier,
-            compressed_dead=0 if drop is not None else count,
+            compressed=compressed,
+            compressed_dead=compressed_dead,
             graph_dead=_dead(view, view.graph),
+            beside_graph=beside,
+            beside_dead=beside_dead,
         )
         if not self._publish(view, changed):
             return False
-        self._counters["rows_settled"] += len(slots)
+        self._counters["rows_settled"] += len(fresh)
         return True
 
     def _train(self, settings: CompressedConfig) -> Codebook:
@@ -167,17 +191,15 @@ class Upkeep:
             return self._codebook
 
     def _demote_due(self) -> bool:
-        """A graph that is mostly dead is dropped, and its live rows are scanned as codes until the next one."""
+        """A graph that is mostly dead is dropped: all its rows are among the compressed ones."""
         view, settings = self._state.view, self._config.graph
         if settings is None or view.graph is None or view.compressed is None:
             return False
-        if view.graph_dead <= (1.0 - settings.scan_below_live_share) * len(view.graph):
+        if view.graph_dead <= (1.0 - settings.drop_below_live_share) * len(view.graph):
             return False
-        slots = view.graph.slots[view.arena.live(view.graph.slots, view.sequence)]
-        tier = extended(view.compressed, view.arena.vectors[slots], slots, drop=None)
-        if not self._publish(view, replace(view, compressed=tier, graph=None, graph_dead=0)):
+        if not self._publish(view, replace(view, graph=None, graph_dead=0, beside_graph=None, beside_dead=0)):
             return False
-        self._counters["graphs_demoted"] += 1
+        self._counters["graphs_dropped"] += 1
         return True
 
     def _build_due(self) -> bool:
@@ -193,15 +215,14 @@ class Upkeep:
 
     def _start_build(self, settings: GraphConfig) -> bool:
         view = self._state.view
-        uncovered = _uncovered(view)
-        if uncovered < _due_at(view, settings):
+        end = self._settled_to(view)
+        newcomers = self._newcomers(view, end)
+        if newcomers < _due_at(view, settings):
             return False
-        # with a compressed tier the fresh rows stay fresh; without one the graph is where they settle
-        end = view.fresh_to if view.compressed is None else view.fresh_from
         slots = view.arena.live_slots(end, view.sequence)
-        if not len(slots):
-            return False
-        hurried = view.graph is not None and uncovered > settings.hurry_uncovered_share * view.live
+        if view.compressed is not None:
+            slots = slots[min(int(settings.leave_oldest_share * len(slots)), settings.leave_oldest_at_most) :]
+        hurried = view.graph is not None and newcomers > settings.hurry_share * view.live
         self._build = GraphBuild(
             view.arena.vectors[slots],
             links=settings.hurried_links if hurried else settings.links,
@@ -212,26 +233,35 @@ class Upkeep:
         self._counters["graphs_started_hurried" if hurried else "graphs_started"] += 1
         return True
 
+    def _settled_to(self, view: View) -> int:
+        """The end of the rows a graph may take: with a compressed tier the fresh rows stay fresh, without one they settle here."""
+        return view.fresh_to if self._config.compressed is None or view.compressed is None else view.fresh_from
+
+    def _newcomers(self, view: View, end: int) -> int:
+        """Live settled rows younger than the last graph, or all of them while there is none."""
+        begin = 0 if view.graph is None else self._graph_to
+        return int(np.count_nonzero(view.arena.died[begin:end] > view.sequence))
+
     def _publish_build(self, build: GraphBuild) -> bool:
         view = self._state.view
         graph = build.sealed(self._build_slots)
-        compressed, compressed_dead = view.compressed, view.compressed_dead
-        if compressed is not None:
+        beside: CompressedTier | None = None
+        if view.compressed is not None:
             covered = np.zeros(view.fresh_to, dtype=np.bool_)
             covered[graph.slots] = True
-            gone = covered[compressed.slots] | ~view.arena.live(compressed.slots, view.sequence)
-            compressed = extended(compressed, np.empty((0, view.arena.dim), dtype=np.float32), graph.slots[:0], drop=gone)
-            compressed_dead = 0
+            gone = covered.take(view.compressed.slots) | ~view.arena.live(view.compressed.slots, view.sequence)
+            beside = extended(view.compressed, view.arena.vectors[:0], graph.slots[:0], drop=gone)
         changed = replace(
             view,
-            fresh_from=max(view.fresh_from, self._build_fresh_to),
-            compressed=compressed,
-            compressed_dead=compressed_dead,
+            fresh_from=view.fresh_from if view.compressed is not None else self._build_fresh_to,
             graph=graph,
             graph_dead=_dead(view, graph),
+            beside_graph=beside,
+            beside_dead=0,
         )
         if self._publish(view, changed):
             self._build = None
+            self._graph_to = self._build_fresh_to
             self._counters["graphs_published"] += 1
         return True
 
@@ -244,8 +274,8 @@ class Upkeep:
         room = max(FIRST_CAPACITY_ROWS, ROOM_PER_LIVE_ROW * len(keep) + 2 * self._config.fresh_rows_at_most)
         smaller = compacted(arena, keep, room)
         first = smaller.used - len(keep)
-        renumbered = np.zeros(view.fresh_to, dtype=np.int32)
-        renumbered[keep] = np.arange(first, smaller.used, dtype=np.int32)
+        renumbered = np.zeros(view.fresh_to, dtype=np.int64)
+        renumbered[keep] = np.arange(first, smaller.used)
         places: dict[str, int] = {}
         kept_ids = arena.ids[keep]
         for begin in range(0, len(keep), LEDGER_CHUNK):
@@ -272,14 +302,15 @@ class Upkeep:
         if len(late):
             smaller.append(rows_at(now.arena, late))
             places.update(zip(now.arena.ids[late].tolist(), range(first, smaller.used), strict=True))
-        moved = np.zeros(now.fresh_to, dtype=np.int32)
+        moved = np.zeros(now.fresh_to, dtype=np.int64)
         moved[: len(renumbered)] = renumbered
-        moved[late] = np.arange(first, smaller.used, dtype=np.int32)
+        moved[late] = np.arange(first, smaller.used)
         self._state.ledger.replace_places(places)
         self._build_slots = moved[self._build_slots]
         # live rows keep their order, so the fresh ones are again the last ones
         settled = int(np.count_nonzero(moved[: now.fresh_from]))
         self._build_fresh_to = 1 + int(np.count_nonzero(moved[: self._build_fresh_to]))
+        self._graph_to = 1 + int(np.count_nonzero(moved[: self._graph_to]))
         self._state.view = replace(
             now,
             generation=now.generation + 1,
@@ -288,20 +319,8 @@ class Upkeep:
             fresh_to=smaller.used,
             compressed=None if now.compressed is None else replace(now.compressed, slots=moved[now.compressed.slots]),
             graph=None if now.graph is None else replace(now.graph, slots=moved[now.graph.slots]),
+            beside_graph=None if now.beside_graph is None else replace(now.beside_graph, slots=moved[now.beside_graph.slots]),
         )
-
-
-def rows_at(arena: Arena, slots: SlotArray) -> Rows:
-    """A copy of the rows at `slots`."""
-    return Rows(
-        candidate_ids=arena.ids[slots].tolist(),
-        vectors=arena.vectors[slots],
-        versions=arena.versions[slots],
-        created_ms=arena.created_ms[slots],
-        languages=arena.languages.decode(arena.language[slots]),
-        author_ids=arena.authors.decode(arena.author[slots]),
-        payloads=arena.payloads[slots].tolist(),
-    )
 
 
 def _dead(view: View, tier: CompressedTier | GraphTier | None) -> int:
@@ -310,9 +329,15 @@ def _dead(view: View, tier: CompressedTier | GraphTier | None) -> int:
     return len(tier) - int(np.count_nonzero(view.arena.live(tier.slots, view.sequence)))
 
 
-def _uncovered(view: View) -> int:
-    return view.live - (0 if view.graph is None else len(view.graph) - view.graph_dead)
-
-
 def _due_at(view: View, settings: GraphConfig) -> int:
-    return max(settings.build_from_rows, int(settings.rebuild_uncovered_share * view.live))
+    return max(settings.build_from_rows, min(int(settings.rebuild_share * view.live), settings.rebuild_rows_at_most))
+
+
+def _settled(view: View, tier: CompressedTier, slots: SlotArray, settings: CompressedConfig) -> tuple[CompressedTier, int]:
+    """The tier with these rows added, its dead ones dropped once they are many; and how many dead it still holds."""
+    vectors = view.arena.vectors.take(slots, axis=0)
+    dead = ~view.arena.live(tier.slots, view.sequence)
+    count = int(np.count_nonzero(dead))
+    if count > settings.drop_dead_above * len(tier):
+        return extended(tier, vectors, slots, drop=dead), 0
+    return extended(tier, vectors, slots, drop=None), count

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from serving.index.protocol import FloatArray, IntArray, Rows
 
-SlotArray = NDArray[np.int32]
+SlotArray = NDArray[np.int64]
+"""Positions in an arena. 64-bit: numpy would convert anything narrower at every gather."""
 BoolArray = NDArray[np.bool_]
 NEVER = np.iinfo(np.int64).max
 """`died` of a live row."""
@@ -103,12 +104,40 @@ class Arena:
 
     def live(self, slots: SlotArray, sequence: int) -> BoolArray:
         """For each slot whether its row is live as of `sequence`."""
-        alive: BoolArray = self.died[slots] > sequence
+        # take gathers rows twice as fast as indexing does
+        alive: BoolArray = self.died.take(slots) > sequence
         return alive
 
     def live_slots(self, end: int, sequence: int) -> SlotArray:
         """Slots below `end` that are live as of `sequence`, ascending."""
-        return np.flatnonzero(self.died[:end] > sequence).astype(np.int32)
+        slots: SlotArray = np.flatnonzero(self.died[:end] > sequence)
+        return slots
+
+    def ids_at(self, rows: SlotArray) -> list[str]:
+        """Candidate ids of these slots."""
+        ids: list[str] = self.ids.take(rows).tolist()
+        return ids
+
+    def versions_at(self, rows: SlotArray) -> IntArray:
+        """[n, 2] versions of these slots."""
+        return self.versions.take(rows, axis=0)
+
+    def created_ms_at(self, rows: SlotArray) -> IntArray:
+        """Creation times of these slots."""
+        return self.created_ms.take(rows)
+
+    def languages_at(self, rows: SlotArray) -> list[str]:
+        """Languages of these slots."""
+        return self.languages.decode(self.language.take(rows))
+
+    def authors_at(self, rows: SlotArray) -> list[str]:
+        """Author ids of these slots."""
+        return self.authors.decode(self.author.take(rows))
+
+    def payloads_at(self, rows: SlotArray) -> list[bytes]:
+        """Payloads of these slots."""
+        payloads: list[bytes] = self.payloads.take(rows).tolist()
+        return payloads
 
     @property
     def bytes_held(self) -> int:
@@ -117,10 +146,23 @@ class Arena:
         return self.used * (fixed + 60 + 33) + self.payload_bytes + 100 * (len(self.authors) + len(self.languages))
 
 
+def rows_at(arena: Arena, slots: SlotArray) -> Rows:
+    """A copy of the rows at `slots`."""
+    return Rows(
+        candidate_ids=arena.ids_at(slots),
+        vectors=arena.vectors.take(slots, axis=0),
+        versions=arena.versions_at(slots),
+        created_ms=arena.created_ms_at(slots),
+        languages=arena.languages_at(slots),
+        author_ids=arena.authors_at(slots),
+        payloads=arena.payloads_at(slots),
+    )
+
+
 def grown(arena: Arena, capacity: int) -> Arena:
     """The same rows in the same slots with more room. The writer must hold still."""
     larger = Arena(arena.dim, capacity)
-    _copy(arena, larger, np.arange(1, arena.used, dtype=np.int32))
+    _copy(arena, larger, np.arange(1, arena.used))
     larger.died[: arena.used] = arena.died[: arena.used]
     larger.languages, larger.authors = arena.languages, arena.authors
     larger.language[: arena.used] = arena.language[: arena.used]

@@ -48,7 +48,7 @@ class CompressedTier:
     @property
     def bytes_held(self) -> int:
         """Codes and slots."""
-        return len(self.slots) * ((self.codes.d * BITS + 7) // 8 + 4)
+        return len(self.slots) * ((self.codes.d * BITS + 7) // 8 + 8)
 
     def nearest(self, query: FloatArray, count: int) -> SlotArray:
         """Slots of about the `count` best codes for a unit query [dim], in no useful order; dead rows included."""
@@ -58,13 +58,13 @@ class CompressedTier:
         found = positions[0]
         if len(found) and found[-1] < 0:
             found = found[found >= 0]
-        taken: SlotArray = self.slots[found]
+        taken: SlotArray = self.slots.take(found)
         return taken
 
 
 def empty_tier(codebook: Codebook) -> CompressedTier:
     """A tier of no rows that will encode with this codebook."""
-    return CompressedTier(_copy(codebook.empty), np.empty(0, dtype=np.int32))
+    return CompressedTier(_copy(codebook.empty), np.empty(0, dtype=np.int64))
 
 
 def extended(tier: CompressedTier, vectors: FloatArray, slots: SlotArray, *, drop: BoolArray | None) -> CompressedTier:

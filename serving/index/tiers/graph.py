@@ -39,7 +39,7 @@ class GraphTier:
             labels, _ = self.graph.knn_query(query, k=min(count, len(self.slots)), num_threads=1)
         except RuntimeError:
             return None
-        taken: SlotArray = self.slots[labels[0].astype(np.int64)]
+        taken: SlotArray = self.slots.take(labels[0].astype(np.int64))
         return taken
 
 
@@ -85,10 +85,10 @@ def cluster_order(vectors: FloatArray, seed: int) -> SlotArray:
     count, dim = vectors.shape
     clusters = max(1, min(int(np.sqrt(count)), count // 40))
     if clusters < 2:
-        return np.arange(count, dtype=np.int32)
+        return np.arange(count)
     sample = np.random.default_rng(seed).choice(count, size=min(count, max(SORT_SAMPLE_ROWS, 40 * clusters)), replace=False)
     kmeans = faiss.Kmeans(dim, clusters, niter=SORT_ITERATIONS, seed=seed, spherical=True)
     kmeans.train(np.ascontiguousarray(vectors[sample]))
     nearest = kmeans.index.search(vectors, 1)[1][:, 0]
-    order: SlotArray = np.argsort(nearest, kind="stable").astype(np.int32)
+    order: SlotArray = np.argsort(nearest, kind="stable")
     return order
