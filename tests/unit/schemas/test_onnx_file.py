@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from google.protobuf.descriptor import Descriptor
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -209,13 +209,13 @@ def test_the_walked_fields_are_all_that_can_hold_a_tensor_or_a_node() -> None:
     """A new field of a later onnx.proto that holds a graph would be a way around the check: this test names it."""
     reachable: dict[str, dict[int, str]] = {}
 
-    def holds(message: Descriptor, seen: frozenset[str]) -> bool:
+    def holds(message: Any, seen: frozenset[str]) -> bool:
         if message.name in ("TensorProto", "NodeProto"):
             return True
         fields = [f.message_type for f in message.fields if f.message_type and f.message_type.name not in seen]
         return any(holds(child, seen | {message.name}) for child in fields)
 
-    def walk(message: Descriptor) -> None:
+    def walk(message: Any) -> None:
         if message.name in reachable:
             return
         children = {f.number: f.message_type for f in message.fields if f.message_type and holds(f.message_type, frozenset())}

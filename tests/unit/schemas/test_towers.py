@@ -40,8 +40,8 @@ def signed(bundle: Bundle, files: dict[str, bytes]) -> Bundle:
 
 def initializer(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
     """Return an initializer by name."""
-    (found,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
-    return found
+    found: list[onnx.TensorProto] = [tensor for tensor in model.graph.initializer if tensor.name == name]
+    return found[0]
 
 
 def with_table(change: Callable[[Any], None]) -> Callable[[onnx.ModelProto], None]:
