@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements.lock"
+DATASETS = ROOT / "tools" / "datasets.lock"
 KAFKA = ROOT / ".cache" / "kafka"
 POM = ROOT / "tools" / "kafka" / "pom.xml"
 JAR_SUMS = ROOT / "tools" / "kafka" / "jars.sha256"
@@ -130,9 +131,12 @@ def _make_environment() -> None:
     env = _uv_environment()
     with _step("the packages of requirements.lock, each checked against its hash (5 GB, most of it torch; once per machine)"):
         _download([str(uv), "pip", "sync", "--python", str(VENV_PYTHON), "--require-hashes", str(LOCK)], env)
+    install = [str(uv), "pip", "install", "--quiet", "--python", str(VENV_PYTHON), "--no-deps"]
+    with _step("the data sets that `roost replay` plays, for research use (tools/datasets.lock)"):
+        # Without dependencies: the data lies beside a library that would pull half a machine-learning stack of other versions.
+        _download([*install, "--require-hashes", "--requirement", str(DATASETS)], env)
     with _step("the project itself, editable, and the `roost` command"):
-        install = [str(uv), "pip", "install", "--quiet", "--python", str(VENV_PYTHON), "--no-deps", "--no-build-isolation"]
-        _run([*install, "--offline", "--editable", str(ROOT)], env)
+        _run([*install, "--no-build-isolation", "--offline", "--editable", str(ROOT)], env)
     with _step("a first import of everything, which also compiles it"):
         compiling = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
         _run([str(VENV_PYTHON), "-c", f"import {IMPORTED_AT_START}"], compiling)
@@ -220,7 +224,7 @@ def _is_usable(python: Path) -> bool:
 
 def _python_digest() -> str:
     digest = hashlib.sha256(f"{sys.version}\0{sys.base_prefix}\0{VENV}\0".encode())
-    for path in (LOCK, ROOT / "pyproject.toml"):
+    for path in (LOCK, DATASETS, ROOT / "pyproject.toml"):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

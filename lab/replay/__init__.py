@@ -1,0 +1,5 @@
+"""Recorded interactions played as a live stream, in their real order. Never imported by serving, streams or trainer."""
+
+from lab.replay.play import ReplaySummary, replay
+
+__all__ = ["ReplaySummary", "replay"]
