@@ -56,3 +56,59 @@ class EmbedderSettings(StreamsSettings):
     batch_records: int = Field(default=2_000, ge=1)
     backfill_slice: int = Field(default=64, ge=1)
     tower_threads: int = Field(default=1, ge=1)
+
+
+class LabelerSettings(StreamsSettings):
+    """The labeler's own.
+
+    Attributes:
+        group: consumer group whose committed offsets are the labeler's position.
+        batch_records: most impressions and engagements joined between two checkpoints.
+        batch_within_s: longest time a batch waits for more records.
+        tick_s: how often windows are closed while nothing comes.
+        wedged_after_s: a process whose offsets stand still for this long, with records to read, ends to be restarted.
+    """
+
+    group: str = "labeler"
+    batch_records: int = Field(default=2_000, ge=1)
+    batch_within_s: float = Field(default=0.1, gt=0)
+    tick_s: float = Field(default=0.25, gt=0)
+    wedged_after_s: float = Field(default=60.0, gt=0)
+
+
+class UserStateSettings(StreamsSettings):
+    """User state's own.
+
+    Attributes:
+        group: consumer group whose committed offsets are its position.
+        batch_records: most user events folded between two checkpoints.
+        batch_within_s: how long the changes of one user are gathered before the state is written: its greatest lag.
+        wedged_after_s: as the labeler's.
+    """
+
+    group: str = "user-state"
+    batch_records: int = Field(default=5_000, ge=1)
+    batch_within_s: float = Field(default=0.5, gt=0)
+    wedged_after_s: float = Field(default=60.0, gt=0)
+
+
+class ControllerSettings(StreamsSettings):
+    """The controller's own.
+
+    Attributes:
+        group: consumer group whose committed offset is the last command answered.
+        batch_within_s: longest time a command waits for more.
+        tick_s: how often parity is looked at and the next step taken.
+        node_silence_s: a node that has not been heard of for this long leaves the quorum.
+        let_go_s: an ended bundle's topic is deleted when no live instance reports it any more, but at the earliest after this long.
+        let_go_at_most_s: by then it is deleted whoever still reports it.
+        wedged_after_s: as the labeler's.
+    """
+
+    group: str = "controller"
+    batch_within_s: float = Field(default=0.05, gt=0)
+    tick_s: float = Field(default=0.25, gt=0)
+    node_silence_s: float = Field(default=10.0, gt=0)
+    let_go_s: float = Field(default=5.0, ge=0)
+    let_go_at_most_s: float = Field(default=60.0, gt=0)
+    wedged_after_s: float = Field(default=60.0, gt=0)

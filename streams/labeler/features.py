@@ -1,0 +1,77 @@
+"""Features as of serve time: from the tokens an answer gave, else as the labeler can know them. Decides no labels."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from schemas.features.query import in_force, query_features
+from schemas.records.candidates import Candidate, CandidateFeatures, Counters
+from schemas.records.feedback import (
+    EXPLICIT_NEGATIVES,
+    CandidateToken,
+    Impression,
+    Label,
+    Provenance,
+    QueryToken,
+)
+from schemas.records.users import QueryFeatures, UserEntry, UserState
+from schemas.tokens import read_token
+
+
+class Sight(Protocol):
+    """What the labeler sees of the rest of the system while it works."""
+
+    def candidate(self, candidate_id: str) -> Candidate | None:
+        """Return the candidate as the embedder last wrote it, or None."""
+        ...
+
+    def user_state(self, user_id: str) -> UserState | None:
+        """Return the user's newest state, or None."""
+        ...
+
+
+def snapshot(impression: Impression, sight: Sight) -> CandidateFeatures | None:
+    """Return the candidate's features to keep while the window is open: None when the token holds them, or nothing is known."""
+    if read_token(CandidateToken, impression.token) is not None:
+        return None
+    candidate = sight.candidate(impression.candidate_id)
+    return candidate.features() if candidate is not None else None
+
+
+def serve_time_features(
+    impression: Impression, kept: CandidateFeatures | None, sight: Sight
+) -> tuple[QueryFeatures, CandidateFeatures, Provenance] | None:
+    """Return query features, candidate features and where they come from; None when nobody knows the candidate.
+
+    They are `served` only when both tokens could be read. The user's history is read when the window closes, as of the impression:
+    by then `user-states` has caught up with all that came before it.
+
+    Args:
+        kept: what `snapshot` gave when the impression was read.
+    """
+    token = read_token(CandidateToken, impression.token)
+    query_token = read_token(QueryToken, impression.query_token)
+    candidate = token.features if token is not None else kept
+    if candidate is None:
+        late = sight.candidate(impression.candidate_id)
+        if late is None or late.attributes is None or late.deleted:
+            return None
+        # created after its impression was read: no counter of then is known, and those of now hold the label
+        candidate = late.attributes.features(Counters())
+    if query_token is not None:
+        query = query_token.features
+    else:
+        query = query_features(sight.user_state(impression.user_id), before_ms=impression.event_time_ms)
+    served = token is not None and query_token is not None
+    return query, candidate, Provenance.SERVED if served else Provenance.RECONSTRUCTED
+
+
+def label_of(entries: Sequence[UserEntry]) -> tuple[Label, tuple[str, ...]]:
+    """Return the label of one join's engagements, and the kinds in force, sorted.
+
+    Whoever asked to see less, or blocked, is an explicit negative whatever else they did: never a positive, never implicit.
+    """
+    negatives = {str(entry.kind) for entry in entries if entry.kind in EXPLICIT_NEGATIVES}
+    if negatives:
+        return Label.EXPLICIT_NEGATIVE, tuple(sorted(negatives))
+    kinds = {str(entry.kind) for entry in in_force(entries)}
+    return (Label.POSITIVE if kinds else Label.IMPLICIT_NEGATIVE), tuple(sorted(kinds))

@@ -1,0 +1,283 @@
+"""Joins one partition of impressions and engagements into examples, and re-keys both by user. Reads no clock and no topic itself.
+
+A join lives in the store from its first record until `CORRECTION_WINDOWS` label windows after its example: until then an engagement
+that changes the label emits a correction. The store also holds the offsets folded so far, so a redelivered record is passed over.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+
+from schemas.codec import SchemaLookup, decode, encode
+from schemas.errors import InvalidInput, InvalidRecord
+from schemas.records.candidates import CandidateAttributes, CandidateFeatures
+from schemas.records.feedback import CandidateToken, Engagement, Example, Impression, LabelJoin, example_id
+from schemas.records.users import UserEntry, UserEvent, UserEventKind
+from schemas.surfaces import Surface, Surfaces, surfaces_of
+from schemas.tokens import read_token
+from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS, USER_EVENTS
+from schemas.wire.inbound import InboundRecord
+from streams.intake import read
+from streams.labeler.features import Sight, label_of, serve_time_features, snapshot
+from streams.labeler.watermark import Watermark
+from streams.processor import Clock, Work
+from streams.state import OutboundRecord, StateStore
+
+LABELER_TOPICS = (IMPRESSIONS, ENGAGEMENTS)
+# how long an emitted join takes corrections, and an engagement counts, in label windows after the first
+CORRECTION_WINDOWS = 3
+
+_POSITION = "@position"
+_JOINS = "join/"
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The label window of a surface, in milliseconds."""
+
+    label_ms: int
+    lateness_ms: int
+
+    @classmethod
+    def of(cls, surface: Surface) -> "_Window":
+        return cls(round(surface.label_window_s * 1000), round(surface.lateness_s * 1000))
+
+    @property
+    def kept_ms(self) -> int:
+        return self.label_ms * (1 + CORRECTION_WINDOWS)
+
+
+class LabelProcessor:
+    """One partition.
+
+    Attributes:
+        counts: what happened since the start, by name, for logs and metrics.
+    """
+
+    def __init__(
+        self, partition: int, store: StateStore, *, surfaces: Surfaces, sight: Sight, lookup: SchemaLookup | None = None
+    ) -> None:
+        """Take up the joins that `store` holds."""
+        self.counts: Counter[str] = Counter()
+        self._partition = partition
+        self._store = store
+        self._surfaces = surfaces
+        self._sight = sight
+        self._lookup = lookup
+        position = json.loads(store.get(_POSITION) or b"{}")
+        self._next: dict[str, int] = position.get("next", {})
+        self._watermark = Watermark(LABELER_TOPICS, position.get("newest_ms"))
+        # by window: (event time at which it is due, store key)
+        self._closing: defaultdict[_Window, list[tuple[int, str]]] = defaultdict(list)
+        self._expiring: defaultdict[_Window, list[tuple[int, str]]] = defaultdict(list)
+        for key, data in store.scan(_JOINS):
+            join = decode(LabelJoin, data)
+            shown = join.impression or join.example
+            if shown is not None and shown.surface not in surfaces:
+                self.counts["surface_gone"] += 1
+                store.delete(key)
+            else:
+                self._take_up(key, join)
+
+    def process(self, batch: Sequence[InboundRecord], clock: Clock) -> Work:
+        """See `PartitionProcessor.process`. Examples come out when the watermark passes their window's end."""
+        outputs: list[OutboundRecord] = []
+        dead: list[tuple[InboundRecord, InvalidInput]] = []
+        # before the batch: a join that it brings must not come and go within one commit, or a replay would emit it anew
+        self._expire(clock)
+        for record in batch:
+            if record.offset < self._next.get(record.topic, 0):
+                continue
+            self._next[record.topic] = record.offset + 1
+            try:
+                outputs.extend(self._fold(record))
+            except InvalidInput as error:
+                dead.append((record, error))
+        outputs.extend(self._emit_due(clock))
+        if batch:
+            position = {"next": self._next, "newest_ms": self._watermark.newest_ms}
+            self._store.put(_POSITION, json.dumps(position, sort_keys=True).encode())
+        return Work(tuple(outputs), tuple(dead))
+
+    def _fold(self, record: InboundRecord) -> list[OutboundRecord]:
+        if record.topic == IMPRESSIONS:
+            impression = read(Impression, record, lambda shown: shown.candidate_id, lookup=self._lookup)
+            if impression.surface not in self._surfaces:
+                known = ", ".join(sorted(self._surfaces))
+                raise InvalidRecord(
+                    f"surface {impression.surface!r} is not configured (known: {known}); add it to the surfaces file"
+                )
+            self._watermark.observe(IMPRESSIONS, impression.event_time_ms, record.timestamp_ms)
+            return self._fold_impression(impression, record.offset)
+        engagement = read(Engagement, record, lambda done: done.candidate_id, lookup=self._lookup)
+        self._watermark.observe(ENGAGEMENTS, engagement.event_time_ms, record.timestamp_ms)
+        return self._fold_engagement(engagement)
+
+    def _fold_impression(self, impression: Impression, offset: int) -> list[OutboundRecord]:
+        self.counts["impressions"] += 1
+        name = example_id(impression.request_id, impression.candidate_id)
+        token = read_token(CandidateToken, impression.token)
+        entry = self._entry(
+            name, UserEventKind.IMPRESSION, impression.candidate_id, impression.event_time_ms, token.features if token else None
+        )
+        outputs = [_user_event(impression.user_id, entry, impression.surface, impression.source_time_ms)]
+        join = self._load(_JOINS + name) or LabelJoin()
+        if join.impression is not None or join.example is not None:
+            self.counts["duplicates"] += 1
+            return outputs
+        join = replace(join, impression=impression, impression_offset=offset, candidate=snapshot(impression, self._sight))
+        self._save(_JOINS + name, join)
+        self._take_up(_JOINS + name, join)
+        return outputs
+
+    def _fold_engagement(self, engagement: Engagement) -> list[OutboundRecord]:
+        self.counts["engagements"] += 1
+        kind = UserEventKind(engagement.kind)
+        entry = self._entry(engagement.event_id, kind, engagement.candidate_id, engagement.event_time_ms, None)
+        outputs = [_user_event(engagement.user_id, entry, None, engagement.source_time_ms)]
+        if engagement.request_id is None:
+            return outputs
+        key = _JOINS + example_id(engagement.request_id, engagement.candidate_id)
+        join = self._load(key)
+        if join is None:
+            join = LabelJoin(entries=(entry,))
+            self._take_up(key, join)
+        elif any(known.entry_id == entry.entry_id for known in join.entries):
+            self.counts["duplicates"] += 1
+            return outputs
+        else:
+            join = replace(join, entries=(*join.entries, entry))
+        if join.example is not None:
+            label, kinds = label_of(self._counting(join))
+            if (label, kinds) != (join.example.label, join.example.kinds):
+                self.counts["corrections"] += 1
+                corrected = replace(join.example, revision=join.example.revision + 1, label=label, kinds=kinds)
+                join = replace(join, example=corrected)
+                outputs.append(_example(corrected))
+        self._save(key, join)
+        return outputs
+
+    def _entry(
+        self, entry_id: str, kind: UserEventKind, candidate_id: str, event_time_ms: int, served: CandidateFeatures | None
+    ) -> UserEntry:
+        known: CandidateFeatures | CandidateAttributes | None = served
+        if known is None:
+            candidate = self._sight.candidate(candidate_id)
+            known = candidate.attributes if candidate is not None else None
+        if known is None:
+            return UserEntry(entry_id, kind, candidate_id, event_time_ms)
+        return UserEntry(entry_id, kind, candidate_id, event_time_ms, known.author_id, known.language, known.topics)
+
+    def _emit_due(self, clock: Clock) -> list[OutboundRecord]:
+        outputs: list[OutboundRecord] = []
+        for window, heap in self._closing.items():
+            watermark_ms = self._watermark.at(clock, window.lateness_ms)
+            while heap and heap[0][0] <= watermark_ms:
+                _, key = heappop(heap)
+                join = self._load(key)
+                if join is not None and join.impression is not None:
+                    outputs.extend(self._emit(key, join, join.impression))
+        return outputs
+
+    def _emit(self, key: str, join: LabelJoin, impression: Impression) -> list[OutboundRecord]:
+        features = serve_time_features(impression, join.candidate, self._sight)
+        if features is None:
+            self.counts["without_features"] += 1
+            self._store.delete(key)
+            return []
+        query, candidate, provenance = features
+        label, kinds = label_of(self._counting(join))
+        example = Example(
+            example_id=key.removeprefix(_JOINS),
+            revision=0,
+            surface=impression.surface,
+            request_id=impression.request_id,
+            user_id=impression.user_id,
+            candidate_id=impression.candidate_id,
+            position=impression.position,
+            event_time_ms=impression.event_time_ms,
+            candidate=candidate,
+            label=label,
+            kinds=kinds,
+            provenance=provenance,
+            bundle=impression.bundle,
+            query=query,
+            impression_partition=self._partition,
+            impression_offset=join.impression_offset,
+            source_time_ms=impression.source_time_ms,
+        )
+        self.counts["examples"] += 1
+        emitted = LabelJoin(entries=join.entries, example=example)
+        self._save(key, emitted)
+        self._take_up(key, emitted)
+        return [_example(example)]
+
+    def _counting(self, join: LabelJoin) -> list[UserEntry]:
+        """Return the engagements that count: by event time, so that the order of arrival cannot decide a label."""
+        shown = join.impression or join.example
+        if shown is None:
+            return []
+        last_ms = shown.event_time_ms + _Window.of(self._surfaces[shown.surface]).kept_ms
+        return [entry for entry in join.entries if entry.event_time_ms <= last_ms]
+
+    def _expire(self, clock: Clock) -> None:
+        for window, heap in self._expiring.items():
+            watermark_ms = self._watermark.at(clock, window.lateness_ms)
+            while heap and heap[0][0] <= watermark_ms:
+                _, key = heappop(heap)
+                join = self._load(key)
+                # a key may be scheduled twice: its engagements came first, then its impression
+                if join is not None and join.impression is None and self._end(join)[1] <= watermark_ms:
+                    self.counts["corrections_ended" if join.example else "engagements_alone"] += 1
+                    self._store.delete(key)
+
+    def _take_up(self, key: str, join: LabelJoin) -> None:
+        """Schedule what happens next to a join: its example, or its end."""
+        window, due_ms = self._end(join)
+        heappush((self._closing if join.impression is not None else self._expiring)[window], (due_ms, key))
+
+    def _end(self, join: LabelJoin) -> tuple[_Window, int]:
+        """Return the window a join belongs to, and the event time at which its present stage ends."""
+        if join.impression is not None:
+            window = self._window(join.impression.surface)
+            return window, join.impression.event_time_ms + window.label_ms
+        if join.example is not None:
+            window = self._window(join.example.surface)
+            return window, join.example.event_time_ms + window.kept_ms
+        # its impression may still come: an earlier event, read later
+        first = join.entries[0]
+        belongs_to = surfaces_of(first.candidate_id, self._surfaces) or tuple(self._surfaces.values())
+        window = max((_Window.of(surface) for surface in belongs_to), key=lambda window: window.label_ms)
+        return window, first.event_time_ms + window.label_ms
+
+    def _window(self, surface: str) -> _Window:
+        return _Window.of(self._surfaces[surface])
+
+    def _load(self, key: str) -> LabelJoin | None:
+        data = self._store.get(key)
+        return decode(LabelJoin, data) if data is not None else None
+
+    def _save(self, key: str, join: LabelJoin) -> None:
+        self._store.put(key, encode(join))
+
+
+def _user_event(user_id: str, entry: UserEntry, surface: str | None, source_time_ms: int | None) -> OutboundRecord:
+    event = UserEvent(
+        user_id,
+        entry.entry_id,
+        entry.kind,
+        entry.candidate_id,
+        entry.event_time_ms,
+        entry.author_id,
+        entry.language,
+        entry.topics,
+        surface,
+        source_time_ms,
+    )
+    return OutboundRecord(USER_EVENTS, user_id.encode(), encode(event))
+
+
+def _example(example: Example) -> OutboundRecord:
+    return OutboundRecord(EXAMPLES, example.user_id.encode(), encode(example))

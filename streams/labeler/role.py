@@ -1,0 +1,48 @@
+"""The labeler as a process: settings to a running job. Holds no rule of the join."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from schemas.surfaces import load_surfaces
+from schemas.topics import LABELER_STATE
+from streams.labeler.processor import LABELER_TOPICS, LabelProcessor
+from streams.labeler.view import TopicSight
+from streams.runner.faust_runner import group_settings, run_jobs
+from streams.runner.partitions import Job
+from streams.runner.start import ready_broker
+from streams.settings import LabelerSettings
+
+
+@contextmanager
+def labeler_job(settings: LabelerSettings) -> Iterator[Job]:
+    """Yield the labeler's job; it follows `candidates` and `user-states` until the context ends."""
+    surfaces = load_surfaces(settings.surfaces)
+    sight = TopicSight(settings.bootstrap, settings.partitions)
+    try:
+        yield Job(
+            "labeler",
+            LABELER_TOPICS,
+            LABELER_STATE,
+            lambda partition, store: LabelProcessor(partition, store, surfaces=surfaces, sight=sight),
+            before_batch=sight.refresh,
+            batch_records=settings.batch_records,
+            batch_within_s=settings.batch_within_s,
+            tick_s=settings.tick_s,
+        )
+    finally:
+        sight.close()
+
+
+def run_labeler(settings: LabelerSettings, stop: threading.Event) -> None:
+    """Join until `stop` is set. Waits for a broker first.
+
+    Raises:
+        BrokerUnavailable: none answered in time.
+        TopicMismatch: a topic differs from the contracts.
+        DeliveryFailed: an output was not acknowledged; nothing is committed, a restart goes on.
+    """
+    ready_broker(settings, stop.is_set)
+    group = group_settings(settings, settings.group, wedged_after_s=settings.wedged_after_s)
+    with labeler_job(settings) as job:
+        run_jobs(group, [job], stop)

@@ -1,0 +1,90 @@
+"""The newest record of every key of a compacted topic, in memory, decoded when asked for. Follows the topic; writes nothing."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from schemas.codec import decode
+from schemas.records.candidates import Candidate
+from schemas.records.users import UserState
+from schemas.topics import CANDIDATES, USER_STATES
+from schemas.wire.tail import TailReader
+
+
+class NewestByKey:
+    """A compacted topic as a mapping from key to value bytes. One thread at a time."""
+
+    def __init__(self, bootstrap: str, topic: str, partitions: Sequence[int], *, read_committed: bool) -> None:
+        """Begin at the topic's beginning; `catch_up` reads what is there."""
+        self._reader = TailReader(bootstrap, topic, partitions, read_committed=read_committed)
+        self._values: dict[bytes, bytes] = {}
+
+    def catch_up(self) -> None:
+        """Read to the present end; waits for it."""
+        while not self._reader.at_end():
+            self._take(0.5)
+
+    def refresh(self) -> None:
+        """Take what has arrived; never waits."""
+        while self._take(0.0):
+            pass
+
+    def get(self, key: str) -> bytes | None:
+        """Return the newest value of a key, or None."""
+        return self._values.get(key.encode())
+
+    def close(self) -> None:
+        """Stop following."""
+        self._reader.close()
+
+    def _take(self, timeout_s: float) -> bool:
+        records = self._reader.poll(10_000, timeout_s)
+        for record in records:
+            key = record.key or b""
+            if record.value is None:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = record.value
+        return bool(records)
+
+
+class TopicSight:
+    """What the labeler sees: `candidates` and `user-states`, all partitions of both."""
+
+    def __init__(self, bootstrap: str, partitions: int) -> None:
+        """Read both topics to their present ends: no impression may be read before."""
+        every = range(partitions)
+        self._candidates = NewestByKey(bootstrap, CANDIDATES, every, read_committed=True)
+        self._user_states = NewestByKey(bootstrap, USER_STATES, every, read_committed=False)
+        self._candidates.catch_up()
+        self._user_states.catch_up()
+
+    def refresh(self) -> None:
+        """Take what has arrived since."""
+        self._candidates.refresh()
+        self._user_states.refresh()
+
+    def candidate(self, candidate_id: str) -> Candidate | None:
+        """See `Sight.candidate`."""
+        data = self._candidates.get(candidate_id)
+        return _candidate(data) if data is not None else None
+
+    def user_state(self, user_id: str) -> UserState | None:
+        """See `Sight.user_state`."""
+        data = self._user_states.get(user_id)
+        return _user_state(data) if data is not None else None
+
+    def close(self) -> None:
+        """Stop following both."""
+        self._candidates.close()
+        self._user_states.close()
+
+
+# impressions of one answer share a user, and popular candidates come again within seconds
+@lru_cache(maxsize=4096)
+def _candidate(data: bytes) -> Candidate:
+    return decode(Candidate, data)
+
+
+@lru_cache(maxsize=1024)
+def _user_state(data: bytes) -> UserState:
+    return decode(UserState, data)

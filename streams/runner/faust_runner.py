@@ -1,0 +1,264 @@
+"""Runs jobs in one Faust application: Faust owns the consumer group, rebalancing and commits; the work happens in plain threads.
+
+The only module that imports faust. What it does about Faust's known traps (issue numbers of faust-streaming/faust):
+
+- An exception in an agent acknowledges its events and restarts the agent (#189, #315, #527): ours stops the process instead, and
+  events are acknowledged only after all that came of them is durable.
+- Blocking calls stall heartbeats: each job runs in a thread of its own.
+- `app.Table` loses writes: a changelog record that could not be sent is logged, never raised, and its offset is committed (#333).
+  State lives in `streams.runner.changelog` instead, and outputs leave through our own producer, flushed before the acknowledgement.
+- exactly_once is broken (#323, #177, #517): at least once, and processors that repetition cannot hurt.
+- After a broker loss the offsets may stop in silence (#523, #175, #594): a watchdog ends the process.
+- Topics are never created by Faust: `schemas.topics` says how they must be.
+"""
+
+import asyncio
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faust
+from aiokafka import TopicPartition
+from faust.types import TP
+
+from schemas.wire.inbound import InboundRecord
+from streams.outbox import Outbox
+from streams.processor import Clock
+from streams.runner.partitions import Job, OwnedPartitions
+from streams.runner.watchdog import Place, Watchdog
+from streams.settings import StreamsSettings
+
+log = logging.getLogger(__name__)
+
+_STOP_POLL_S = 0.2
+_STOP_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSettings:
+    """One consumer group.
+
+    Attributes:
+        group: its id; the committed offsets are its position.
+        session_timeout_s: a killed member's partitions are given to another after this long.
+        commit_interval_s: how often acknowledged offsets are committed.
+        flush_timeout_s: how long a batch waits for the broker's acknowledgement before the process ends.
+        wedged_after_s: how long a partition may stand still with records to read before the process ends.
+    """
+
+    bootstrap: str
+    group: str
+    session_timeout_s: float = 10.0
+    commit_interval_s: float = 1.0
+    flush_timeout_s: float = 60.0
+    wedged_after_s: float = 60.0
+
+
+def group_settings(settings: StreamsSettings, group: str, *, wedged_after_s: float) -> GroupSettings:
+    """Return a role's settings as those of its consumer group."""
+    return GroupSettings(
+        settings.bootstrap,
+        group,
+        session_timeout_s=settings.session_timeout_s,
+        commit_interval_s=settings.checkpoint_interval_s,
+        wedged_after_s=wedged_after_s,
+    )
+
+
+def run_jobs(settings: GroupSettings, jobs: Sequence[Job], stop: threading.Event) -> None:
+    """Run jobs until `stop` is set: then the batch under way is finished, flushed and committed. Blocks.
+
+    Raises:
+        DeliveryFailed: a record was not acknowledged.
+        Exception: whatever a processor raised. Nothing of the batch is committed then.
+    """
+    with tempfile.TemporaryDirectory(prefix="roost-faust-") as folder:
+        asyncio.run(_FaustRun(settings, jobs, Path(folder)).until(stop))
+
+
+class _FaustRun:
+    """One life of the application."""
+
+    def __init__(self, settings: GroupSettings, jobs: Sequence[Job], folder: Path) -> None:
+        self._settings = settings
+        self._failure: BaseException | None = None
+        self._app = _build_app(settings, folder)
+        # one producer for all: linger gathers a batch's records into few requests
+        self._outbox = Outbox(settings.bootstrap, linger_ms=5)
+        self._agents = [_JobAgent(job, self._app, settings, self._outbox, self._fail) for job in jobs]
+        self._topics = {topic for job in jobs for topic in job.topics}
+
+    async def until(self, stop: threading.Event) -> None:
+        watchdog = Watchdog(
+            self._settings.bootstrap, self._settings.group, self._places, wedged_after_s=self._settings.wedged_after_s
+        )
+        await self._app.start()
+        watchdog.start()
+        ticking = [asyncio.create_task(agent.tick_forever()) for agent in self._agents]
+        try:
+            # a signal handler sets `stop`, outside any event loop
+            while not stop.is_set() and self._failure is None and not self._app.crashed:  # noqa: ASYNC110
+                await asyncio.sleep(_STOP_POLL_S)
+        finally:
+            await asyncio.to_thread(watchdog.stop)
+            for task in ticking:
+                task.cancel()
+            # no batch begins after this: the one under way is finished and acknowledged, so that stopping commits it
+            for agent in self._agents:
+                await agent.close()
+            await asyncio.wait_for(self._app.stop(), _STOP_TIMEOUT_S)
+        if failure := self._failure or self._app.crash_reason:
+            raise failure
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            log.critical("stopping before anything is committed: %s: %s", type(error).__name__, error)
+            self._failure = error
+
+    def _places(self) -> list[Place]:
+        return [(tp.topic, tp.partition) for tp in self._app.consumer.assignment() if tp.topic in self._topics]
+
+
+class _JobAgent:
+    """A thin agent: takes batches, has a thread fold them, acknowledges."""
+
+    def __init__(self, job: Job, app: faust.App, settings: GroupSettings, outbox: Outbox, fail: Any) -> None:
+        self._job = job
+        self._app = app
+        self._fail = fail
+        self._owned = OwnedPartitions(job, settings.bootstrap, outbox, flush_timeout_s=settings.flush_timeout_s)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=job.name)
+        # a batch, a tick and a rebalance never overlap
+        self._turn = asyncio.Lock()
+        self._closed = False
+        self._quiet_since_s: dict[TP, float] = {}
+        topic = app.topic(*job.topics, key_serializer="raw", value_serializer="raw", allow_empty=True, internal=False)
+        app.agent(topic, name=job.name)(self._consume)
+        app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+
+    async def _consume(self, stream: Any) -> None:
+        # take() acknowledges what it handed out even when its reader raised; noack_take() leaves it to us
+        async for events in stream.noack_take(self._job.batch_records, within=self._job.batch_within_s):
+            await self._handle(events, stream)
+
+    async def _handle(self, events: Sequence[Any], stream: Any) -> None:
+        async with self._turn:
+            # events of before a rebalance may belong to another process now, or will come again
+            fresh = [event for event in events if event.message.generation_id == self._app.consumer_generation_id]
+            batches: dict[int, list[InboundRecord]] = {}
+            for event in fresh:
+                record = _inbound(event.message)
+                batches.setdefault(record.partition, []).append(record)
+            if batches and await self._run(batches, arrived={event.message.tp for event in fresh}):
+                for event in fresh:
+                    await stream.ack(event)
+
+    async def tick_forever(self) -> None:
+        """Let time pass on the partitions this process owns."""
+        while self._job.tick_s is not None:
+            await asyncio.sleep(self._job.tick_s)
+            async with self._turn:
+                if not self._app.rebalancing and (partitions := self._partitions()):
+                    await self._run({partition: [] for partition in partitions}, arrived=set())
+
+    async def close(self) -> None:
+        """Wait for the batch under way, then take no more."""
+        async with self._turn:
+            self._closed = True
+            await asyncio.to_thread(self._thread.shutdown)
+
+    async def _run(self, batches: dict[int, list[InboundRecord]], arrived: set[TP]) -> bool:
+        if self._closed:
+            return False
+        try:
+            clocks = self._clocks(arrived)
+            await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._owned.run, batches, {partition: clocks[partition] for partition in batches}
+            )
+        # whatever it is, Faust would swallow it, acknowledge the events and go on
+        except BaseException as error:
+            self._closed = True
+            self._fail(error)
+            if not isinstance(error, Exception):
+                raise
+            return False
+        return True
+
+    async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        async with self._turn:
+            self._owned.drop()
+            self._quiet_since_s.clear()
+
+    def _partitions(self) -> set[int]:
+        assigned = self._app.consumer.assignment()
+        by_topic = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in self._job.topics}
+        common = set.intersection(*by_topic.values())
+        if any(partitions != common for partitions in by_topic.values()):
+            raise RuntimeError(
+                f"{self._job.name} was assigned unequal partitions of its topics: {by_topic}; stop the other assignor"
+            )
+        return common
+
+    def _clocks(self, arrived: set[TP]) -> dict[int, Clock]:
+        now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+        waiting = {message.tp for message in self._app.consumer.unacked}
+        clocks = {}
+        for partition in self._partitions():
+            quiet_ms = {}
+            for topic in self._job.topics:
+                tp = TP(topic, partition)
+                if tp in arrived or tp in waiting or not self._at_end(tp):
+                    self._quiet_since_s.pop(tp, None)
+                else:
+                    quiet_ms[topic] = int((now_s - self._quiet_since_s.setdefault(tp, now_s)) * 1000)
+            clocks[partition] = Clock(now_ms, quiet_ms)
+        return clocks
+
+    def _at_end(self, tp: TP) -> bool:
+        # Faust has no public word for this; its own event-path check reads the same fields
+        consumer: Any = self._app.consumer
+        consumer = consumer._thread._ensure_consumer()  # noqa: SLF001
+        assignment = consumer._subscription.subscription.assignment  # noqa: SLF001
+        state = assignment.state_value(TopicPartition(tp.topic, tp.partition)) if assignment is not None else None
+        if state is None or state.highwater is None or not state.has_valid_position:
+            return False
+        return bool(state.position >= state.highwater)
+
+
+def _inbound(message: Any) -> InboundRecord:
+    headers = message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
+    return InboundRecord(
+        message.topic,
+        message.partition,
+        message.offset,
+        round(message.timestamp * 1000),
+        message.key,
+        message.value,
+        tuple((str(name), value) for name, value in headers),
+    )
+
+
+def _build_app(settings: GroupSettings, folder: Path) -> faust.App:
+    return faust.App(
+        settings.group,
+        broker=[f"kafka://{server.strip()}" for server in settings.bootstrap.split(",")],
+        datadir=folder,
+        store="memory://",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 4,
+        broker_request_timeout=max(40.0, settings.session_timeout_s * 2),
+        broker_commit_interval=settings.commit_interval_s,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        # nothing leaves through Faust's producer; should that change, its partitions must be ours: murmur2 is its default
+    )

@@ -1,0 +1,97 @@
+"""The partitions a process owns, each with its processor and state: runs batches and makes them durable. Knows no consumer.
+
+The order keeps the promise of CONTRACTS, 'What "the same state" means': outputs and dead letters are acknowledged first, then the
+state's changes, and only then may the caller commit offsets. Whatever fails raises, and the process must end: its memory is ahead
+of the log.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from schemas.wire.dlq import DeadLetterWriter
+from schemas.wire.inbound import InboundRecord
+from streams.outbox import Outbox, raise_for
+from streams.processor import Clock, PartitionProcessor
+from streams.runner.changelog import ChangelogStore, restore
+from streams.state import StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One role's work, for a runner to drive.
+
+    Attributes:
+        name: names the role in dead letters and logs.
+        topics: the inputs; they share one partition count, and partition p of all is one processor's.
+        changelog: compacted topic that holds the state, partition p for partition p; None for a processor that needs none.
+        open_partition: makes the processor of a partition from its restored state.
+        before_batch: called before every batch, in the thread that runs it; tails of other topics catch up here.
+        batch_records: most records in a batch.
+        batch_within_s: longest time a batch waits for more records.
+        tick_s: how often time passes for idle partitions; None for processors that care only for records.
+    """
+
+    name: str
+    topics: tuple[str, ...]
+    changelog: str | None
+    open_partition: Callable[[int, StateStore], PartitionProcessor]
+    before_batch: Callable[[], None] = lambda: None
+    batch_records: int = 2_000
+    batch_within_s: float = 0.1
+    tick_s: float | None = None
+
+
+@dataclass(slots=True)
+class _Open:
+    processor: PartitionProcessor
+    store: ChangelogStore
+
+
+class OwnedPartitions:
+    """Processors by partition, opened when first needed. One thread at a time."""
+
+    def __init__(self, job: Job, bootstrap: str, outbox: Outbox, *, flush_timeout_s: float) -> None:
+        self._job = job
+        self._bootstrap = bootstrap
+        self._outbox = outbox
+        self._dead = DeadLetterWriter(outbox, role=job.name)
+        self._flush_timeout_s = flush_timeout_s
+        self._open: dict[int, _Open] = {}
+
+    def run(self, batches: Mapping[int, Sequence[InboundRecord]], clocks: Mapping[int, Clock]) -> None:
+        """Fold a batch per partition and make all that came of it durable.
+
+        Raises:
+            DeliveryFailed: something is not in its log; nothing may be committed, and this object is of no more use.
+        """
+        self._job.before_batch()
+        touched = [(partition, self._opened(partition)) for partition in batches]
+        for partition, entry in touched:
+            work = entry.processor.process(batches[partition], clocks[partition])
+            for output in work.outputs:
+                self._outbox.produce(output.topic, output.value, output.key)
+            for record, error in work.dead:
+                self._dead.write(record, error)
+        self._flush()
+        for partition, entry in touched:
+            for key, value in entry.store.take_changes():
+                if self._job.changelog is not None:
+                    self._outbox.produce(self._job.changelog, value, key.encode(), partition)
+        self._flush()
+
+    def drop(self) -> None:
+        """Forget all partitions: their state may change under another owner. The next batch restores it from the log."""
+        self._open.clear()
+
+    def _opened(self, partition: int) -> _Open:
+        entry = self._open.get(partition)
+        if entry is None:
+            changelog = self._job.changelog
+            store = ChangelogStore(restore(self._bootstrap, changelog, partition) if changelog is not None else None)
+            entry = self._open[partition] = _Open(self._job.open_partition(partition, store), store)
+        return entry
+
+    def _flush(self) -> None:
+        if len(self._outbox):
+            self._outbox.flush_all(timeout_s=self._flush_timeout_s)
+        raise_for(self._outbox.take_failures())

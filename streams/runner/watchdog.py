@@ -1,0 +1,111 @@
+"""Ends a process whose consumer group stands still with records to read: a wedged client raises nothing. Restarts nothing itself.
+
+faust#523, #175, #594: after a broker loss the offsets stop without an error. It asks the broker itself, over its own connection.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from schemas.errors import BrokerUnavailable
+from schemas.wire.client import make_consumer
+from schemas.wire.tail import TailReader
+
+log = logging.getLogger(__name__)
+
+Place = tuple[str, int]
+_TIMEOUT_S = 5.0
+
+
+class Progress:
+    """Decides what is stuck: a partition with lag whose committed offset has not moved for too long. Pure: time is passed in."""
+
+    def __init__(self, wedged_after_s: float) -> None:
+        self._wedged_after_s = wedged_after_s
+        self._moved_at: dict[Place, tuple[int, float]] = {}
+
+    def stuck(self, committed: Mapping[Place, int], ends: Mapping[Place, int], now_s: float) -> list[Place]:
+        """Return the partitions that are stuck at `now_s`, given next offsets committed and high-water marks."""
+        found = []
+        for place, offset in committed.items():
+            at, since_s = self._moved_at.get(place, (-1, now_s))
+            if offset != at or offset >= ends.get(place, 0):
+                self._moved_at[place] = (offset, now_s)
+            elif now_s - since_s >= self._wedged_after_s:
+                found.append(place)
+        return found
+
+
+class Watchdog:
+    """A daemon thread that calls `on_wedged` once a partition of the group is stuck."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        places: Callable[[], list[Place]],
+        *,
+        wedged_after_s: float,
+        on_wedged: Callable[[str], None] | None = None,
+    ) -> None:
+        """Watch the partitions `places` names at each look: those this process owns."""
+        self._bootstrap = bootstrap
+        self._group = group
+        self._places = places
+        self._interval_s = wedged_after_s / 6
+        self._progress = Progress(wedged_after_s)
+        self._on_wedged = on_wedged or _exit
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin watching."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End watching."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        # asks for offsets without joining the group: it never subscribes
+        consumer = make_consumer(self._bootstrap, self._group)
+        try:
+            while not self._stop.wait(self._interval_s):
+                places = self._places()
+                try:
+                    asked = [TopicPartition(topic, partition) for topic, partition in places]
+                    # nothing committed yet counts as 0: the first batch may be the one that is stuck
+                    committed = {(t.topic, t.partition): max(t.offset, 0) for t in consumer.committed(asked, _TIMEOUT_S)}
+                    ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), _TIMEOUT_S)[1] for place in places}
+                except KafkaException as error:
+                    log.warning("the watchdog cannot reach the broker: %s", error.args[0].str())
+                    continue
+                for topic, partition in self._progress.stuck(committed, ends, time.monotonic()):
+                    if self._has_record(topic, partition, committed[topic, partition]):
+                        reason = f"{topic}/{partition} stands at {committed[topic, partition]} of {ends[topic, partition]}"
+                        self._on_wedged(f"{self._group} is wedged: {reason} without a commit; ending to be restarted")
+        finally:
+            consumer.close()
+
+    def _has_record(self, topic: str, partition: int, offset: int) -> bool:
+        # offsets may belong to transaction markers: only a record that can be read proves that one is waiting
+        try:
+            with TailReader(self._bootstrap, topic, [partition], start={partition: offset}) as reader:
+                deadline = time.monotonic() + _TIMEOUT_S
+                while not reader.at_end() and time.monotonic() < deadline:
+                    if reader.poll(1, 0.5):
+                        return True
+        except BrokerUnavailable as error:
+            log.warning("the watchdog cannot look at %s: %s", topic, error)
+        return False
+
+
+def _exit(reason: str) -> None:
+    log.critical(reason)
+    # the event loop may be what is stuck: no clean-up can be trusted, and nothing uncommitted is lost
+    os._exit(1)

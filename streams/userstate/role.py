@@ -1,0 +1,29 @@
+"""User state as a process: settings to a running job. Holds no rule of the fold."""
+
+import threading
+
+from schemas.topics import USER_STATES
+from streams.runner.faust_runner import group_settings, run_jobs
+from streams.runner.partitions import Job
+from streams.runner.start import ready_broker
+from streams.settings import UserStateSettings
+from streams.userstate.processor import USER_STATE_TOPICS, UserStateProcessor
+
+
+def user_state_job(settings: UserStateSettings) -> Job:
+    """Return user state's job. Its changelog is `user-states`: the output and the state are one."""
+    return Job(
+        "user-state",
+        USER_STATE_TOPICS,
+        USER_STATES,
+        lambda _, store: UserStateProcessor(store),
+        batch_records=settings.batch_records,
+        batch_within_s=settings.batch_within_s,
+    )
+
+
+def run_user_state(settings: UserStateSettings, stop: threading.Event) -> None:
+    """Fold until `stop` is set. Waits for a broker first; raises as `streams.labeler.role.run_labeler`."""
+    ready_broker(settings, stop.is_set)
+    group = group_settings(settings, settings.group, wedged_after_s=settings.wedged_after_s)
+    run_jobs(group, [user_state_job(settings)], stop)
