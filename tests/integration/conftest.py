@@ -10,9 +10,6 @@ import pytest
 from roost.broker import Broker, KafkaInstall, kafka_for
 from roost.settings import LauncherSettings
 
-# A broker that lives for seconds is not worth optimising: it starts 0.5 s sooner without.
-QUICK_START = ("-XX:TieredStopAtLevel=1",)
-
 
 @dataclass(frozen=True)
 class RunningKafka:
@@ -46,7 +43,7 @@ def start_broker(kafka_install: KafkaInstall, tmp_path: Path) -> Iterator[Callab
     with ExitStack() as stack:
 
         def start(name: str) -> Broker:
-            own = Broker(tmp_path / name, install=kafka_install, jvm_flags=QUICK_START)
+            own = Broker(tmp_path / name, install=kafka_install)
             stack.callback(own.stop)
             own.start()
             return own

@@ -18,7 +18,7 @@ from confluent_kafka.cimpl import NewTopic
 from roost.broker import Broker, KafkaInstall, kafka_for
 from roost.settings import LauncherSettings
 from schemas.errors import BrokerUnavailable
-from tests.integration.conftest import QUICK_START, RunningKafka
+from tests.integration.conftest import RunningKafka
 
 _VALUES = [f"tweet {n} \N{BIRD}".encode() for n in range(500)]
 
@@ -134,7 +134,7 @@ def test_a_corrupt_class_archive_slows_the_start_and_breaks_nothing(kafka_instal
     jars_dir.mkdir()
     (jars_dir / "libs").symlink_to(kafka_install.jars_dir / "libs")
     (jars_dir / "kafka.jsa").write_bytes(b"not an archive")
-    with Broker(tmp_path / "kafka", install=KafkaInstall(jars_dir, kafka_install.java), jvm_flags=QUICK_START) as broker:
+    with Broker(tmp_path / "kafka", install=KafkaInstall(jars_dir, kafka_install.java)) as broker:
         assert broker.running
 
 
