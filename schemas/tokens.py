@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -25,13 +26,18 @@ def write_token(token: Message, *, max_bytes: int = MAX_CANDIDATE_TOKEN_BYTES) -
     Raises:
         InvalidRecord: the text would be longer than `max_bytes`; the bounds of `Tweet.check` keep candidate tokens below.
     """
-    version = versions(token.SUBJECT)[-1]
+    return write_token_mapping(token.SUBJECT, token.to_avro(), max_bytes=max_bytes)
+
+
+def write_token_mapping(subject: str, data: Mapping[str, Any], *, max_bytes: int = MAX_CANDIDATE_TOKEN_BYTES) -> str:
+    """Return the token of an Avro mapping: the fast path for a node that makes one for every row. Raises as `write_token` does."""
+    version = versions(subject)[-1]
     buffer = io.BytesIO()
     buffer.write(bytes([version]))
-    fastavro.schemaless_writer(buffer, _parsed(token.SUBJECT, version), token.to_avro())
+    fastavro.schemaless_writer(buffer, _parsed(subject, version), data)
     text = base64.urlsafe_b64encode(buffer.getvalue()).rstrip(b"=")
     if len(text) > max_bytes:
-        raise InvalidRecord(f"a {token.SUBJECT} of {len(text)} bytes is over {max_bytes}; shorten topics or ids")
+        raise InvalidRecord(f"a {subject} of {len(text)} bytes is over {max_bytes}; shorten topics or ids")
     return text.decode("ascii")
 
 
