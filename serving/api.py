@@ -1,0 +1,136 @@
+"""The retrieve API's requests and answers, shared by server and client. Holds no behaviour but the limits it names."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+
+from schemas.ids import MAX_ID_BYTES
+from schemas.records.users import MAX_INTERESTS, MAX_LANGUAGES
+
+DEFAULT_K = 200
+MAX_K = 1_000
+MAX_EXCLUDED = 10_000
+MAX_BODY_BYTES = 1 << 20
+MAX_CONTEXT_ENTRIES = 16
+MAX_INLINE_FOLLOWS = 64
+
+
+def _fits_an_id(text: str) -> str:
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
+        raise ValueError(f"is longer than {MAX_ID_BYTES} bytes of UTF-8")
+    return text
+
+
+ShortText = Annotated[str, AfterValidator(_fits_an_id)]
+Id = Annotated[str, StringConstraints(min_length=1), AfterValidator(_fits_an_id)]
+BundleId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InlineUser(_Body):
+    """What the caller knows of a user that Roost may not: the declared profile."""
+
+    languages: Annotated[tuple[ShortText, ...], Field(max_length=MAX_LANGUAGES)] = ()
+    region: ShortText = ""
+    interests: Annotated[tuple[ShortText, ...], Field(max_length=MAX_INTERESTS)] = ()
+    follows: Annotated[tuple[ShortText, ...], Field(max_length=MAX_INLINE_FOLLOWS)] = ()
+
+
+class RetrieveRequest(_Body):
+    """One retrieval. Everything has a default: an empty body asks for the best candidates for somebody unknown.
+
+    Attributes:
+        user_id: whose state to answer from.
+        user: the declared profile of a user without state; not used where `user_id` names a user the node knows.
+        context: the moment's raw values, such as `author_id`, `language` and `topic` of the tweet just clicked.
+        k: candidates wanted; fewer come when fewer match.
+        exclude: candidate ids never to return.
+        languages: only candidates of these languages.
+        max_age_s: only candidates created at most so many seconds ago.
+        pin: answer from this bundle instead of the live one.
+        min_revision: refuse (409) when the node acts by an older revision of the rollout.
+    """
+
+    user_id: Id | None = None
+    user: InlineUser | None = None
+    context: Annotated[dict[ShortText, ShortText], Field(max_length=MAX_CONTEXT_ENTRIES)] = {}
+    k: Annotated[int, Field(ge=1, le=MAX_K)] = DEFAULT_K
+    exclude: Annotated[tuple[ShortText, ...], Field(max_length=MAX_EXCLUDED)] = ()
+    languages: Annotated[tuple[ShortText, ...], Field(max_length=64)] | None = None
+    max_age_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    pin: BundleId | None = None
+    min_revision: Annotated[int, Field(ge=0)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievedCandidate:
+    """One candidate of an answer.
+
+    Attributes:
+        score: cosine of the query's and the candidate's vector.
+        rank: from 1, best first.
+        token: goes into the impression unchanged: bundle, version and features as of now.
+        created_ms: Unix milliseconds.
+    """
+
+    candidate_id: str
+    score: float
+    rank: int
+    token: str
+    language: str
+    author_id: str
+    created_ms: int
+    age_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How current the answering index is.
+
+    Attributes:
+        as_of_ms: broker append time of the newest source record whose vector is in the index; None when it is empty.
+        lag_ms: since when the node may not have seen the newest embeddings.
+        applied: next offset of the bundle's embeddings topic, by partition.
+    """
+
+    as_of_ms: int | None
+    lag_ms: int
+    applied: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one retrieval, wholly from the bundle it names.
+
+    Attributes:
+        revision: the rollout revision the node acted by.
+        query_token: goes into every impression of this answer unchanged; None when the query does not fit one.
+        cold: the user was never seen; answered from context and inline profile only.
+    """
+
+    request_id: str
+    surface: str
+    bundle: str
+    revision: int
+    query_token: str | None
+    cold: bool
+    candidates: list[RetrievedCandidate]
+    freshness: Freshness
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What every refusal carries: a stable code and a sentence that says what to do."""
+
+    error: str
+    message: str
+
+
+ANSWER_JSON: TypeAdapter[Answer] = TypeAdapter(Answer)
+PROBLEM_JSON: TypeAdapter[Problem] = TypeAdapter(Problem)
