@@ -1,0 +1,63 @@
+"""What a node says of its own state, as frozen values: for /readyz, /metrics and people. Computes nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from serving.index import IndexStats
+
+
+@dataclass(frozen=True, slots=True)
+class BundleHealth:
+    """One bundle on this node.
+
+    Attributes:
+        stage: its stage in the rollout.
+        not_ready: why this node is not ready to answer from it, or None.
+        applied: next offset of its embeddings topic by partition; a standing bad record holds it back.
+        coverage: share of the live bundle's settled ids that its index holds.
+        index: None until the bundle is loaded.
+    """
+
+    bundle: str
+    stage: str
+    not_ready: str | None
+    alarms: tuple[str, ...]
+    applied: Mapping[int, int]
+    coverage: float
+    lag_ms: int
+    index: IndexStats | None
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceHealth:
+    """One surface on this node. `live` is the bundle that answers here, `wanted` the one the rollout says should."""
+
+    surface: str
+    revision: int
+    live: str | None
+    wanted: str | None
+    not_ready: str | None
+    bundles: tuple[BundleHealth, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHealth:
+    """The whole node. `reasons` says why it is not ready; empty when it is."""
+
+    node: str
+    ready: bool
+    reasons: tuple[str, ...]
+    surfaces: tuple[SurfaceHealth, ...]
+    users: int
+    masked: int
+    flips: int
+    broker_age_s: float | None
+
+
+class HasHealth(Protocol):
+    """A node, as the HTTP layer sees it."""
+
+    def health(self) -> NodeHealth:
+        """Return the present state."""
+        ...

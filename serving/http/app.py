@@ -1,0 +1,125 @@
+"""The routes: parse, call, encode. Holds no state and no rule but which refusal is which status."""
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from schemas.errors import BundleError
+from serving.api import ANSWER_JSON, MAX_BODY_BYTES, PROBLEM_JSON, Answer, Problem, RetrieveRequest
+from serving.health import HasHealth, NodeHealth
+from serving.http.body_limit import BodyLimit
+from serving.http.collector import HealthCollector
+from serving.metrics import NodeMetrics
+from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, QueryRefused, UnknownSurface
+from serving.query.retrieve import Retriever
+
+log = logging.getLogger(__name__)
+
+# by class: the code clients see, and the status
+_REFUSALS: dict[type[Exception], tuple[str, int]] = {
+    UnknownSurface: ("unknown_surface", 404),
+    NothingLive: ("nothing_live", 503),
+    NodeBehind: ("node_behind", 409),
+    BundleNotHeld: ("bundle_not_held", 409),
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (404, 409, 413, 422, 503)}
+
+
+def build_app(retriever: Retriever, node: HasHealth, metrics: NodeMetrics, *, version: str, query_threads: int) -> FastAPI:
+    """Return the application.
+
+    Args:
+        query_threads: queries answered at the same time; the rest wait in line.
+    """
+    metrics.add(HealthCollector(node))
+    # FastAPI's own pages load their scripts from a content network; these come with the package
+    app = FastAPIOffline(title="Roost node", version=version, description="Candidates true to what is happening now.")
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    pool = ThreadPoolExecutor(query_threads, thread_name_prefix="query")
+    _add_problems(app, metrics)
+    _add_retrieve(app, retriever, metrics, pool)
+    _add_operations(app, node, metrics, version)
+    return app
+
+
+def _add_retrieve(app: FastAPI, retriever: Retriever, metrics: NodeMetrics, pool: ThreadPoolExecutor) -> None:
+    def answer(surface: str, request: RetrieveRequest) -> bytes:
+        started_s = time.perf_counter()
+        found = retriever.answer(surface, request)
+        encoded = ANSWER_JSON.dump_json(found)
+        took_s = time.perf_counter() - started_s
+        metrics.retrieve_seconds.labels(surface).observe(took_s)
+        if found.cold:
+            metrics.cold.labels(surface).inc()
+        log.debug(
+            "retrieve",
+            extra={
+                "request_id": found.request_id,
+                "surface": surface,
+                "bundle": found.bundle,
+                "revision": found.revision,
+                "candidates": len(found.candidates),
+                "cold": found.cold,
+                "took_ms": round(took_s * 1000, 3),
+            },
+        )
+        return encoded
+
+    @app.post("/v1/surfaces/{surface}/retrieve", response_model=Answer, responses=_PROBLEMS, tags=["retrieve"])
+    async def retrieve(surface: str, request: RetrieveRequest) -> Response:
+        """Return the best candidates for a user, wholly from the one bundle the answer names."""
+        body = await asyncio.get_running_loop().run_in_executor(pool, answer, surface, request)
+        return Response(body, media_type="application/json")
+
+
+def _add_operations(app: FastAPI, node: HasHealth, metrics: NodeMetrics, version: str) -> None:
+    @app.get("/livez", tags=["operate"])
+    async def livez() -> dict[str, bool]:
+        """The process runs; says nothing about answers."""
+        return {"alive": True}
+
+    @app.get("/readyz", response_model=NodeHealth, responses={503: {"model": NodeHealth}}, tags=["operate"])
+    async def readyz(response: Response) -> dict[str, Any]:
+        """Whether to send queries here: 503 with the reasons while starting, replaying, or unwell."""
+        health = node.health()
+        response.status_code = 200 if health.ready else 503
+        return asdict(health)
+
+    @app.get("/version", tags=["operate"])
+    async def version_of() -> dict[str, str]:
+        """The release."""
+        return {"version": version}
+
+    @app.get("/metrics", response_class=Response, tags=["operate"])
+    def scrape() -> Response:
+        """Prometheus' text format."""
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_problems(app: FastAPI, metrics: NodeMetrics) -> None:
+    def problem(status: int, code: str, message: str) -> Response:
+        metrics.refusals.labels(code).inc()
+        return Response(PROBLEM_JSON.dump_json(Problem(code, message)), status, media_type="application/json")
+
+    @app.exception_handler(QueryRefused)
+    async def refused(_: Request, error: QueryRefused) -> Response:
+        code, status = _REFUSALS[type(error)]
+        return problem(status, code, str(error))
+
+    @app.exception_handler(BundleError)
+    async def broken(_: Request, error: BundleError) -> Response:
+        log.error("a tower failed on a query: %s", error)
+        return problem(503, "bundle_broken", str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        sentences = [f"{'.'.join(str(part) for part in e['loc'][1:]) or 'body'}: {e['msg']}" for e in error.errors()[:5]]
+        return problem(422, "invalid_request", "; ".join(sentences))

@@ -1,0 +1,96 @@
+"""A node's health as Prometheus gauges, read when somebody scrapes. Keeps nothing."""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from serving.health import BundleHealth, HasHealth, NodeHealth
+
+_BUNDLE = ("surface", "bundle")
+
+
+class HealthCollector(Collector):
+    """Turns `health()` into metrics."""
+
+    def __init__(self, node: HasHealth) -> None:
+        self._node = node
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the gauges of this moment."""
+        health = self._node.health()
+        yield _gauge("roost_ready", "1 when the node is ready.", float(health.ready))
+        yield _gauge("roost_users", "Users whose state the node holds.", health.users)
+        yield _gauge("roost_masked_candidates", "Deletes remembered in all epochs.", health.masked)
+        flips = CounterMetricFamily("roost_flips", "Times the answering bundle of a surface changed.")
+        flips.add_metric([], health.flips)
+        yield flips
+        if health.broker_age_s is not None:
+            yield _gauge("roost_broker_age_seconds", "Since the broker last acknowledged a heartbeat.", health.broker_age_s)
+        yield from _of_surfaces(health)
+        yield from _of_bundles(health)
+        yield from _of_indices(health)
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _bundles(health: NodeHealth) -> Iterator[tuple[list[str], BundleHealth]]:
+    for surface in health.surfaces:
+        for bundle in surface.bundles:
+            yield [surface.surface, bundle.bundle], bundle
+
+
+def _of_surfaces(health: NodeHealth) -> Iterator[Metric]:
+    revision = GaugeMetricFamily("roost_rollout_revision", "Rollout revision in force here.", labels=["surface"])
+    live = GaugeMetricFamily("roost_live_bundle", "1 for the bundle that answers.", labels=list(_BUNDLE))
+    for surface in health.surfaces:
+        revision.add_metric([surface.surface], surface.revision)
+        if surface.live is not None:
+            live.add_metric([surface.surface, surface.live], 1)
+    yield revision
+    yield live
+
+
+def _of_bundles(health: NodeHealth) -> Iterator[Metric]:
+    applied = GaugeMetricFamily("roost_applied_offset", "Next embeddings offset to apply.", labels=[*_BUNDLE, "partition"])
+    covered = GaugeMetricFamily("roost_coverage_ratio", "Share of the live bundle's ids held.", labels=list(_BUNDLE))
+    alarms = GaugeMetricFamily(
+        "roost_bundle_alarms", "What is wrong with a bundle here; above 0 is an alarm.", labels=list(_BUNDLE)
+    )
+    lag = GaugeMetricFamily("roost_tail_lag_seconds", "Since all embeddings sent were applied.", labels=list(_BUNDLE))
+    for labels, bundle in _bundles(health):
+        covered.add_metric(labels, bundle.coverage)
+        alarms.add_metric(labels, len(bundle.alarms))
+        lag.add_metric(labels, bundle.lag_ms / 1000)
+        for partition, offset in bundle.applied.items():
+            applied.add_metric([*labels, str(partition)], offset)
+    yield from (applied, covered, alarms, lag)
+
+
+def _of_indices(health: NodeHealth) -> Iterator[Metric]:
+    rows = GaugeMetricFamily("roost_index_rows", "Rows by tier; `live` are those that can be returned.", labels=[*_BUNDLE, "tier"])
+    debt = GaugeMetricFamily("roost_index_merge_debt_rows", "Rows the builder owes a graph.", labels=list(_BUNDLE))
+    memory = GaugeMetricFamily("roost_index_memory_bytes", "Memory of the index.", labels=list(_BUNDLE))
+    beat = GaugeMetricFamily("roost_index_builder_heartbeat_age_seconds", "Since the builder was seen alive.", labels=list(_BUNDLE))
+    fault = GaugeMetricFamily("roost_index_builder_fault", "1 while the builder fails. An alarm.", labels=list(_BUNDLE))
+    events = CounterMetricFamily("roost_index_events", "What the index did.", labels=[*_BUNDLE, "event"])
+    for labels, bundle in _bundles(health):
+        stats = bundle.index
+        if stats is None:
+            continue
+        for tier, count in (
+            ("live", stats.live),
+            ("fresh", stats.fresh_rows),
+            ("compressed", stats.compressed_rows),
+            ("graph", stats.graph_rows),
+        ):
+            rows.add_metric([*labels, tier], count)
+        debt.add_metric(labels, stats.merge_debt_rows)
+        memory.add_metric(labels, stats.memory_bytes)
+        beat.add_metric(labels, stats.builder_heartbeat_age_s)
+        fault.add_metric(labels, float(stats.builder_fault is not None))
+        for event, count in stats.counters.items():
+            events.add_metric([*labels, event], count)
+    yield from (rows, debt, memory, beat, fault, events)

@@ -1,0 +1,51 @@
+"""What the node measures of itself, in Prometheus' conventions. Serves nothing; see `serving.http`."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.registry import Collector
+
+_QUERY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 1.0)
+_FRESHNESS_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
+
+
+class NodeMetrics:
+    """The node's counters and histograms, in a registry of their own: two nodes in one process do not meet."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.retrieve_seconds = Histogram(
+            "roost_retrieve_seconds",
+            "Time to answer a retrieval, from the parsed request to the encoded answer.",
+            ["surface"],
+            buckets=_QUERY_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.refusals = Counter("roost_retrieve_refused", "Retrievals without an answer.", ["error"], registry=self.registry)
+        self.cold = Counter("roost_retrieve_cold", "Answers for users never seen.", ["surface"], registry=self.registry)
+        self.publish_to_retrievable_seconds = Histogram(
+            "roost_publish_to_retrievable_seconds",
+            "From the broker's append time of a candidate's newest source record to its row in the live bundle's index.",
+            ["surface"],
+            buckets=_FRESHNESS_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.rows_applied = Counter(
+            "roost_embeddings_applied", "Embedding records put in force.", ["surface", "bundle"], registry=self.registry
+        )
+        self.bad_embeddings = Counter(
+            "roost_embeddings_bad", "Embedding records refused. An alarm.", ["surface", "bundle"], registry=self.registry
+        )
+        self.skipped = Counter(
+            "roost_records_skipped", "Undecodable records of other topics, left to their owner.", ["topic"], registry=self.registry
+        )
+
+    def add(self, collector: Collector) -> None:
+        """Register what is read only when somebody scrapes."""
+        self.registry.register(collector)
+
+    def retrievable(self, surface: str, ages_s: Iterable[float]) -> None:
+        """Note how old records were when they became retrievable."""
+        histogram = self.publish_to_retrievable_seconds.labels(surface)
+        for age_s in ages_s:
+            histogram.observe(age_s)

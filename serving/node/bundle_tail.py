@@ -1,0 +1,236 @@
+"""One bundle on this node: loaded, verified, its topic followed into its own index, its alarms. Decides nothing about routing."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from schemas.bundle import read_bundle
+from schemas.errors import BundleError
+from schemas.surfaces import Surface
+from schemas.topics import embeddings_topic_name
+from schemas.towers import Towers
+from schemas.wire.inbound import InboundRecord
+from serving.api import Freshness
+from serving.index import CandidateIndex
+from serving.metrics import NodeMetrics
+from serving.node.embeddings import BadEmbedding, EmbeddingBatch, decode_batch
+from serving.node.filled import FilledIndex
+from serving.node.follower import FollowerCallbacks, TopicFollower
+from serving.node.masks import Masks
+from serving.query.epochs import Epoch
+from serving.query.retrieve import wall_clock_ms
+
+log = logging.getLogger(__name__)
+
+RELOAD_S = 5.0
+# between full batches of a replay: queries get the interpreter, and a batch of 500 takes some 20 ms
+REPLAY_PAUSE_S = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParts:
+    """What every part of one node shares.
+
+    Attributes:
+        registry: root folder of published bundles.
+        make_index: an empty index of the given dimension.
+    """
+
+    bootstrap: str
+    registry: Path
+    masks: Masks
+    metrics: NodeMetrics
+    make_index: Callable[[int], CandidateIndex]
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What exists once the bundle is loaded; replaced whole when its topic is recreated."""
+
+    filled: FilledIndex
+    epoch: Epoch
+
+
+class BundleTail:
+    """Loads a bundle and fills its index until stopped."""
+
+    def __init__(self, surface: Surface, bundle: str, parts: NodeParts, *, changed: Callable[[], None]) -> None:
+        """Do nothing yet.
+
+        Args:
+            changed: called, on a thread of this tail, when `epoch` may be another.
+        """
+        self.surface = surface
+        self.bundle = bundle
+        self._parts = parts
+        self._changed = changed
+        self._loaded: _Loaded | None = None
+        self._towers: Towers | None = None
+        self._bad: dict[bytes | tuple[int, int], BadEmbedding] = {}
+        self.refusal: str | None = None
+        self.is_live = False
+        self._stopping = threading.Event()
+        self._loader = threading.Thread(target=self._load, name=f"load-{bundle}", daemon=True)
+        self._follower = TopicFollower(
+            parts.bootstrap,
+            embeddings_topic_name(bundle),
+            FollowerCallbacks(handle=self._handle, caught_up=changed, recreated=self._begin_anew),
+            pause_s=REPLAY_PAUSE_S,
+        )
+
+    def start(self) -> None:
+        """Begin to load and follow."""
+        self._loader.start()
+
+    def stop(self) -> None:
+        """End the threads and give the index's memory back."""
+        self._stopping.set()
+        if self._loader is not threading.current_thread():
+            self._loader.join()
+        self._follower.stop()
+        if self._loaded is not None:
+            self._loaded.filled.close()
+            self._loaded = None
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """The epoch, once its index holds everything that was in the topic when the node came to it."""
+        return self._loaded.epoch if self._loaded is not None and self._follower.caught_up else None
+
+    @property
+    def filled(self) -> FilledIndex | None:
+        """The index, whole or not; None until the bundle is loaded."""
+        return None if self._loaded is None else self._loaded.filled
+
+    @property
+    def applied(self) -> dict[int, int]:
+        """By partition, the offset up to which everything is in force: a bad record that nothing replaced holds it back."""
+        applied = dict(self._follower.position)
+        for bad in tuple(self._bad.values()):
+            applied[bad.partition] = min(applied.get(bad.partition, bad.offset), bad.offset)
+        return applied
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What is wrong with this bundle here, as sentences; empty when it is well."""
+        if self.refusal is not None:
+            return (self.refusal,)
+        alarms = []
+        bad = tuple(self._bad.values())
+        if bad:
+            first = bad[0]
+            alarms.append(
+                f"bundle {self.bundle}: {len(bad)} bad embeddings, the first at {self._follower.topic}/{first.partition}/"
+                f"{first.offset} ({first.reason}); re-embed those candidates or delete them"
+            )
+        if self._follower.trouble is not None and self._loaded is not None:
+            alarms.append(f"bundle {self.bundle}: {self._follower.trouble}")
+        return tuple(alarms)
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why this node is not ready to answer from the bundle, or None when it is."""
+        if alarms := self.alarms:
+            return alarms[0]
+        if self._loaded is None:
+            return f"bundle {self.bundle} is being loaded"
+        if not self._follower.caught_up:
+            return f"bundle {self.bundle}: replaying {self._follower.topic}, {self._follower.to_go} records to go"
+        return None
+
+    def freshness(self) -> Freshness:
+        """See `serving.query.epochs.HasFreshness`."""
+        loaded = self._loaded
+        return Freshness(
+            as_of_ms=None if loaded is None else loaded.filled.newest_append_ms,
+            lag_ms=int(self._follower.drained_age_s * 1000),
+            applied={str(partition): offset for partition, offset in sorted(self.applied.items())},
+        )
+
+    def sweep(self, now_ms: int) -> None:
+        """Expire what left the recency window, and alarms about records that did."""
+        loaded = self._loaded
+        if loaded is None or self.surface.recency_window_s == 0:
+            return
+        horizon_ms = now_ms - int(self.surface.recency_window_s * 1000)
+        loaded.filled.expire(horizon_ms)
+        for name, bad in tuple(self._bad.items()):
+            if bad.append_time_ms < horizon_ms:
+                self._bad.pop(name, None)
+
+    def _load(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._towers = Towers(read_bundle(self._parts.registry, self.surface.name, self.bundle))
+            except BundleError as error:
+                self._refuse(str(error))
+            # whatever loading provoked, the node's other bundles are still good
+            except Exception as error:
+                log.exception("loading bundle %s failed", self.bundle)
+                self._refuse(f"bundle {self.bundle} cannot be loaded ({type(error).__name__}: {error}); see the node's log")
+            else:
+                self.refusal = None
+                self._begin_anew()
+                self._follower.start()
+                return
+            # it may yet be published whole
+            self._stopping.wait(RELOAD_S)
+
+    def _refuse(self, sentence: str) -> None:
+        if sentence != self.refusal:
+            log.error("bundle refused: %s", sentence)
+        self.refusal = sentence
+        self._changed()
+
+    def _begin_anew(self) -> None:
+        """Start over with an empty index: at first, and when the topic is another one than it was."""
+        towers = self._towers
+        if towers is None:
+            raise RuntimeError("the towers are loaded before the topic is followed")
+        old = self._loaded
+        filled = FilledIndex(self._parts.make_index(towers.dim), self._parts.masks)
+        self._bad.clear()
+        self._loaded = _Loaded(filled, Epoch(self.bundle, towers, filled.index, self))
+        self.sweep(wall_clock_ms())
+        self._changed()
+        if old is not None:
+            old.filled.close()
+
+    def _handle(self, records: Sequence[InboundRecord]) -> None:
+        loaded = self._loaded
+        if loaded is None:
+            raise RuntimeError("the index exists before its topic is followed")
+        for _, run in groupby(records, key=lambda record: record.value is None):
+            run_records = tuple(run)
+            batch = decode_batch(self.bundle, loaded.filled.index.dim, run_records)
+            loaded.filled.apply(batch)
+            if batch.bad or self._bad:
+                self._note_bad(run_records, batch.bad)
+            self._measure(batch)
+
+    def _note_bad(self, records: Sequence[InboundRecord], found: Sequence[BadEmbedding]) -> None:
+        """Keep the bad records that stand: a later good one of the same candidate settles the matter."""
+        newest = {record.key: record.offset for record in records}
+        for key in newest:
+            if key is not None:
+                self._bad.pop(key, None)
+        for bad in found:
+            log.error("bad embedding at %s/%d/%d: %s", self._follower.topic, bad.partition, bad.offset, bad.reason)
+            self._parts.metrics.bad_embeddings.labels(self.surface.name, self.bundle).inc()
+            if bad.key is None:
+                self._bad[bad.partition, bad.offset] = bad
+            elif newest[bad.key] == bad.offset:
+                self._bad[bad.key] = bad
+
+    def _measure(self, batch: EmbeddingBatch) -> None:
+        metrics = self._parts.metrics
+        metrics.rows_applied.labels(self.surface.name, self.bundle).inc(len(batch.rows) + len(batch.deleted))
+        # a replay is not news
+        if self.is_live and self._follower.caught_up and len(batch.rows):
+            ages_s = np.maximum(wall_clock_ms() - batch.append_time_ms, 0) / 1000
+            metrics.retrievable(self.surface.name, ages_s.tolist())

@@ -1,0 +1,115 @@
+"""One bundle's index as its topic fills it: rows in, deletes to all epochs, expiry, and which ids it holds. Reads no topic."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.ids import Version
+from serving.index import CandidateIndex, Rows
+from serving.node.embeddings import EmbeddingBatch
+from serving.node.masks import Masks
+
+# an id counts for coverage once it has been held this long: the other bundle's record is still on its way before
+SETTLED_S = 5.0
+
+
+class FilledIndex:
+    """An index and its roster of live ids. Writes come from any thread; searches go to `index` directly."""
+
+    def __init__(self, index: CandidateIndex, masks: Masks) -> None:
+        self.index = index
+        self._masks = masks
+        self._created_ms: dict[str, int] = {}
+        self._arrivals: deque[tuple[float, str]] = deque()
+        self._lock = threading.Lock()
+        self._horizon_ms = 0
+        self.newest_append_ms: int | None = None
+        masks.join(self)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def apply(self, batch: EmbeddingBatch) -> None:
+        """Put a batch in force: its rows here, its deletes in every epoch. Harmless when it comes again."""
+        if batch.forgotten:
+            self._forget(batch.forgotten)
+        if len(batch.rows):
+            self._upsert(batch.rows)
+            newest = int(batch.append_time_ms.max())
+            self.newest_append_ms = max(newest, self.newest_append_ms or newest)
+        self._masks.add(batch.deleted)
+
+    def _upsert(self, rows: Rows) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            self.index.upsert(rows)
+            self._settle()
+            for candidate_id, version, created_ms in zip(
+                rows.candidate_ids, rows.versions.tolist(), rows.created_ms.tolist(), strict=True
+            ):
+                # the index ignores these two as well
+                too_old = min(created_ms, version[0]) < self._horizon_ms
+                if not too_old and not self._masks.hides(candidate_id, Version(*version)):
+                    if candidate_id not in self._created_ms:
+                        self._arrivals.append((now_s, candidate_id))
+                    self._created_ms[candidate_id] = created_ms
+
+    def mask(self, candidate_ids: Sequence[str], versions: NDArray[np.int64]) -> None:
+        """See `Maskable.mask`."""
+        with self._lock:
+            self.index.delete(candidate_ids, versions)
+            for candidate_id in candidate_ids:
+                if candidate_id in self._created_ms and self.index.get(candidate_id) is None:
+                    del self._created_ms[candidate_id]
+
+    def _forget(self, candidate_ids: Sequence[str]) -> None:
+        with self._lock:
+            for candidate_id in candidate_ids:
+                held = self.index.get(candidate_id)
+                if held is not None:
+                    self.index.delete([candidate_id], np.array([held.version], np.int64))
+                self._created_ms.pop(candidate_id, None)
+
+    def expire(self, created_before_ms: int) -> int:
+        """Drop what was created before; returns how many rows went."""
+        with self._lock:
+            self._horizon_ms = max(self._horizon_ms, created_before_ms)
+            gone = self.index.expire(created_before_ms)
+            if gone:
+                for candidate_id in [i for i, created_ms in self._created_ms.items() if created_ms < created_before_ms]:
+                    del self._created_ms[candidate_id]
+        return gone
+
+    def ids(self) -> set[str]:
+        """Return the ids held."""
+        with self._lock:
+            return set(self._created_ms)
+
+    def settled_ids(self) -> set[str]:
+        """Return the ids held for longer than `SETTLED_S`."""
+        with self._lock:
+            self._settle()
+            return set(self._created_ms).difference(candidate_id for _, candidate_id in self._arrivals)
+
+    def _settle(self) -> None:
+        settled_before_s = time.monotonic() - SETTLED_S
+        while self._arrivals and self._arrivals[0][0] < settled_before_s:
+            self._arrivals.popleft()
+
+    def close(self) -> None:
+        """Leave the node's masks and give the memory back."""
+        self._masks.leave(self)
+        self.index.close()
+        with self._lock:
+            self._created_ms = {}
+            self._arrivals.clear()
+
+
+def coverage(live: FilledIndex, other: FilledIndex) -> float:
+    """Return the share of the live index's settled ids that `other` holds; 1 when there is none."""
+    wanted = live.settled_ids()
+    return 1.0 if not wanted else 1.0 - len(wanted - other.ids()) / len(wanted)

@@ -1,0 +1,135 @@
+"""Follows one topic from its beginning on its own thread, through broker losses. Decodes nothing; knows no epochs."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from schemas.errors import BrokerUnavailable, TopicMismatch
+from schemas.wire.admin import topic_id, wait_for_broker
+from schemas.wire.inbound import InboundRecord
+from schemas.wire.tail import TailReader
+
+log = logging.getLogger(__name__)
+
+MAX_RECORDS = 500
+_POLL_S = 0.1
+_RETRY_S = 0.5
+_BROKER_WAIT_S = 2.0
+
+Handle = Callable[[Sequence[InboundRecord]], None]
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerCallbacks:
+    """What a follower tells its owner, on the follower's thread.
+
+    Attributes:
+        handle: takes each batch in log order; must be harmless when a batch comes again.
+        caught_up: everything that was in the topic when the follower came to it has been handled.
+        recreated: the topic is another one than before; it is read anew from its beginning.
+    """
+
+    handle: Handle
+    caught_up: Callable[[], None] = _nothing
+    recreated: Callable[[], None] = _nothing
+
+
+class TopicFollower:
+    """One topic, one thread. A fault in `handle` is kept, logged and retried from the same offset: no record is passed over."""
+
+    def __init__(self, bootstrap: str, topic: str, callbacks: FollowerCallbacks, *, pause_s: float = 0.0) -> None:
+        """Follow nothing yet.
+
+        Args:
+            pause_s: waited after a full batch, so that a long replay leaves the interpreter to the queries.
+        """
+        self.topic = topic
+        self._bootstrap = bootstrap
+        self._callbacks = callbacks
+        self._pause_s = pause_s
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"follow-{topic}", daemon=True)
+        self._topic_id: str | None = None
+        self._targets: dict[int, int] = {}
+        self.position: dict[int, int] = {}
+        self.caught_up = False
+        self.trouble: str | None = f"{topic} was not read yet"
+        self._drained_s = time.monotonic()
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the batch in hand; returns when the thread has ended."""
+        self._stopping.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    @property
+    def drained_age_s(self) -> float:
+        """Seconds since everything the broker had sent was handled."""
+        return time.monotonic() - self._drained_s
+
+    @property
+    def to_go(self) -> int:
+        """Records left of those that were there when the follower came; 0 once caught up."""
+        if self.caught_up:
+            return 0
+        return sum(max(0, end - self.position.get(p, 0)) for p, end in self._targets.items())
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except (BrokerUnavailable, TopicMismatch) as error:
+                self._note(str(error))
+            # whatever it was, the node's other topics are still good: say it, and try the same records again
+            except Exception as error:
+                log.exception("following %s failed; trying again from the same offsets", self.topic)
+                self._note(f"{self.topic} cannot be applied ({type(error).__name__}: {error}); see the log")
+            self._stopping.wait(_RETRY_S)
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self.trouble and not self._stopping.is_set():
+            log.warning("%s", trouble)
+        self.trouble = trouble
+
+    def _follow(self) -> None:
+        partitions = self._identify()
+        with TailReader(self._bootstrap, self.topic, partitions, start=self.position) as reader:
+            self._targets = reader.end_offsets()
+            self.trouble = None
+            while not self._stopping.is_set():
+                records = reader.poll(MAX_RECORDS, _POLL_S)
+                if records:
+                    self._callbacks.handle(records)
+                self.position = reader.next_offsets
+                full = len(records) >= MAX_RECORDS
+                if not full:
+                    self._drained_s = time.monotonic()
+                if not self.caught_up and all(self.position[p] >= end for p, end in self._targets.items()):
+                    self.caught_up = True
+                    self._callbacks.caught_up()
+                if full and self._pause_s:
+                    self._stopping.wait(self._pause_s)
+
+    def _identify(self) -> list[int]:
+        """Return the topic's partitions; start over when it is another topic of the same name."""
+        admin = wait_for_broker(self._bootstrap, timeout_s=_BROKER_WAIT_S, should_stop=self._stopping.is_set)
+        found = admin.list_topics(timeout=10).topics.get(self.topic)
+        if found is None or not found.partitions:
+            raise BrokerUnavailable(f"topic {self.topic} does not exist yet; waiting for it")
+        identity = topic_id(admin, self.topic)
+        if self._topic_id not in (None, identity):
+            self.position = {}
+            self.caught_up = False
+            self._callbacks.recreated()
+        self._topic_id = identity
+        return sorted(found.partitions)

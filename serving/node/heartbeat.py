@@ -1,0 +1,73 @@
+"""From the node's health to its record on `node-status`, and what embedders reported there. Pure but for the counters it folds."""
+
+from collections.abc import Iterable, Sequence
+
+from schemas.codec import decode
+from schemas.errors import InvalidInput
+from schemas.records.control import NodeStatus, Progress
+from schemas.wire.inbound import InboundRecord
+from serving.health import BundleHealth, NodeHealth
+
+EMBEDDER_PREFIX = "embedder:"
+NODE_PREFIX = "node:"
+
+
+def node_status(health: NodeHealth, *, time_ms: int, url: str) -> NodeStatus:
+    """Return the heartbeat of a node.
+
+    A node counts its rows by bundle, not by partition: `live_count` is the whole count in the lowest partition and 0 in the
+    others, so that their sum is right.
+    """
+    alarms = (alarm for surface in health.surfaces for bundle in surface.bundles for alarm in bundle.alarms)
+    return NodeStatus(
+        instance=NODE_PREFIX + health.node,
+        time_ms=time_ms,
+        ready=health.ready,
+        url=url,
+        revisions={surface.surface: surface.revision for surface in health.surfaces},
+        live={surface.surface: surface.live for surface in health.surfaces if surface.live is not None},
+        progress=tuple(
+            progress for surface in health.surfaces for bundle in surface.bundles for progress in _progress(surface.surface, bundle)
+        ),
+        coverage={bundle.bundle: bundle.coverage for surface in health.surfaces for bundle in surface.bundles},
+        errors=tuple(dict.fromkeys((*health.reasons, *alarms))),
+    )
+
+
+def _progress(surface: str, bundle: BundleHealth) -> Iterable[Progress]:
+    count = 0 if bundle.index is None else bundle.index.live
+    for partition, applied in sorted(bundle.applied.items()):
+        yield Progress(surface, bundle.bundle, partition, applied=applied, live_count=count)
+        count = 0
+
+
+class EmbedderReports:
+    """What the embedders last said of each bundle."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, NodeStatus] = {}
+        self.undecodable = 0
+
+    def handle(self, records: Sequence[InboundRecord]) -> None:
+        """Take in records of `node-status`; those of nodes are passed over."""
+        for record in records:
+            if record.key is None or not record.key.startswith(EMBEDDER_PREFIX.encode()):
+                continue
+            name = record.key.decode(errors="replace")
+            if record.value is None:
+                self._reports.pop(name, None)
+                continue
+            try:
+                self._reports[name] = decode(NodeStatus, record.value)
+            except InvalidInput:
+                self.undecodable += 1
+
+    def live_count(self, bundle: str) -> int | None:
+        """Return how many candidates the newest report per partition says a bundle has embedded and live; None without a report."""
+        newest: dict[int, tuple[int, int]] = {}
+        for report in tuple(self._reports.values()):
+            for progress in report.progress:
+                if progress.bundle == bundle:
+                    entry = (report.time_ms, progress.live_count)
+                    newest[progress.partition] = max(entry, newest.get(progress.partition, entry))
+        return sum(count for _, count in newest.values()) if newest else None

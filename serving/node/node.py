@@ -1,0 +1,225 @@
+"""The node put together: its followers, its keepers, its heartbeat. Starts and stops threads; the parts do the work."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from schemas.codec import decode, encode
+from schemas.errors import InvalidInput
+from schemas.records.control import Rollout
+from schemas.surfaces import Surface
+from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES
+from schemas.wire.client import make_producer
+from schemas.wire.inbound import InboundRecord
+from serving.health import BundleHealth, NodeHealth, SurfaceHealth
+from serving.node.bundle_tail import BundleTail, NodeParts
+from serving.node.filled import FilledIndex, coverage
+from serving.node.follower import FollowerCallbacks, TopicFollower
+from serving.node.heartbeat import NODE_PREFIX, EmbedderReports, node_status
+from serving.node.surface_keeper import SurfaceKeeper
+from serving.query.epochs import RoutingTable
+from serving.query.retrieve import wall_clock_ms
+from serving.query.users import UserStore
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 1.0
+
+
+class Node:
+    """One serving node. `routings` and `users` are what queries read; everything else keeps those two right."""
+
+    def __init__(
+        self,
+        node_id: str,
+        surfaces: Mapping[str, Surface],
+        parts: NodeParts,
+        *,
+        routings: RoutingTable,
+        users: UserStore,
+        url: str = "",
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            routings: holds a routing for each of `surfaces`.
+            url: where this node answers, for the heartbeat.
+        """
+        self.node_id = node_id
+        self.url = url
+        self._parts = parts
+        self._routings = routings
+        self._users = users
+        self._keepers = {name: SurfaceKeeper(surface, routings, self._make_tail) for name, surface in surfaces.items()}
+        self._reports = EmbedderReports()
+        self._rollouts = self._follow(ROLLOUTS, self._take_rollouts, self._reconcile)
+        self._user_states = self._follow(USER_STATES, self._take_users)
+        self._statuses = self._follow(NODE_STATUS, self._reports.handle)
+        self._coverage: dict[str, float] = {}
+        self._producer: Producer | None = None
+        self._acknowledged_s: float | None = None
+        self._stopping = threading.Event()
+        self._leaving = ""
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def _follow(
+        self, topic: str, handle: Callable[[Sequence[InboundRecord]], None], caught_up: Callable[[], None] | None = None
+    ) -> TopicFollower:
+        callbacks = FollowerCallbacks(handle) if caught_up is None else FollowerCallbacks(handle, caught_up)
+        return TopicFollower(self._parts.bootstrap, topic, callbacks)
+
+    def _make_tail(self, surface: Surface, bundle: str, changed: Callable[[], None]) -> BundleTail:
+        return BundleTail(surface, bundle, self._parts, changed=changed)
+
+    def start(self) -> None:
+        """Begin to follow the topics and to report."""
+        for follower in (self._rollouts, self._user_states, self._statuses):
+            follower.start()
+        self._heart.start()
+
+    def leave(self, reason: str) -> None:
+        """Stop counting as ready, so that load balancers and the quorum look elsewhere; queries are still answered."""
+        self._leaving = reason
+
+    def stop(self) -> None:
+        """Stop all threads; returns when they have ended."""
+        self.leave("the node is stopping")
+        self._stopping.set()
+        self._heart.join()
+        for follower in (self._rollouts, self._user_states, self._statuses):
+            follower.stop()
+        for keeper in self._keepers.values():
+            keeper.close()
+
+    def _take_rollouts(self, records: Sequence[InboundRecord]) -> None:
+        for record in records:
+            try:
+                rollout = decode(Rollout, record.value or b"")
+            except InvalidInput as error:
+                self._parts.metrics.skipped.labels(ROLLOUTS).inc()
+                log.warning("rollouts/%d is no rollout record: %s", record.offset, error)
+                continue
+            keeper = self._keepers.get(rollout.surface)
+            if keeper is not None:
+                keeper.fold(rollout)
+        if self._rollouts.caught_up:
+            self._reconcile()
+
+    def _reconcile(self) -> None:
+        for keeper in self._keepers.values():
+            keeper.reconcile()
+
+    def _take_users(self, records: Sequence[InboundRecord]) -> None:
+        for record in records:
+            try:
+                self._users.put((record.key or b"").decode(), record.value)
+            except UnicodeDecodeError:
+                self._parts.metrics.skipped.labels(USER_STATES).inc()
+
+    def _beat(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._sweep()
+                self._report()
+            # a heartbeat that fails is seen as silence by the quorum; the node goes on answering
+            except Exception:
+                log.exception("the heartbeat failed; trying again")
+            self._stopping.wait(HEARTBEAT_S)
+        if self._producer is not None:
+            self._report()
+            self._producer.flush(2.0)
+            # its delivery callback refers back to this node: without this the client would outlive both
+            self._producer = None
+
+    def _sweep(self) -> None:
+        now_ms = wall_clock_ms()
+        for keeper in self._keepers.values():
+            for tail in keeper.tails.values():
+                tail.sweep(now_ms)
+        windows_s = [keeper.surface.recency_window_s for keeper in self._keepers.values()]
+        if windows_s and min(windows_s) > 0:
+            self._parts.masks.prune(now_ms - int(max(windows_s) * 1000))
+        self._coverage = {bundle: value for keeper in self._keepers.values() for bundle, value in self._covered(keeper).items()}
+
+    def _covered(self, keeper: SurfaceKeeper) -> dict[str, float]:
+        live = keeper.routing.live
+        filled = {bundle: tail.filled for bundle, tail in keeper.tails.items()}
+        reference = None if live is None else filled.get(live.bundle)
+        return {bundle: self._coverage_of(bundle, index, reference) for bundle, index in filled.items()}
+
+    def _coverage_of(self, bundle: str, index: FilledIndex | None, reference: FilledIndex | None) -> float:
+        if index is None:
+            return 0.0
+        if reference is not None:
+            return 1.0 if index is reference else coverage(reference, index)
+        expected = self._reports.live_count(bundle)
+        if expected is None:
+            return 0.0
+        return 1.0 if expected == 0 else min(1.0, len(index) / expected)
+
+    def _report(self) -> None:
+        if self._producer is None:
+            # a heartbeat older than this is of no use to anybody
+            self._producer = make_producer(self._parts.bootstrap, message_timeout_ms=5_000)
+        status = node_status(self.health(), time_ms=wall_clock_ms(), url=self.url)
+        self._producer.produce(NODE_STATUS, encode(status), (NODE_PREFIX + self.node_id).encode(), on_delivery=self._delivered)
+        self._producer.poll(0)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._acknowledged_s = time.monotonic()
+
+    def health(self) -> NodeHealth:
+        """See `serving.health.HasHealth`."""
+        surfaces = tuple(self._surface_health(keeper) for keeper in self._keepers.values())
+        reasons = self._reasons(surfaces)
+        return NodeHealth(
+            node=self.node_id,
+            ready=not reasons,
+            reasons=reasons,
+            surfaces=surfaces,
+            users=len(self._users),
+            masked=len(self._parts.masks),
+            flips=self._routings.flips,
+            broker_age_s=None if self._acknowledged_s is None else time.monotonic() - self._acknowledged_s,
+        )
+
+    def _reasons(self, surfaces: Sequence[SurfaceHealth]) -> tuple[str, ...]:
+        reasons = [self._leaving] if self._leaving else []
+        if not self._rollouts.caught_up:
+            reasons.append(self._rollouts.trouble or f"replaying {ROLLOUTS}, {self._rollouts.to_go} records to go")
+        if not self._user_states.caught_up:
+            reasons.append(self._user_states.trouble or f"replaying {USER_STATES}, {self._user_states.to_go} records to go")
+        live = [surface for surface in surfaces if surface.wanted is not None]
+        reasons.extend(surface.not_ready for surface in live if surface.not_ready is not None)
+        if not live and self._rollouts.caught_up:
+            reasons.extend(surface.not_ready for surface in surfaces if surface.not_ready is not None)
+        return tuple(reasons)
+
+    def _surface_health(self, keeper: SurfaceKeeper) -> SurfaceHealth:
+        routing = keeper.routing
+        stages = {entry.bundle: str(entry.state) for entry in keeper.rollout.bundles}
+        return SurfaceHealth(
+            surface=keeper.surface.name,
+            revision=routing.revision,
+            live=None if routing.live is None else routing.live.bundle,
+            wanted=keeper.rollout.live,
+            not_ready=keeper.not_ready,
+            bundles=tuple(self._bundle_health(tail, stages.get(bundle, "unknown")) for bundle, tail in keeper.tails.items()),
+        )
+
+    def _bundle_health(self, tail: BundleTail, stage: str) -> BundleHealth:
+        filled = tail.filled
+        return BundleHealth(
+            bundle=tail.bundle,
+            stage=stage,
+            not_ready=tail.not_ready,
+            alarms=tail.alarms,
+            applied=tail.applied,
+            coverage=self._coverage.get(tail.bundle, 0.0),
+            lag_ms=tail.freshness().lag_ms,
+            index=None if filled is None else filled.index.stats(),
+        )

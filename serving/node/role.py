@@ -1,0 +1,101 @@
+"""One node from its settings to its end: the wiring, and the order of starting and stopping. The parts do the work."""
+
+import logging
+import sys
+import threading
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from schemas.surfaces import Surface, load_surfaces
+from serving.http.app import build_app
+from serving.http.server import HttpServer
+from serving.index import CandidateIndex, LiveIndex
+from serving.metrics import NodeMetrics
+from serving.node.bundle_tail import NodeParts
+from serving.node.masks import Masks
+from serving.node.node import Node
+from serving.query.epochs import Routing, RoutingTable
+from serving.query.retrieve import Retriever
+from serving.query.users import UserStore
+from serving.settings import NodeSettings
+
+log = logging.getLogger(__name__)
+
+# the interpreter's default of 5 ms is what a query would wait for a tail in the middle of a batch
+SWITCH_INTERVAL_S = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltNode:
+    """A node and its server, not started."""
+
+    node: Node
+    server: HttpServer
+    retriever: Retriever
+
+
+def build_node(settings: NodeSettings) -> BuiltNode:
+    """Wire a node. Binds its port; connects to nothing.
+
+    Raises:
+        CannotListen: the port is taken.
+        ValueError: the surfaces file, or a surface named in `serve`, is wrong.
+    """
+    surfaces = _served(settings)
+    metrics = NodeMetrics()
+    routings = RoutingTable(
+        {name: Routing(surface, waiting_for="the rollouts are still being read") for name, surface in surfaces.items()}
+    )
+    users = UserStore()
+    parts = NodeParts(settings.bootstrap, settings.registry, Masks(), metrics, _live_index)
+    node = Node(settings.node_id, surfaces, parts, routings=routings, users=users)
+    retriever = Retriever(routings, users)
+    app = build_app(retriever, node, metrics, version=_release(), query_threads=settings.query_threads)
+    server = HttpServer(app, host=settings.http_host, port=settings.http_port)
+    node.url = server.url
+    return BuiltNode(node, server, retriever)
+
+
+def run_node(settings: NodeSettings, stop: threading.Event) -> None:
+    """Serve until `stop` is set: then say not ready, answer on for `drain_s`, finish what is in hand, and return.
+
+    Waits for a broker for as long as it takes: /livez is 200 and /readyz gives the reason meanwhile.
+
+    Raises:
+        CannotListen, ValueError: see `build_node`.
+        RuntimeError: the HTTP server ended by itself.
+    """
+    built = build_node(settings)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    built.server.start()
+    log.info("node %s answers at %s", settings.node_id, built.server.url)
+    built.node.start()
+    try:
+        while not stop.wait(0.5):
+            if not built.server.running:
+                raise RuntimeError("the HTTP server ended by itself; see the log")
+        built.node.leave("the node is stopping")
+        # whoever balances the load sees /readyz before the port closes; a second `set` cannot cut this short
+        threading.Event().wait(settings.drain_s)
+    finally:
+        built.server.stop()
+        built.node.stop()
+        log.info("node %s stopped", settings.node_id)
+
+
+def _served(settings: NodeSettings) -> dict[str, Surface]:
+    surfaces = load_surfaces(settings.surfaces)
+    if unknown := set(settings.serve) - surfaces.keys():
+        raise ValueError(f"ROOST_SERVE names {sorted(unknown)}; the surfaces are {sorted(surfaces)}")
+    return {name: surface for name, surface in surfaces.items() if not settings.serve or name in settings.serve}
+
+
+def _live_index(dim: int) -> CandidateIndex:
+    return LiveIndex(dim)
+
+
+def _release() -> str:
+    try:
+        return version("roost")
+    except PackageNotFoundError:
+        return "unreleased"

@@ -1,0 +1,118 @@
+"""Answering one retrieval: take an epoch once, embed the query, search, dress the hits. Does no I/O."""
+
+import time
+import uuid
+from collections.abc import Callable
+
+from schemas.errors import InvalidRecord
+from schemas.records.feedback import QueryToken
+from schemas.records.users import QueryFeatures
+from schemas.surfaces import Surface
+from schemas.tokens import MAX_QUERY_TOKEN_BYTES, write_token
+from serving.api import Answer, RetrievedCandidate, RetrieveRequest
+from serving.index import EVERYTHING, Filter, Hits, IndexClosed
+from serving.query.epochs import Epoch, Routing, RoutingTable
+from serving.query.errors import UnknownSurface
+from serving.query.payload import token_and_text
+from serving.query.users import UserStore, features_for_query
+
+
+def wall_clock_ms() -> int:
+    """Return Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Retriever:
+    """Answers retrievals on any number of threads."""
+
+    def __init__(self, routings: RoutingTable, users: UserStore, *, now_ms: Callable[[], int] = wall_clock_ms) -> None:
+        self._routings = routings
+        self._users = users
+        self._now_ms = now_ms
+
+    def answer(self, surface: str, request: RetrieveRequest) -> Answer:
+        """Return the answer, wholly from one epoch.
+
+        Raises:
+            QueryRefused: see `serving.query.errors`.
+        """
+        while True:
+            routing = self._routings.get(surface)
+            if routing is None:
+                served = ", ".join(r.surface.name for r in self._routings.all())
+                raise UnknownSurface(f"no surface {surface[:64]!r} here; this node serves {served or 'none'}")
+            epoch = routing.choose(request.user_id, pin=request.pin, min_revision=request.min_revision)
+            try:
+                return self._answer(routing, epoch, request)
+            except IndexClosed:
+                # the epoch was retired between taking and searching it; the routing has moved on, or it is a fault
+                if self._routings.get(surface) is routing:
+                    raise
+
+    def _answer(self, routing: Routing, epoch: Epoch, request: RetrieveRequest) -> Answer:
+        started_ns = time.perf_counter_ns()
+        now_ms = self._now_ms()
+        features, cold = features_for_query(self._users, request.user_id, request.user, request.context)
+        vector = epoch.towers.embed_queries([features])[0]
+        hits = epoch.index.search(vector, request.k, _filter(request, now_ms))
+        return Answer(
+            request_id=uuid.uuid4().hex,
+            surface=routing.surface.name,
+            bundle=epoch.bundle,
+            revision=routing.revision,
+            query_token=_query_token(epoch.bundle, features),
+            cold=cold,
+            candidates=_dressed(hits, routing.surface, now_ms),
+            freshness=epoch.source.freshness(),
+            took_ms=(time.perf_counter_ns() - started_ns) / 1e6,
+        )
+
+
+def _filter(request: RetrieveRequest, now_ms: int) -> Filter:
+    if not request.exclude and request.languages is None and request.max_age_s is None:
+        return EVERYTHING
+    return Filter(
+        languages=None if request.languages is None else frozenset(request.languages),
+        created_from_ms=None if request.max_age_s is None else now_ms - int(request.max_age_s * 1000),
+        exclude_ids=frozenset(request.exclude),
+    )
+
+
+def _dressed(hits: Hits, surface: Surface, now_ms: int) -> list[RetrievedCandidate]:
+    candidates: list[RetrievedCandidate] = []
+    columns = zip(
+        hits.candidate_ids,
+        hits.scores.tolist(),
+        hits.languages,
+        hits.author_ids,
+        hits.created_ms.tolist(),
+        hits.payloads,
+        strict=True,
+    )
+    for candidate_id, score, language, author_id, created_ms, payload in columns:
+        # the index is swept once a second; what left the recency window since then is dropped here
+        if not surface.holds(created_ms, now_ms):
+            continue
+        token, text = token_and_text(payload)
+        candidates.append(
+            RetrievedCandidate(
+                candidate_id,
+                score,
+                len(candidates) + 1,
+                token,
+                language,
+                author_id,
+                created_ms,
+                (now_ms - created_ms) / 1000,
+                text,
+            )
+        )
+    return candidates
+
+
+def _query_token(bundle: str, features: QueryFeatures) -> str | None:
+    try:
+        return write_token(QueryToken(bundle, features), max_bytes=MAX_QUERY_TOKEN_BYTES)
+    except InvalidRecord:
+        # longer than a token may be: absent, so the labeler reconstructs
+        return None

@@ -1,0 +1,37 @@
+"""Settings of the node, read once from the environment. Connects to nothing."""
+
+import socket
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
+
+
+class NodeSettings(BaseSettings):
+    """What a node reads: `KAFKA_BOOTSTRAP_SERVERS`, the rest from `ROOST_` and the field's name.
+
+    Attributes:
+        bootstrap: host:port of the brokers, comma-separated.
+        registry: folder of published bundles, `<surface>/<bundle id>/`.
+        surfaces: TOML file of surfaces; None means the shipped ones.
+        serve: names of the surfaces this node serves; empty means all of the file.
+        node_id: tells nodes apart; part of the heartbeat's key. By default the host's name.
+        http_host: address to bind; anything but the default makes the node reachable from other machines.
+        http_port: 0 means any free one.
+        query_threads: queries answered at the same time; the others wait.
+        drain_s: how long the node answers on after it has said that it is leaving.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ROOST_", frozen=True, extra="forbid", populate_by_name=True)
+
+    bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
+    registry: Path = Path("registry")
+    surfaces: Path | None = None
+    serve: tuple[str, ...] = ()
+    node_id: str = Field(default_factory=socket.gethostname, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=8700, ge=0, le=65_535)
+    query_threads: int = Field(default=4, ge=1, le=64)
+    drain_s: float = Field(default=0.5, ge=0)

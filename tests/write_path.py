@@ -1,0 +1,178 @@
+"""The write path as a node sees it, played by a test on a real broker: rollouts, embeddings, user states. Holds no test."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from schemas.bundle import read_bundle
+from schemas.codec import encode
+from schemas.ids import Version
+from schemas.records.candidates import CandidateFeatures, Counters, Embedding, embedding_subject
+from schemas.records.control import CommandKind, Rollout, RolloutCommand
+from schemas.records.users import UserState
+from schemas.rollout import advance, answer, nothing_yet
+from schemas.surfaces import Surface, load_surfaces
+from schemas.topics import ROLLOUTS, USER_STATES, embeddings_topic, embeddings_topic_name, standard_topics
+from schemas.towers import Towers
+from schemas.wire.admin import create_topics, wait_for_broker
+from schemas.wire.client import make_producer
+from tests.bundles import publish_bundle
+
+_SURFACE_TOML = """
+[{name}]
+candidate_topic = "tweets"
+id_prefix = "t:"
+feature_spec = "tweet-v1"
+dim = 64
+popularity = "engagements"
+refresh = "write-time"
+label_window_s = 1800
+recency_window_s = {window_s}
+"""
+
+
+def now_ms() -> int:
+    """Return Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True)
+class Post:
+    """A tweet as the embedder would have folded it."""
+
+    candidate_id: str
+    language: str = "en"
+    author_id: str = "author-1"
+    topics: tuple[str, ...] = ("sports",)
+    text: str = "a text"
+    created_ms: int = field(default_factory=now_ms)
+    sequence: int = 0
+
+    @property
+    def features(self) -> CandidateFeatures:
+        """What a tower reads of it."""
+        return CandidateFeatures(self.author_id, self.language, "us", self.topics, 10, Counters())
+
+
+class WritePath:
+    """One surface of its own on a shared broker: its rollout log, and embeddings by real towers."""
+
+    def __init__(self, bootstrap: str, folder: Path, *, window_s: int = 172_800) -> None:
+        self.bootstrap = bootstrap
+        self.registry = folder / "registry"
+        name = f"home-{uuid4().hex[:8]}"
+        self.surfaces_file = folder / "surfaces.toml"
+        self.surfaces_file.write_text(_SURFACE_TOML.format(name=name, window_s=window_s))
+        self.surface: Surface = load_surfaces(self.surfaces_file)[name]
+        self.admin = wait_for_broker(bootstrap, timeout_s=30)
+        create_topics(self.admin, standard_topics())
+        self._producer = make_producer(bootstrap)
+        self._rollout = nothing_yet(name)
+        self._towers: dict[str, Towers] = {}
+
+    def bundle(self, seed: int) -> str:
+        """Publish a real bundle and return its id."""
+        bundle = publish_bundle(self.registry, surface=self.surface.name, seed=seed)
+        self._towers[bundle] = Towers(read_bundle(self.registry, self.surface.name, bundle))
+        return bundle
+
+    def towers(self, bundle: str) -> Towers:
+        """Return the towers of a bundle made here."""
+        return self._towers[bundle]
+
+    @property
+    def revision(self) -> int:
+        """The newest revision appended."""
+        return self._rollout.revision
+
+    def command(self, kind: CommandKind, bundle: str | None = None, *, share_bp: int | None = None) -> None:
+        """Answer a command as the controller would, and append the record."""
+        command = RolloutCommand(uuid4().hex, self.surface.name, kind, bundle=bundle, share_bp=share_bp)
+        after = answer(self._rollout, command, now_ms=now_ms())
+        assert after.revision == self._rollout.revision + 1, after.reason
+        self._append(after)
+
+    def start(self, bundle: str) -> None:
+        """Take it from registered to building, with the bundle's topic."""
+        self.command(CommandKind.START, bundle)
+        create_topics(self.admin, [embeddings_topic(bundle, self.surface)])
+        self._step(prepared=[bundle])
+
+    def ready(self, bundle: str) -> None:
+        """Take it from building to ready."""
+        self._step(at_parity=[bundle])
+
+    def go_live(self, bundle: str) -> None:
+        """From nothing to live."""
+        self.start(bundle)
+        self.ready(bundle)
+        self.command(CommandKind.PROMOTE, bundle)
+
+    def _step(self, *, prepared: Iterable[str] = (), at_parity: Iterable[str] = ()) -> None:
+        after = advance(self._rollout, prepared=set(prepared), at_parity=set(at_parity), now_ms=now_ms())
+        assert after is not None
+        self._append(after)
+
+    def _append(self, record: Rollout) -> None:
+        self.send(ROLLOUTS, record.surface.encode(), encode(record))
+        self._rollout = record
+
+    def embed(self, posts: Iterable[Post], *bundles: str) -> None:
+        """Embed the posts by each bundle and wait for the acknowledgements."""
+        batch = list(posts)
+        for bundle in bundles:
+            towers = self._towers[bundle]
+            vectors = towers.embed_candidates([post.features for post in batch])
+            for post, vector in zip(batch, vectors, strict=True):
+                self._produce(bundle, post, vector.tolist())
+        self._producer.flush(30)
+
+    def embed_vector(self, post: Post, bundle: str, vector: list[float]) -> None:
+        """Write an embedding that no tower made."""
+        self._produce(bundle, post, vector)
+        self._producer.flush(30)
+
+    def delete(self, post: Post, *bundles: str, version: Version | None = None) -> None:
+        """Write the delete of a post to the bundles' topics."""
+        event_time_ms, sequence = version or Version(post.created_ms, post.sequence + 1)
+        for bundle in bundles:
+            dim = self._towers[bundle].dim
+            self._write(
+                bundle,
+                Embedding(
+                    bytes(4 * dim), post.candidate_id, event_time_ms, sequence, post.created_ms, now_ms(), now_ms(), deleted=True
+                ),
+            )
+        self._producer.flush(30)
+
+    def _produce(self, bundle: str, post: Post, vector: list[float]) -> None:
+        record = Embedding(
+            np.asarray(vector, "<f4").tobytes(),
+            post.candidate_id,
+            post.created_ms,
+            post.sequence,
+            post.created_ms,
+            now_ms(),
+            now_ms(),
+            text=post.text,
+            features=post.features,
+        )
+        self._write(bundle, record)
+
+    def _write(self, bundle: str, record: Embedding) -> None:
+        value = encode(record, subject=embedding_subject(self._towers[bundle].dim))
+        self._producer.produce(embeddings_topic_name(bundle), value, record.candidate_id.encode())
+        self._producer.poll(0)
+
+    def user(self, state: UserState | None, user_id: str) -> None:
+        """Write a user's state; None forgets the user."""
+        self.send(USER_STATES, user_id.encode(), None if state is None else encode(state))
+
+    def send(self, topic: str, key: bytes, value: bytes | None) -> None:
+        """Write one record and wait for its acknowledgement."""
+        self._producer.produce(topic, value, key)
+        assert self._producer.flush(30) == 0
