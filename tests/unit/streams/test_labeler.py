@@ -1,7 +1,7 @@
 """The label join on hand-worked timelines: windows, watermarks, corrections, features as of serve time."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -95,12 +95,12 @@ class Timeline:
 
 
 @pytest.fixture
-def timeline() -> Iterator[Timeline]:
+def timeline() -> Timeline:
     """Return a labeler that has seen nothing."""
     return Timeline()
 
 
-def shown(at: float = 0.0, *, request: str = "r", **changes: object) -> Impression:
+def shown(at: float = 0.0, *, request: str = "r", **changes: Any) -> Impression:
     """Return an impression of t:1."""
     return replace(Impression(request, "t:1", "u:1", "home", 4, T0 + int(at * 1000), BUNDLE), **changes)
 
