@@ -1,9 +1,7 @@
 """One Kafka process: started, awaited, stopped, killed, started again. Knows nothing of topics or records."""
 
 import fcntl
-import os
 import re
-import signal
 import socket
 import subprocess
 import time
@@ -126,14 +124,6 @@ class Broker:
         if process is not None:
             process.kill()
             process.wait()
-
-    def pause(self) -> None:
-        """Freeze the process (SIGSTOP): connections stay open and nothing answers, as on a hung machine."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a frozen process go on (SIGCONT)."""
-        os.kill(self.pid, signal.SIGCONT)
 
     def log_tail(self, lines: int = _LOG_TAIL_LINES) -> str:
         """Return the last lines that the process of the latest start has logged, or an empty string."""
