@@ -27,6 +27,7 @@ _SDK = (
     "schemas.wire.admin",
     "schemas.wire.dlq",
     "schemas.wire.tail",
+    "serving.client",
     "streams.producer",
 )
 
