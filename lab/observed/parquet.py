@@ -265,11 +265,12 @@ def _engagements(path: Path, names: Names, shown: Impressions, request_ids: tupl
 
 def _truth(table: _Table, names: Names, origin_ms: int) -> Truth:
     user, tweet, times = table.rows("user_id", names.users), table.rows("candidate_id", names.candidates), table.numbers("time_ms")
-    users, tweets = np.unique(user), np.unique(tweet)
-    if not len(table) or len(np.unique(times)) != 1:
-        raise InvalidInput(f"truth.parquet must have one test time and some pairs; it has {len(np.unique(times))} times")
+    if not len(table) or times.min() != times.max():
+        raise InvalidInput(f"truth.parquet must have one test time and some pairs; it has {len(table)} pairs of several times")
+    # counting is many times faster than np.unique on millions of pairs
+    users, tweets = np.flatnonzero(np.bincount(user)), np.flatnonzero(np.bincount(tweet))
     place = np.searchsorted(users, user) * len(tweets) + np.searchsorted(tweets, tweet)
-    if len(np.unique(place)) != len(users) * len(tweets) or len(place) != len(users) * len(tweets):
+    if (np.bincount(place, minlength=len(users) * len(tweets)) != 1).any():
         raise InvalidInput(
             f"truth.parquet has {len(place)} pairs, not each of {len(users)} users with each of {len(tweets)} candidates once"
         )

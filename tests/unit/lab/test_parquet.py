@@ -48,6 +48,8 @@ def test_what_is_written_reads_back_equal(log: WorldLog, folder: Path) -> None:
     assert (read.engagements.kind == log.engagements.kind).all()
     assert (read.truth.tweet == log.truth.tweet).all()
     assert (read.truth.p == log.truth.p).all()
+    assert read.truth.readable is not None
+    assert log.truth.readable is not None
     assert (read.truth.readable == log.truth.readable).all()
     for user in range(5):
         declared = {read.names.languages[n] for n in np.flatnonzero(read.profiles.languages[user])}
