@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle
 from schemas.errors import BundleCorrupt, BundleMismatch
+from schemas.onnx_file import check_self_contained
 from schemas.records.candidates import CandidateFeatures
 from schemas.records.users import QueryFeatures
 
@@ -30,8 +31,9 @@ class Towers:
             threads: intra-op threads a session may use.
 
         Raises:
-            BundleCorrupt: not an ONNX graph, or it yields NaN or other vectors than the trainer got.
-            BundleMismatch: another input width or output dimension than the manifest says.
+            BundleCorrupt: not an ONNX graph of standard operators in one file, or it yields NaN, vectors that are not of length 1,
+                or other vectors than the trainer got.
+            BundleMismatch: another input width or output dimension than the manifest says, or a fixed batch size.
         """
         manifest = bundle.manifest
         self.bundle_id = bundle.id
@@ -46,23 +48,32 @@ class Towers:
         ):
             got = self._run(session, np.asarray(ids, np.int64))
             expected = np.asarray(vectors, np.float32)
-            if got.shape != expected.shape or not len(got) or float(np.abs(got - expected).max()) > CANARY_TOLERANCE:
+            # written so that a NaN on either side fails
+            if got.shape != expected.shape or not np.abs(got - expected).max() <= CANARY_TOLERANCE:
                 raise BundleCorrupt(
                     f"bundle {bundle.id}: the {side} tower does not yield the manifest's canary vectors; export it again"
                 )
+            if not np.abs(np.linalg.norm(got, axis=1) - 1).max() <= CANARY_TOLERANCE:
+                raise BundleCorrupt(f"bundle {bundle.id}: the {side} tower's vectors are not of length 1; normalise, then export")
 
     def embed_queries(self, features: Sequence[QueryFeatures]) -> NDArray[np.float32]:
-        """Return unit vectors, float32 [n, dim]; raises `BundleCorrupt` if one is not finite."""
+        """Return unit vectors, float32 [n, dim]; raises `BundleCorrupt` if the tower fails or one is not finite."""
         return self._run(self._query, self.spec.encode_queries(features))
 
     def embed_candidates(self, features: Sequence[CandidateFeatures]) -> NDArray[np.float32]:
-        """Return unit vectors, float32 [n, dim]; raises `BundleCorrupt` if one is not finite."""
+        """Return unit vectors, float32 [n, dim]; raises `BundleCorrupt` if the tower fails or one is not finite."""
         return self._run(self._candidate, self.spec.encode_candidates(features))
 
     def _run(self, session: ort.InferenceSession, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         if not len(ids):
             return np.empty((0, self.dim), np.float32)
-        vectors: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: ids})[0]
+        try:
+            vectors: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: ids})[0]
+        # onnxruntime's exceptions share no public base class
+        except Exception as error:
+            raise BundleCorrupt(f"bundle {self.bundle_id}: a tower fails ({str(error)[:200]}); export it again") from error
+        if vectors.shape != (len(ids), self.dim):
+            raise BundleCorrupt(f"bundle {self.bundle_id}: a tower yields {vectors.shape} for {len(ids)} rows; export it again")
         if not np.isfinite(vectors).all():
             raise BundleCorrupt(
                 f"bundle {self.bundle_id}: a tower yields NaN or infinite values; abort its rollout and export it again"
@@ -71,6 +82,7 @@ class Towers:
 
 
 def _session(bundle: Bundle, name: str, width: int, threads: int) -> ort.InferenceSession:
+    check_self_contained(bundle.files[name], f"bundle {bundle.id}: {name}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -78,6 +90,8 @@ def _session(bundle: Bundle, name: str, width: int, threads: int) -> ort.Inferen
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # the arena keeps the largest batch's memory for ever: at each hot swap resident memory would grow
     options.enable_cpu_mem_arena = False
+    # the check above read it as ONNX: the runtime must not take it for its own format
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.log_severity_level = 3
     try:
         session = ort.InferenceSession(bundle.files[name], options, providers=["CPUExecutionProvider"])
@@ -85,14 +99,21 @@ def _session(bundle: Bundle, name: str, width: int, threads: int) -> ort.Inferen
     # onnxruntime's exceptions share no public base class
     except Exception as error:
         raise BundleCorrupt(f"bundle {bundle.id}: {name} is not a usable tower ({str(error)[:200]}); export it again") from error
-    if (graph_input.name, graph_input.type) != (INPUT_NAME, "tensor(int64)") or graph_input.shape[-1] != width:
+    if (graph_input.name, graph_input.type) != (INPUT_NAME, "tensor(int64)") or _columns(graph_input.shape) != width:
         raise BundleMismatch(
             f"bundle {bundle.id}: {name} reads {graph_input.name} {graph_input.type}{graph_input.shape}, "
             f"the feature spec gives {width} ids"
         )
-    if (graph_output.name, graph_output.type) != (OUTPUT_NAME, "tensor(float)") or graph_output.shape[-1] != bundle.manifest.dim:
+    if (graph_output.name, graph_output.type) != (OUTPUT_NAME, "tensor(float)") or _columns(
+        graph_output.shape
+    ) != bundle.manifest.dim:
         raise BundleMismatch(
             f"bundle {bundle.id}: {name} yields {graph_output.name} {graph_output.type}{graph_output.shape}, "
             f"the manifest says {bundle.manifest.dim} float32 values"
         )
     return session
+
+
+def _columns(shape: Sequence[int | str | None]) -> int | str | None:
+    """Return the number of columns of a matrix with any number of rows; None for another shape."""
+    return shape[1] if len(shape) == 2 and not isinstance(shape[0], int) else None

@@ -8,17 +8,23 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import BundleMismatch
 from schemas.features.hashing import hash_bucket
+from schemas.records.base import Record
 from schemas.records.candidates import CandidateFeatures
 from schemas.records.users import QueryFeatures
 
 FORMAT = 1
+# a seed is the key of a BLAKE2b
+MAX_SEED_BYTES = 64
+MAX_FIELDS = 256
+MAX_SLOTS = 256
+MAX_BUCKETS = 2**31 - 1
 Kind = Literal["hash", "log"]
 
 
@@ -124,29 +130,57 @@ class FeatureSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "FeatureSpec":
-        """Build from `to_json` data; raises `BundleMismatch` for a format, kind or key this build does not know."""
+        """Build from `to_json` data; raises `BundleMismatch` for anything this build does not know or could not encode with."""
         try:
             if data["format"] != FORMAT:
                 raise BundleMismatch(f"feature spec format {data['format']!r} is not {FORMAT}; deploy the release that wrote it")
-            spec = cls(
-                str(data["name"]),
-                str(data["seed"]),
-                tuple(Field(**field) for field in data["query"]),
-                tuple(Field(**field) for field in data["candidate"]),
-            )
+            sides = {side: tuple(Field(**field) for field in data[side]) for side in ("query", "candidate")}
+            for side, record in (("query", QueryFeatures), ("candidate", CandidateFeatures)):
+                _check_fields(side, sides[side], _sources(record))
+            spec = cls(_text(data["name"], 64), _text(data["seed"], MAX_SEED_BYTES), sides["query"], sides["candidate"])
             spec.tables()
         except (KeyError, TypeError, ValueError) as error:
             raise BundleMismatch(f"the feature spec cannot be read ({error}); deploy the release that wrote it") from error
-        for side, record, fields in (
-            ("query", QueryFeatures, spec.query),
-            ("candidate", CandidateFeatures, spec.candidate),
-        ):
-            for field in fields:
-                if field.kind not in ("hash", "log") or field.source.split(".")[0] not in record.__dataclass_fields__:
-                    raise BundleMismatch(
-                        f"{side} feature {field.name!r} reads {field.source!r} as {field.kind!r}, which this build does not know"
-                    )
         return spec
+
+
+def _sources(record: type[Record]) -> dict[str, Kind]:
+    """Return what a field may read of a features record, dotted for nested ones, and as which kind."""
+    sources: dict[str, Kind] = {}
+    for name, hint in get_type_hints(record).items():
+        if hint in (str, tuple[str, ...]):
+            sources[name] = "hash"
+        elif hint is int:
+            sources[name] = "log"
+        elif isinstance(hint, type) and issubclass(hint, Record):
+            sources |= {f"{name}.{inner}": kind for inner, kind in _sources(hint).items()}
+    return sources
+
+
+def _check_fields(side: str, fields: tuple[Field, ...], sources: Mapping[str, Kind]) -> None:
+    """Raise `ValueError` or `TypeError` unless every field can be encoded."""
+    if not 0 < len(fields) <= MAX_FIELDS:
+        raise ValueError(f"{len(fields)} {side} features, not 1 to {MAX_FIELDS}")
+    for field in fields:
+        for what, text in (("name", field.name), ("source", field.source)):
+            if not _text(text, 64):
+                raise ValueError(f"a {side} feature has no {what}")
+        _text(field.table, 64)
+        in_context = side == "query" and field.source.startswith("context.") and field.source != "context."
+        if field.kind != ("hash" if in_context else sources.get(field.source)):
+            raise ValueError(f"{side} feature {field.name!r} reads {field.source!r} as {field.kind!r}: unknown to this build")
+        most_slots = 1 if field.kind == "log" else MAX_SLOTS
+        for what, number, most in (("slots", field.slots, most_slots), ("buckets", field.buckets, MAX_BUCKETS)):
+            if type(number) is not int or not 0 < number <= most:
+                raise ValueError(f"{side} feature {field.name!r} has {number!r} {what}, not 1 to {most}")
+    if len({field.name for field in fields}) != len(fields):
+        raise ValueError(f"two {side} features have one name")
+
+
+def _text(text: object, max_bytes: int) -> str:
+    if not isinstance(text, str) or len(text.encode()) > max_bytes:
+        raise TypeError(f"{text!r:.40} is no text of at most {max_bytes} bytes")
+    return text
 
 
 def _reader(source: str) -> Callable[[Any], Any]:
