@@ -1,0 +1,1 @@
+"""Data: from records on topics to columns a trainer can read. Trains nothing and judges nothing."""

@@ -1,0 +1,197 @@
+"""Examples and a corpus as columns: ids encoded once, names as numbers. Reads no topic and samples nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.features.spec import FeatureSpec
+from schemas.records.candidates import UNDETERMINED, Candidate, CandidateFeatures, Counters
+from schemas.records.feedback import Example, Label, Provenance
+from schemas.records.users import MAX_LANGUAGES, QueryFeatures
+from schemas.surfaces import Popularity
+
+POSITIVE = 1
+IMPLICIT_NEGATIVE = 0
+# show-less and block: never a positive, never an implicit negative (CONTRACTS, 'The label join')
+EXPLICIT_NEGATIVE = -1
+NO_LANGUAGE = -1
+
+_LABELS = {
+    Label.POSITIVE: POSITIVE,
+    Label.IMPLICIT_NEGATIVE: IMPLICIT_NEGATIVE,
+    Label.EXPLICIT_NEGATIVE: EXPLICIT_NEGATIVE,
+}
+PROVENANCES = tuple(Provenance)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Queries:
+    """Distinct queries: one row for all that was shown in answer to it.
+
+    Attributes:
+        ids: int32 [queries, query width].
+        users: int32 [queries], a number for each user id.
+        languages: int32 [queries, 4], numbers of the declared languages, `NO_LANGUAGE` where there is none.
+    """
+
+    ids: NDArray[np.int32]
+    users: NDArray[np.int32]
+    languages: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Served pairs with labels. Every column but `queries` has one row an example.
+
+    Attributes:
+        query: int32, row in `queries`.
+        candidate_ids: int32 [examples, candidate width], the candidate's features as they were served.
+        items: int32, a number for each candidate id, shared with the `Corpus` of the same encoder.
+        labels: int8, `POSITIVE`, `IMPLICIT_NEGATIVE` or `EXPLICIT_NEGATIVE`.
+        popularity: int64, the candidate's popularity when it was served.
+        event_time_ms: int64, of the impression.
+        provenance: int8, index into `PROVENANCES`.
+    """
+
+    queries: Queries
+    query: NDArray[np.int32]
+    candidate_ids: NDArray[np.int32]
+    items: NDArray[np.int32]
+    labels: NDArray[np.int8]
+    popularity: NDArray[np.int64]
+    event_time_ms: NDArray[np.int64]
+    provenance: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def users(self) -> NDArray[np.int32]:
+        """The user's number, one an example."""
+        return self.queries.users[self.query]
+
+    @property
+    def positives(self) -> NDArray[np.int64]:
+        """Rows of the positives."""
+        return np.flatnonzero(self.labels == POSITIVE)
+
+    @property
+    def implicit(self) -> NDArray[np.int64]:
+        """Rows of the positives and implicit negatives: what served-traffic training and AUC may use."""
+        return np.flatnonzero(self.labels != EXPLICIT_NEGATIVE)
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Self:
+        """Return the named rows, or those where a mask is true; the queries stay whole."""
+        columns = {column.name: getattr(self, column.name)[rows] for column in fields(self) if column.name != "queries"}
+        return replace(self, **columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Corpus:
+    """The candidates a retrieval can return, as of one moment.
+
+    Attributes:
+        candidate_ids: int32 [candidates, candidate width], current features.
+        items: int32, numbers shared with the `Examples` of the same encoder.
+        languages: int32, `NO_LANGUAGE` where it is not determined.
+        popularity: int64.
+    """
+
+    candidate_ids: NDArray[np.int32]
+    items: NDArray[np.int32]
+    languages: NDArray[np.int32]
+    popularity: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(slots=True)
+class Encoder:
+    """Turns records into columns. Numbers given to users, items and languages hold across all calls of one encoder."""
+
+    spec: FeatureSpec
+    popularity: Popularity = "engagements"
+    _users: dict[str, int] = field(default_factory=dict)
+    _items: dict[str, int] = field(default_factory=dict)
+    _languages: dict[str, int] = field(default_factory=dict)
+
+    def examples(self, examples: Sequence[Example]) -> Examples:
+        """Return the columns of examples, in their order; one whose label this build does not know is left out."""
+        known = [example for example in examples if example.label in _LABELS]
+        rows: dict[tuple[object, ...], int] = {}
+        distinct: list[Example] = []
+        query = np.empty(len(known), np.int32)
+        for index, example in enumerate(known):
+            key = _query_key(example.user_id, example.query)
+            if key not in rows:
+                rows[key] = len(distinct)
+                distinct.append(example)
+            query[index] = rows[key]
+        return Examples(
+            queries=self._queries(distinct),
+            query=query,
+            candidate_ids=self.spec.encode_candidates([example.candidate for example in known]).astype(np.int32),
+            items=np.array([_number(self._items, example.candidate_id) for example in known], np.int32),
+            labels=np.array([_LABELS[example.label] for example in known], np.int8),
+            popularity=np.array([popularity_of(example.candidate, self.popularity) for example in known], np.int64),
+            event_time_ms=np.array([example.event_time_ms for example in known], np.int64),
+            provenance=np.array([PROVENANCES.index(example.provenance) for example in known], np.int8),
+        )
+
+    def corpus(self, candidates: Sequence[Candidate]) -> Corpus:
+        """Return the columns of candidates, in their order; stubs and deletes are in no corpus."""
+        live = [(c.candidate_id, features) for c in candidates if (features := c.features()) is not None]
+        return Corpus(
+            candidate_ids=self.spec.encode_candidates([features for _, features in live]).astype(np.int32),
+            items=np.array([_number(self._items, candidate_id) for candidate_id, _ in live], np.int32),
+            languages=np.array([self._language(features.language) for _, features in live], np.int32),
+            popularity=np.array([popularity_of(features, self.popularity) for _, features in live], np.int64),
+        )
+
+    def _queries(self, distinct: Sequence[Example]) -> Queries:
+        languages = np.full((len(distinct), MAX_LANGUAGES), NO_LANGUAGE, np.int32)
+        for row, example in enumerate(distinct):
+            for column, language in enumerate(example.query.languages[:MAX_LANGUAGES]):
+                languages[row, column] = self._language(language)
+        return Queries(
+            ids=self.spec.encode_queries([example.query for example in distinct]).astype(np.int32),
+            users=np.array([_number(self._users, example.user_id) for example in distinct], np.int32),
+            languages=languages,
+        )
+
+    def _language(self, language: str) -> int:
+        return NO_LANGUAGE if language in ("", UNDETERMINED) else _number(self._languages, language)
+
+
+def popularity_of(features: CandidateFeatures, popularity: Popularity) -> int:
+    """Return an item's popularity as its surface defines it (paper, section 4.3.2): followers, or engagements received."""
+    if popularity == "followers":
+        return features.author_followers
+    counters: Counters = features.counters.clipped()
+    return counters.favorite + counters.retweet + counters.reply + counters.click + counters.follow
+
+
+def _number(numbers: dict[str, int], name: str) -> int:
+    return numbers.setdefault(name, len(numbers))
+
+
+def _query_key(user_id: str, query: QueryFeatures) -> tuple[object, ...]:
+    context: Mapping[str, str] = query.context
+    return (
+        user_id,
+        query.languages,
+        query.region,
+        query.interests,
+        query.follows,
+        query.history_authors,
+        query.history_topics,
+        query.history_languages,
+        tuple(sorted(context.items())) if context else (),
+    )

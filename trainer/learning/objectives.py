@@ -1,0 +1,156 @@
+"""Objectives: a loss with its negatives, bound to data, yields batches and their loss. Steps no optimiser."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from schemas.errors import Refused
+from trainer.data.columns import POSITIVE, Corpus, Examples
+from trainer.learning.losses import (
+    Distance,
+    cross_entropy,
+    pointwise_cross_entropy,
+    popularity_weight,
+    sampled_softmax,
+    triplet,
+)
+from trainer.learning.negatives import Negatives, Sampler
+from trainer.learning.towers import TwoTowers
+
+Loss = Literal["cross_entropy", "triplet", "sampled_softmax"]
+
+_CALIBRATION_ROWS = 512
+_BIAS_BOUND = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What the towers are pulled towards. Cross-entropy on implicit negatives reads served pairs with their labels (section 6.1.1).
+
+    Attributes:
+        weight: share in the sum of all objectives' losses.
+        scale: the first factor of the cosine inside a sigmoid or softmax (an inverse temperature); it is trained.
+        margin, distance: of the triplet loss.
+        popularity_t: t of the popularity weight on negatives (section 5.3); None weighs all alike.
+    """
+
+    loss: Loss = "cross_entropy"
+    negatives: Negatives = field(default_factory=Negatives)
+    weight: float = 1.0
+    scale: float = 10.0
+    margin: float = 0.3
+    distance: Distance = "cosine"
+    popularity_t: float | None = None
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Each served pair is an example by itself; else each positive is set against negatives."""
+        return self.loss == "cross_entropy" and self.negatives.kind == "implicit"
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Cosines of one batch: with its own candidates [batch], with its negatives [batch, negatives] and the negatives' weights."""
+
+    own: Tensor
+    negative: Tensor | None = None
+    weight: Tensor | None = None
+    log_q: Tensor | None = None
+
+
+class Task(nn.Module):
+    """An objective bound to its data. Its parameters are the trained scale and bias, which stay in the trainer."""
+
+    def __init__(
+        self, objective: Objective, examples: Examples, corpus: Corpus, *, batch_size: int, rng: np.random.Generator
+    ) -> None:
+        """Bind.
+
+        Raises:
+            Refused: no positive, only positives where served pairs are read with their labels, or no negatives to draw.
+        """
+        super().__init__()
+        self.objective = objective
+        self._examples = examples
+        self._batch_size = batch_size
+        self._rng = rng
+        self.rows = examples.implicit if objective.is_pointwise else examples.positives
+        positives = len(examples.positives)
+        if not positives or (objective.is_pointwise and positives == len(self.rows)):
+            raise Refused(
+                f"{len(self.rows)} examples with {positives} positives: training needs both classes; "
+                "wait for engagements and for impressions without one"
+            )
+        self._base_rate = positives / len(self.rows)
+        self._sampler = None if objective.is_pointwise else Sampler(objective.negatives, examples, corpus)
+        self.scale = nn.Parameter(torch.tensor(objective.scale))
+        self.bias = nn.Parameter(torch.tensor(0.0))
+
+    def batches(self) -> Iterator[NDArray[np.int64]]:
+        """Yield rows of the examples, batch after batch, in a new order each time round, for ever."""
+        while True:
+            order = self._rng.permutation(self.rows)
+            for begin in range(0, len(order), self._batch_size):
+                yield order[begin : begin + self._batch_size]
+
+    @torch.no_grad()
+    def calibrate(self, towers: TwoTowers) -> None:
+        """Begin with the bias at which the towers, as they are, predict the base rate.
+
+        Otherwise the first steps shift every cosine to get there, and a fine-tune forgets before it has learned anything.
+        """
+        scored = self._score(towers, self._rng.choice(self.rows, size=min(len(self.rows), _CALIBRATION_ROWS), replace=False))
+        cosines, weight, rate = scored.own, torch.ones_like(scored.own), self._base_rate
+        if scored.negative is not None and scored.weight is not None:
+            cosines = torch.cat([scored.own, scored.negative.flatten()])
+            weight = torch.cat([weight, scored.weight.flatten()])
+            rate = float(len(scored.own) / weight.sum())
+        low, high = -_BIAS_BOUND, _BIAS_BOUND
+        for _ in range(40):
+            middle = (low + high) / 2
+            predicted = float((weight * torch.sigmoid(self.scale * cosines + middle)).sum() / weight.sum())
+            low, high = (low, middle) if predicted > rate else (middle, high)
+        self.bias.fill_((low + high) / 2)
+
+    def loss(self, towers: TwoTowers, rows: NDArray[np.int64]) -> Tensor:
+        """Return the loss of one batch, a scalar to differentiate."""
+        scored, objective = self._score(towers, rows), self.objective
+        if scored.negative is None or scored.weight is None or scored.log_q is None:
+            labels = torch.from_numpy((self._examples.labels[rows] == POSITIVE).astype(np.float32))
+            return pointwise_cross_entropy(scored.own, labels, scale=self.scale, bias=self.bias)
+        if objective.loss == "cross_entropy":
+            return cross_entropy(scored.own, scored.negative, scale=self.scale, bias=self.bias, weight=scored.weight)
+        if objective.loss == "triplet":
+            return triplet(scored.own, scored.negative, margin=objective.margin, distance=objective.distance, weight=scored.weight)
+        own_log_q = np.zeros(len(rows), np.float32) if self._sampler is None else self._sampler.log_q(self._examples.items[rows])
+        return sampled_softmax(
+            scored.own,
+            scored.negative,
+            scale=self.scale,
+            log_q_positive=torch.from_numpy(own_log_q),
+            log_q_negative=scored.log_q,
+            weight=scored.weight,
+        )
+
+    def _score(self, towers: TwoTowers, rows: NDArray[np.int64]) -> _Scored:
+        examples = self._examples
+        queries = towers.embed_queries(torch.from_numpy(examples.queries.ids[examples.query[rows]]))
+        own = towers.embed_candidates(torch.from_numpy(examples.candidate_ids[rows]))
+        positive = (queries * own).sum(dim=1)
+        if self._sampler is None:
+            return _Scored(positive)
+        draw = self._sampler.draw(rows, self._rng)
+        # shared: [rows] broadcasts to [batch, rows]; else the rows are laid out [batch, negatives]
+        shape = (1, -1) if draw.shared else draw.valid.shape
+        vectors = towers.embed_candidates(torch.from_numpy(draw.candidate_ids))
+        negative = queries @ vectors.T if draw.shared else torch.einsum("bd,brd->br", queries, vectors.view(*shape, -1))
+        weight = torch.from_numpy(draw.valid).to(torch.float32)
+        if self.objective.popularity_t is not None:
+            popularity = torch.from_numpy(draw.popularity).to(torch.float32).view(shape)
+            weight = weight * popularity_weight(popularity, self.objective.popularity_t)
+        return _Scored(positive, negative, weight, torch.from_numpy(draw.log_q).view(shape))

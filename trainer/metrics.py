@@ -1,0 +1,104 @@
+"""Offline metrics, as pure functions of arrays (paper, section 4.3). Embed nothing and judge nothing.
+
+What cannot be measured (one class only, nobody with a declared language) is NaN, never 0: 0 would look like a result.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_LANGUAGE = -1
+_CHUNK_ROWS = 1024
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+
+
+def roc_auc(scores: Floats, labels: NDArray[np.bool_]) -> float:
+    """Return the share of (positive, negative) pairs ranked rightly, ties counting half; NaN without both classes.
+
+    Args:
+        scores, labels: [n]; a label is true for a positive.
+    """
+    return float(_auc_by_group(scores, labels, np.zeros(len(labels), np.int64))[0]) if len(labels) else float("nan")
+
+
+def grouped_roc_auc(scores: Floats, labels: NDArray[np.bool_], groups: NDArray[np.integer]) -> float:
+    """Return the unweighted mean of ROC-AUC over the groups (queries or users) that have both classes; NaN if none has.
+
+    Args:
+        scores, labels, groups: [n]; a group is a number from 0.
+    """
+    auc = _auc_by_group(scores, labels, groups)
+    measured = auc[np.isfinite(auc)]
+    return float(measured.mean()) if len(measured) else float("nan")
+
+
+def nearest(queries: NDArray[np.float32], candidates: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return rows of the k candidates with the largest inner product, best first, int64 [queries, min(k, candidates)].
+
+    Exhaustive on purpose: an approximate index must not decide which model is better.
+    """
+    k = min(k, len(candidates))
+    best = np.empty((len(queries), k), np.int64)
+    if not k:
+        return best
+    for begin in range(0, len(queries), _CHUNK_ROWS):
+        scores = queries[begin : begin + _CHUNK_ROWS] @ candidates.T
+        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+        best[begin : begin + _CHUNK_ROWS] = np.take_along_axis(top, order, axis=1)
+    return best
+
+
+def language_mismatch(top_languages: NDArray[np.integer], declared: NDArray[np.integer]) -> float:
+    """Return the share of queries whose first candidate is in none of the user's declared languages.
+
+    Left out, since they cannot be judged: users who declared none, and candidates of undetermined language. NaN if none is left.
+
+    Args:
+        top_languages: [queries], the first candidate's language; `NO_LANGUAGE` when undetermined.
+        declared: [queries, languages], padded with `NO_LANGUAGE`.
+    """
+    judged = (declared != NO_LANGUAGE).any(axis=1) & (top_languages != NO_LANGUAGE)
+    if not judged.any():
+        return float("nan")
+    matches = (declared[judged] == top_languages[judged][:, None]).any(axis=1)
+    return float(1.0 - matches.mean())
+
+
+def popularity_correlation(recommended: NDArray[np.int64], popularity: NDArray[np.integer]) -> float:
+    """Return the Popular-Recommendation Pearson correlation: item popularity against the share of queries that get the item.
+
+    Args:
+        recommended: [queries, k], rows of the recommended items; the paper takes k = 5.
+        popularity: [items].
+
+    Returns:
+        NaN when all items are equally popular or equally often recommended.
+    """
+    if not recommended.size:
+        return float("nan")
+    share = np.bincount(recommended.ravel(), minlength=len(popularity)) / len(recommended)
+    x, y = popularity - popularity.mean(), share - share.mean()
+    spread = float(np.sqrt((x**2).sum() * (y**2).sum()))
+    return float((x * y).sum() / spread) if spread > 0 else float("nan")
+
+
+def _auc_by_group(scores: Floats, labels: NDArray[np.bool_], groups: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Mann-Whitney by ranks within each group, float64 [groups], NaN where a class is missing."""
+    size = int(groups.max(initial=-1)) + 1
+    order = np.lexsort((scores, groups))
+    grouped, values = groups[order], scores[order]
+    begins = np.r_[True, (grouped[1:] != grouped[:-1])] if len(order) else np.empty(0, bool)
+    ties = begins.copy()
+    ties[1:] |= values[1:] != values[:-1]
+    position = np.arange(len(order), dtype=np.float64)
+    tie = np.cumsum(ties) - 1
+    # a tie's members share the mean of their positions
+    mean_position = (np.bincount(tie, weights=position) / np.maximum(np.bincount(tie), 1))[tie]
+    rank = mean_position - np.maximum.accumulate(np.where(begins, position, 0.0)) + 1
+    positive = labels[order]
+    positives = np.bincount(grouped, weights=positive, minlength=size)
+    negatives = np.bincount(grouped, minlength=size) - positives
+    rank_sum = np.bincount(grouped, weights=rank * positive, minlength=size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)

@@ -1,0 +1,92 @@
+"""The registry of bundles: publish, list, show, verify. Trains and judges nothing; the layout on disk is `schemas.bundle`'s."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.bundle import Bundle, Gate, Manifest, list_bundles, read_bundle, write_bundle
+from schemas.errors import BundleError
+from schemas.features.spec import FeatureSpec
+from schemas.towers import Towers
+from trainer.export import Exported
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a bundle comes from, for its manifest. Attributes as in `schemas.bundle.Manifest`."""
+
+    recipe: str
+    code_version: str
+    created_ms: int
+    parent: str | None = None
+    examples: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    seeds: Mapping[str, int] = field(default_factory=dict)
+
+
+def publish(
+    root: Path,
+    exported: Exported,
+    *,
+    surface: str,
+    spec: FeatureSpec,
+    origin: Origin,
+    metrics: Mapping[str, float] | None = None,
+    gates: tuple[Gate, ...] = (),
+) -> str:
+    """Write a bundle whole and return its id; it is read back and its towers are run before the id is given out.
+
+    Raises:
+        BundleError: what was read back is not what was written.
+    """
+    manifest = Manifest(
+        surface=surface,
+        dim=len(exported.canary.query_vectors[0]),
+        metric="cosine",
+        feature_spec=spec,
+        files={name: hashlib.sha256(content).hexdigest() for name, content in exported.files.items()},
+        canary=exported.canary,
+        created_ms=origin.created_ms,
+        recipe=origin.recipe,
+        code_version=origin.code_version,
+        parent=origin.parent,
+        examples=origin.examples,
+        seeds=origin.seeds,
+        metrics=metrics or {},
+        gates=gates,
+    )
+    bundle = write_bundle(root, manifest, exported.files)
+    Towers(read_bundle(root, surface, bundle))
+    return bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A bundle in a list: its manifest, or what is wrong with it."""
+
+    id: str
+    manifest: Manifest | None
+    error: str = ""
+
+
+def entries(root: Path, surface: str) -> list[Entry]:
+    """Return a surface's bundles, oldest first, each read and verified byte for byte."""
+    found = []
+    for bundle in list_bundles(root, surface):
+        try:
+            found.append(Entry(bundle, read_bundle(root, surface, bundle).manifest))
+        except BundleError as error:
+            found.append(Entry(bundle, None, str(error)))
+    return found
+
+
+def show(root: Path, surface: str, bundle: str) -> Manifest:
+    """Return a bundle's manifest, its bytes verified; raises `BundleError` as `schemas.bundle.read_bundle` does."""
+    return read_bundle(root, surface, bundle).manifest
+
+
+def verify(root: Path, surface: str, bundle: str) -> Bundle:
+    """Verify every byte, load both towers and compare the canary vectors; raises `BundleError` for the first thing wrong."""
+    read = read_bundle(root, surface, bundle)
+    Towers(read)
+    return read
