@@ -1,0 +1,210 @@
+"""One partition of candidates: the fold applied in log order, what must be written, and what expires. Embeds and sends nothing.
+
+Decoded candidates that changed are kept beside the store until they are written: a candidate that is engaged with a thousand times
+between two checkpoints is decoded, encoded and written once.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+
+from schemas.codec import decode, encode
+from schemas.records.candidates import Candidate, Tweet
+from schemas.records.feedback import Engagement
+from schemas.surfaces import Surfaces, surfaces_of
+from schemas.topics import DAY_MS, TWEETS, standard_topics
+from schemas.wire.inbound import InboundRecord
+from streams.candidates import fold
+from streams.candidates.dedupe import SeenEvents
+from streams.candidates.live import LiveIds
+from streams.state import StateStore
+
+_MAX_DECODED = 50_000
+_GRACE_MS = DAY_MS
+_INPUT_RETENTION_MS = max(int(topic.config["retention.ms"]) for topic in standard_topics() if topic.name == TWEETS)
+
+
+class CandidatePartition:
+    """The embedder's state of one partition; the runner's thread owns it."""
+
+    def __init__(
+        self, store: StateStore, *, positions: Mapping[str, int], surfaces: Surfaces, seen: SeenEvents, now_ms: int
+    ) -> None:
+        """Take over a restored store.
+
+        Args:
+            positions: next offset of each input topic.
+            seen: the event ids of the 10 minutes before the engagements' position.
+            now_ms: decides who is inside a recency window, Unix milliseconds.
+        """
+        self.positions = dict(positions)
+        # broker append time of the last record read, by input topic
+        self.append_times_ms = dict.fromkeys(positions, 0)
+        self.live = {name: LiveIds(surface) for name, surface in surfaces.items()}
+        self._store = store
+        self._surfaces = surfaces
+        self._seen = seen
+        self._decoded: dict[str, Candidate] = {}
+        # insertion-ordered sets of what awaits writing: at once, and at the next checkpoint
+        self._urgent: dict[str, None] = {}
+        self._dirty: dict[str, None] = {}
+        self._due: list[tuple[int, str]] = []
+        self._fading: list[str] = []
+        for _, value in store.scan():
+            candidate = decode(Candidate, value)
+            self._place(candidate, now_ms)
+            self._await_expiry(candidate)
+            for topic in self.append_times_ms:
+                self.append_times_ms[topic] = max(self.append_times_ms[topic], candidate.append_time_ms)
+
+    def get(self, candidate_id: str) -> Candidate | None:
+        """Return the candidate as folded so far."""
+        known = self._decoded.get(candidate_id)
+        if known is None and (value := self._store.get(candidate_id)) is not None:
+            known = decode(Candidate, value)
+        return known
+
+    def fold_tweet(self, record: InboundRecord, candidate_id: str, tweet: Tweet | None) -> None:
+        """Fold a create, update, delete, or (None) a foreign null."""
+        known = self.get(candidate_id)
+        if _already_folded(known, record):
+            # its outputs may have been lost in the crash that brought it back
+            self._urgent[candidate_id] = None
+            return
+        if tweet is None:
+            after: Candidate | None = fold.with_tombstone(known, candidate_id, append_time_ms=record.timestamp_ms)
+        else:
+            after = fold.with_tweet(known, tweet, append_time_ms=record.timestamp_ms)
+        if after is not None:
+            self._decoded[candidate_id] = after
+            self._urgent[candidate_id] = None
+            self._await_expiry(after)
+
+    def fold_engagement(self, record: InboundRecord, engagement: Engagement) -> None:
+        """Fold an engagement, unless its event id is a duplicate."""
+        repeated = self._seen.repeats(engagement.event_id, record.timestamp_ms)
+        known = self.get(engagement.candidate_id)
+        if _already_folded(known, record):
+            self._dirty[engagement.candidate_id] = None
+            return
+        if repeated:
+            return
+        after = fold.with_engagement(known, engagement, append_time_ms=record.timestamp_ms)
+        if after is not None:
+            self._decoded[engagement.candidate_id] = after
+            self._dirty[engagement.candidate_id] = None
+            if known is None:
+                self._await_expiry(after)
+
+    def read(self, record: InboundRecord) -> None:
+        """Note that a record was read, whatever came of it."""
+        self.positions[record.topic] = record.offset + 1
+        self.append_times_ms[record.topic] = max(self.append_times_ms[record.topic], record.timestamp_ms)
+
+    def write_urgent(self, now_ms: int) -> list[Candidate]:
+        """Put the candidates that were created, updated or deleted into the store, and return them."""
+        urgent, self._urgent = self._urgent, {}
+        for candidate_id in urgent:
+            self._dirty.pop(candidate_id, None)
+        return self._write(urgent, now_ms)
+
+    def write_dirty(self, now_ms: int) -> list[Candidate]:
+        """Put every candidate that awaits the checkpoint into the store, and return them."""
+        dirty, self._dirty = self._dirty, {}
+        written = self._write(dirty, now_ms)
+        if len(self._decoded) > _MAX_DECODED:
+            self._decoded.clear()
+        return written
+
+    def expire(self) -> list[str]:
+        """Forget what is past its time, and return the deleted ids whose nulls the embeddings topics need.
+
+        A delete marker leaves the store only with the call after the one that named it: its nulls must be durable first, or a
+        crash between would keep the delete on those topics for ever. Call it with nothing awaiting to be written.
+        """
+        now_ms = max(self.append_times_ms.values(), default=0)
+        for candidate_id in self._fading:
+            candidate = self.get(candidate_id)
+            if candidate is not None and candidate.deleted and self._is_due(candidate, now_ms):
+                self._remove(candidate_id)
+            elif candidate is not None:
+                self._await_expiry(candidate)
+        self._fading = []
+        while self._due and self._due[0][0] <= now_ms:
+            candidate = self.get(heapq.heappop(self._due)[1])
+            if candidate is None:
+                continue
+            if not self._is_due(candidate, now_ms):
+                self._await_expiry(candidate)
+            elif candidate.deleted:
+                self._fading.append(candidate.candidate_id)
+            else:
+                self._remove(candidate.candidate_id)
+        return list(dict.fromkeys(self._fading))
+
+    def all(self) -> Iterator[Candidate]:
+        """Return every candidate, stubs and delete markers too, as folded so far."""
+        ids = dict.fromkeys(candidate_id for candidate_id, _ in self._store.scan())
+        for candidate_id in {**ids, **dict.fromkeys(self._decoded)}:
+            if (candidate := self.get(candidate_id)) is not None:
+                yield candidate
+
+    def _write(self, ids: Iterable[str], now_ms: int) -> list[Candidate]:
+        written = []
+        for candidate_id in ids:
+            known = self.get(candidate_id)
+            if known is None:
+                continue
+            # redelivered input must not set the mark back: what it already covers is in the counters
+            source = {topic: max(offset, known.source.get(topic, 0)) for topic, offset in self.positions.items()}
+            stamped = Candidate(
+                candidate_id,
+                known.event_time_ms,
+                known.sequence,
+                known.append_time_ms,
+                known.deleted,
+                known.attributes,
+                known.counters,
+                source,
+            )
+            self._decoded[candidate_id] = stamped
+            self._store.put(candidate_id, encode(stamped))
+            self._place(stamped, now_ms)
+            written.append(stamped)
+        return written
+
+    def _place(self, candidate: Candidate, now_ms: int) -> None:
+        for surface in surfaces_of(candidate.candidate_id, self._surfaces):
+            if candidate.attributes is not None and surface.holds(candidate.attributes.created_ms, now_ms):
+                self.live[surface.name].add(candidate.candidate_id, candidate.attributes.created_ms)
+            else:
+                self.live[surface.name].discard(candidate.candidate_id)
+
+    def _remove(self, candidate_id: str) -> None:
+        self._store.delete(candidate_id)
+        self._decoded.pop(candidate_id, None)
+        for live in self.live.values():
+            live.discard(candidate_id)
+
+    def _await_expiry(self, candidate: Candidate) -> None:
+        due_ms = self._due_ms(candidate)
+        if due_ms is not None:
+            heapq.heappush(self._due, (due_ms, candidate.candidate_id))
+
+    def _is_due(self, candidate: Candidate, now_ms: int) -> bool:
+        due_ms = self._due_ms(candidate)
+        return due_ms is not None and due_ms <= now_ms
+
+    def _due_ms(self, candidate: Candidate) -> int | None:
+        windows_s = [surface.recency_window_s for surface in surfaces_of(candidate.candidate_id, self._surfaces)]
+        longest_ms = int(max(windows_s, default=0.0) * 1000)
+        if candidate.deleted:
+            return candidate.append_time_ms + max(_INPUT_RETENTION_MS, longest_ms)
+        if candidate.attributes is None:
+            return candidate.append_time_ms + _GRACE_MS
+        if 0 in windows_s:
+            return None
+        return candidate.attributes.created_ms + longest_ms + _GRACE_MS
+
+
+def _already_folded(known: Candidate | None, record: InboundRecord) -> bool:
+    return known is not None and record.offset < known.source.get(record.topic, 0)

@@ -1,0 +1,64 @@
+"""Re-embedding the corpus for a new bundle in bounded slices, behind live traffic. Reads no state and embeds nothing itself."""
+
+from collections.abc import Iterator
+from enum import Enum
+from itertools import islice
+
+
+class Phase(Enum):
+    """How far the corpus of one (bundle, partition) is."""
+
+    RUNNING = "running"
+    # all handed out, not all acknowledged
+    WRITTEN = "written"
+    DONE = "done"
+
+
+class Backfills:
+    """What is still to be re-embedded, by (bundle id, partition), one after the other."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, int], Iterator[str]] = {}
+        self._phases: dict[tuple[str, int], Phase] = {}
+
+    def start(self, bundle: str, partition: int, ids: Iterator[str]) -> None:
+        """Begin, or begin anew, with the ids live now; ids that come later are live traffic."""
+        self._waiting[bundle, partition] = ids
+        self._phases[bundle, partition] = Phase.RUNNING
+
+    def skip(self, bundle: str, partition: int) -> None:
+        """Note that the corpus was written whole before."""
+        self._phases[bundle, partition] = Phase.DONE
+
+    def next_slice(self, size: int) -> tuple[str, int, list[str]] | None:
+        """Return (bundle, partition, up to `size` ids) to re-embed now, or None when nothing waits."""
+        if not self._waiting:
+            return None
+        (bundle, partition), ids = next(iter(self._waiting.items()))
+        piece = list(islice(ids, size))
+        if len(piece) < size:
+            del self._waiting[bundle, partition]
+            self._phases[bundle, partition] = Phase.WRITTEN
+        return bundle, partition, piece
+
+    @property
+    def running(self) -> bool:
+        """Whether any id waits."""
+        return bool(self._waiting)
+
+    def durable(self) -> bool:
+        """Note that everything handed out is acknowledged; tell whether that ended a backfill."""
+        ended = [place for place, phase in self._phases.items() if phase is Phase.WRITTEN]
+        for place in ended:
+            self._phases[place] = Phase.DONE
+        return bool(ended)
+
+    def is_done(self, bundle: str, partition: int) -> bool:
+        """Tell whether the partition's corpus is in the bundle's topic, acknowledged."""
+        return self._phases.get((bundle, partition)) is Phase.DONE
+
+    def drop(self, *, bundle: str | None = None, partition: int | None = None) -> None:
+        """Forget a bundle, or a partition."""
+        for place in [p for p in self._phases if bundle in (None, p[0]) and partition in (None, p[1])]:
+            del self._phases[place]
+            self._waiting.pop(place, None)

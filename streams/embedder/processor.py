@@ -1,0 +1,241 @@
+"""The embedder as a batch processor: folds candidates, embeds what changed for every streaming bundle, reports progress.
+
+Creates, updates and deletes are written at once; engagements mark their candidate, which is written once at the next checkpoint.
+Reads and writes no topic itself.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
+
+from confluent_kafka import KafkaError
+
+from schemas.codec import encode
+from schemas.errors import BundleCorrupt, InvalidInput
+from schemas.records.candidates import Candidate
+from schemas.records.control import NodeStatus, Progress, SourcePosition
+from schemas.surfaces import Surfaces, surfaces_of
+from schemas.topics import ENGAGEMENTS, NODE_STATUS, embeddings_topic_name
+from schemas.wire.inbound import InboundRecord
+from streams.candidates.dedupe import SeenEvents
+from streams.candidates.intake import read_engagement, read_tweet
+from streams.candidates.partition import CandidatePartition
+from streams.embedder.backfill import Backfills
+from streams.embedder.targets import Loaded, Targets
+from streams.outbox import Failure
+from streams.runner.processor import Effects
+from streams.state import OutboundRecord, StateStore
+
+log = logging.getLogger(__name__)
+
+_STATUS_EVERY_S = 1.0
+_TOPIC_IS_GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)  # noqa: SLF001  no public name
+
+SeenBefore = Callable[[int, int], SeenEvents]
+
+
+class EmbedderProcessor:
+    """See the module. One thread calls it; time comes from `clock`, in Unix milliseconds."""
+
+    def __init__(
+        self,
+        *,
+        targets: Targets,
+        surfaces: Surfaces,
+        partitions: int,
+        instance: str,
+        seen_before: SeenBefore,
+        ends: MutableMapping[tuple[str, int], int],
+        backfilled: Collection[tuple[str, int]] = (),
+        backfill_slice: int = 64,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        """Wire the parts.
+
+        Args:
+            targets: started: what streamed when the log ended is loaded.
+            seen_before: gives the event ids in the 10 minutes before (partition, next offset of engagements).
+            ends: next offset behind the last acknowledged record, by (topic, partition).
+            backfilled: (bundle, partition) that the last run of this instance reported as written whole.
+            backfill_slice: candidates re-embedded between two batches.
+        """
+        self._targets = targets
+        self._surfaces = surfaces
+        self._partition_count = partitions
+        self._instance = f"embedder:{instance}"
+        self._seen_before = seen_before
+        self._ends = ends
+        # trusted only for bundles that are loaded before the first record is folded: they have missed nothing since
+        self._backfilled = {place for place in backfilled if not targets.is_building(place[0])}
+        self._backfilled &= {(loaded.target.bundle, p) for loaded in targets.active() for p in range(partitions)}
+        self._backfill_slice = backfill_slice
+        self._clock = clock
+        self._backfills = Backfills()
+        self._partitions: dict[int, CandidatePartition] = {}
+        self._next_status_s = 0.0
+        self.skipped = 0
+
+    def assign(self, partition: int, store: StateStore, positions: Mapping[str, int]) -> None:
+        """See `BatchProcessor`."""
+        self._partitions[partition] = CandidatePartition(
+            store,
+            positions=positions,
+            surfaces=self._surfaces,
+            seen=self._seen_before(partition, positions[ENGAGEMENTS]),
+            now_ms=self._clock(),
+        )
+        for loaded in self._targets.active():
+            if (loaded.target.bundle, partition) in self._backfilled:
+                self._backfills.skip(loaded.target.bundle, partition)
+            else:
+                self._start_backfill(loaded, partition)
+
+    def revoke(self, partition: int) -> None:
+        """See `BatchProcessor`."""
+        del self._partitions[partition]
+        self._backfills.drop(partition=partition)
+        self._backfilled = {place for place in self._backfilled if place[1] != partition}
+
+    def process(self, records: Sequence[InboundRecord]) -> Effects:
+        """See `BatchProcessor`. Invalid tweets are dead-lettered here; invalid engagements by the labeler, their owner."""
+        effects = Effects()
+        touched: dict[int, CandidatePartition] = {}
+        for record in records:
+            partition = touched[record.partition] = self._partitions[record.partition]
+            try:
+                if record.topic == ENGAGEMENTS:
+                    partition.fold_engagement(record, read_engagement(record))
+                else:
+                    partition.fold_tweet(record, *read_tweet(record, partitions=self._partition_count))
+            except InvalidInput as error:
+                if record.topic == ENGAGEMENTS:
+                    self._skip(record, error)
+                else:
+                    effects.dead.append((record, error))
+            partition.read(record)
+        now_ms = self._clock()
+        for partition in touched.values():
+            effects.records += self._embed(partition.write_urgent(now_ms), now_ms)
+        return effects
+
+    def between(self) -> tuple[Effects, bool]:
+        """See `BatchProcessor`: follows rollouts, re-embeds a slice of the corpus, reports progress each second."""
+        effects = Effects()
+        change = self._targets.look()
+        for bundle in change.gone:
+            # rolled out again, it gets a new topic: nothing known of the old one may be reported of it
+            self._backfills.drop(bundle=bundle)
+            for partition in range(self._partition_count):
+                self._ends.pop((embeddings_topic_name(bundle), partition), None)
+        for loaded in change.ready:
+            # from here on live traffic is written for it; the corpus follows behind
+            for partition in self._partitions:
+                self._start_backfill(loaded, partition)
+        if piece := self._backfills.next_slice(self._backfill_slice):
+            effects.records += self._backfill(*piece)
+        if time.monotonic() >= self._next_status_s:
+            effects.records.append(self._status())
+        return effects, self._backfills.running
+
+    def checkpoint(self) -> Effects:
+        """See `BatchProcessor`: each candidate engaged with since the last checkpoint is written once."""
+        now_ms = self._clock()
+        effects = Effects()
+        for partition in self._partitions.values():
+            effects.records += self._embed([*partition.write_urgent(now_ms), *partition.write_dirty(now_ms)], now_ms)
+            for candidate_id in partition.expire():
+                effects.records += [
+                    OutboundRecord(loaded.target.topic, candidate_id.encode(), None)
+                    for surface in surfaces_of(candidate_id, self._surfaces)
+                    for loaded in self._targets.active(surface.name)
+                ]
+        # before the commit: a bundle that was set aside must never be reported whole once input it missed is committed
+        effects.records.append(self._status())
+        return effects
+
+    def durable(self) -> None:
+        """See `BatchProcessor`."""
+        if self._backfills.durable():
+            self._next_status_s = 0.0
+
+    def forgiven(self, failures: Sequence[Failure]) -> Sequence[Failure]:
+        """See `BatchProcessor`: a bundle whose topic is gone is retired; should it come back, its corpus is written again."""
+        topics = {embeddings_topic_name(bundle) for bundle in self._targets.wanted()}
+        forgiven = [f for f in failures if f.code in _TOPIC_IS_GONE and f.topic.startswith(embeddings_topic_name(""))]
+        for topic in {failure.topic for failure in forgiven} & topics:
+            self._set_aside(topic.removeprefix(embeddings_topic_name("")), f"its topic {topic} does not exist")
+        return forgiven
+
+    def _embed(self, candidates: Iterable[Candidate], now_ms: int) -> list[OutboundRecord]:
+        by_surface: dict[str, list[Candidate]] = defaultdict(list)
+        for candidate in candidates:
+            for surface in surfaces_of(candidate.candidate_id, self._surfaces):
+                by_surface[surface.name].append(candidate)
+        return [
+            record
+            for surface_name, members in by_surface.items()
+            for loaded in self._targets.active(surface_name)
+            for record in self._embed_for(loaded, members, now_ms)
+        ]
+
+    def _embed_for(self, loaded: Loaded, candidates: Sequence[Candidate], now_ms: int) -> list[OutboundRecord]:
+        try:
+            return loaded.target.embed(candidates, now_ms=now_ms)
+        except BundleCorrupt as error:
+            self._set_aside(loaded.target.bundle, str(error))
+            return []
+
+    def _backfill(self, bundle: str, partition: int, ids: Sequence[str]) -> list[OutboundRecord]:
+        found = [loaded for loaded in self._targets.active() if loaded.target.bundle == bundle]
+        state = self._partitions[partition]
+        # read now, not when the backfill began: a candidate deleted since must not come back
+        candidates = [candidate for candidate in map(state.get, ids) if candidate is not None and not candidate.deleted]
+        return [record for loaded in found for record in self._embed_for(loaded, candidates, self._clock())]
+
+    def _start_backfill(self, loaded: Loaded, partition: int) -> None:
+        ids = self._partitions[partition].live[loaded.target.surface.name].ids(self._clock())
+        self._backfills.start(loaded.target.bundle, partition, ids)
+
+    def _set_aside(self, bundle: str, reason: str) -> None:
+        self._targets.fail(bundle, reason)
+        self._backfills.drop(bundle=bundle)
+
+    def _skip(self, record: InboundRecord, error: InvalidInput) -> None:
+        self.skipped += 1
+        if self.skipped.bit_count() == 1:
+            # at 1, 2, 4, 8 …: a flood of bad input must not become a flood of log lines
+            log.warning("skipped %s/%d/%d (%d so far): %s", record.topic, record.partition, record.offset, self.skipped, error)
+
+    def _status(self) -> OutboundRecord:
+        self._next_status_s = time.monotonic() + _STATUS_EVERY_S
+        now_ms = self._clock()
+        loaded_ends = {loaded.target.bundle: loaded.ends for loaded in self._targets.active()}
+        status = NodeStatus(
+            instance=self._instance,
+            time_ms=now_ms,
+            ready=bool(self._partitions),
+            revisions=self._targets.revisions,
+            progress=tuple(
+                self._progress(surface, bundle, partition, loaded_ends.get(bundle, {}), now_ms)
+                for bundle, surface in self._targets.wanted().items()
+                if surface in self._surfaces
+                for partition in self._partitions
+            ),
+            errors=tuple(f"{bundle}: {reason}" for bundle, reason in self._targets.errors.items()),
+        )
+        return OutboundRecord(NODE_STATUS, self._instance.encode(), encode(status))
+
+    def _progress(self, surface: str, bundle: str, partition: int, ends: Mapping[int, int], now_ms: int) -> Progress:
+        state = self._partitions[partition]
+        return Progress(
+            surface=surface,
+            bundle=bundle,
+            partition=partition,
+            source={
+                topic: SourcePosition(next_offset, state.append_times_ms[topic]) for topic, next_offset in state.positions.items()
+            },
+            embeddings_end=max(ends.get(partition, 0), self._ends.get((embeddings_topic_name(bundle), partition), 0)),
+            live_count=state.live[surface].count(now_ms),
+            backfill_done=self._backfills.is_done(bundle, partition),
+        )

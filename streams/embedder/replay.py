@@ -1,0 +1,70 @@
+"""What a starting embedder reads again: the event ids before its position, and its own last report. Writes nothing."""
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from schemas.codec import decode
+from schemas.errors import BrokerUnavailable, InvalidInput
+from schemas.records.control import NodeStatus
+from schemas.topics import ENGAGEMENTS, NODE_STATUS
+from schemas.wire.client import make_consumer
+from schemas.wire.tail import TailReader
+from streams.candidates.dedupe import SeenEvents, window_start_ms
+from streams.candidates.intake import read_engagement
+
+_TIMEOUT_S = 30.0
+
+
+def seen_before(bootstrap: str, partition: int, next_offset: int) -> SeenEvents:
+    """Return the event ids of `engagements` in the window before `next_offset`."""
+    seen = SeenEvents()
+    if next_offset == 0:
+        return seen
+    last_ms = _append_time_ms(bootstrap, partition, next_offset - 1)
+    if last_ms is None:
+        return seen
+    start = _offset_at(bootstrap, partition, window_start_ms(last_ms))
+    with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: start}) as reader:
+        while reader.next_offsets[partition] < next_offset and not reader.at_end():
+            for record in reader.poll(10_000, 1.0):
+                if record.offset >= next_offset:
+                    return seen
+                try:
+                    seen.repeats(read_engagement(record).event_id, record.timestamp_ms)
+                except InvalidInput:
+                    # skipped when it was folded, too
+                    continue
+    return seen
+
+
+def last_report(bootstrap: str, instance: str) -> NodeStatus | None:
+    """Return the last heartbeat of this instance's earlier run, if there is one."""
+    key = f"embedder:{instance}".encode()
+    last: NodeStatus | None = None
+    with TailReader(bootstrap, NODE_STATUS, [0]) as reader:
+        for record in reader.read_to_end():
+            if record.key == key and record.value is not None:
+                try:
+                    last = decode(NodeStatus, record.value)
+                except InvalidInput:
+                    # a report of a newer release: as good as none
+                    last = None
+    return last
+
+
+def _append_time_ms(bootstrap: str, partition: int, offset: int) -> int | None:
+    with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: offset}) as reader:
+        while not reader.at_end():
+            for record in reader.poll(1, 1.0):
+                return record.timestamp_ms
+    return None
+
+
+def _offset_at(bootstrap: str, partition: int, append_time_ms: int) -> int:
+    consumer = make_consumer(bootstrap, "tail")
+    try:
+        (place,) = consumer.offsets_for_times([TopicPartition(ENGAGEMENTS, partition, append_time_ms)], timeout=_TIMEOUT_S)
+    except KafkaException as error:
+        raise BrokerUnavailable(f"cannot look up {ENGAGEMENTS} by time: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+    return max(place.offset, 0)

@@ -1,0 +1,83 @@
+"""Runs the embedder: wires settings, broker, bundles and runner together. Holds no rules of its own."""
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial as bound
+
+from schemas.errors import BrokerUnavailable
+from schemas.surfaces import load_surfaces
+from schemas.topics import CANDIDATES, ENGAGEMENTS, NODE_STATUS, ROLLOUTS, TWEETS, dlq, standard_topics
+from schemas.wire.admin import check_topics, wait_for_broker
+from schemas.wire.tail import TailReader
+from streams.embedder.processor import EmbedderProcessor
+from streams.embedder.replay import last_report, seen_before
+from streams.embedder.targets import Targets, registry_loader
+from streams.outbox import Outbox
+from streams.runner.batch import BatchRunner, RunnerSettings
+from streams.settings import EmbedderSettings
+
+log = logging.getLogger(__name__)
+
+_INPUTS = (TWEETS, ENGAGEMENTS)
+_TOPICS = {*_INPUTS, CANDIDATES, ROLLOUTS, NODE_STATUS, dlq(TWEETS)}
+
+
+def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_point: Callable[[str], None] = lambda _: None) -> None:
+    """Run the embedder in this thread until `stop` is set: a last checkpoint is made, then the group is left.
+
+    Args:
+        crash_point: see `BatchRunner`.
+
+    Raises:
+        BrokerUnavailable: no broker answered within `settings.broker_wait_s`.
+        TopicMismatch: a topic is missing or differs from the contracts.
+        DeliveryFailed: the broker did not acknowledge a record; nothing was committed since, and a restart replays it.
+    """
+    surfaces = load_surfaces(settings.surfaces)
+    try:
+        admin = wait_for_broker(settings.bootstrap, timeout_s=settings.broker_wait_s, should_stop=stop.is_set)
+    except BrokerUnavailable:
+        if stop.is_set():
+            return
+        raise
+    check_topics(admin, [topic for topic in standard_topics(settings.partitions) if topic.name in _TOPICS])
+    # short: a retired bundle's topic is gone for good, and a flush waits this long to believe it
+    outbox = Outbox(settings.bootstrap, topic_metadata_propagation_max_ms=3_000)
+    report = last_report(settings.bootstrap, settings.instance)
+    with TailReader(settings.bootstrap, ROLLOUTS, [0]) as rollouts:
+        targets = Targets(rollouts, registry_loader(settings, surfaces), surfaces)
+        try:
+            targets.start()
+            processor = EmbedderProcessor(
+                targets=targets,
+                surfaces=surfaces,
+                partitions=settings.partitions,
+                instance=settings.instance,
+                seen_before=bound(seen_before, settings.bootstrap),
+                ends=outbox.ends,
+                backfilled={(p.bundle, p.partition) for p in report.progress if p.backfill_done} if report else (),
+                backfill_slice=settings.backfill_slice,
+            )
+            runner = BatchRunner(
+                RunnerSettings(
+                    bootstrap=settings.bootstrap,
+                    group=settings.group,
+                    topics=_INPUTS,
+                    changelog=CANDIDATES,
+                    role="embedder",
+                    instance=settings.instance,
+                    batch_records=settings.batch_records,
+                    checkpoint_interval_s=settings.checkpoint_interval_s,
+                    checkpoint_inputs=settings.checkpoint_inputs,
+                    session_timeout_s=settings.session_timeout_s,
+                ),
+                processor,
+                outbox,
+                crash_point=crash_point,
+            )
+            log.info("embedder %s folds %s", settings.instance, " and ".join(_INPUTS))
+            runner.run(stop)
+        finally:
+            targets.close()
+    log.info("embedder %s stopped", settings.instance)

@@ -1,0 +1,206 @@
+"""Which bundles are written for now: follows the rollouts log and loads towers off the thread that serves live traffic.
+
+A bundle that cannot be loaded, or whose towers or topic fail later, is set aside with its reason and tried again; it never stops
+the others. Writes nothing.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from schemas.bundle import read_bundle
+from schemas.codec import decode
+from schemas.errors import BundleMismatch, InvalidInput, RoostError
+from schemas.records.candidates import embedding_subject
+from schemas.records.control import Rollout, Stage
+from schemas.rollout import STREAMING, fold, nothing_yet
+from schemas.surfaces import Surfaces
+from schemas.topics import ROLLOUTS, embeddings_topic_name
+from schemas.towers import Towers
+from schemas.wire.inbound import InboundRecord
+from schemas.wire.tail import TailReader
+from streams.embedder.embed import Target
+from streams.settings import EmbedderSettings
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 0.1
+_RETRY_AFTER_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A bundle ready to be written for. `ends` are the next offsets of its topic, by partition, when it was loaded."""
+
+    target: Target
+    ends: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Bundles that became ready to be written for, and ids of those that left the streaming stages."""
+
+    ready: tuple[Loaded, ...] = ()
+    gone: frozenset[str] = frozenset()
+
+
+_NO_CHANGE = Change()
+
+Loader = Callable[[str, str], Loaded]
+
+
+class Log(Protocol):
+    """The rollouts log, as a `TailReader` reads it."""
+
+    def poll(self, max_messages: int = ..., timeout_s: float = ...) -> list[InboundRecord]:
+        """Return the next records."""
+        ...
+
+    def at_end(self) -> bool:
+        """Tell whether the end was reached."""
+        ...
+
+
+class Targets:
+    """The bundles of all surfaces in a streaming stage, as far as they could be loaded."""
+
+    def __init__(self, rollouts: Log, loader: Loader, surfaces: Surfaces) -> None:
+        """Take the log to follow.
+
+        Args:
+            loader: loads the bundle of (surface, bundle id); raises `RoostError` when it cannot. Called in another thread.
+        """
+        self._rollouts = rollouts
+        self._loader = loader
+        self._surfaces = surfaces
+        self._state: dict[str, Rollout] = {}
+        self._active: dict[str, Loaded] = {}
+        self._loading: dict[str, Future[Loaded]] = {}
+        self._retry_at_s: dict[str, float] = {}
+        self._streaming: frozenset[str] = frozenset()
+        self._next_look_s = 0.0
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bundle-loader")
+        self.errors: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Read the log to its end and load what streams before any traffic is folded: nothing may be missed by a live bundle."""
+        self._read_log(1.0)
+        while not self._rollouts.at_end():
+            self._read_log(1.0)
+        wanted = self._wanted()
+        self._streaming = frozenset(wanted)
+        self._begin(wanted)
+        for future in list(self._loading.values()):
+            # wait for it; its error, if any, is taken up below
+            future.exception()
+        self._finish(wanted)
+
+    def look(self) -> Change:
+        """Follow the log, at most ten times a second; return what changed since the last call."""
+        now_s = time.monotonic()
+        if now_s < self._next_look_s:
+            return _NO_CHANGE
+        self._next_look_s = now_s + _LOOK_EVERY_S
+        self._read_log(0.0)
+        before, wanted = self._streaming, self._wanted()
+        self._streaming = frozenset(wanted)
+        gone = before - self._streaming
+        for bundle in gone:
+            self._active.pop(bundle, None)
+            log.info("bundle %s is no longer written for", bundle)
+        for memory in (self.errors, self._retry_at_s):
+            for bundle in memory.keys() - wanted.keys():
+                del memory[bundle]
+        self._begin(wanted)
+        return Change(tuple(self._finish(wanted)), gone)
+
+    def active(self, surface: str | None = None) -> list[Loaded]:
+        """Return the bundles written for, of one surface or of all."""
+        return [loaded for loaded in self._active.values() if surface in (None, loaded.target.surface.name)]
+
+    def wanted(self) -> dict[str, str]:
+        """Return the surface of every bundle in a streaming stage, loaded or not, by bundle id."""
+        return {bundle: surface for bundle, (surface, _) in self._wanted().items()}
+
+    def is_building(self, bundle: str) -> bool:
+        """Tell whether a bundle is still being built: its corpus may never have been written whole."""
+        return self._wanted().get(bundle, ("", Stage.BUILDING))[1] is Stage.BUILDING
+
+    @property
+    def revisions(self) -> dict[str, int]:
+        """The rollout revision folded so far, by surface."""
+        return {surface: state.revision for surface, state in self._state.items()}
+
+    def fail(self, bundle: str, reason: str) -> None:
+        """Set a bundle aside; it is loaded again, and built again from its corpus, after a while."""
+        self._active.pop(bundle, None)
+        self._retry_at_s[bundle] = time.monotonic() + _RETRY_AFTER_S
+        if self.errors.get(bundle) != reason:
+            log.error("bundle %s is set aside: %s", bundle, reason)
+        self.errors[bundle] = reason
+
+    def close(self) -> None:
+        """End the loading thread."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _read_log(self, timeout_s: float) -> None:
+        for record in self._rollouts.poll(1_000, timeout_s):
+            if record.value is None:
+                continue
+            try:
+                rollout = decode(Rollout, record.value)
+            except InvalidInput as error:
+                log.warning("skipped %s/%d: %s", ROLLOUTS, record.offset, error)
+                continue
+            self._state[rollout.surface] = fold(self._state.get(rollout.surface, nothing_yet(rollout.surface)), rollout)
+
+    def _wanted(self) -> dict[str, tuple[str, Stage]]:
+        return {
+            entry.bundle: (surface, entry.state) for surface, state in self._state.items() for entry in state.in_stage(*STREAMING)
+        }
+
+    def _begin(self, wanted: dict[str, tuple[str, Stage]]) -> None:
+        now_s = time.monotonic()
+        for bundle, (surface, _) in wanted.items():
+            if bundle in self._active or bundle in self._loading or now_s < self._retry_at_s.get(bundle, 0.0):
+                continue
+            if surface not in self._surfaces:
+                self.fail(bundle, f"surface {surface!r} is not in this embedder's surfaces; give every role the same file")
+                continue
+            self._loading[bundle] = self._pool.submit(self._loader, surface, bundle)
+
+    def _finish(self, wanted: Collection[str]) -> list[Loaded]:
+        ready = []
+        for bundle, future in list(self._loading.items()):
+            if not future.done():
+                continue
+            del self._loading[bundle]
+            try:
+                loaded = future.result()
+            except RoostError as error:
+                self.fail(bundle, str(error))
+                continue
+            if bundle in wanted:
+                self._active[bundle] = loaded
+                self.errors.pop(bundle, None)
+                ready.append(loaded)
+                log.info("writing embeddings of bundle %s for %s", bundle, loaded.target.surface.name)
+        return ready
+
+
+def registry_loader(settings: EmbedderSettings, surfaces: Surfaces) -> Loader:
+    """Return the loader that reads verified bundles from the registry folder and asks their topics for their ends."""
+
+    def load(surface: str, bundle: str) -> Loaded:
+        towers = Towers(read_bundle(settings.registry, surface, bundle), threads=settings.tower_threads)
+        if towers.manifest.metric != "cosine":
+            raise BundleMismatch(f"bundle {bundle} needs metric {towers.manifest.metric!r}, which this release does not know")
+        embedding_subject(towers.dim)
+        topic = embeddings_topic_name(bundle)
+        with TailReader(settings.bootstrap, topic, range(settings.partitions)) as reader:
+            return Loaded(Target(surfaces[surface], towers), reader.end_offsets())
+
+    return load

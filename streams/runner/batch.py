@@ -1,0 +1,241 @@
+"""The confluent-kafka batch runner: reads a group's partitions in batches, keeps their state, checkpoints. Decodes nothing.
+
+A checkpoint is: state and outputs produced, all of it acknowledged (dead letters too), then the offsets committed. Whatever fails
+before the commit stops the process, and is replayed by the next.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from schemas.errors import BrokerUnavailable
+from schemas.wire.client import consumer_config
+from schemas.wire.dlq import DeadLetterWriter
+from schemas.wire.inbound import InboundRecord, inbound
+from schemas.wire.tail import TailReader
+from streams.outbox import Outbox, raise_for
+from streams.runner.processor import BatchProcessor, Effects
+from streams.runner.store import LoggedStore
+
+log = logging.getLogger(__name__)
+
+_IDLE_POLL_S = 0.1
+# above this rate, a short rest lets records gather: requests cost the broker more than records do
+_PACED_RECORDS_PER_S = 500
+_PACE_S = 0.01
+_TIMEOUT_S = 30.0
+_RESTORE_BATCH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSettings:
+    """How a runner reads and checkpoints.
+
+    Attributes:
+        topics: co-partitioned inputs.
+        changelog: compacted topic with the inputs' partition count that holds the state.
+        role: names the runner in dead letters and logs.
+        instance: static group member: a restarted process gets its partitions back at once, and its predecessor is shut out.
+    """
+
+    bootstrap: str
+    group: str
+    topics: tuple[str, ...]
+    changelog: str
+    role: str
+    instance: str
+    batch_records: int = 2_000
+    checkpoint_interval_s: float = 1.0
+    checkpoint_inputs: int = 50_000
+    session_timeout_s: float = 10.0
+
+
+class BatchRunner:
+    """Drives one processor. All of it happens in the thread that calls `run`."""
+
+    def __init__(
+        self,
+        settings: RunnerSettings,
+        processor: BatchProcessor,
+        outbox: Outbox,
+        *,
+        crash_point: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Connect in the background.
+
+        Args:
+            crash_point: called with a name at each moment where a crash must be harmless; tests kill the process there.
+        """
+        self._settings = settings
+        self._processor = processor
+        self._outbox = outbox
+        self._crash_point = crash_point
+        self._dead = DeadLetterWriter(outbox, role=settings.role)
+        self._stores: dict[int, LoggedStore] = {}
+        self._positions: dict[tuple[str, int], int] = {}
+        self._uncommitted: set[tuple[str, int]] = set()
+        self._inputs = 0
+        self._next_checkpoint_s = 0.0
+        self._consumer = Consumer(
+            dict(
+                consumer_config(
+                    settings.bootstrap,
+                    settings.group,
+                    group_instance_id=f"{settings.group}-{settings.instance}",
+                    session_timeout_ms=int(settings.session_timeout_s * 1000),
+                    # the same partition numbers of all topics go to the same member
+                    partition_assignment_strategy="range",
+                    enable_partition_eof=False,
+                )
+            ),
+            logger=log,
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Read and checkpoint until `stop` is set, then checkpoint and leave; raises whatever a batch or a delivery raises."""
+        self._consumer.subscribe(list(self._settings.topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        busy = False
+        try:
+            while not stop.is_set():
+                started_s = time.monotonic()
+                records = self._poll(0.0 if busy else _IDLE_POLL_S)
+                if records:
+                    self._apply(self._processor.process(records))
+                    self._note_positions(records)
+                effects, busy = self._processor.between()
+                self._apply(effects)
+                self._check_deliveries()
+                now_s = time.monotonic()
+                if self._inputs >= self._settings.checkpoint_inputs or now_s >= self._next_checkpoint_s:
+                    self.checkpoint()
+                elif len(records) > _PACED_RECORDS_PER_S * max(now_s - started_s, _PACE_S):
+                    stop.wait(max(0.0, _PACE_S - (now_s - started_s)))
+            self.checkpoint(flush_timeout_s=_TIMEOUT_S)
+        finally:
+            # without a checkpoint in `_revoked` when an error is under way: nothing may be committed after it
+            self._stores.clear()
+            self._consumer.close()
+
+    def checkpoint(self, *, flush_timeout_s: float | None = None) -> None:
+        """Make everything processed so far durable, then commit it.
+
+        Raises:
+            DeliveryFailed: a record was not acknowledged; nothing is committed.
+        """
+        self._next_checkpoint_s = time.monotonic() + self._settings.checkpoint_interval_s
+        self._inputs = 0
+        self._apply(self._processor.checkpoint())
+        self._crash_point("after-produce-before-flush")
+        self._outbox.flush_all(timeout_s=flush_timeout_s)
+        self._check_deliveries()
+        self._processor.durable()
+        self._crash_point("after-flush-before-commit")
+        offsets = [TopicPartition(topic, p, self._positions[topic, p]) for topic, p in sorted(self._uncommitted)]
+        if offsets:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+            self._uncommitted.clear()
+            self._crash_point("after-commit")
+
+    def _poll(self, timeout_s: float) -> list[InboundRecord]:
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return []
+        records = []
+        for message in [first, *self._consumer.consume(self._settings.batch_records - 1, 0)]:
+            error = message.error()
+            if error is None:
+                record = inbound(message)
+                # of a partition that a rebalance took in between
+                if record.partition in self._stores:
+                    records.append(record)
+            elif error.fatal() or error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
+                raise BrokerUnavailable(f"{self._settings.role} cannot read on: {error.str()}")
+            else:
+                log.warning("%s: %s", self._settings.role, error.str())
+        return records
+
+    def _note_positions(self, records: Sequence[InboundRecord]) -> None:
+        self._inputs += len(records)
+        for record in records:
+            place = (record.topic, record.partition)
+            self._positions[place] = record.offset + 1
+            self._uncommitted.add(place)
+
+    def _apply(self, effects: Effects) -> None:
+        for record, error in effects.dead:
+            log.warning("dead-lettered %s/%d/%d: %s", record.topic, record.partition, record.offset, error)
+            self._dead.write(record, error)
+        for partition, store in self._stores.items():
+            for key, value in store.take_changes().items():
+                self._outbox.produce(self._settings.changelog, value, key.encode(), partition)
+        for output in effects.records:
+            self._outbox.produce(output.topic, output.value, output.key)
+
+    def _check_deliveries(self) -> None:
+        self._outbox.poll(0)
+        if failures := self._outbox.take_failures():
+            forgiven = self._processor.forgiven(failures)
+            raise_for([failure for failure in failures if failure not in forgiven])
+
+    def _assigned(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        started_s = time.monotonic()
+        partitions = sorted({place.partition for place in places} - self._stores.keys())
+        try:
+            committed = consumer.committed(places, timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            raise BrokerUnavailable(f"cannot ask for committed offsets: {error.args[0].str()}") from error
+        starts: dict[tuple[str, int], int] = {}
+        for place in committed:
+            if place.error is not None:
+                raise BrokerUnavailable(f"cannot ask for the committed offset of {place.topic}: {place.error.str()}")
+            starts[place.topic, place.partition] = place.offset
+        stores = self._restore(partitions)
+        for partition, store in stores.items():
+            positions = {topic: max(starts.get((topic, partition), 0), 0) for topic in self._settings.topics}
+            self._processor.assign(partition, store, positions)
+        self._stores.update(stores)
+        consumer.assign(
+            [TopicPartition(topic, p, offset if offset >= 0 else OFFSET_BEGINNING) for (topic, p), offset in starts.items()]
+        )
+        self._next_checkpoint_s = time.monotonic() + self._settings.checkpoint_interval_s
+        log.info(
+            "%s took over partitions %s with %d entries in %.1f s",
+            self._settings.role,
+            partitions,
+            sum(len(store) for store in stores.values()),
+            time.monotonic() - started_s,
+        )
+
+    def _restore(self, partitions: Sequence[int]) -> dict[int, LoggedStore]:
+        stores = {partition: LoggedStore() for partition in partitions}
+        if not stores:
+            return stores
+        with TailReader(self._settings.bootstrap, self._settings.changelog, partitions, read_committed=True) as reader:
+            while not reader.at_end():
+                for record in reader.poll(_RESTORE_BATCH, 1.0):
+                    stores[record.partition].restore((record.key or b"").decode(), record.value)
+                self._crash_point("mid-restore")
+        return stores
+
+    def _revoked(self, consumer: Consumer, places: Iterable[TopicPartition]) -> None:
+        partitions = {place.partition for place in places} & self._stores.keys()
+        if partitions:
+            self.checkpoint()
+            self._forget(partitions)
+        consumer.unassign()
+
+    def _lost(self, consumer: Consumer, places: Iterable[TopicPartition]) -> None:
+        # another member may own them by now: whatever was not committed is its to replay
+        self._forget({place.partition for place in places} & self._stores.keys())
+        consumer.unassign()
+
+    def _forget(self, partitions: Iterable[int]) -> None:
+        for partition in list(partitions):
+            self._processor.revoke(partition)
+            del self._stores[partition]
+            log.info("%s gave up partition %d", self._settings.role, partition)
+        self._uncommitted = {place for place in self._uncommitted if place[1] in self._stores}

@@ -1,0 +1,149 @@
+"""The embedder on a real broker: events in, candidates and embeddings out, progress reported."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roost.broker import Broker
+from schemas.bundle import read_bundle
+from schemas.codec import decode
+from schemas.records.candidates import Counters
+from schemas.records.control import Stage
+from schemas.topics import TWEETS, dlq
+from schemas.towers import Towers
+from schemas.wire.dlq import DeadLetter
+from streams.embedder.role import run_embedder
+from streams.outbox import Outbox
+from streams.producer import Producer
+from streams.settings import EmbedderSettings
+from tests.bundles import publish_bundle
+from tests.streams_kit import candidates, embeddings, last_status, prepare, read_all, set_rollout, wait_until
+
+
+@contextmanager
+def running_embedder(settings: EmbedderSettings) -> Iterator[None]:
+    """Run the embedder in a thread; an error it dies of is raised at the end."""
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            run_embedder(settings, stop)
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    thread = threading.Thread(target=run, name="embedder")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(60)
+    assert not errors
+    assert not thread.is_alive()
+
+
+def test_events_become_candidates_and_vectors(fresh_broker: Broker, tmp_path: Path) -> None:
+    """The first half of the loop: a tweet is embedded at once, engagements refresh it, a delete follows, bad input goes aside."""
+    bootstrap = fresh_broker.bootstrap
+    live = publish_bundle(tmp_path / "registry", seed=1)
+    prepare(bootstrap, live)
+    set_rollout(bootstrap, 1, {live: Stage.LIVE})
+    settings = EmbedderSettings(bootstrap=bootstrap, registry=tmp_path / "registry", checkpoint_interval_s=0.2)
+    with running_embedder(settings), Producer(bootstrap) as producer:
+        for n in range(20):
+            producer.tweet(f"t:{n}", author_id=f"a:{n % 3}", language="en", topics=["cats"], text=f"tweet {n} \N{BIRD}")
+        for n in range(5):
+            producer.engagement("t:1", user_id=f"u{n}", kind="favorite")
+        producer.engagement("t:1", user_id="u0", kind="unfavorite")
+        producer.engagement("t:1", user_id="u9", kind="click", event_id="twice")
+        producer.engagement("t:1", user_id="u9", kind="click", event_id="twice")
+        producer.engagement("t:unseen", user_id="u1", kind="reply")
+        producer.delete_tweet("t:2")
+        producer.flush()
+        raw = Outbox(bootstrap)
+        raw.produce(TWEETS, b"\x00not avro", b"t:bad")
+        raw.produce(TWEETS, b"no frame", b"t:bad2")
+        raw.produce("engagements", b"garbage", b"t:1")
+        raw.flush_all(timeout_s=10)
+        producer.tweet("t:last", author_id="a:1")
+        producer.flush()
+        wait_until(lambda: "t:last" in candidates(bootstrap) and len(embeddings(bootstrap, live)) == 21, what="all written")
+        wait_until(lambda: candidates(bootstrap)["t:1"].counters == Counters(favorite=4, click=1), what="counters")
+    state = candidates(bootstrap)
+    assert state["t:2"].deleted
+    assert state["t:unseen"].is_stub
+    assert state["t:unseen"].counters == Counters(reply=1)
+    vectors = embeddings(bootstrap, live)
+    assert set(vectors) == set(state) - {"t:unseen"}
+    assert vectors["t:2"].deleted
+    features = vectors["t:1"].features
+    assert features is not None
+    assert features == state["t:1"].features()
+    expected = Towers(read_bundle(tmp_path / "registry", "home-timeline", live)).embed_candidates([features])[0]
+    assert np.allclose(np.frombuffer(vectors["t:1"].vector, "<f4"), expected, atol=1e-6)
+    dead = [decode(DeadLetter, record.value or b"") for record in read_all(bootstrap, dlq(TWEETS), 1)]
+    assert sorted((letter.key, letter.value) for letter in dead) == [(b"t:bad", b"\x00not avro"), (b"t:bad2", b"no frame")]
+
+
+def test_a_new_bundle_is_dual_written_and_its_corpus_follows(fresh_broker: Broker, tmp_path: Path) -> None:
+    """A rollout: live traffic goes to both bundles at once, the corpus behind it, and progress says when it is whole."""
+    bootstrap = fresh_broker.bootstrap
+    registry = tmp_path / "registry"
+    live, building = publish_bundle(registry, seed=1), publish_bundle(registry, seed=2, dim=32)
+    broken = "0123456789abcdef"
+    prepare(bootstrap, live, building)
+    set_rollout(bootstrap, 1, {live: Stage.LIVE})
+    settings = EmbedderSettings(bootstrap=bootstrap, registry=registry, checkpoint_interval_s=0.2)
+    with running_embedder(settings), Producer(bootstrap) as producer:
+        for n in range(300):
+            producer.tweet(f"t:{n}", author_id="a:1", topics=[f"topic{n % 7}"])
+        producer.delete_tweet("t:7")
+        # a film belongs to another surface: this bundle must not see it
+        producer.tweet("t:ml-1", author_id="a:1")
+        producer.flush()
+        wait_until(lambda: len(embeddings(bootstrap, live)) == 300, what="the corpus in the live bundle")
+        set_rollout(bootstrap, 2, {live: Stage.LIVE, building: Stage.BUILDING, broken: Stage.BUILDING})
+        producer.tweet("t:new", author_id="a:1")
+        producer.flush()
+
+        def whole() -> bool:
+            status = last_status(bootstrap, "embedder:0")
+            progress = [p for p in status.progress if p.bundle == building] if status else []
+            return len(progress) == 4 and all(p.backfill_done for p in progress)
+
+        wait_until(whole, what="the backfill")
+        status = last_status(bootstrap, "embedder:0")
+        assert status is not None
+        old, new = embeddings(bootstrap, live), embeddings(bootstrap, building, 32)
+        assert set(new) == set(old) - {"t:7"}
+        assert "t:ml-1" not in new
+        assert sum(p.live_count for p in status.progress if p.bundle == building) == 300
+        assert all(not p.backfill_done for p in status.progress if p.bundle == broken)
+        assert any(broken in error and "manifest.json" in error for error in status.errors)
+        ends = {p.partition: p.embeddings_end for p in status.progress if p.bundle == building}
+        assert ends == _ends(bootstrap, f"embeddings.{building}")
+
+
+def _ends(bootstrap: str, topic: str) -> dict[int, int]:
+    ends = dict.fromkeys(range(4), 0)
+    for record in read_all(bootstrap, topic):
+        ends[record.partition] = record.offset + 1
+    return ends
+
+
+def test_without_a_broker_the_embedder_waits_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    """Containers start in any order."""
+    stop = threading.Event()
+    settings = EmbedderSettings(bootstrap="127.0.0.1:9", broker_wait_s=60)
+    thread = threading.Thread(target=run_embedder, args=(settings, stop))
+    thread.start()
+    wait_until(lambda: "waiting for the broker at 127.0.0.1:9" in caplog.text, timeout_s=10, what="a visible reason")
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
