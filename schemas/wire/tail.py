@@ -1,5 +1,6 @@
 """Reading a topic from given offsets without a consumer group: how state is restored and logs are followed. Decodes nothing."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -9,6 +10,10 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicP
 from schemas.errors import BrokerUnavailable
 from schemas.wire.client import Setting, make_consumer
 from schemas.wire.inbound import InboundRecord, inbound
+
+log = logging.getLogger(__name__)
+
+_METADATA_S = 5.0
 
 
 class TailReader:
@@ -31,6 +36,12 @@ class TailReader:
         self._consumer = make_consumer(
             bootstrap, "tail", isolation_level="read_committed" if read_committed else "read_uncommitted", **overrides
         )
+        try:
+            # a partition whose leader is not known yet when it is assigned is looked at again only after half a second
+            self._consumer.list_topics(topic, timeout=_METADATA_S)
+        except KafkaException:
+            # no broker answers yet: the reader works once one does
+            log.warning("reading %s waits for a broker at %s", topic, bootstrap)
         self._consumer.assign([TopicPartition(topic, p, start.get(p, OFFSET_BEGINNING)) for p in partitions])
         self._next = {p: start.get(p, 0) for p in partitions}
         self._at_end = dict.fromkeys(partitions, False)
@@ -45,11 +56,12 @@ class TailReader:
         if first is None:
             return []
         records = []
+        touched: dict[int, int] = {}
         for message in [first, *(self._consumer.consume(max_messages - 1, 0) if max_messages > 1 else ())]:
             error = message.error()
             if error is None:
                 record = inbound(message)
-                self._next[record.partition] = record.offset + 1
+                self._next[record.partition] = touched[record.partition] = record.offset + 1
                 self._at_end[record.partition] = False
                 records.append(record)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client gives it no public name
@@ -58,8 +70,13 @@ class TailReader:
                     # behind transaction markers, the end lies beyond the last record
                     self._next[partition] = offset
                     self._at_end[partition] = True
+                    touched.pop(partition, None)
             elif error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED) or error.fatal():
                 raise BrokerUnavailable(f"cannot read {self.topic}: {error.str()}")
+        for partition, next_offset in touched.items():
+            # a partition that is written all the time is never reported as ended: compare with the end that the last fetch saw
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), cached=True)
+            self._at_end[partition] = 0 <= end <= next_offset
         return records
 
     @property
