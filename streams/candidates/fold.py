@@ -15,7 +15,7 @@ _COUNTERS = frozenset(Counters.__dataclass_fields__)
 
 
 def _effect(kind: EngagementKind) -> tuple[str, int] | None:
-    counter = UNDOES.get(kind, kind).value
+    counter = str(UNDOES.get(kind, kind))
     return (counter, -1 if kind in UNDOES else 1) if counter in _COUNTERS else None
 
 

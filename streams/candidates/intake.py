@@ -1,14 +1,17 @@
-"""From a consumed record to a typed, checked event. Folds nothing."""
+"""From a consumed record to what the fold takes. Folds nothing."""
 
-from schemas.codec import decode
+from operator import attrgetter
+
 from schemas.errors import InvalidRecord
 from schemas.ids import check_candidate_id
 from schemas.records.candidates import Tweet
 from schemas.records.feedback import Engagement
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
+from streams.intake import read
 
 _TWEET_PREFIX = "t:"
+_candidate_id = attrgetter("candidate_id")
 
 
 def read_tweet(record: InboundRecord, *, partitions: int) -> tuple[str, Tweet | None]:
@@ -17,50 +20,32 @@ def read_tweet(record: InboundRecord, *, partitions: int) -> tuple[str, Tweet | 
     Raises:
         InvalidInput: the value, the key, or the partition it was sent to breaks the contracts.
     """
-    candidate_id = _key(record)
     if record.value is None:
-        check_candidate_id(candidate_id)
-        tweet = None
+        candidate_id, tweet = _id_of_null(record), None
     else:
-        tweet = decode(Tweet, record.value)
-        tweet.check(append_time_ms=record.timestamp_ms)
-        _same(tweet.candidate_id, candidate_id)
+        tweet = read(Tweet, record, _candidate_id)
+        candidate_id = tweet.candidate_id
     if not candidate_id.startswith(_TWEET_PREFIX):
         raise InvalidRecord(f"{candidate_id} is no tweet (t:); send it to the topic of its kind")
-    check_partition(record, partitions=partitions)
+    right = partition_of(candidate_id.encode(), partitions)
+    if record.partition != right:
+        # its engagements, keyed alike by other producers, would never meet it
+        raise InvalidRecord(
+            f"{candidate_id} is in partition {record.partition}, not {right}; send with the murmur2 partitioner "
+            "(confluent-kafka: partitioner=murmur2_random)"
+        )
     return candidate_id, tweet
 
 
 def read_engagement(record: InboundRecord) -> Engagement:
     """Return the engagement; raises `InvalidInput` when the value or the key breaks the contracts."""
-    candidate_id = _key(record)
-    if record.value is None:
-        raise InvalidRecord(f"an engagement with {candidate_id} has no value; undo it with an un- kind")
-    engagement = decode(Engagement, record.value)
-    engagement.check(append_time_ms=record.timestamp_ms)
-    _same(engagement.candidate_id, candidate_id)
-    return engagement
+    return read(Engagement, record, _candidate_id)
 
 
-def check_partition(record: InboundRecord, *, partitions: int) -> None:
-    """Raise `InvalidRecord` for a key in another partition than the rule gives: its engagements would never meet it."""
-    right = partition_of(record.key or b"", partitions)
-    if record.partition != right:
-        raise InvalidRecord(
-            f"key {record.key!r} is in partition {record.partition}, not {right}; send with the murmur2 partitioner "
-            "(confluent-kafka: partitioner=murmur2_random)"
-        )
-
-
-def _key(record: InboundRecord) -> str:
-    if record.key is None:
-        raise InvalidRecord("the record has no key; send the candidate id as key")
+def _id_of_null(record: InboundRecord) -> str:
     try:
-        return record.key.decode()
+        candidate_id = (record.key or b"").decode()
     except UnicodeDecodeError as error:
-        raise InvalidRecord(f"key {record.key[:64]!r} is not UTF-8; send the candidate id as key") from error
-
-
-def _same(candidate_id: str, key: str) -> None:
-    if candidate_id != key:
-        raise InvalidRecord(f"the record of {candidate_id} has the key {key[:64]!r}; send the candidate id as key")
+        raise InvalidRecord(f"key {record.key!r:.80} is not UTF-8; send the candidate id as key") from error
+    check_candidate_id(candidate_id)
+    return candidate_id

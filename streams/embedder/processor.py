@@ -24,7 +24,7 @@ from streams.candidates.partition import CandidatePartition
 from streams.embedder.backfill import Backfills
 from streams.embedder.targets import Loaded, Targets
 from streams.outbox import Failure
-from streams.runner.processor import Effects
+from streams.processor import Work
 from streams.state import OutboundRecord, StateStore
 
 log = logging.getLogger(__name__)
@@ -97,9 +97,9 @@ class EmbedderProcessor:
         self._backfills.drop(partition=partition)
         self._backfilled = {place for place in self._backfilled if place[1] != partition}
 
-    def process(self, records: Sequence[InboundRecord]) -> Effects:
+    def process(self, records: Sequence[InboundRecord]) -> Work:
         """See `BatchProcessor`. Invalid tweets are dead-lettered here; invalid engagements by the labeler, their owner."""
-        effects = Effects()
+        dead: list[tuple[InboundRecord, InvalidInput]] = []
         touched: dict[int, CandidatePartition] = {}
         for record in records:
             partition = touched[record.partition] = self._partitions[record.partition]
@@ -112,16 +112,15 @@ class EmbedderProcessor:
                 if record.topic == ENGAGEMENTS:
                     self._skip(record, error)
                 else:
-                    effects.dead.append((record, error))
+                    dead.append((record, error))
             partition.read(record)
         now_ms = self._clock()
-        for partition in touched.values():
-            effects.records += self._embed(partition.write_urgent(now_ms), now_ms)
-        return effects
+        urgent = [candidate for partition in touched.values() for candidate in partition.write_urgent(now_ms)]
+        return Work(tuple(self._embed(urgent, now_ms)), tuple(dead))
 
-    def between(self) -> tuple[Effects, bool]:
+    def between(self) -> tuple[Work, bool]:
         """See `BatchProcessor`: follows rollouts, re-embeds a slice of the corpus, reports progress each second."""
-        effects = Effects()
+        outputs: list[OutboundRecord] = []
         change = self._targets.look()
         for bundle in change.gone:
             # rolled out again, it gets a new topic: nothing known of the old one may be reported of it
@@ -133,26 +132,26 @@ class EmbedderProcessor:
             for partition in self._partitions:
                 self._start_backfill(loaded, partition)
         if piece := self._backfills.next_slice(self._backfill_slice):
-            effects.records += self._backfill(*piece)
+            outputs += self._backfill(*piece)
         if time.monotonic() >= self._next_status_s:
-            effects.records.append(self._status())
-        return effects, self._backfills.running
+            outputs.append(self._status())
+        return Work(tuple(outputs)), self._backfills.running
 
-    def checkpoint(self) -> Effects:
+    def checkpoint(self) -> Work:
         """See `BatchProcessor`: each candidate engaged with since the last checkpoint is written once."""
         now_ms = self._clock()
-        effects = Effects()
+        outputs: list[OutboundRecord] = []
         for partition in self._partitions.values():
-            effects.records += self._embed([*partition.write_urgent(now_ms), *partition.write_dirty(now_ms)], now_ms)
+            outputs += self._embed([*partition.write_urgent(now_ms), *partition.write_dirty(now_ms)], now_ms)
             for candidate_id in partition.expire():
-                effects.records += [
+                outputs += [
                     OutboundRecord(loaded.target.topic, candidate_id.encode(), None)
                     for surface in surfaces_of(candidate_id, self._surfaces)
                     for loaded in self._targets.active(surface.name)
                 ]
         # before the commit: a bundle that was set aside must never be reported whole once input it missed is committed
-        effects.records.append(self._status())
-        return effects
+        outputs.append(self._status())
+        return Work(tuple(outputs))
 
     def durable(self) -> None:
         """See `BatchProcessor`."""

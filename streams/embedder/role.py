@@ -7,20 +7,19 @@ from functools import partial as bound
 
 from schemas.errors import BrokerUnavailable
 from schemas.surfaces import load_surfaces
-from schemas.topics import CANDIDATES, ENGAGEMENTS, NODE_STATUS, ROLLOUTS, TWEETS, dlq, standard_topics
-from schemas.wire.admin import check_topics, wait_for_broker
+from schemas.topics import CANDIDATES, ENGAGEMENTS, ROLLOUTS, TWEETS
 from schemas.wire.tail import TailReader
 from streams.embedder.processor import EmbedderProcessor
 from streams.embedder.replay import last_report, seen_before
 from streams.embedder.targets import Targets, registry_loader
 from streams.outbox import Outbox
 from streams.runner.batch import BatchRunner, RunnerSettings
+from streams.runner.start import ready_broker
 from streams.settings import EmbedderSettings
 
 log = logging.getLogger(__name__)
 
 _INPUTS = (TWEETS, ENGAGEMENTS)
-_TOPICS = {*_INPUTS, CANDIDATES, ROLLOUTS, NODE_STATUS, dlq(TWEETS)}
 
 
 def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_point: Callable[[str], None] = lambda _: None) -> None:
@@ -36,12 +35,11 @@ def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_poi
     """
     surfaces = load_surfaces(settings.surfaces)
     try:
-        admin = wait_for_broker(settings.bootstrap, timeout_s=settings.broker_wait_s, should_stop=stop.is_set)
+        ready_broker(settings, stop.is_set)
     except BrokerUnavailable:
         if stop.is_set():
             return
         raise
-    check_topics(admin, [topic for topic in standard_topics(settings.partitions) if topic.name in _TOPICS])
     # short: a retired bundle's topic is gone for good, and a flush waits this long to believe it
     outbox = Outbox(settings.bootstrap, topic_metadata_propagation_max_ms=3_000)
     report = last_report(settings.bootstrap, settings.instance)

@@ -18,8 +18,9 @@ from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.tail import TailReader
 from streams.outbox import Outbox, raise_for
-from streams.runner.processor import BatchProcessor, Effects
-from streams.runner.store import LoggedStore
+from streams.processor import Work
+from streams.runner.batch_processor import BatchProcessor
+from streams.runner.changelog import ChangelogStore
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class BatchRunner:
         self._outbox = outbox
         self._crash_point = crash_point
         self._dead = DeadLetterWriter(outbox, role=settings.role)
-        self._stores: dict[int, LoggedStore] = {}
+        self._stores: dict[int, ChangelogStore] = {}
         self._positions: dict[tuple[str, int], int] = {}
         self._uncommitted: set[tuple[str, int]] = set()
         self._inputs = 0
@@ -106,8 +107,8 @@ class BatchRunner:
                 if records:
                     self._apply(self._processor.process(records))
                     self._note_positions(records)
-                effects, busy = self._processor.between()
-                self._apply(effects)
+                work, busy = self._processor.between()
+                self._apply(work)
                 self._check_deliveries()
                 now_s = time.monotonic()
                 if self._inputs >= self._settings.checkpoint_inputs or now_s >= self._next_checkpoint_s:
@@ -165,14 +166,14 @@ class BatchRunner:
             self._positions[place] = record.offset + 1
             self._uncommitted.add(place)
 
-    def _apply(self, effects: Effects) -> None:
-        for record, error in effects.dead:
+    def _apply(self, work: Work) -> None:
+        for record, error in work.dead:
             log.warning("dead-lettered %s/%d/%d: %s", record.topic, record.partition, record.offset, error)
             self._dead.write(record, error)
         for partition, store in self._stores.items():
-            for key, value in store.take_changes().items():
+            for key, value in store.take_changes():
                 self._outbox.produce(self._settings.changelog, value, key.encode(), partition)
-        for output in effects.records:
+        for output in work.outputs:
             self._outbox.produce(output.topic, output.value, output.key)
 
     def _check_deliveries(self) -> None:
@@ -210,16 +211,20 @@ class BatchRunner:
             time.monotonic() - started_s,
         )
 
-    def _restore(self, partitions: Sequence[int]) -> dict[int, LoggedStore]:
-        stores = {partition: LoggedStore() for partition in partitions}
-        if not stores:
-            return stores
+    def _restore(self, partitions: Sequence[int]) -> dict[int, ChangelogStore]:
+        if not partitions:
+            return {}
+        values: dict[int, dict[str, bytes]] = {partition: {} for partition in partitions}
         with TailReader(self._settings.bootstrap, self._settings.changelog, partitions, read_committed=True) as reader:
             while not reader.at_end():
                 for record in reader.poll(_RESTORE_BATCH, 1.0):
-                    stores[record.partition].restore((record.key or b"").decode(), record.value)
+                    key = (record.key or b"").decode()
+                    if record.value is None:
+                        values[record.partition].pop(key, None)
+                    else:
+                        values[record.partition][key] = record.value
                 self._crash_point("mid-restore")
-        return stores
+        return {partition: ChangelogStore(restored) for partition, restored in values.items()}
 
     def _revoked(self, consumer: Consumer, places: Iterable[TopicPartition]) -> None:
         partitions = {place.partition for place in places} & self._stores.keys()

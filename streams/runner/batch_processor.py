@@ -1,21 +1,12 @@
-"""What a batch runner drives, and what it gets back. Runs nothing."""
+"""What the batch runner asks of a processor: whole batches over all partitions, and work between them. Runs nothing itself."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
-from schemas.errors import InvalidInput
 from schemas.wire.inbound import InboundRecord
 from streams.outbox import Failure
-from streams.state import OutboundRecord, StateStore
-
-
-@dataclass(slots=True)
-class Effects:
-    """What a processor wants done: records written, and input that can never be processed dead-lettered."""
-
-    records: list[OutboundRecord] = field(default_factory=list)
-    dead: list[tuple[InboundRecord, InvalidInput]] = field(default_factory=list)
+from streams.processor import Work
+from streams.state import StateStore
 
 
 class BatchProcessor(Protocol):
@@ -29,20 +20,20 @@ class BatchProcessor(Protocol):
         """Forget a partition: everything of it is committed, or belongs to another process now."""
         ...
 
-    def process(self, records: Sequence[InboundRecord]) -> Effects:
+    def process(self, records: Sequence[InboundRecord]) -> Work:
         """Fold a batch; each partition's records are in the order of its log."""
         ...
 
-    def between(self) -> tuple[Effects, bool]:
+    def between(self) -> tuple[Work, bool]:
         """Do a bounded piece of background work between batches; True when more of it waits."""
         ...
 
-    def checkpoint(self) -> Effects:
-        """Write everything held back: after this, all that was processed is in the stores and in effects handed out."""
+    def checkpoint(self) -> Work:
+        """Write everything held back: after this, all that was processed is in the stores and in work handed out."""
         ...
 
     def durable(self) -> None:
-        """Hear that all effects handed out so far are acknowledged by the broker."""
+        """Hear that all work handed out so far is acknowledged by the broker."""
         ...
 
     def forgiven(self, failures: Sequence[Failure]) -> Sequence[Failure]:
