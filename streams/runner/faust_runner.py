@@ -46,6 +46,8 @@ class GroupSettings:
 
     Attributes:
         group: its id; the committed offsets are its position.
+        instance: tells apart the group's processes. A process that comes back under its name gets its partitions back at once,
+            and one that still runs under it is fenced (KIP-345).
         session_timeout_s: a killed member's partitions are given to another after this long.
         commit_interval_s: how often acknowledged offsets are committed.
         flush_timeout_s: how long a batch waits for the broker's acknowledgement before the process ends.
@@ -54,6 +56,7 @@ class GroupSettings:
 
     bootstrap: str
     group: str
+    instance: str
     session_timeout_s: float = 10.0
     commit_interval_s: float = 1.0
     flush_timeout_s: float = 60.0
@@ -65,6 +68,7 @@ def group_settings(settings: StreamsSettings, group: str, *, wedged_after_s: flo
     return GroupSettings(
         settings.bootstrap,
         group,
+        settings.instance,
         session_timeout_s=settings.session_timeout_s,
         commit_interval_s=settings.checkpoint_interval_s,
         wedged_after_s=wedged_after_s,
@@ -254,6 +258,7 @@ def _build_app(settings: GroupSettings, folder: Path) -> faust.App:
         topic_allow_declare=False,
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 4,
         broker_request_timeout=max(40.0, settings.session_timeout_s * 2),

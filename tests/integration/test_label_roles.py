@@ -1,0 +1,253 @@
+"""Labeler and user state on a real broker: real joins, kill -9, bad bytes, an idle end, and what is committed at a clean stop."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from roost.broker import Broker
+from schemas.codec import decode, encode
+from schemas.records.candidates import CandidateFeatures, Counters
+from schemas.records.feedback import (
+    CandidateToken,
+    Engagement,
+    EngagementKind,
+    Example,
+    Impression,
+    Label,
+    Provenance,
+    QueryToken,
+)
+from schemas.records.users import QueryFeatures, User, UserState
+from schemas.tokens import write_token
+from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS, USER_STATES, USERS, dlq, standard_topics
+from schemas.wire.admin import create_topics, wait_for_broker
+from schemas.wire.client import make_producer
+from schemas.wire.dlq import DeadLetter
+from schemas.wire.tail import TailReader
+from streams.label_role import GROUP
+from streams.producer import Producer
+
+PARTITIONS = 4
+WINDOW_S = 3.0
+BUNDLE = "0123456789abcdef"
+SURFACES = f"""
+[home]
+candidate_topic = "tweets"
+id_prefix = "t:"
+feature_spec = "tweet-v1"
+dim = 32
+popularity = "engagements"
+refresh = "write-time"
+label_window_s = {WINDOW_S}
+recency_window_s = 3600
+"""
+TOKEN = write_token(CandidateToken(BUNDLE, 1, 0, CandidateFeatures("a:1", "de", "", ("chess",), 5, Counters(favorite=2))))
+QUERY_TOKEN = write_token(QueryToken(BUNDLE, QueryFeatures(("de",))), max_bytes=4096)
+
+ROLE = """
+import logging, signal, sys, threading
+logging.basicConfig(level=logging.WARNING)
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+from streams.label_role import run_label_roles
+from streams.settings import LabelerSettings, UserStateSettings
+run_label_roles(LabelerSettings(), UserStateSettings(), stop)
+"""
+
+
+@pytest.fixture
+def kafka(fresh_broker: Broker) -> str:
+    """Return a broker with every topic, for this test alone: the roles' topics have fixed names."""
+    admin = wait_for_broker(fresh_broker.bootstrap, timeout_s=20)
+    create_topics(admin, standard_topics(PARTITIONS))
+    return fresh_broker.bootstrap
+
+
+class Roles:
+    """Both roles in one process of their own."""
+
+    def __init__(self, bootstrap: str, folder: Path) -> None:
+        (folder / "surfaces.toml").write_text(SURFACES)
+        self._environment = {
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+            "ROOST_SURFACES": str(folder / "surfaces.toml"),
+            "ROOST_SESSION_TIMEOUT_S": "6",
+        }
+        self._log = folder / "roles.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, or start again."""
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, "-c", ROLE], env=self._environment, stderr=log, stdout=log)
+
+    def stop(self, how: signal.Signals) -> int:
+        """End the process and return its exit status."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self.process.wait(30)
+
+
+@contextmanager
+def running(bootstrap: str, folder: Path) -> Iterator[Roles]:
+    """Run both roles; they are killed at the end if they still run."""
+    roles = Roles(bootstrap, folder)
+    roles.start()
+    try:
+        yield roles
+    finally:
+        with suppress(ProcessLookupError):
+            roles.stop(signal.SIGKILL)
+
+
+def read_all(bootstrap: str, topic: str, partitions: int = PARTITIONS) -> list[tuple[bytes | None, bytes | None]]:
+    """Return key and value of all records of a topic, in log order per partition."""
+    with TailReader(bootstrap, topic, range(partitions)) as reader:
+        return [(record.key, record.value) for record in reader.read_to_end()]
+
+
+def examples(bootstrap: str) -> dict[str, Example]:
+    """Return the examples as the trainer takes them: of each id the highest revision, of equals the later."""
+    found: dict[str, Example] = {}
+    for _, value in read_all(bootstrap, EXAMPLES):
+        assert value is not None
+        example = decode(Example, value)
+        known = found.get(example.example_id)
+        if known is None or example.revision >= known.revision:
+            found[example.example_id] = example
+    return found
+
+
+def user_states(bootstrap: str) -> dict[str, UserState]:
+    """Return the newest state of every user."""
+    newest = {key: value for key, value in read_all(bootstrap, USER_STATES) if value is not None}
+    return {state.user_id: state for state in (decode(UserState, value) for value in newest.values())}
+
+
+def until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"after {timeout_s} s still not: {what}"
+        time.sleep(0.3)
+
+
+def committed(bootstrap: str, topic: str) -> int:
+    """Return how many records of a topic the group has committed."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": GROUP})
+    offsets = consumer.committed([TopicPartition(topic, p) for p in range(PARTITIONS)], 10)
+    consumer.close()
+    return sum(max(offset.offset, 0) for offset in offsets)
+
+
+def now_ms() -> int:
+    """Return the wall clock."""
+    return time.time_ns() // 1_000_000
+
+
+def shown(number: int) -> Impression:
+    """Return the impression of one of many candidates, with tokens."""
+    return Impression(f"r{number}", f"t:{number % 50}", f"u:{number % 7}", "home", 0, now_ms(), BUNDLE, QUERY_TOKEN, TOKEN)
+
+
+def reaction(impression: Impression, kind: EngagementKind) -> Engagement:
+    """Return an engagement with an impression."""
+    event_id = f"{kind}-{impression.request_id}"
+    return Engagement(event_id, impression.user_id, impression.candidate_id, kind, now_ms(), impression.request_id)
+
+
+KINDS = [EngagementKind.FAVORITE, EngagementKind.CLICK, EngagementKind.SHOW_LESS]
+LABELS = [Label.POSITIVE, Label.POSITIVE, Label.EXPLICIT_NEGATIVE, Label.IMPLICIT_NEGATIVE]
+
+
+def test_a_live_stream_is_joined_bad_bytes_are_set_aside_and_a_stop_commits(kafka: str, tmp_path: Path) -> None:
+    """The whole write path of labels, on a real broker, to its clean end."""
+    with running(kafka, tmp_path) as roles:
+        with Producer(kafka) as producer:
+            producer.send(User("u:0", 5, 0, languages=("de",)))
+            # corrections are bounded in time: the roles must be at work before the first impression
+            until(lambda: "u:0" in user_states(kafka), timeout_s=30, what="a user's state")
+            impressions = [shown(number) for number in range(40)]
+            for number, impression in enumerate(impressions):
+                producer.send(impression)
+                if number % 4 < 3:
+                    producer.send(reaction(impression, KINDS[number % 4]))
+        foreign = make_producer(kafka)
+        foreign.produce(IMPRESSIONS, b"no frame", b"t:1")
+        foreign.produce(ENGAGEMENTS, None, b"t:1")
+        foreign.produce(USERS, b"\x00\x00\x00\x00\x01x", b"u:1")
+        foreign.produce(IMPRESSIONS, encode(replace(shown(0), surface="nowhere")), b"t:0")
+        assert foreign.flush(10) == 0
+        # nothing follows: only silence can close these windows
+        until(lambda: len(examples(kafka)) == 40, timeout_s=30, what="40 examples")
+        until(lambda: len(user_states(kafka)) == 7, timeout_s=10, what="7 user states")
+        found = examples(kafka)
+        for number, impression in enumerate(impressions):
+            example = found[f"{impression.request_id}/{impression.candidate_id}"]
+            assert example.label is LABELS[number % 4]
+            assert example.provenance is Provenance.SERVED
+            assert example.candidate.author_id == "a:1"
+        state = user_states(kafka)["u:0"]
+        assert state.languages == ("de",)
+        assert {entry.author_id for entry in state.entries if entry.entry_id.startswith("r")} == {"a:1"}
+
+        with Producer(kafka) as producer:
+            producer.send(reaction(impressions[3], EngagementKind.REPLY))
+        corrected = f"{impressions[3].request_id}/{impressions[3].candidate_id}"
+        until(lambda: examples(kafka)[corrected].revision == 1, timeout_s=10, what="a correction")
+        assert examples(kafka)[corrected].label is Label.POSITIVE
+
+        until(lambda: len(read_all(kafka, dlq(IMPRESSIONS), 1)) == 2, timeout_s=10, what="two dead impressions")
+        letters = [decode(DeadLetter, value) for _, value in read_all(kafka, dlq(IMPRESSIONS), 1) if value is not None]
+        assert {letter.value for letter in letters} >= {b"no frame"}
+        assert len(read_all(kafka, dlq(ENGAGEMENTS), 1)) == len(read_all(kafka, dlq(USERS), 1)) == 1
+
+        assert roles.stop(signal.SIGTERM) == 0
+        assert committed(kafka, IMPRESSIONS) == 42
+        assert committed(kafka, ENGAGEMENTS) == 32
+
+
+def test_kill_9_in_the_middle_of_a_stream_loses_and_doubles_nothing(kafka: str, tmp_path: Path) -> None:
+    """Examples by highest revision, and user states, equal those of a labeler that was never killed."""
+    impressions: list[Impression] = []
+    with running(kafka, tmp_path) as roles, Producer(kafka) as producer:
+        time.sleep(3.0)
+        for burst in range(3):
+            begun = time.monotonic()
+            for number in range(burst * 300, (burst + 1) * 300):
+                impressions.append(shown(number))
+                producer.send(impressions[-1])
+                if number % 4 < 3:
+                    producer.send(reaction(impressions[-1], KINDS[number % 4]))
+                if number % 100 == 99:
+                    time.sleep(0.15)
+            producer.flush()
+            if burst < 2:
+                # at whatever step of a batch it is
+                time.sleep(max(0.0, 0.5 + burst * 0.37 - (time.monotonic() - begun)))
+                roles.stop(signal.SIGKILL)
+                roles.start()
+        until(lambda: len(examples(kafka)) == 900, timeout_s=45, what="900 examples")
+        until(lambda: sum(len(s.entries) for s in user_states(kafka).values()) == 7 * 200, timeout_s=20, what="full user states")
+        assert roles.stop(signal.SIGTERM) == 0
+    found = examples(kafka)
+    for number, impression in enumerate(impressions):
+        example = found[f"{impression.request_id}/{impression.candidate_id}"]
+        assert example.label is LABELS[number % 4], (number, example)
+        assert example.kinds == ((str(KINDS[number % 4]),) if number % 4 < 3 else ())
+    for user in range(7):
+        mine = [i for i in impressions if i.user_id == f"u:{user}"]
+        expected = {f"{i.request_id}/{i.candidate_id}" for i in mine[-60:]}
+        assert expected <= {entry.entry_id for entry in user_states(kafka)[f"u:{user}"].entries}
+    assert committed(kafka, IMPRESSIONS) == 900
+    assert committed(kafka, ENGAGEMENTS) == 675
