@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.ids import Version
 from serving.index import CandidateIndex, Rows
 from serving.node.embeddings import EmbeddingBatch
 from serving.node.masks import Masks
@@ -48,15 +47,15 @@ class FilledIndex:
         with self._lock:
             self.index.upsert(rows)
             self._settle()
-            for candidate_id, version, created_ms in zip(
-                rows.candidate_ids, rows.versions.tolist(), rows.created_ms.tolist(), strict=True
+            for candidate_id, created_ms, version in zip(
+                rows.candidate_ids, rows.created_ms.tolist(), rows.versions.tolist(), strict=True
             ):
-                # the index ignores these two as well
-                too_old = min(created_ms, version[0]) < self._horizon_ms
-                if not too_old and not self._masks.hides(candidate_id, Version(*version)):
-                    if candidate_id not in self._created_ms:
-                        self._arrivals.append((now_s, candidate_id))
-                    self._created_ms[candidate_id] = created_ms
+                # the index ignores both kinds as well
+                if min(created_ms, version[0]) < self._horizon_ms or self._masks.hides(candidate_id, version):
+                    continue
+                if candidate_id not in self._created_ms:
+                    self._arrivals.append((now_s, candidate_id))
+                self._created_ms[candidate_id] = created_ms
 
     def mask(self, candidate_ids: Sequence[str], versions: NDArray[np.int64]) -> None:
         """See `Maskable.mask`."""

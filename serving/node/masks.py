@@ -53,10 +53,10 @@ class Masks:
             for member in self._members:
                 _mask(member, deleted)
 
-    def hides(self, candidate_id: str, version: Version) -> bool:
-        """Tell whether a candidate of this version is deleted."""
+    def hides(self, candidate_id: str, version: Sequence[int]) -> bool:
+        """Tell whether a candidate of this version, (event time ms, sequence), is deleted."""
         deleted_at = self._deleted.get(candidate_id)
-        return deleted_at is not None and deleted_at >= version
+        return deleted_at is not None and deleted_at >= tuple(version)
 
     def prune(self, before_ms: int) -> None:
         """Forget deletes of versions before `before_ms`: no index of the node may still take in a candidate that old."""

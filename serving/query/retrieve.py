@@ -79,31 +79,22 @@ def _filter(request: RetrieveRequest, now_ms: int) -> Filter:
 
 
 def _dressed(hits: Hits, surface: Surface, now_ms: int) -> list[RetrievedCandidate]:
+    # the index is swept once a second; what left the recency window since then is dropped here
+    kept = [at for at, created_ms in enumerate(hits.created_ms.tolist()) if surface.holds(created_ms, now_ms)]
+    scores, created = hits.scores.tolist(), hits.created_ms.tolist()
     candidates: list[RetrievedCandidate] = []
-    columns = zip(
-        hits.candidate_ids,
-        hits.scores.tolist(),
-        hits.languages,
-        hits.author_ids,
-        hits.created_ms.tolist(),
-        hits.payloads,
-        strict=True,
-    )
-    for candidate_id, score, language, author_id, created_ms, payload in columns:
-        # the index is swept once a second; what left the recency window since then is dropped here
-        if not surface.holds(created_ms, now_ms):
-            continue
-        token, text = token_and_text(payload)
+    for rank, at in enumerate(kept, 1):
+        token, text = token_and_text(hits.payloads[at])
         candidates.append(
             RetrievedCandidate(
-                candidate_id,
-                score,
-                len(candidates) + 1,
+                hits.candidate_ids[at],
+                scores[at],
+                rank,
                 token,
-                language,
-                author_id,
-                created_ms,
-                (now_ms - created_ms) / 1000,
+                hits.languages[at],
+                hits.author_ids[at],
+                created[at],
+                (now_ms - created[at]) / 1000,
                 text,
             )
         )

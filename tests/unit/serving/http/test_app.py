@@ -1,0 +1,214 @@
+"""The HTTP face: limits named, refusals mapped, pages that work offline. Over a real socket."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.api import ANSWER_JSON, MAX_BODY_BYTES
+from serving.client import AnswerUnreadable, Client, InlineUser, NodeIsBehind, NodeUnreachable, NotServing, RequestRefused
+from serving.health import NodeHealth
+from serving.http.app import build_app
+from serving.http.server import CannotListen, HttpServer
+from serving.metrics import NodeMetrics
+from serving.query.epochs import Routing, RoutingTable
+from serving.query.retrieve import Retriever
+from serving.query.users import UserStore
+from tests.filled_epochs import HOME, FilledEpoch, Tweeted
+
+RETRIEVE = f"/v1/surfaces/{HOME.name}/retrieve"
+
+
+class FakeNode:
+    """A node as healthy as the test says."""
+
+    def __init__(self) -> None:
+        self.reasons: tuple[str, ...] = ()
+
+    def health(self) -> NodeHealth:
+        """See `HasHealth`."""
+        return NodeHealth("n1", not self.reasons, self.reasons, (), users=3, masked=0, flips=0, broker_age_s=None)
+
+
+class Served:
+    """An application on a port."""
+
+    def __init__(self, registry: Path) -> None:
+        self.table = RoutingTable({HOME.name: Routing(HOME)})
+        self.node = FakeNode()
+        self.epoch = FilledEpoch(registry, seed=1)
+        app = build_app(Retriever(self.table, UserStore()), self.node, NodeMetrics(), version="1.2.3", query_threads=2)
+        self.server = HttpServer(app, host="127.0.0.1", port=0)
+        self.server.start()
+        self.http = httpx.Client(base_url=self.server.url, timeout=10)
+        self.client = Client(self.server.url, timeout_s=10)
+
+    def go_live(self) -> None:
+        """Make the epoch live."""
+        self.table.put(Routing(HOME, 1, self.epoch.epoch, held={self.epoch.bundle: self.epoch.epoch}))
+
+    def close(self) -> None:
+        """Stop."""
+        self.http.close()
+        self.client.close()
+        self.server.stop()
+
+
+@pytest.fixture(scope="module")
+def module_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Yield one server for the module: starting one takes as long as all tests here."""
+    served = Served(tmp_path_factory.mktemp("registry"))
+    served.epoch.fill(*(Tweeted(f"t:{n}", text="雪🎿") for n in range(30)))
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def served(module_served: Served) -> Served:
+    """Return the server with its bundle live and its node well."""
+    module_served.go_live()
+    module_served.node.reasons = ()
+    return module_served
+
+
+def test_the_client_gets_what_the_retriever_answers(served: Served) -> None:
+    """Server and client share one model: what one writes the other reads, to the last field."""
+    answer = served.client.retrieve(HOME.name, user=InlineUser(languages=("en",)), k=5, exclude=["t:3"])
+    assert answer.bundle == served.epoch.bundle
+    assert len(answer.candidates) == 5
+    assert {candidate.text for candidate in answer.candidates} == {"雪🎿"}
+    assert answer.cold
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"k": 1_001}, "k: Input should be less than or equal to 1000"),
+        ({"k": 0}, "k: Input should be greater than or equal to 1"),
+        ({"exclude": ["t:x"] * 10_001}, "exclude: Tuple should have at most 10000 items"),
+        ({"user_id": "x" * 65}, "longer than 64 bytes"),
+        ({"user_id": "é" * 33}, "longer than 64 bytes"),
+        ({"pin": "../../etc/passwd"}, "pin: String should match pattern"),
+        ({"kk": 3}, "kk: Extra inputs are not permitted"),
+        ({"max_age_s": -1}, "max_age_s: Input should be greater than 0"),
+        ({"max_age_s": float("1e300")}, "max_age_s: Input should be less than or equal to"),
+        ({"context": {str(n): "" for n in range(17)}}, "context: Dictionary should have at most 16 items"),
+        ([], "body: Input should be a valid"),
+    ],
+)
+def test_a_request_over_a_limit_is_refused_by_a_sentence_that_names_it(served: Served, body: object, sentence: str) -> None:
+    """A caller who reads only the message must know what to change."""
+    response = served.http.post(RETRIEVE, json=body)
+    assert response.status_code == 422
+    problem = response.json()
+    assert problem["error"] == "invalid_request"
+    assert sentence in problem["message"]
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"\xff\xfe", b'{"user_id": "\\ud800"}', b'{"k": NaN}', b'{"k": 1e400}', b"null", b"[" * 5_000]
+)
+def test_bytes_that_are_no_request_are_the_callers_fault(served: Served, raw: bytes) -> None:
+    """Garbage must never be a 500."""
+    response = served.http.post(RETRIEVE, content=raw, headers={"content-type": "application/json"})
+    assert response.status_code in {400, 422}
+
+
+def test_a_body_over_a_mebibyte_is_refused_whether_or_not_it_says_so(served: Served) -> None:
+    """A length header is a promise of the caller's; the limit must hold without it."""
+    body = b'{"exclude": ["' + b"x" * MAX_BODY_BYTES + b'"]}'
+    announced = served.http.post(RETRIEVE, content=body)
+    streamed = served.http.post(RETRIEVE, content=iter([body[:1000], body[1000:]]))
+    for response in (announced, streamed):
+        assert response.status_code == 413
+        assert f"over {MAX_BODY_BYTES} bytes" in response.json()["message"]
+
+
+def test_ten_thousand_exclusions_and_a_thousand_candidates_are_within_the_limits(served: Served) -> None:
+    """A limit that refuses its own value is off by one."""
+    excluded = [f"t:{n}".ljust(64, "x") for n in range(9_999)] + ["t:3"]
+    answer = served.client.retrieve(HOME.name, k=1000, exclude=excluded)
+    assert len(answer.candidates) == 29
+
+
+def test_refusals_have_their_status_and_the_client_its_errors(served: Served) -> None:
+    """A caller decides by type: ask elsewhere, ask later, or mend the request."""
+    with pytest.raises(RequestRefused, match="404: no surface 'nowhere'"):
+        served.client.retrieve("nowhere")
+    with pytest.raises(NodeIsBehind) as behind:
+        served.client.retrieve(HOME.name, min_revision=2)
+    assert behind.value.code == "node_behind"
+    with pytest.raises(NodeIsBehind, match="has no full index"):
+        served.client.retrieve(HOME.name, pin="f" * 16)
+    with pytest.raises(RequestRefused, match="k: Input should be less than or equal to 1000"):
+        served.client.retrieve(HOME.name, k=1_001)
+    served.table.put(Routing(HOME, 1))
+    with pytest.raises(NotServing, match="503: home: no bundle is live"):
+        served.client.retrieve(HOME.name)
+
+
+def test_a_client_that_reaches_no_node_says_so() -> None:
+    """A stack trace of a socket library is no answer."""
+    with Client("http://127.0.0.1:1", timeout_s=0.5) as client, pytest.raises(NodeUnreachable, match="no answer from"):
+        client.retrieve("home")
+    other = httpx.MockTransport(lambda _: httpx.Response(200, json={"hello": "world"}))
+    with Client("http://other", transport=other) as client, pytest.raises(AnswerUnreadable, match="something else"):
+        client.retrieve("home")
+
+
+def test_health_follows_the_node(served: Served) -> None:
+    """Alive is not ready: a balancer must take a replaying node out without killing it."""
+    assert served.client.ready()
+    served.node.reasons = ("replaying embeddings, 12 records to go",)
+    response = served.http.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["reasons"] == ["replaying embeddings, 12 records to go"]
+    assert served.http.get("/livez").status_code == 200
+    assert served.http.get("/version").json() == {"version": "1.2.3"}
+
+
+def test_metrics_are_prometheus_text(served: Served) -> None:
+    """What cannot be scraped is not watched."""
+    served.client.retrieve(HOME.name)
+    text = served.http.get("/metrics").text
+    assert 'roost_retrieve_seconds_count{surface="home"}' in text
+    assert "roost_ready 1.0" in text
+    served.http.post("/v1/surfaces/nowhere/retrieve", json={})
+    assert 'roost_retrieve_refused_total{error="unknown_surface"}' in served.http.get("/metrics").text
+
+
+def test_the_documentation_needs_no_other_host(served: Served) -> None:
+    """Operators read /docs behind firewalls."""
+    page = served.http.get("/docs").text
+    assert "https://" not in page
+    schema = served.http.get("/openapi.json").json()
+    assert RETRIEVE.replace(HOME.name, "{surface}") in schema["paths"]
+    for path in ("/static-offline-docs/swagger-ui-bundle.js", "/static-offline-docs/swagger-ui.css"):
+        assert path in page
+        assert served.http.get(path).status_code == 200
+
+
+def test_many_callers_at_once_each_get_their_own_answer(served: Served) -> None:
+    """The pool is bounded: callers wait in line, and none gets another's answer."""
+    found: dict[int, int] = {}
+
+    def ask(k: int) -> None:
+        found[k] = len(
+            ANSWER_JSON.validate_json(httpx.post(served.server.url + RETRIEVE, json={"k": k}, timeout=20).content).candidates
+        )
+
+    callers = [threading.Thread(target=ask, args=(k,)) for k in range(1, 21)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert found == {k: k for k in range(1, 21)}
+
+
+def test_a_taken_port_is_a_sentence(served: Served) -> None:
+    """Two nodes on one port is the commonest start-up mistake."""
+    port = int(served.server.url.rsplit(":", 1)[1])
+    with pytest.raises(CannotListen, match="choose another ROOST_HTTP_PORT"):
+        HttpServer(lambda *_: None, host="127.0.0.1", port=port)  # type: ignore[arg-type]

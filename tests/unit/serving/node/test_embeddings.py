@@ -1,0 +1,79 @@
+"""Records to columns: what is good comes out as it went in, and what is bad is named."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from schemas.codec import encode
+from schemas.ids import Version
+from schemas.records.candidates import Embedding
+from schemas.wire.inbound import InboundRecord
+from serving.node.embeddings import decode_batch
+from serving.query.payload import token_and_text
+from tests.filled_epochs import DIM, Tweeted, deletion, embedding, record
+
+BUNDLE = "0" * 16
+GOOD = Tweeted("t:1", language="ja", text="こんにちは\n🎌", version=Version(7, 8), created_ms=6)
+VECTOR = np.linspace(-1, 1, DIM, dtype=np.float32)
+
+
+def test_a_batch_comes_out_as_columns() -> None:
+    """Each column belongs to the same row: one shift and every answer is wrong."""
+    other = Tweeted("t:2")
+    batch = decode_batch(BUNDLE, DIM, [record(embedding(GOOD, VECTOR)), record(embedding(other, -VECTOR))])
+    rows = batch.rows
+    assert rows.candidate_ids == ["t:1", "t:2"]
+    np.testing.assert_array_equal(rows.vectors, [VECTOR, -VECTOR])
+    assert rows.versions.tolist() == [[7, 8], [1_000, 0]]
+    assert rows.created_ms.tolist() == [6, 1_000]
+    assert (rows.languages, rows.author_ids) == (["ja", "en"], ["author-1", "author-1"])
+    assert token_and_text(rows.payloads[0])[1] == GOOD.text
+    assert batch.append_time_ms.tolist() == [2_000, 2_000]
+    assert (batch.deleted, batch.forgotten, batch.bad) == ((), (), ())
+
+
+def test_deletes_and_nulls_are_no_rows() -> None:
+    """A delete's zero vector must never reach an index."""
+    null = InboundRecord("embeddings.x", 0, 1, 5_000, b"t:3", None)
+    assert decode_batch(BUNDLE, DIM, [record(deletion("t:1", Version(7, 8)))]).deleted == (("t:1", Version(7, 8)),)
+    assert decode_batch(BUNDLE, DIM, [null]).forgotten == ("t:3",)
+
+
+def _with(vector: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Embedding:
+    return embedding(GOOD, vector.tolist())
+
+
+BAD = {
+    "the vector is NaN": record(_with(np.where(VECTOR > 0.9, np.float32("nan"), VECTOR))),
+    "NaN, infinite": record(_with(np.where(VECTOR > 0.9, np.float32("inf"), VECTOR))),
+    "infinite or zero": record(_with(np.zeros(DIM, np.float32))),
+    "where a embedding-d64 record belongs": record(_with(VECTOR[:32]), dim=32),
+    "comes without the features": record(replace(_with(VECTOR), features=None)),
+    "the key is not the candidate id": record(_with(VECTOR), key=b"t:another"),
+    "has no key": replace(record(_with(VECTOR)), key=None),
+    "without the 0x00": replace(record(_with(VECTOR)), value=b""),
+    "too few": replace(record(_with(VECTOR)), value=encode(_with(VECTOR), subject="embedding-d64")[:40]),
+    "left over": replace(record(_with(VECTOR)), value=encode(_with(VECTOR), subject="embedding-d64") + b"x"),
+    "not a embedding-d64 record": replace(record(_with(VECTOR)), value=encode(_with(VECTOR), subject="embedding-d64")[:-9]),
+    "not UTF-8": InboundRecord("embeddings.x", 0, 0, 5_000, b"\xff\xfe", None),
+    "upgrade to the producer's release": replace(record(_with(VECTOR)), value=b"\x00\x7f\xff\xff\xff" + bytes(300)),
+}
+
+
+@pytest.mark.parametrize("reason", BAD)
+def test_a_bad_record_is_named_and_the_rest_of_its_batch_goes_on(reason: str) -> None:
+    """One broken tower output must not cost its neighbours, nor enter the index."""
+    bad = replace(BAD[reason], offset=41)
+    batch = decode_batch(BUNDLE, DIM, [record(embedding(Tweeted("t:a"), VECTOR)), bad, record(embedding(Tweeted("t:b"), VECTOR))])
+    assert batch.rows.candidate_ids == ["t:a", "t:b"]
+    (named,) = batch.bad
+    assert (named.offset, named.key) == (41, bad.key)
+    assert reason in named.reason
+
+
+def test_an_empty_batch_is_a_batch() -> None:
+    """A run of bad records leaves nothing; nothing must still have columns."""
+    batch = decode_batch(BUNDLE, DIM, [])
+    assert batch.rows.vectors.shape == (0, DIM)
+    assert batch.rows.versions.shape == (0, 2)

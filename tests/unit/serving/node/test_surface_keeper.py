@@ -1,0 +1,205 @@
+"""Which bundle answers here: the rollout says what should, the indices what can."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from schemas.records.control import BundleStage, Rollout, Stage
+from schemas.surfaces import Surface
+from serving.node.bundle_tail import BundleTail
+from serving.node.surface_keeper import SurfaceKeeper
+from serving.query.epochs import Epoch, Routing, RoutingTable
+from tests.filled_epochs import HOME
+
+A, B, C = "a" * 16, "b" * 16, "c" * 16
+
+
+class FakeTail:
+    """A bundle tail that is filled, refused or stopped when the test says so."""
+
+    def __init__(self, surface: Surface, bundle: str, changed: Callable[[], None]) -> None:
+        self.bundle = bundle
+        self.epoch: Epoch | None = None
+        self.refusal: str | None = None
+        self.is_live = False
+        self.running = False
+        self._changed = changed
+
+    @property
+    def not_ready(self) -> str | None:
+        """As `BundleTail.not_ready`."""
+        return self.refusal or (None if self.epoch else "is being filled")
+
+    def start(self) -> None:
+        """As `BundleTail.start`."""
+        self.running = True
+
+    def stop(self) -> None:
+        """As `BundleTail.stop`: may ask the keeper while it ends."""
+        self._changed()
+        self.running = False
+
+    def fill(self) -> None:
+        """Become whole."""
+        self.epoch = Epoch(self.bundle, cast("BundleTail", None), cast("BundleTail", None), cast("BundleTail", None))  # type: ignore[arg-type]
+        self._changed()
+
+    def refuse(self, sentence: str) -> None:
+        """Turn out not to be loadable."""
+        self.refusal = sentence
+        self._changed()
+
+
+class Kept:
+    """A keeper with fake tails."""
+
+    def __init__(self) -> None:
+        self.table = RoutingTable({HOME.name: Routing(HOME)})
+        self.made: list[FakeTail] = []
+        self.keeper = SurfaceKeeper(HOME, self.table, self._make)
+        self._revision = 0
+
+    def _make(self, surface: Surface, bundle: str, changed: Callable[[], None]) -> BundleTail:
+        tail = FakeTail(surface, bundle, changed)
+        self.made.append(tail)
+        return cast("BundleTail", tail)
+
+    def tail(self, bundle: str) -> FakeTail:
+        """Return the newest tail of a bundle."""
+        return next(tail for tail in reversed(self.made) if tail.bundle == bundle)
+
+    def roll(self, **stages: Stage) -> None:
+        """Append the next revision: bundles a, b, c in the given stages."""
+        entries = [BundleStage(name * 16, stage, salt=f"salt-{name}") for name, stage in stages.items()]
+        self.roll_entries(*entries)
+
+    def roll_entries(self, *entries: BundleStage) -> None:
+        """Append the next revision."""
+        self._revision += 1
+        self.keeper.fold(Rollout(HOME.name, self._revision, bundles=entries))
+        self.keeper.reconcile()
+
+    @property
+    def routing(self) -> Routing:
+        """The routing in force."""
+        return self.keeper.routing
+
+    @property
+    def live(self) -> str | None:
+        """The bundle that answers."""
+        return None if self.routing.live is None else self.routing.live.bundle
+
+
+@pytest.fixture
+def kept() -> Kept:
+    """Return a keeper whose bundle A is live and filled."""
+    kept = Kept()
+    kept.roll(a=Stage.LIVE)
+    kept.tail(A).fill()
+    assert (kept.live, kept.routing.revision) == (A, 1)
+    return kept
+
+
+def test_nothing_answers_before_the_rollouts_are_read_and_the_live_index_is_whole() -> None:
+    """A node that answers from half an index answers wrongly, and looks healthy."""
+    kept = Kept()
+    assert "still being read" in str(kept.keeper.not_ready)
+    kept.roll(a=Stage.LIVE)
+    assert kept.live is None
+    assert "still being filled" in kept.routing.waiting_for
+    assert kept.routing.revision == 0, "the revision is not in force yet"
+    kept.tail(A).fill()
+    assert kept.live == A
+
+
+def test_a_flip_to_a_whole_index_is_immediate_and_the_other_goes_on_filling(kept: Kept) -> None:
+    """Rollback lands on a fresh index only because the draining bundle is still followed."""
+    kept.roll(a=Stage.LIVE, b=Stage.BUILDING)
+    kept.tail(B).fill()
+    assert kept.live == A
+    kept.roll(a=Stage.DRAINING, b=Stage.LIVE)
+    assert (kept.live, kept.routing.revision) == (B, 3)
+    assert kept.tail(A).running
+    assert (kept.tail(A).is_live, kept.tail(B).is_live) == (False, True)
+    kept.roll(a=Stage.LIVE, b=Stage.DRAINING)
+    assert kept.live == A
+
+
+def test_the_old_bundle_answers_until_the_new_index_is_whole(kept: Kept) -> None:
+    """A node behind answers with its own bundle at its own revision; it never answers half."""
+    kept.roll(a=Stage.DRAINING, b=Stage.LIVE)
+    assert (kept.live, kept.routing.revision) == (A, 1)
+    assert kept.keeper.not_ready == "is being filled"
+    kept.tail(B).fill()
+    assert (kept.live, kept.routing.revision) == (B, 2)
+
+
+def test_a_refused_live_bundle_leaves_the_draining_one_answering(kept: Kept) -> None:
+    """A corrupt bundle on one node must not take that node's answers away."""
+    kept.roll(a=Stage.DRAINING, b=Stage.LIVE)
+    kept.tail(B).refuse("bundle b is corrupt")
+    assert kept.live == A
+    assert kept.keeper.not_ready == "bundle b is corrupt"
+    restarted = Kept()
+    restarted.roll(a=Stage.DRAINING, b=Stage.LIVE)
+    restarted.tail(A).fill()
+    assert restarted.live != A, "after a restart the node waits for the live one"
+    restarted.tail(B).refuse("bundle b is corrupt")
+    assert restarted.live == A
+    assert restarted.routing.revision == 0
+
+
+def test_what_no_longer_streams_is_dropped_and_its_tail_stopped(kept: Kept) -> None:
+    """Memory returns, and a retired topic is no longer asked for."""
+    kept.roll(a=Stage.LIVE, b=Stage.BUILDING)
+    kept.roll(a=Stage.LIVE, b=Stage.ABORTED)
+    assert not kept.tail(B).running
+    assert set(kept.keeper.tails) == {A}
+    kept.roll(a=Stage.DRAINING, c=Stage.LIVE)
+    kept.tail(C).fill()
+    kept.roll(a=Stage.RETIRED, c=Stage.LIVE)
+    assert not kept.tail(A).running
+    assert (kept.live, set(kept.routing.held)) == (C, {C})
+
+
+def test_a_bundle_started_again_gets_an_index_of_its_new_topic(kept: Kept) -> None:
+    """Abort and start may be folded in one breath; the old index holds offsets of a topic that is gone."""
+    again = BundleStage(A, Stage.LIVE, salt="another start")
+    first = kept.tail(A)
+    kept.roll_entries(again)
+    assert kept.tail(A) is not first
+    assert not first.running
+    assert kept.live is None
+
+
+def test_a_canary_is_routed_once_its_index_is_whole_and_only_with_a_usable_salt(kept: Kept) -> None:
+    """A share of users sent to nothing would be a share of failures."""
+    trial = BundleStage(B, Stage.CANARY, share_bp=10_000, salt="s")
+    live = BundleStage(A, Stage.LIVE, salt="salt-a")
+    kept.roll_entries(live, trial)
+    assert kept.routing.choose("u").bundle == A
+    assert kept.routing.revision == 1
+    kept.tail(B).fill()
+    assert kept.routing.choose("u").bundle == B
+    assert kept.routing.revision == 2
+    kept.roll_entries(live, replace(trial, salt="x" * 65))
+    kept.tail(B).fill()
+    assert kept.routing.choose("u").bundle == A
+
+
+def test_a_record_out_of_turn_changes_nothing(kept: Kept) -> None:
+    """Two controllers may write; the first record of a revision counts, on every reader alike."""
+    kept.keeper.fold(Rollout(HOME.name, 1, bundles=(BundleStage(B, Stage.LIVE),)))
+    kept.keeper.fold(Rollout(HOME.name, 5, bundles=(BundleStage(C, Stage.LIVE),)))
+    kept.keeper.reconcile()
+    assert (kept.live, kept.routing.revision) == (A, 1)
+
+
+def test_a_closed_keeper_starts_nothing_more(kept: Kept) -> None:
+    """Records still arrive while the node stops."""
+    kept.keeper.close()
+    assert not kept.tail(A).running
+    kept.roll(a=Stage.LIVE, b=Stage.BUILDING)
+    assert len(kept.made) == 1

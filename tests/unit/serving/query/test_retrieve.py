@@ -1,0 +1,185 @@
+"""One answer, one epoch: what a query reads, and what it is told when there is no answer."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.ids import Version
+from schemas.records.feedback import CandidateToken, QueryToken
+from schemas.records.users import QueryFeatures
+from schemas.tokens import read_token
+from serving.api import InlineUser, RetrieveRequest
+from serving.node.masks import Masks
+from serving.query.epochs import Canary, Routing, RoutingTable
+from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, UnknownSurface
+from serving.query.retrieve import Retriever
+from serving.query.users import UserStore
+from tests.filled_epochs import HOME, FilledEpoch, Tweeted, now_ms
+
+TWEETS = [Tweeted(f"t:{n}", topics=(f"topic-{n % 11}",), author_id=f"author-{n % 13}") for n in range(120)]
+
+
+@pytest.fixture
+def epochs(tmp_path: Path) -> tuple[FilledEpoch, FilledEpoch]:
+    """Return two bundles' epochs that hold the same tweets."""
+    masks = Masks()
+    first, second = FilledEpoch(tmp_path, seed=1, masks=masks), FilledEpoch(tmp_path, seed=2, masks=masks)
+    for epoch in (first, second):
+        epoch.fill(*TWEETS)
+    return first, second
+
+
+def routing(live: FilledEpoch | None, *held: FilledEpoch, revision: int = 1, canaries: tuple[Canary, ...] = ()) -> Routing:
+    """Return a routing to `live`."""
+    every = (*held, live) if live is not None else held
+    return Routing(HOME, revision, None if live is None else live.epoch, canaries, {each.bundle: each.epoch for each in every})
+
+
+def retriever(*routings: Routing) -> tuple[Retriever, RoutingTable]:
+    """Return a retriever and the table it reads."""
+    table = RoutingTable({each.surface.name: each for each in routings})
+    return Retriever(table, UserStore()), table
+
+
+def scores_by(epoch: FilledEpoch, features: QueryFeatures) -> dict[str, float]:
+    """Return what one bundle's two towers say of every tweet, computed apart from any index."""
+    query = epoch.towers.embed_queries([features])[0]
+    vectors = epoch.towers.embed_candidates([tweet.features for tweet in TWEETS])
+    return {tweet.candidate_id: float(score) for tweet, score in zip(TWEETS, vectors @ query, strict=True)}
+
+
+def test_no_answer_mixes_two_bundles_while_the_routing_flips_back_and_forth(epochs: tuple[FilledEpoch, FilledEpoch]) -> None:
+    """A mixed answer ranks vectors of two spaces against each other: wrong, and no lag metric shows it."""
+    answering, table = retriever(routing(epochs[0], epochs[1]))
+    request = RetrieveRequest(user=InlineUser(languages=("en",), interests=("topic-3",)), k=50)
+    done = threading.Event()
+
+    def flip() -> None:
+        turn = 0
+        while not done.is_set():
+            turn += 1
+            table.put(routing(epochs[turn % 2], epochs[1 - turn % 2], revision=turn))
+
+    flipper = threading.Thread(target=flip)
+    flipper.start()
+    try:
+        answers = [answering.answer(HOME.name, request) for _ in range(300)]
+    finally:
+        done.set()
+        flipper.join()
+    features = QueryFeatures(languages=("en",), interests=("topic-3",))
+    truth = {epoch.bundle: scores_by(epoch, features) for epoch in epochs}
+    for answer in answers:
+        expected = [truth[answer.bundle][candidate.candidate_id] for candidate in answer.candidates]
+        assert [candidate.score for candidate in answer.candidates] == pytest.approx(expected, abs=1e-5)
+        assert min(expected) == pytest.approx(sorted(truth[answer.bundle].values())[-50], abs=1e-5), "the best fifty"
+        tokens = [read_token(CandidateToken, candidate.token) for candidate in answer.candidates]
+        assert {token.bundle for token in tokens if token is not None} == {answer.bundle}
+        assert epochs[answer.revision % 2].bundle == answer.bundle or answer.revision == 1
+    assert {answer.bundle for answer in answers} == set(truth), "both were live while we asked"
+
+
+def test_an_epoch_retired_between_taking_and_searching_costs_a_retry_and_no_answer(
+    epochs: tuple[FilledEpoch, FilledEpoch],
+) -> None:
+    """The index is closed the moment after the flip; whoever took the old epoch must still be answered, by the new one."""
+    first, second = epochs
+    answering, table = retriever(routing(first))
+
+    class Retiring:
+        def embed_queries(self, features: list[QueryFeatures]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+            table.put(routing(second, revision=2))
+            first.filled.close()
+            return first.towers.embed_queries(features)
+
+    table.put(replace(routing(first), live=replace(first.epoch, towers=Retiring())))
+    assert answering.answer(HOME.name, RetrieveRequest()).bundle == second.bundle
+
+
+def test_a_canary_keeps_its_users_and_its_share(epochs: tuple[FilledEpoch, FilledEpoch]) -> None:
+    """Users must not wander between towers, or neither is measured."""
+    live, trial = epochs
+    chosen = routing(live, trial, canaries=(Canary(trial.epoch, "salt", 2_500),))
+    users = [f"user-{n}" for n in range(2_000)]
+    once = [chosen.choose(user).bundle for user in users]
+    assert once == [chosen.choose(user).bundle for user in users]
+    assert once.count(trial.bundle) / len(users) == pytest.approx(0.25, abs=0.04)
+    wider = routing(live, trial, canaries=(Canary(trial.epoch, "salt", 5_000),))
+    kept = [wider.choose(user).bundle for user, bundle in zip(users, once, strict=True) if bundle == trial.bundle]
+    assert set(kept) == {trial.bundle}, "a larger share keeps everyone the smaller one had"
+    assert chosen.choose(None).bundle == live.bundle
+
+
+def test_a_delete_in_one_epoch_is_a_delete_in_all(epochs: tuple[FilledEpoch, FilledEpoch]) -> None:
+    """The other epoch's topic may lag: what was deleted is deleted for everybody at once."""
+    first, second = epochs
+    answering, _ = retriever(routing(first, second))
+    first.delete("t:5", Version(1_000, 1))
+    for epoch in epochs:
+        held = answering.answer(HOME.name, RetrieveRequest(k=1000, pin=epoch.bundle))
+        assert "t:5" not in {candidate.candidate_id for candidate in held.candidates}
+    second.fill(replace(TWEETS[5], version=Version(1_000, 2)))
+    lifted = answering.answer(HOME.name, RetrieveRequest(k=1000, pin=second.bundle))
+    assert "t:5" in {candidate.candidate_id for candidate in lifted.candidates}
+
+
+def test_refusals_say_what_to_do(epochs: tuple[FilledEpoch, FilledEpoch]) -> None:
+    """Each of them is an operator's question at three in the morning."""
+    first, second = epochs
+    answering, table = retriever(routing(first, revision=4))
+    with pytest.raises(UnknownSurface, match="this node serves home"):
+        answering.answer("nowhere", RetrieveRequest())
+    with pytest.raises(NodeBehind, match="by revision 4 of home, not yet 5"):
+        answering.answer(HOME.name, RetrieveRequest(min_revision=5))
+    with pytest.raises(BundleNotHeld, match=f"it holds {first.bundle}"):
+        answering.answer(HOME.name, RetrieveRequest(pin=second.bundle))
+    table.put(Routing(HOME, 4))
+    with pytest.raises(NothingLive, match="start a rollout"):
+        answering.answer(HOME.name, RetrieveRequest())
+
+
+def test_more_than_there_is_and_nothing_at_all_are_answers(epochs: tuple[FilledEpoch, FilledEpoch], tmp_path: Path) -> None:
+    """An empty index and a k beyond the corpus are ordinary on a new surface."""
+    answering, table = retriever(routing(epochs[0]))
+    assert len(answering.answer(HOME.name, RetrieveRequest(k=1000)).candidates) == len(TWEETS)
+    table.put(routing(FilledEpoch(tmp_path, seed=3)))
+    empty = answering.answer(HOME.name, RetrieveRequest())
+    assert empty.candidates == []
+    assert empty.freshness.as_of_ms is None
+
+
+def test_an_answer_carries_what_an_impression_needs(epochs: tuple[FilledEpoch, FilledEpoch]) -> None:
+    """The labeler learns features as of serve time from these two tokens alone."""
+    answering, _ = retriever(routing(epochs[0]))
+    context = {"author_id": "author-7", "topic": "日本語"}
+    answer = answering.answer(HOME.name, RetrieveRequest(context=context, k=3))
+    query = read_token(QueryToken, answer.query_token)
+    assert query == QueryToken(epochs[0].bundle, QueryFeatures(context=context))
+    best = answer.candidates[0]
+    token = read_token(CandidateToken, best.token)
+    tweet = next(tweet for tweet in TWEETS if tweet.candidate_id == best.candidate_id)
+    assert token == CandidateToken(epochs[0].bundle, *tweet.version, features=tweet.features)
+    assert (best.text, best.language, best.author_id) == (tweet.text, tweet.language, tweet.author_id)
+    assert [candidate.rank for candidate in answer.candidates] == [1, 2, 3]
+
+
+def test_filters_narrow_and_what_left_the_window_is_never_shown(tmp_path: Path) -> None:
+    """The index is swept once a second; an answer in between must not show what expired."""
+    window = replace(HOME, recency_window_s=60.0)
+    epoch = FilledEpoch(tmp_path, seed=1)
+    now = now_ms()
+    ages_s = {"t:new": 1, "t:middle": 30, "t:expired": 61}
+    epoch.fill(*(Tweeted(name, created_ms=now - age * 1000, version=Version(now, 0)) for name, age in ages_s.items()))
+    epoch.fill(Tweeted("t:ja", language="ja", created_ms=now, version=Version(now, 0)))
+    answering, _ = retriever(replace(routing(epoch), surface=window))
+
+    def found(request: RetrieveRequest) -> set[str]:
+        return {candidate.candidate_id for candidate in answering.answer(HOME.name, request).candidates}
+
+    assert found(RetrieveRequest()) == {"t:new", "t:middle", "t:ja"}
+    assert found(RetrieveRequest(max_age_s=10)) == {"t:new", "t:ja"}
+    assert found(RetrieveRequest(languages=("ja",))) == {"t:ja"}
+    assert found(RetrieveRequest(exclude=("t:new", "t:unheard-of"))) == {"t:middle", "t:ja"}

@@ -1,0 +1,35 @@
+"""The node's settings: read once, frozen, and strict about what they do not know."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from serving.settings import NodeSettings
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container is configured by nothing else."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "k1:9092,k2:9092")
+    monkeypatch.setenv("ROOST_REGISTRY", "/registry")
+    monkeypatch.setenv("ROOST_NODE_ID", "n7")
+    monkeypatch.setenv("ROOST_HTTP_PORT", "8701")
+    monkeypatch.setenv("ROOST_SERVE", '["movies"]')
+    settings = NodeSettings()
+    assert (settings.bootstrap, settings.registry, settings.node_id) == ("k1:9092,k2:9092", Path("/registry"), "n7")
+    assert (settings.http_port, settings.serve) == (8701, ("movies",))
+
+
+def test_a_node_binds_this_machine_only_unless_told_otherwise() -> None:
+    """An index open to the network by default is a leak by default."""
+    assert NodeSettings().http_host == "127.0.0.1"
+
+
+def test_unknown_and_impossible_settings_are_refused_and_none_changes_later() -> None:
+    """A misspelt setting that is ignored is found out in production."""
+    with pytest.raises(ValidationError, match="http_prt"):
+        NodeSettings(http_prt=1)  # type: ignore[call-arg]
+    with pytest.raises(ValidationError, match="node_id"):
+        NodeSettings(node_id="../x")
+    with pytest.raises(ValidationError, match="frozen"):
+        NodeSettings().http_port = 1  # type: ignore[misc]
