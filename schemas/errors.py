@@ -11,6 +11,7 @@ RoostError
 ├── TopicMismatch               a topic exists with another shape than the contracts ask for
 ├── BrokerUnavailable           no broker answered; try again
 ├── DeliveryFailed              the broker did not acknowledge a record
+├── ControllerUnavailable       no controller answered a command; it may still be answered
 ├── RegistryUnavailable         the schema registry did not answer; pause and try again
 ├── Refused                     a gate or a limit said no (exit code 3)
 └── CompareAndSetLost           somebody else changed the rollout first (exit code 4)
@@ -59,6 +60,10 @@ class BrokerUnavailable(RoostError):
 
 class DeliveryFailed(RoostError):
     """A produced record was not acknowledged: it is not in the log."""
+
+
+class ControllerUnavailable(RoostError):
+    """No controller answered a command in time: it may still be answered, so look at the status before asking again."""
 
 
 class RegistryUnavailable(RoostError):

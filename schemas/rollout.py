@@ -34,13 +34,13 @@ def answer(state: Rollout, command: RolloutCommand, *, now_ms: int) -> Rollout:
     """Return the record that answers a command: the next revision when accepted, else a refusal at the current revision."""
     if command.expected_revision is not None and command.expected_revision != state.revision:
         reason = f"{command.surface} is at revision {state.revision}, not {command.expected_revision}; look again, then ask again"
-        return _refusal(state, command, reason, now_ms, Outcome.LOST)
+        return refusal(state, command, reason, now_ms, Outcome.LOST)
     handler = _HANDLERS.get(command.kind)
     if handler is None:
-        return _refusal(state, command, f"unknown command {command.kind}; upgrade the controller", now_ms)
+        return refusal(state, command, f"unknown command {command.kind}; upgrade the controller", now_ms)
     changed = handler(state, command, now_ms)
     if isinstance(changed, str):
-        return _refusal(state, command, changed, now_ms)
+        return refusal(state, command, changed, now_ms)
     return replace(
         changed,
         revision=state.revision + 1,
@@ -80,6 +80,11 @@ def advance(state: Rollout, *, prepared: Collection[str], at_parity: Collection[
 def reject(state: Rollout, bundle: str, reason: str, *, now_ms: int) -> Rollout:
     """Return the step that ends a bundle no node can load."""
     return _step(state, _moved(state, bundle, Stage.REJECTED, now_ms), reason, now_ms)
+
+
+def refusal(state: Rollout, command: RolloutCommand, reason: str, now_ms: int, outcome: Outcome = Outcome.REFUSED) -> Rollout:
+    """Return the record that refuses a command in one sentence; its revision is the current one, so folding passes it over."""
+    return replace(state, command_id=command.command_id, outcome=outcome, reason=reason, actor=command.actor, time_ms=now_ms)
 
 
 Handler = Callable[[Rollout, RolloutCommand, int], Rollout | str]
@@ -217,7 +222,3 @@ def _step(state: Rollout, changed: Rollout, reason: str, now_ms: int) -> Rollout
         time_ms=now_ms,
         bundles=_forget(changed.bundles),
     )
-
-
-def _refusal(state: Rollout, command: RolloutCommand, reason: str, now_ms: int, outcome: Outcome = Outcome.REFUSED) -> Rollout:
-    return replace(state, command_id=command.command_id, outcome=outcome, reason=reason, actor=command.actor, time_ms=now_ms)

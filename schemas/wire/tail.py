@@ -1,6 +1,7 @@
 """Reading a topic from given offsets without a consumer group: how state is restored and logs are followed. Decodes nothing."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,8 @@ from schemas.wire.inbound import InboundRecord, inbound
 log = logging.getLogger(__name__)
 
 _METADATA_S = 5.0
+
+_SETTLING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 class TailReader:
@@ -97,10 +100,19 @@ class TailReader:
 
     def end_offsets(self, timeout_s: float = 10.0) -> dict[int, int]:
         """Return the high-water mark of each partition; never compare it with record offsets on transactional topics."""
-        try:
-            return {p: self._consumer.get_watermark_offsets(TopicPartition(self.topic, p), timeout_s)[1] for p in self._next}
-        except KafkaException as error:
-            raise BrokerUnavailable(f"cannot ask for the end of {self.topic}: {error.args[0].str()}") from error
+        deadline = time.monotonic() + timeout_s
+        return {partition: self._end_offset(partition, deadline) for partition in self._next}
+
+    def _end_offset(self, partition: int, deadline: float) -> int:
+        while True:
+            left_s = max(deadline - time.monotonic(), 0.1)
+            try:
+                return int(self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), left_s)[1])
+            except KafkaException as error:
+                # a topic created a moment ago has no leader yet on the broker that is asked
+                if error.args[0].code() not in _SETTLING or time.monotonic() >= deadline:
+                    raise BrokerUnavailable(f"cannot ask for the end of {self.topic}: {error.args[0].str()}") from error
+                time.sleep(0.05)
 
     def close(self) -> None:
         """Close the consumer."""

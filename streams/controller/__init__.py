@@ -1,0 +1,1 @@
+"""The rollout controller: answers commands, takes bundles through their stages, and owns their topics."""

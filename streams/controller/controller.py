@@ -1,0 +1,151 @@
+"""Answers commands and takes the steps nobody has to ask for. The rules are `schemas.rollout`'s; topics and log come as parts."""
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from schemas.errors import Refused
+from schemas.records.control import ENDED, BundleStage, CommandKind, NodeStatus, Outcome, Rollout, RolloutCommand, Stage
+from schemas.rollout import UNDER_WAY, advance, answer, refusal, reject
+from schemas.surfaces import Surface, Surfaces
+from streams.controller.log import RolloutLog
+from streams.controller.parity import at_parity, still_reported, unusable
+
+log = logging.getLogger(__name__)
+
+
+class Journal(Protocol):
+    """The topic `rollouts`, of which this process is meant to be the only writer."""
+
+    log: RolloutLog
+
+    def append(self, record: Rollout) -> None:
+        """Write a record and fold the log up to and including it: whoever wrote the revision first, `log` knows it then."""
+        ...
+
+
+class BundleTopics(Protocol):
+    """The embeddings topics."""
+
+    def create_anew(self, bundle: str, surface: Surface) -> None:
+        """Create a bundle's topic, empty: what an earlier rollout left under the name is deleted first."""
+        ...
+
+    def delete(self, bundle: str) -> None:
+        """Delete a bundle's topic; a missing one is passed over."""
+        ...
+
+
+class Controller:
+    """One controller."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        topics: BundleTopics,
+        *,
+        surfaces: Surfaces,
+        admit: Callable[[RolloutCommand], None],
+        partitions: int,
+        silence_ms: int,
+        let_go_ms: int,
+        let_go_at_most_ms: int,
+    ) -> None:
+        """Take up the rollouts that the journal holds.
+
+        Args:
+            admit: raises `Refused` when the bundle of a start must not be rolled out; see `streams.controller.admission`.
+            silence_ms: an instance not heard of for this long is not live.
+            let_go_ms: an ended bundle's topic stays at least this long, and until no live instance reports the bundle…
+            let_go_at_most_ms: … but no longer than this.
+        """
+        self._journal = journal
+        self._topics = topics
+        self._surfaces = surfaces
+        self._admit = admit
+        self._partitions = partitions
+        self._silence_ms = silence_ms
+        self._let_go_ms = let_go_ms
+        self._let_go_at_most_ms = let_go_at_most_ms
+        # (surface, bundle, since): one life of a bundle
+        self._prepared: set[tuple[str, str, int]] = set()
+        self._let_go: set[tuple[str, str, int]] = set()
+        # by surface, the newest automatic start that came while another bundle was under way
+        self._waiting: dict[str, RolloutCommand] = {}
+
+    def answer(self, command: RolloutCommand, now_ms: int) -> None:
+        """Answer a command on the log. One that was answered before gets no second answer."""
+        if command.command_id in self._journal.log.outcomes:
+            return
+        state = self._journal.log.state(command.surface)
+        if command.surface not in self._surfaces:
+            known = ", ".join(sorted(self._surfaces))
+            record = refusal(state, command, f"surface {command.surface!r} is not configured; known are {known}", now_ms)
+        else:
+            record = answer(state, command, now_ms=now_ms)
+        if command.kind is CommandKind.START and record.outcome is Outcome.ACCEPTED:
+            self._waiting.pop(command.surface, None)
+            try:
+                self._admit(command)
+            except Refused as error:
+                record = refusal(state, command, str(error), now_ms)
+        elif command.kind is CommandKind.START and command.automatic and state.in_stage(*UNDER_WAY) and not state.frozen:
+            self._waiting[command.surface] = command
+        log.info("%s %s of %s by %s: %s", command.surface, command.kind, command.bundle, command.actor, record.outcome)
+        self._journal.append(record)
+
+    def step(self, statuses: Iterable[NodeStatus], now_ms: int) -> None:
+        """Take every step that is due, and let go of the topics of ended bundles."""
+        heard = tuple(statuses)
+        for name, surface in self._surfaces.items():
+            state = self._journal.log.state(name)
+            waiting = self._waiting.get(name)
+            if waiting is not None and not state.in_stage(*UNDER_WAY):
+                del self._waiting[name]
+                # a command of its own: the first was answered with a refusal that promised this
+                self.answer(replace(waiting, command_id=uuid.uuid4().hex, expected_revision=None), now_ms)
+                state = self._journal.log.state(name)
+            for bundle, reason in unusable(heard, state, now_ms, silence_ms=self._silence_ms).items():
+                self._journal.append(reject(self._journal.log.state(name), bundle, reason, now_ms=now_ms))
+            # each step is one revision; a bundle takes three at most on its way to live
+            for _ in range(8):
+                state = self._journal.log.state(name)
+                due = advance(
+                    state,
+                    prepared=self._prepare(state, surface),
+                    at_parity=at_parity(heard, state, now_ms, partitions=self._partitions, silence_ms=self._silence_ms),
+                    now_ms=now_ms,
+                )
+                if due is None:
+                    break
+                log.info("%s revision %d: %s", name, due.revision, due.reason)
+                self._journal.append(due)
+            self._clean_up(self._journal.log.state(name), heard, now_ms)
+
+    def _prepare(self, state: Rollout, surface: Surface) -> set[str]:
+        prepared = set()
+        for entry in state.in_stage(Stage.REGISTERED):
+            life = _life(state, entry)
+            if life not in self._prepared:
+                # nobody writes to it before `building`, so doing this again after a crash is safe
+                self._topics.create_anew(entry.bundle, surface)
+                self._prepared.add(life)
+            prepared.add(entry.bundle)
+        return prepared
+
+    def _clean_up(self, state: Rollout, heard: tuple[NodeStatus, ...], now_ms: int) -> None:
+        for entry in state.in_stage(*ENDED):
+            life, ended_ms = _life(state, entry), now_ms - entry.since_ms
+            if life in self._let_go or ended_ms < self._let_go_ms:
+                continue
+            held = still_reported(heard, entry.bundle, now_ms, silence_ms=self._silence_ms)
+            if not held or ended_ms >= self._let_go_at_most_ms:
+                log.info("%s: deleting the topic of %s, which is %s", state.surface, entry.bundle, entry.state)
+                self._topics.delete(entry.bundle)
+                self._let_go.add(life)
+
+
+def _life(state: Rollout, entry: BundleStage) -> tuple[str, str, int]:
+    return (state.surface, entry.bundle, entry.since_ms)

@@ -1,0 +1,134 @@
+"""The topics of the control plane as the controller and its clients use them: `rollouts` read and written, heartbeats followed."""
+
+import logging
+import time
+from dataclasses import replace
+
+from confluent_kafka.admin import AdminClient
+
+from schemas.codec import decode, encode
+from schemas.errors import BrokerUnavailable, InvalidInput
+from schemas.records.control import NodeStatus, Rollout
+from schemas.surfaces import Surface
+from schemas.topics import NODE_STATUS, ROLLOUTS, embeddings_topic, embeddings_topic_name
+from schemas.wire.admin import create_topics, delete_topics
+from schemas.wire.tail import TailReader
+from streams.controller.log import RolloutLog
+from streams.outbox import Outbox, raise_for
+
+log = logging.getLogger(__name__)
+
+_ONLY = 0
+_TIMEOUT_S = 30.0
+
+
+class RolloutReader:
+    """Follows `rollouts` from its beginning. One thread at a time."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.log = RolloutLog()
+        self._reader = TailReader(bootstrap, ROLLOUTS, [_ONLY])
+
+    def wait(self, timeout_s: float) -> None:
+        """Take what comes within `timeout_s`; returns with the first records."""
+        for record in self._reader.poll(1000, timeout_s):
+            try:
+                self.log.take(decode(Rollout, record.value or b""))
+            except InvalidInput as error:
+                log.warning("passed over %s/%d: %s", ROLLOUTS, record.offset, error)
+
+    def catch_up(self) -> None:
+        """Read to the present end; raises `BrokerUnavailable` when the broker does not answer."""
+        self.read_to(self._reader.end_offsets()[_ONLY])
+
+    def read_to(self, next_offset: int) -> None:
+        """Read until `next_offset` is the next to read."""
+        deadline = time.monotonic() + _TIMEOUT_S
+        while self._reader.next_offsets[_ONLY] < next_offset:
+            if time.monotonic() >= deadline:
+                raise BrokerUnavailable(f"{ROLLOUTS} could not be read to offset {next_offset} within {_TIMEOUT_S:g} s; try again")
+            self.wait(0.5)
+
+    def close(self) -> None:
+        """Stop following."""
+        self._reader.close()
+
+
+class TopicJournal:
+    """See `streams.controller.controller.Journal`: on the real topic."""
+
+    def __init__(self, bootstrap: str, outbox: Outbox) -> None:
+        """Fold the log as it is: a restart goes on where it was."""
+        self._reader = RolloutReader(bootstrap)
+        self._outbox = outbox
+        self._reader.catch_up()
+        self.log = self._reader.log
+
+    def refresh(self) -> None:
+        """Take in what others wrote; never waits."""
+        self._reader.wait(0.0)
+
+    def append(self, record: Rollout) -> None:
+        """See `Journal.append`. Raises `DeliveryFailed` when the broker does not take it."""
+        self._outbox.produce(ROLLOUTS, encode(record), record.surface.encode())
+        self._outbox.flush_all(timeout_s=_TIMEOUT_S)
+        raise_for(self._outbox.take_failures())
+        self._reader.read_to(self._outbox.ends[ROLLOUTS, _ONLY])
+
+    def close(self) -> None:
+        """Stop following."""
+        self._reader.close()
+
+
+class Heartbeats:
+    """The newest heartbeat of every instance, from `node-status`."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._reader = TailReader(bootstrap, NODE_STATUS, [_ONLY])
+        self._newest: dict[bytes, NodeStatus] = {}
+
+    def refresh(self) -> None:
+        """Take what has arrived; never waits."""
+        while records := self._reader.poll(1000, 0.0):
+            for record in records:
+                key = record.key or b""
+                if record.value is None:
+                    self._newest.pop(key, None)
+                    continue
+                try:
+                    status = decode(NodeStatus, record.value)
+                except InvalidInput as error:
+                    log.warning("passed over %s/%d: %s", NODE_STATUS, record.offset, error)
+                    continue
+                # when it was heard, by the broker's clock: the instance's own may be wrong
+                self._newest[key] = replace(status, time_ms=record.timestamp_ms)
+
+    def all(self) -> list[NodeStatus]:
+        """Return them; `time_ms` is when each was heard."""
+        return list(self._newest.values())
+
+    def close(self) -> None:
+        """Stop following."""
+        self._reader.close()
+
+
+class ClusterTopics:
+    """See `streams.controller.controller.BundleTopics`: on the real cluster."""
+
+    def __init__(self, admin: AdminClient, *, partitions: int, replication: int) -> None:
+        self._admin = admin
+        self._partitions = partitions
+        self._replication = replication
+
+    def create_anew(self, bundle: str, surface: Surface) -> None:
+        """See `BundleTopics.create_anew`."""
+        self.delete(bundle)
+        create_topics(self._admin, [embeddings_topic(bundle, surface, self._partitions)], replication=self._replication)
+
+    def delete(self, bundle: str) -> None:
+        """See `BundleTopics.delete`; returns when the cluster no longer lists it."""
+        name, deadline = embeddings_topic_name(bundle), time.monotonic() + _TIMEOUT_S
+        while name in self._admin.list_topics(timeout=10).topics:
+            if time.monotonic() >= deadline:
+                raise BrokerUnavailable(f"{name} is still there {_TIMEOUT_S:g} s after it was deleted; is the cluster well?")
+            delete_topics(self._admin, [name])

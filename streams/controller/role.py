@@ -1,0 +1,81 @@
+"""The controller as a process: commands through Faust, heartbeats and its own log by tails. Holds no rule of a rollout."""
+
+import threading
+from collections.abc import Sequence
+
+from schemas.errors import InvalidInput
+from schemas.records.control import RolloutCommand
+from schemas.surfaces import load_surfaces
+from schemas.topics import ROLLOUT_COMMANDS
+from schemas.wire.inbound import InboundRecord
+from streams.controller.admission import Admission
+from streams.controller.controller import Controller
+from streams.controller.journal import ClusterTopics, Heartbeats, TopicJournal
+from streams.intake import read
+from streams.outbox import Outbox
+from streams.processor import Clock, Work
+from streams.runner.faust_runner import group_settings, run_jobs
+from streams.runner.partitions import Job
+from streams.runner.start import ready_broker
+from streams.settings import ControllerSettings
+
+
+class ControllerProcessor:
+    """The one partition of `rollout-commands`. Its state is the log it writes; it needs no store."""
+
+    def __init__(self, controller: Controller, journal: TopicJournal, heartbeats: Heartbeats) -> None:
+        self._controller = controller
+        self._journal = journal
+        self._heartbeats = heartbeats
+
+    def process(self, batch: Sequence[InboundRecord], clock: Clock) -> Work:
+        """See `PartitionProcessor.process`: answers each command on the log at once, then takes the steps that are due."""
+        self._journal.refresh()
+        self._heartbeats.refresh()
+        dead: list[tuple[InboundRecord, InvalidInput]] = []
+        for record in batch:
+            try:
+                command = read(RolloutCommand, record, lambda command: command.surface)
+            except InvalidInput as error:
+                dead.append((record, error))
+            else:
+                self._controller.answer(command, clock.now_ms)
+        self._controller.step(self._heartbeats.all(), clock.now_ms)
+        return Work(dead=tuple(dead))
+
+
+def run_controller(settings: ControllerSettings, stop: threading.Event) -> None:
+    """Control rollouts until `stop` is set. Waits for a broker first.
+
+    Raises:
+        BrokerUnavailable: none answered in time.
+        TopicMismatch: a topic differs from the contracts.
+        DeliveryFailed: a record was not acknowledged; a restart goes on.
+    """
+    admin = ready_broker(settings, stop.is_set)
+    surfaces = load_surfaces(settings.surfaces)
+    journal = TopicJournal(settings.bootstrap, Outbox(settings.bootstrap))
+    heartbeats = Heartbeats(settings.bootstrap)
+    controller = Controller(
+        journal,
+        ClusterTopics(admin, partitions=settings.partitions, replication=settings.replication),
+        surfaces=surfaces,
+        admit=Admission(settings.registry),
+        partitions=settings.partitions,
+        silence_ms=round(settings.node_silence_s * 1000),
+        let_go_ms=round(settings.let_go_s * 1000),
+        let_go_at_most_ms=round(settings.let_go_at_most_s * 1000),
+    )
+    job = Job(
+        "controller",
+        (ROLLOUT_COMMANDS,),
+        None,
+        lambda *_: ControllerProcessor(controller, journal, heartbeats),
+        batch_within_s=settings.batch_within_s,
+        tick_s=settings.tick_s,
+    )
+    try:
+        run_jobs(group_settings(settings, settings.group, wedged_after_s=settings.wedged_after_s), [job], stop)
+    finally:
+        journal.close()
+        heartbeats.close()

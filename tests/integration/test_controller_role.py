@@ -1,0 +1,192 @@
+"""The controller on a real broker, asked by the real client: race, refusals, kill -9, topics made and deleted, zombies."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from roost.broker import Broker
+from schemas.codec import encode
+from schemas.errors import CompareAndSetLost, ControllerUnavailable, Refused
+from schemas.records.control import CommandKind, NodeStatus, Progress, Rollout, RolloutCommand, SourcePosition, Stage
+from schemas.topics import NODE_STATUS, ROLLOUT_COMMANDS, ROLLOUTS, dlq, embeddings_topic_name, standard_topics
+from schemas.wire.admin import create_topics, wait_for_broker
+from schemas.wire.client import make_producer
+from schemas.wire.tail import TailReader
+from streams.controller.client import RolloutClient
+from tests.bundles import publish_bundle
+
+HOME = "home-timeline"
+PARTITIONS = 4
+
+ROLE = """
+import logging, signal, sys, threading
+logging.basicConfig(level=logging.WARNING)
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+from streams.controller.role import run_controller
+from streams.settings import ControllerSettings
+run_controller(ControllerSettings(), stop)
+"""
+
+
+class Machine:
+    """A broker, a registry and controllers; heartbeats are told, not lived."""
+
+    def __init__(self, bootstrap: str, folder: Path, stack: ExitStack) -> None:
+        self.bootstrap = bootstrap
+        self.registry = folder / "registry"
+        self.admin = wait_for_broker(bootstrap, timeout_s=20)
+        create_topics(self.admin, standard_topics(PARTITIONS))
+        self._folder = folder
+        self._stack = stack
+        self._producer = make_producer(bootstrap)
+
+    def start_controller(self) -> subprocess.Popen[bytes]:
+        """Start a controller process; it is killed at the end of the test."""
+        environment = {
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "ROOST_REGISTRY": str(self.registry),
+            "ROOST_LET_GO_S": "1",
+            "ROOST_SESSION_TIMEOUT_S": "6",
+        }
+        log = self._stack.enter_context((self._folder / "controller.log").open("ab"))
+        process = subprocess.Popen([sys.executable, "-c", ROLE], env=environment, stdout=log, stderr=log)
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        return process
+
+    def report_parity(self, *bundles: str) -> None:
+        """Have an embedder and a node report full parity of `bundles`."""
+        source = {"tweets": SourcePosition(1, time.time_ns() // 1_000_000)}
+        for instance in ("embedder:0", "node:a"):
+            progress = tuple(
+                Progress(HOME, bundle, partition, source, embeddings_end=3, applied=3, backfill_done=True)
+                for bundle in bundles
+                for partition in range(PARTITIONS)
+            )
+            self.write(NODE_STATUS, instance, NodeStatus(instance, 1, ready=True, progress=progress))
+
+    def write(self, topic: str, key: str, message: NodeStatus | Rollout | bytes) -> None:
+        """Write one record and wait for its acknowledgement."""
+        value = message if isinstance(message, bytes) else encode(message)
+        self._producer.produce(topic, value, key.encode())
+        assert self._producer.flush(20) == 0
+
+    def topics(self) -> set[str]:
+        """Return the names of all topics."""
+        return set(self.admin.list_topics(timeout=10).topics)
+
+
+@pytest.fixture
+def machine(fresh_broker: Broker, tmp_path: Path) -> Iterator[Machine]:
+    """Yield a machine without a controller."""
+    with ExitStack() as stack:
+        yield Machine(fresh_broker.bootstrap, tmp_path, stack)
+
+
+def command(
+    kind: CommandKind, bundle: str | None = None, *, expected: int | None = None, automatic: bool = False
+) -> RolloutCommand:
+    """Return a command of its own id."""
+    time_ms = time.time_ns() // 1_000_000
+    return RolloutCommand(uuid.uuid4().hex, HOME, kind, "ada", time_ms, bundle, expected, automatic=automatic)
+
+
+def stages(client: RolloutClient) -> dict[str, Stage]:
+    """Return the stage of each bundle."""
+    states = client.states()
+    return {entry.bundle: entry.state for entry in states[HOME].bundles} if HOME in states else {}
+
+
+def until(condition: Callable[[], bool], *, what: str, timeout_s: float = 20.0) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"after {timeout_s} s still not: {what}"
+        time.sleep(0.2)
+
+
+def test_a_rollout_and_a_rollback_survive_kill_9_of_the_controller_at_each_stage(machine: Machine) -> None:
+    """The log is all a controller knows; whoever comes after it goes on."""
+    old, new = (publish_bundle(machine.registry, seed=seed) for seed in (1, 2))
+    with RolloutClient(machine.bootstrap) as client:
+        controller = machine.start_controller()
+        started = client.send(command(CommandKind.START, old, automatic=True))
+        assert (started.revision, started.bundles[0].state) == (1, Stage.REGISTERED)
+        until(lambda: stages(client).get(old) is Stage.BUILDING, what="the first bundle building")
+        assert embeddings_topic_name(old) in machine.topics()
+        controller.kill()
+        machine.report_parity(old)
+        controller = machine.start_controller()
+        until(lambda: stages(client).get(old) is Stage.LIVE, what="the first bundle live", timeout_s=8)
+
+        again = command(CommandKind.START, new)
+        first = client.send(again)
+        controller.kill()
+        controller = machine.start_controller()
+        assert client.send(again) == first, "a repeated command id gets the first one's outcome"
+        until(lambda: stages(client).get(new) is Stage.BUILDING, what="the second bundle building")
+        machine.report_parity(old, new)
+        until(lambda: stages(client).get(new) is Stage.READY, what="the second bundle ready")
+        client.send(command(CommandKind.PROMOTE, new))
+        assert stages(client) == {old: Stage.DRAINING, new: Stage.LIVE}
+        client.send(command(CommandKind.ROLLBACK))
+        assert stages(client) == {old: Stage.LIVE, new: Stage.DRAINING}
+
+        client.send(command(CommandKind.RETIRE, new))
+        machine.report_parity(old)
+        until(lambda: embeddings_topic_name(new) not in machine.topics(), what="the retired bundle's topic gone")
+        assert embeddings_topic_name(old) in machine.topics()
+        controller.send_signal(signal.SIGTERM)
+        assert controller.wait(20) == 0
+        with pytest.raises(ControllerUnavailable, match="roost control"):
+            client.send(command(CommandKind.FREEZE), timeout_s=1.0)
+
+
+def test_of_two_operators_one_wins_and_bad_asks_are_refused_in_a_sentence(machine: Machine) -> None:
+    """Exit codes 4 and 3 of the command line are these two errors."""
+    bundles = [publish_bundle(machine.registry, seed=seed) for seed in (1, 2)]
+    machine.start_controller()
+    outcomes: list[Rollout | Exception] = []
+
+    def operator(bundle: str) -> None:
+        with RolloutClient(machine.bootstrap) as client:
+            try:
+                outcomes.append(client.send(command(CommandKind.START, bundle, expected=0)))
+            except (CompareAndSetLost, Refused) as error:
+                outcomes.append(error)
+
+    operators = [threading.Thread(target=operator, args=(bundle,)) for bundle in bundles]
+    for thread in operators:
+        thread.start()
+    for thread in operators:
+        thread.join()
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["CompareAndSetLost", "Rollout"]
+
+    with RolloutClient(machine.bootstrap) as client:
+        with pytest.raises(Refused, match="publish the bundle again"):
+            client.send(command(CommandKind.START, "f" * 16))
+        # bad bytes are set aside, and the controller goes on
+        machine.write(ROLLOUT_COMMANDS, HOME, b"not a command")
+        # a zombie's revisions, an old and a skipped one, are passed over by everybody's fold
+        (winner,) = (outcome for outcome in outcomes if isinstance(outcome, Rollout))
+        until(lambda: Stage.BUILDING in stages(client).values(), what="the winner building")
+        before = client.states()[HOME]
+        machine.write(ROLLOUTS, HOME, Rollout(HOME, before.revision, "zombie"))
+        machine.write(ROLLOUTS, HOME, Rollout(HOME, before.revision + 7, "zombie"))
+        machine.write(ROLLOUTS, HOME, b"\x00nonsense")
+        assert client.states()[HOME] == before
+        aborted = client.send(command(CommandKind.ABORT, winner.bundles[0].bundle, expected=before.revision))
+        assert aborted.revision == before.revision + 1
+    with TailReader(machine.bootstrap, dlq(ROLLOUT_COMMANDS), [0]) as reader:
+        assert len(reader.read_to_end()) == 1

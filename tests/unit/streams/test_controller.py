@@ -1,0 +1,429 @@
+"""The rollout controller on a fake log and fake topics: commands, steps, parity, admission, zombies, restarts."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from schemas.bundle import CANDIDATE_TOWER, MANIFEST_NAME, Gate
+from schemas.errors import Refused
+from schemas.records.control import (
+    CommandKind,
+    NodeStatus,
+    Outcome,
+    Progress,
+    Rollout,
+    RolloutCommand,
+    SourcePosition,
+    Stage,
+)
+from schemas.surfaces import Surface, load_surfaces
+from streams.controller.admission import Admission
+from streams.controller.controller import Controller
+from streams.controller.log import RolloutLog
+from streams.controller.parity import at_parity
+from tests.bundles import publish_bundle
+
+HOME = "home-timeline"
+OLD, NEW, THIRD = "0" * 16, "1" * 16, "2" * 16
+NOW_MS = 1_700_000_000_000
+PARTITIONS = 2
+
+
+class FakeJournal:
+    """The log as a list; `ahead_of_us` is written just before our next record, as a zombie would."""
+
+    def __init__(self, records: list[Rollout] | None = None) -> None:
+        self.records = list(records or [])
+        self.log = RolloutLog()
+        self.ahead_of_us: Rollout | None = None
+        for record in self.records:
+            self.log.take(record)
+
+    def append(self, record: Rollout) -> None:
+        """See `Journal`."""
+        ahead, self.ahead_of_us = self.ahead_of_us, None
+        for written in (ahead, record) if ahead is not None else (record,):
+            self.records.append(written)
+            self.log.take(written)
+
+
+class FakeTopics:
+    """The topics as a set; `created` counts lives."""
+
+    def __init__(self) -> None:
+        self.there: set[str] = set()
+        self.created: list[str] = []
+
+    def create_anew(self, bundle: str, surface: Surface) -> None:
+        """See `BundleTopics`."""
+        self.there.add(bundle)
+        self.created.append(bundle)
+
+    def delete(self, bundle: str) -> None:
+        """See `BundleTopics`."""
+        self.there.discard(bundle)
+
+
+class Bench:
+    """A controller with its fakes and a clock to turn."""
+
+    def __init__(self) -> None:
+        self.journal, self.topics, self.now_ms = FakeJournal(), FakeTopics(), NOW_MS
+        self.admission: Admission | None = None
+        self.heard: list[NodeStatus] = []
+        self.sent = 0
+        self.controller = self.start()
+
+    def start(self) -> Controller:
+        """Return a controller on what the log holds."""
+        return Controller(
+            self.journal,
+            self.topics,
+            surfaces=load_surfaces(),
+            admit=self.admit,
+            partitions=PARTITIONS,
+            silence_ms=10_000,
+            let_go_ms=5_000,
+            let_go_at_most_ms=60_000,
+        )
+
+    def admit(self, command: RolloutCommand) -> None:
+        """Let every bundle in, or ask the real admission."""
+        if self.admission is not None:
+            self.admission(command)
+
+    def restart(self) -> None:
+        """Come back with nothing but the log and the cluster."""
+        self.journal = FakeJournal(self.journal.records)
+        self.controller = self.start()
+
+    def ask(
+        self,
+        kind: CommandKind,
+        bundle: str | None = None,
+        *,
+        command_id: str = "",
+        surface: str = HOME,
+        automatic: bool = False,
+        expected: int | None = None,
+    ) -> Rollout:
+        """Have a command answered and return its outcome."""
+        self.sent += 1
+        command_id = command_id or f"c{self.sent}"
+        command = RolloutCommand(command_id, surface, kind, "ada", NOW_MS, bundle, expected, automatic=automatic)
+        self.controller.answer(command, self.now_ms)
+        return self.journal.log.outcomes[command_id]
+
+    def step(self, *, after_s: float = 0.0) -> dict[str, Stage]:
+        """Let time pass, take the due steps, and return the stages."""
+        self.now_ms += int(after_s * 1000)
+        self.controller.step([replace(status, time_ms=self.now_ms) for status in self.heard], self.now_ms)
+        return self.stages()
+
+    def stages(self) -> dict[str, Stage]:
+        """Return the stage of each bundle."""
+        return {entry.bundle: entry.state for entry in self.journal.log.state(HOME).bundles}
+
+    def hear(self, *bundles: str) -> None:
+        """Have an embedder and a node report full parity of `bundles`."""
+        self.heard = [embedder(*bundles), node("a", *bundles)]
+
+    def make_live(self, bundle: str) -> None:
+        """Roll a bundle out by itself."""
+        self.hear(*(entry.bundle for entry in self.journal.log.state(HOME).bundles), bundle)
+        assert self.ask(CommandKind.START, bundle, automatic=True).outcome is Outcome.ACCEPTED
+        assert self.step()[bundle] is Stage.LIVE
+
+
+def embedder(*bundles: str, end: int = 10, done: bool = True, append_ms: int = NOW_MS, partitions: int = PARTITIONS) -> NodeStatus:
+    """Return an embedder's heartbeat."""
+    source = {"tweets": SourcePosition(5, append_ms)}
+    progress = tuple(
+        Progress(HOME, bundle, p, source, embeddings_end=end, backfill_done=done) for bundle in bundles for p in range(partitions)
+    )
+    return NodeStatus("embedder:0", NOW_MS, ready=True, progress=progress)
+
+
+def node(name: str, *bundles: str, applied: int = 10) -> NodeStatus:
+    """Return a node's heartbeat."""
+    progress = tuple(Progress(HOME, bundle, p, applied=applied) for bundle in bundles for p in range(PARTITIONS))
+    return NodeStatus(f"node:{name}", NOW_MS, ready=True, progress=progress)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """Return a controller before its first rollout."""
+    return Bench()
+
+
+def test_an_automatic_start_goes_through_all_stages_and_live(bench: Bench) -> None:
+    """The loop closes without an operator."""
+    assert bench.ask(CommandKind.START, NEW, automatic=True).outcome is Outcome.ACCEPTED
+    assert bench.stages() == {NEW: Stage.REGISTERED}
+    assert bench.step() == {NEW: Stage.BUILDING}
+    assert bench.topics.there == {NEW}
+    bench.hear(NEW)
+    assert bench.step() == {NEW: Stage.LIVE}
+    assert [record.revision for record in bench.journal.records] == [1, 2, 3, 4]
+
+
+def test_a_start_by_hand_waits_at_ready_for_a_promotion(bench: Bench) -> None:
+    """`ask` means ask."""
+    bench.ask(CommandKind.START, NEW)
+    bench.step()
+    bench.hear(NEW)
+    assert bench.step() == {NEW: Stage.READY}
+    assert bench.step(after_s=60) == {NEW: Stage.READY}
+    bench.ask(CommandKind.PROMOTE, NEW)
+    assert bench.stages() == {NEW: Stage.LIVE}
+
+
+def test_of_two_operators_with_one_revision_one_wins(bench: Bench) -> None:
+    """The other gets exit code 4 and a sentence that says to look again."""
+    first = bench.ask(CommandKind.START, NEW, expected=0)
+    second = bench.ask(CommandKind.START, OLD, expected=0)
+    assert (first.outcome, second.outcome) == (Outcome.ACCEPTED, Outcome.LOST)
+    assert "revision 1, not 0" in second.reason
+    assert bench.stages() == {NEW: Stage.REGISTERED}
+
+
+def test_a_repeated_command_gets_its_first_outcome_and_no_second_record(bench: Bench) -> None:
+    """Commands are redelivered after a crash, and clients retry."""
+    first = bench.ask(CommandKind.START, NEW, command_id="same")
+    written = len(bench.journal.records)
+    bench.restart()
+    assert bench.ask(CommandKind.START, NEW, command_id="same") == first
+    assert len(bench.journal.records) == written
+
+
+def test_a_zombie_that_wrote_the_revision_first_makes_our_command_lost(bench: Bench) -> None:
+    """The log is the compare-and-set: our state is the log's, not what we meant it to be."""
+    zombie = Rollout(HOME, 1, "z", reason="zombie", frozen=True)
+    bench.journal.ahead_of_us = zombie
+    ours = bench.ask(CommandKind.START, NEW)
+    assert ours.outcome is Outcome.LOST
+    assert "another controller" in ours.reason
+    assert bench.journal.log.state(HOME) == zombie
+    assert bench.ask(CommandKind.START, NEW).outcome is Outcome.ACCEPTED
+
+
+def test_a_zombie_s_late_record_is_ignored_by_the_fold() -> None:
+    """A controller that was paused for a minute and goes on writing changes nothing."""
+    bench = Bench()
+    bench.make_live(OLD)
+    state = bench.journal.log.state(HOME)
+    bench.journal.append(Rollout(HOME, state.revision, "z1", reason="an old revision"))
+    bench.journal.append(Rollout(HOME, state.revision + 2, "z2", reason="from the future"))
+    assert bench.journal.log.state(HOME) == state
+    assert bench.journal.log.outcomes["z1"].outcome is Outcome.LOST
+
+
+def test_a_restarted_controller_goes_on_at_every_step(bench: Bench) -> None:
+    """Kill it wherever you like: the log is all it knows."""
+    bench.ask(CommandKind.START, NEW, automatic=True)
+    bench.restart()
+    assert bench.step() == {NEW: Stage.BUILDING}
+    bench.restart()
+    bench.hear(NEW)
+    assert bench.step() == {NEW: Stage.LIVE}
+    bench.restart()
+    assert bench.step() == {NEW: Stage.LIVE}
+    assert bench.topics.created == [NEW]
+
+
+def test_a_crash_between_topic_and_record_makes_the_topic_again(bench: Bench) -> None:
+    """Nobody has written to it yet; what an earlier rollout left in it would bring deleted candidates back."""
+    bench.ask(CommandKind.START, NEW)
+    bench.topics.create_anew(NEW, load_surfaces()[HOME])
+    bench.restart()
+    bench.step()
+    assert bench.topics.created == [NEW, NEW]
+
+
+def test_a_rollback_swaps_live_and_draining_in_one_record(bench: Bench) -> None:
+    """One record is one moment: there is no time without a live bundle."""
+    bench.make_live(OLD)
+    bench.make_live(NEW)
+    before = bench.journal.log.state(HOME).revision
+    rolled = bench.ask(CommandKind.ROLLBACK)
+    assert (rolled.revision, bench.stages()) == (before + 1, {OLD: Stage.LIVE, NEW: Stage.DRAINING})
+
+
+def test_a_retired_bundle_s_topic_is_deleted_once_nodes_let_go(bench: Bench) -> None:
+    """A node that still reads it would alarm; one that never lets go must not keep it for ever."""
+    for bundle in (OLD, NEW, THIRD):
+        bench.make_live(bundle)
+    assert bench.stages()[OLD] is Stage.RETIRED
+    assert bench.topics.there == {OLD, NEW, THIRD}
+    bench.step(after_s=6)
+    assert OLD in bench.topics.there, "the node still reports it"
+    bench.hear(NEW, THIRD)
+    bench.step(after_s=1)
+    assert bench.topics.there == {NEW, THIRD}
+    bench.ask(CommandKind.RETIRE, NEW)
+    bench.step(after_s=59)
+    assert NEW in bench.topics.there
+    bench.step(after_s=1)
+    assert bench.topics.there == {THIRD}
+
+
+def test_an_aborted_bundle_may_start_again_on_an_empty_topic(bench: Bench) -> None:
+    """Operators abort, mend and try again."""
+    bench.ask(CommandKind.START, NEW)
+    bench.step()
+    bench.ask(CommandKind.ABORT, NEW)
+    bench.step(after_s=6)
+    assert bench.topics.there == set()
+    bench.ask(CommandKind.START, NEW)
+    assert bench.step(after_s=100) == {NEW: Stage.BUILDING}
+    assert bench.topics.there == {NEW}
+    bench.step(after_s=100)
+    assert bench.topics.there == {NEW}
+
+
+def test_an_automatic_start_waits_for_the_one_under_way_and_the_newest_starts(bench: Bench) -> None:
+    """Fine-tunes may come faster than rollouts; the older of two waiting ones is out of date."""
+    bench.ask(CommandKind.START, NEW, automatic=True)
+    for bundle in (OLD, THIRD):
+        assert bench.ask(CommandKind.START, bundle, automatic=True).outcome is Outcome.REFUSED
+    bench.hear(NEW, THIRD)
+    bench.step()
+    assert bench.step() == {NEW: Stage.DRAINING, THIRD: Stage.LIVE}
+
+
+def test_a_frozen_surface_starts_nothing_by_itself(bench: Bench) -> None:
+    """Freeze is what an operator reaches for first."""
+    bench.ask(CommandKind.FREEZE)
+    assert bench.ask(CommandKind.START, NEW, automatic=True).outcome is Outcome.REFUSED
+    assert bench.ask(CommandKind.START, NEW).outcome is Outcome.ACCEPTED
+
+
+def test_a_fourth_bundle_is_refused(bench: Bench) -> None:
+    """Each costs an index in every node's memory."""
+    bench.make_live(OLD)
+    bench.make_live(NEW)
+    assert bench.ask(CommandKind.START, THIRD).outcome is Outcome.ACCEPTED
+    refused = bench.ask(CommandKind.START, "3" * 16)
+    assert refused.outcome is Outcome.REFUSED
+    assert "already has 3 bundles" in refused.reason
+
+
+def test_an_unknown_surface_is_refused_with_those_there_are(bench: Bench) -> None:
+    """A typing mistake must not begin a surface."""
+    refused = bench.ask(CommandKind.FREEZE, surface="home")
+    assert refused.outcome is Outcome.REFUSED
+    assert HOME in refused.reason
+    assert "home" not in bench.journal.log.states
+
+
+def test_a_bundle_that_the_embedder_cannot_load_is_rejected_with_its_reason(bench: Bench) -> None:
+    """Else it would build for ever and hold the place of a good one."""
+    bench.ask(CommandKind.START, NEW)
+    bench.step()
+    bench.heard = [NodeStatus("embedder:0", NOW_MS, ready=True, errors=(f"{NEW}: a tower yields NaN",)), node("a", NEW)]
+    assert bench.step() == {NEW: Stage.REJECTED}
+    assert bench.journal.log.state(HOME).reason == f"{NEW}: a tower yields NaN"
+
+
+def test_one_node_s_complaint_rejects_nothing(bench: Bench) -> None:
+    """A node with a full disk is that node's trouble."""
+    bench.ask(CommandKind.START, NEW)
+    bench.step()
+    bad = NodeStatus("node:b", NOW_MS, ready=False, errors=(f"{NEW}: no space",))
+    bench.heard = [embedder(NEW), node("a", NEW), bad]
+    assert bench.step() == {NEW: Stage.BUILDING}
+
+
+def parity(*statuses: NodeStatus, live: str | None = OLD, now_ms: int = NOW_MS) -> set[str]:
+    """Return what is at parity while NEW is built beside `live`."""
+    bench = Bench()
+    if live is not None:
+        bench.make_live(live)
+    bench.ask(CommandKind.START, NEW)
+    bench.step()
+    return at_parity(statuses, bench.journal.log.state(HOME), now_ms, partitions=PARTITIONS, silence_ms=10_000)
+
+
+def test_parity_needs_every_condition_on_every_partition_for_every_live_node() -> None:
+    """A bundle flipped too early answers with holes that no lag metric shows."""
+    good = (embedder(OLD, NEW), node("a", OLD, NEW))
+    assert parity(*good) == {NEW}
+    assert parity() == set()
+    assert parity(embedder(OLD, NEW)) == set(), "no node"
+    assert parity(node("a", OLD, NEW)) == set(), "no embedder"
+    assert parity(*good, node("b", OLD)) == set(), "one node has nothing of it"
+    assert parity(*good, node("b", OLD, NEW, applied=9)) == set(), "one node is one record behind"
+    assert parity(embedder(OLD, NEW, done=False), good[1]) == set(), "the backfill goes on"
+    assert parity(embedder(OLD, NEW, partitions=1), good[1]) == set(), "nobody reports partition 1"
+
+
+def test_a_silent_node_leaves_the_quorum_and_a_silent_embedder_stops_everything() -> None:
+    """A dead node must not block a rollout for ever; a dead embedder's last words prove nothing."""
+    silent = replace(node("b", OLD), time_ms=NOW_MS - 10_000)
+    assert parity(embedder(OLD, NEW), node("a", OLD, NEW), silent) == {NEW}
+    assert parity(embedder(OLD, NEW), node("a", OLD, NEW), replace(silent, time_ms=NOW_MS - 9_999)) == set()
+    assert parity(replace(embedder(OLD, NEW), time_ms=NOW_MS - 10_000), node("a", OLD, NEW)) == set()
+
+
+def test_the_bundle_s_input_may_be_one_second_behind_the_live_one_s() -> None:
+    """Parity is about now: a bundle built on yesterday's stream is not ready."""
+    of_live, of_new = embedder(OLD), embedder(NEW, append_ms=NOW_MS - 1000)
+    both = replace(of_live, progress=of_live.progress + of_new.progress)
+    assert parity(both, node("a", OLD, NEW)) == {NEW}
+    late = embedder(NEW, append_ms=NOW_MS - 1001)
+    assert parity(replace(of_live, progress=of_live.progress + late.progress), node("a", OLD, NEW)) == set()
+    assert parity(late, node("a", NEW), live=None) == {NEW}, "with no live bundle there is nothing to compare with"
+
+
+def test_an_empty_corpus_is_at_parity_once_nodes_say_so() -> None:
+    """The very first bundle may come before the first tweet."""
+    assert parity(embedder(NEW, end=0), node("a", NEW, applied=0), live=None) == {NEW}
+    assert parity(embedder(NEW, end=0), node("a"), live=None) == set()
+
+
+def start(bundle: str, *, automatic: bool = False) -> RolloutCommand:
+    """Return a start."""
+    return RolloutCommand("c", HOME, CommandKind.START, "ada", NOW_MS, bundle, automatic=automatic)
+
+
+def test_a_whole_bundle_is_admitted_and_a_broken_one_refused_in_a_sentence(tmp_path: Path) -> None:
+    """Exit code 3 before any node loads it."""
+    admission = Admission(tmp_path)
+    bundle = publish_bundle(tmp_path)
+    admission(start(bundle))
+    with pytest.raises(Refused, match="cannot be read"):
+        admission(start(NEW))
+    tower = tmp_path / HOME / bundle / CANDIDATE_TOWER
+    tower.write_bytes(tower.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(Refused, match="SHA-256"):
+        admission(start(bundle))
+    manifest = tmp_path / HOME / bundle / MANIFEST_NAME
+    manifest.write_bytes(manifest.read_bytes() + b" ")
+    with pytest.raises(Refused, match="manifest was altered"):
+        admission(start(bundle))
+
+
+def test_a_bundle_of_another_surface_is_refused(tmp_path: Path) -> None:
+    """Moved by hand from one folder to another."""
+    bundle = publish_bundle(tmp_path, surface="movies", dim=32)
+    (tmp_path / "movies").rename(tmp_path / HOME)
+    with pytest.raises(Refused, match="for surface 'movies'"):
+        Admission(tmp_path)(start(bundle))
+
+
+def test_failed_gates_stop_an_automatic_start_only(tmp_path: Path) -> None:
+    """An operator may know better; the loop may not."""
+    bundle = publish_bundle(tmp_path, gates=(Gate("auc", 0.4, 0.6, passed=False), Gate("mismatch", 0.1, 0.2, passed=True)))
+    Admission(tmp_path)(start(bundle))
+    with pytest.raises(Refused, match=r"auc is 0\.4, the limit is 0\.6"):
+        Admission(tmp_path)(start(bundle, automatic=True))
+
+
+def test_a_refused_admission_is_the_command_s_outcome(bench: Bench, tmp_path: Path) -> None:
+    """The client must see the sentence, and the state must not move."""
+    bench.admission = Admission(tmp_path)
+    refused = bench.ask(CommandKind.START, NEW)
+    assert refused.outcome is Outcome.REFUSED
+    assert "publish the bundle again" in refused.reason
+    assert bench.stages() == {}
