@@ -1,0 +1,315 @@
+"""Any interleaving, redelivery and crash gives the state of the reference fold: the embedder on logs kept in memory."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.bundle import read_bundle
+from schemas.codec import decode_embedding, encode
+from schemas.records.candidates import Candidate, Embedding, Tweet
+from schemas.records.control import BundleStage, Rollout, Stage
+from schemas.records.feedback import Engagement, EngagementKind
+from schemas.surfaces import load_surfaces
+from schemas.topics import CANDIDATES, ENGAGEMENTS, TWEETS
+from schemas.towers import Towers
+from schemas.wire.inbound import InboundRecord
+from schemas.wire.partition import partition_of
+from streams.candidates.dedupe import SeenEvents, window_start_ms
+from streams.candidates.intake import read_engagement
+from streams.embedder.embed import Target
+from streams.embedder.processor import EmbedderProcessor
+from streams.embedder.targets import Loaded, Targets
+from streams.processor import Work
+from streams.runner.changelog import ChangelogStore
+from tests.bundles import publish_bundle
+from tests.reference_fold import comparable, reference_fold
+from tests.streams_kit import newest_candidates
+
+_BASE_MS = 1_700_000_000_000
+_PARTITIONS = 2
+_INPUTS = (TWEETS, ENGAGEMENTS)
+_SURFACES = load_surfaces()
+
+
+@pytest.fixture(scope="module")
+def towers(tmp_path_factory: pytest.TempPathFactory) -> Towers:
+    """Return real towers, small ones."""
+    registry = tmp_path_factory.mktemp("registry")
+    return Towers(read_bundle(registry, "home-timeline", publish_bundle(registry, dim=32)))
+
+
+# one input: which topic, the record's key and value, and by how much the append time moves
+Event = tuple[str, str, bytes | None, int]
+_ids = st.sampled_from(["t:a", "t:b", "t:c", "t:\N{BIRD}"])
+# few values, so that versions tie and event ids repeat
+_times = st.integers(_BASE_MS, _BASE_MS + 3)
+_steps = st.sampled_from([0, 1, 1_000, 50_000, 400_000])
+
+
+@st.composite
+def _tweets(draw: st.DrawFn) -> Event:
+    candidate_id, deleted = draw(_ids), draw(st.booleans())
+    text = draw(st.sampled_from(["one", "two"]))
+    tweet = Tweet(candidate_id, draw(_times), draw(st.integers(0, 1)), "a:1", _BASE_MS, deleted, topics=(text,), text=text)
+    return TWEETS, candidate_id, encode(tweet), draw(_steps)
+
+
+@st.composite
+def _engagements(draw: st.DrawFn) -> Event:
+    candidate_id = draw(_ids)
+    event = Engagement(f"e{draw(st.integers(0, 6))}", "u", candidate_id, draw(st.sampled_from(EngagementKind)), _BASE_MS)
+    return ENGAGEMENTS, candidate_id, encode(event), draw(_steps)
+
+
+_nulls: st.SearchStrategy[Event] = st.tuples(st.just(TWEETS), _ids, st.none(), _steps)
+_garbage: st.SearchStrategy[Event] = st.tuples(st.sampled_from(_INPUTS), _ids, st.just(b"\x00junk"), _steps)
+_events = st.lists(st.one_of(_tweets(), _engagements(), _engagements(), _nulls, _garbage), max_size=40)
+
+Action = tuple[str, int, int]
+_actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("read"), st.integers(0, 2 * _PARTITIONS - 1), st.integers(1, 6)),
+        st.tuples(st.sampled_from(["checkpoint", "between"]), st.just(0), st.just(0)),
+        # percent of the unflushed state, and of the other unflushed records, that reached the broker all the same
+        st.tuples(
+            st.sampled_from(["crash", "crash before flush", "crash before commit", "crash before commit"]),
+            st.sampled_from([0, 50, 100]),
+            st.sampled_from([0, 50, 100]),
+        ),
+    ),
+    max_size=30,
+)
+
+
+def _logs(events: Iterable[Event]) -> dict[tuple[str, int], list[InboundRecord]]:
+    logs: dict[tuple[str, int], list[InboundRecord]] = {(t, p): [] for t in _INPUTS for p in range(_PARTITIONS)}
+    append_time_ms = _BASE_MS
+    for topic, candidate_id, value, step_ms in events:
+        append_time_ms += step_ms
+        key = candidate_id.encode()
+        log = logs[topic, partition_of(key, _PARTITIONS)]
+        log.append(InboundRecord(topic, partition_of(key, _PARTITIONS), len(log), append_time_ms, key, value))
+    return logs
+
+
+@dataclass
+class _RolloutLog:
+    """The rollouts topic: a fake of what a `TailReader` reads."""
+
+    waiting: list[InboundRecord] = field(default_factory=list)
+
+    def poll(self, max_messages: int = 1_000, timeout_s: float = 0.1) -> list[InboundRecord]:
+        records, self.waiting = self.waiting, []
+        return records
+
+    def at_end(self) -> bool:
+        return not self.waiting
+
+
+class _World:
+    """A broker and a supervisor in memory: what was flushed survives a crash; of the rest, any part of each log does."""
+
+    def __init__(self, logs: dict[tuple[str, int], list[InboundRecord]], towers: Towers) -> None:
+        self.logs = logs
+        self.towers = towers
+        self.committed = dict.fromkeys(logs, 0)
+        self.durable: dict[tuple[str, int], list[InboundRecord]] = defaultdict(list)
+        self.flying: dict[tuple[str, int], list[InboundRecord]] = defaultdict(list)
+        self.start()
+
+    def start(self) -> None:
+        self.rollouts = _RolloutLog()
+        self._say()
+        loaded = Loaded(Target(_SURFACES["home-timeline"], self.towers), {})
+        self.targets = Targets(self.rollouts, lambda *_: loaded, _SURFACES)
+        self.targets.start()
+        self.processor = EmbedderProcessor(
+            targets=self.targets,
+            surfaces=_SURFACES,
+            partitions=_PARTITIONS,
+            instance="0",
+            seen_before=self._seen_before,
+            ends={},
+            backfilled={(self.towers.bundle_id, p) for p in range(_PARTITIONS)},
+            backfill_slice=1,
+            clock=lambda: _BASE_MS,
+        )
+        self.stores: dict[int, ChangelogStore] = {}
+        for partition in range(_PARTITIONS):
+            restored = newest_candidates(self.durable[CANDIDATES, partition])
+            self.stores[partition] = ChangelogStore({key: encode(candidate) for key, candidate in restored.items()})
+            positions = {topic: self.committed[topic, partition] for topic in _INPUTS}
+            self.processor.assign(partition, self.stores[partition], positions)
+        self.positions = dict(self.committed)
+
+    def crash(self, state_percent: int, output_percent: int) -> None:
+        for place, records in self.flying.items():
+            percent = state_percent if place[0] == CANDIDATES else output_percent
+            self.durable[place] += records[: len(records) * percent // 100]
+        self.flying.clear()
+        self.targets.close()
+        self.start()
+
+    def read(self, place: tuple[str, int], count: int) -> None:
+        records = self.logs[place][self.positions[place] :][:count]
+        self._apply(self.processor.process(records))
+        self.positions[place] += len(records)
+
+    def checkpoint(self, *, crash: str = "", survives: tuple[int, int] = (0, 0)) -> None:
+        self._apply(self.processor.checkpoint())
+        if crash == "crash before flush":
+            self.crash(*survives)
+            return
+        for place, records in self.flying.items():
+            self.durable[place] += records
+        self.flying.clear()
+        self.processor.durable()
+        if crash == "crash before commit":
+            self.crash(*survives)
+            return
+        self.committed = dict(self.positions)
+
+    def act(self, action: Action) -> None:
+        match action:
+            case ("read", place, count):
+                self.read(list(self.logs)[place], count)
+            case ("checkpoint", _, _):
+                self.checkpoint()
+            case ("between", _, _):
+                self._apply(self.processor.between()[0])
+            case ("crash", state_percent, output_percent):
+                self.crash(state_percent, output_percent)
+            case (name, state_percent, output_percent):
+                self.checkpoint(crash=name, survives=(state_percent, output_percent))
+
+    def finish(self) -> None:
+        for place, log in self.logs.items():
+            self.read(place, len(log))
+        while True:
+            work, busy = self.processor.between()
+            self._apply(work)
+            if not busy:
+                break
+        self.checkpoint()
+        self.targets.close()
+
+    def candidates(self) -> dict[str, Candidate]:
+        return newest_candidates(record for p in range(_PARTITIONS) for record in self.durable[CANDIDATES, p])
+
+    def embeddings(self) -> dict[str, Embedding]:
+        newest: dict[str, Embedding] = {}
+        for (topic, _), records in self.durable.items():
+            for record in records if topic.startswith("embeddings.") else ():
+                embedding = decode_embedding(32, record.value or b"")
+                known = newest.get(embedding.candidate_id)
+                if known is None or embedding.version >= known.version:
+                    newest[embedding.candidate_id] = embedding
+        return newest
+
+    def _say(self) -> None:
+        rollout = Rollout("home-timeline", 1, bundles=(BundleStage(self.towers.bundle_id, Stage.LIVE),))
+        self.rollouts.waiting.append(InboundRecord("rollouts", 0, 0, _BASE_MS, b"home-timeline", encode(rollout)))
+
+    def _apply(self, work: Work) -> None:
+        for partition, store in self.stores.items():
+            for key, value in store.take_changes():
+                self._write(CANDIDATES, partition, key.encode(), value)
+        for output in work.outputs:
+            self._write(output.topic, partition_of(output.key, _PARTITIONS), output.key, output.value)
+
+    def _write(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
+        self.flying[topic, partition].append(InboundRecord(topic, partition, 0, _BASE_MS, key, value))
+
+    def _seen_before(self, partition: int, next_offset: int) -> SeenEvents:
+        seen = SeenEvents()
+        before = self.logs[ENGAGEMENTS, partition][:next_offset]
+        for record in before:
+            if record.timestamp_ms >= window_start_ms(before[-1].timestamp_ms) and (record.value or b"")[:2] != b"\x00j":
+                seen.repeats(read_engagement(record).event_id, record.timestamp_ms)
+        return seen
+
+
+def _check(world: _World) -> None:
+    """Finish, then compare with the reference fold."""
+    world.finish()
+    everything = {topic: [r for p in range(_PARTITIONS) for r in world.logs[topic, p]] for topic in _INPUTS}
+    expected = reference_fold(everything[TWEETS], everything[ENGAGEMENTS], partitions=_PARTITIONS)
+    assert {i: comparable(c) for i, c in world.candidates().items()} == {i: comparable(c) for i, c in expected.items()}
+    vectors = world.embeddings()
+    assert {i: e.deleted for i, e in vectors.items()} == {i: c.deleted for i, c in expected.items() if not c.is_stub}
+    for candidate_id, embedding in vectors.items():
+        assert embedding.version == expected[candidate_id].version
+        assert embedding.features == expected[candidate_id].features()
+        if embedding.features is not None:
+            vector = np.frombuffer(embedding.vector, "<f4")
+            assert np.allclose(vector, world.towers.embed_candidates([embedding.features])[0], atol=1e-6)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(events=_events, actions=_actions)
+def test_any_interleaving_redelivery_and_crash_gives_the_reference_state(
+    towers: Towers, events: Sequence[Event], actions: Sequence[Action]
+) -> None:
+    """CONTRACTS, 'What "the same state" means': candidates, live set and vectors after quiescence are one function of the logs."""
+    world = _World(_logs(events), towers)
+    for action in actions:
+        world.act(action)
+    _check(world)
+
+
+def _tweet(text: str, sequence: int = 0) -> Event:
+    return TWEETS, "t:a", encode(Tweet("t:a", _BASE_MS, sequence, "a:1", _BASE_MS, topics=(text,))), 1
+
+
+def _click(event_id: str) -> Event:
+    return ENGAGEMENTS, "t:a", encode(Engagement(event_id, "u", "t:a", EngagementKind.CLICK, _BASE_MS)), 1
+
+
+_TWEETS_OF_A = (TWEETS, partition_of(b"t:a", _PARTITIONS))
+_ENGAGEMENTS_OF_A = (ENGAGEMENTS, partition_of(b"t:a", _PARTITIONS))
+
+
+def test_a_vector_lost_while_its_state_survived_is_written_again(towers: Towers) -> None:
+    """State and vectors are different topics: a crash may keep one. The redelivered input changes no state, yet must write."""
+    world = _World(_logs([_tweet("one")]), towers)
+    world.read(_TWEETS_OF_A, 1)
+    world.crash(100, 0)
+    assert world.candidates()
+    assert not world.embeddings()
+    _check(world)
+
+
+def test_a_refresh_lost_while_its_counters_survived_is_written_again(towers: Towers) -> None:
+    """The same for engagements: without it a vector would stay at the counters of before the crash for ever."""
+    world = _World(_logs([_tweet("one"), _click("e1")]), towers)
+    world.read(_TWEETS_OF_A, 1)
+    world.checkpoint()
+    world.read(_ENGAGEMENTS_OF_A, 1)
+    world.checkpoint(crash="crash before flush", survives=(100, 0))
+    _check(world)
+
+
+def test_two_crashes_with_less_read_in_between_count_nothing_twice(towers: Towers) -> None:
+    """After the first crash only part is read again: writing the candidate then must not set back how far its counters reach."""
+    world = _World(_logs([_tweet("one"), *(_click(f"e{n}") for n in range(5))]), towers)
+    world.read(_TWEETS_OF_A, 1)
+    world.read(_ENGAGEMENTS_OF_A, 5)
+    world.checkpoint(crash="crash before commit")
+    world.read(_ENGAGEMENTS_OF_A, 1)
+    world.checkpoint(crash="crash before commit")
+    _check(world)
+
+
+def test_a_duplicate_is_known_after_a_restart(towers: Towers) -> None:
+    """The event ids are in no state: they are read again, from 10 minutes before the committed offset."""
+    world = _World(_logs([_click("e1"), _click("e1")]), towers)
+    world.read(_ENGAGEMENTS_OF_A, 1)
+    world.checkpoint()
+    world.crash(0, 0)
+    _check(world)
+    assert world.candidates()["t:a"].counters.click == 1
