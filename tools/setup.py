@@ -198,7 +198,8 @@ def _fetch_kafka() -> None:
             shutil.rmtree(libs, ignore_errors=True)
             KAFKA.mkdir(parents=True, exist_ok=True)
             goal = ["dependency:copy-dependencies", f"-DoutputDirectory={libs}", "-DincludeScope=runtime"]
-            _run(["mvn", "-q", "-B", "-ntp", "-Dstyle.color=never", "--strict-checksums", "-f", str(POM), *goal])
+            # Maven writes colour codes even when told not to.
+            _run(["mvn", "-q", "-B", "-ntp", "--strict-checksums", "-f", str(POM), *goal], show=False)
         if not _is_exactly(libs, sums):
             raise SetupFailed(
                 f"Maven's jars in {libs} differ from tools/kafka/jars.sha256; empty your Maven repository of them and run again."
@@ -240,9 +241,14 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _run(command: list[str], env: Mapping[str, str] | None = None) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, cwd=ROOT, env=env, check=False)
+def _run(command: list[str], env: Mapping[str, str] | None = None, *, show: bool = True) -> None:
+    """Run a command with no input; without `show` its output appears only if it fails."""
+    output = None if show else subprocess.PIPE
+    merged = None if show else subprocess.STDOUT
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=merged, cwd=ROOT, env=env, check=False)
     if done.returncode != 0:
+        if done.stdout:
+            print(done.stdout.decode(errors="replace"), file=sys.stderr)
         raise SetupFailed(f"`{' '.join(command)}` failed with exit code {done.returncode}; its own words are above.")
 
 
