@@ -15,9 +15,10 @@ PAUSE_AFTER_FAULT_S = 1.0
 class Builder:
     """Runs `Upkeep.step` until stopped. A fault is kept, logged, and retried; the heartbeat stops only with the thread."""
 
-    def __init__(self, upkeep: Upkeep, *, pause_s: float) -> None:
+    def __init__(self, upkeep: Upkeep, *, pause_s: float, yields: bool = True) -> None:
         self._upkeep = upkeep
         self._pause_s = pause_s
+        self._yields = yields
         self._wake = threading.Event()
         self._stopping = False
         self._beat_s = time.monotonic()
@@ -50,7 +51,8 @@ class Builder:
             self._thread.join()
 
     def _run(self) -> None:
-        yield_to_everything()
+        if self._yields:
+            yield_to_everything()
         while not self._stopping:
             self._beat_s = time.monotonic()
             try:

@@ -75,6 +75,8 @@ class IndexConfig:
     background: bool = True
     """Whether a builder thread runs. Without one the owner calls `maintain()`: tests and bulk loads do."""
     builder_pause_s: float = 0.05
+    builder_yields: bool = True
+    """Whether the builder runs only on idle processor time. Off, it keeps its share of a busy machine, at the queries' cost."""
     seed: int = 17
 
     def __post_init__(self) -> None:

@@ -46,7 +46,7 @@ class LiveIndex:
         self._builder: Builder | None = None
         self._closed = False
         if self._config.background:
-            self._builder = Builder(self._upkeep, pause_s=self._config.builder_pause_s)
+            self._builder = Builder(self._upkeep, pause_s=self._config.builder_pause_s, yields=self._config.builder_yields)
             self._builder.start()
 
     @property

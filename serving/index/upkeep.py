@@ -68,8 +68,11 @@ class Upkeep:
     def step(self) -> bool:
         """One piece of due work, the most urgent first; False when nothing is due."""
         with self._step_lock:
-            self._recount()
-            return self._settle_due() or self._demote_due() or self._compact_due() or self._build_due()
+            return self._step()
+
+    def _step(self) -> bool:
+        self._recount()
+        return self._settle_due() or self._drop_graph_due() or self._compact_due() or self._build_due()
 
     def full(self) -> bool:
         """Whether the exactly scanned rows reached their hard bound: without codes they may wait for one more graph."""
@@ -83,8 +86,12 @@ class Upkeep:
         """Do some settling on the calling thread: what a writer owes when the builder is behind."""
         if self._config.compressed is not None:
             self._counters["settled_by_writer"] += int(self._settle(self._config.compressed))
-        elif self._config.graph is not None:
-            self._counters["built_by_writer"] += int(self.step())
+        # never waits for the builder, which may hold its turn for long on a busy machine
+        elif self._config.graph is not None and self._step_lock.acquire(blocking=False):
+            try:
+                self._counters["built_by_writer"] += int(self._step())
+            finally:
+                self._step_lock.release()
 
     def grow(self, at_least: int) -> View:
         """A view whose arena has room; call with the write lock held. Slots keep their numbers."""
@@ -190,7 +197,7 @@ class Upkeep:
             self._codebook = self._codebook or codebook
             return self._codebook
 
-    def _demote_due(self) -> bool:
+    def _drop_graph_due(self) -> bool:
         """A graph that is mostly dead is dropped: all its rows are among the compressed ones."""
         view, settings = self._state.view, self._config.graph
         if settings is None or view.graph is None or view.compressed is None:

@@ -17,6 +17,9 @@ BoolArray = NDArray[np.bool_]
 NEVER = np.iinfo(np.int64).max
 """`died` of a live row."""
 
+GRAVE = 0
+"""A slot that is dead before the first view: a settled tier points its dead rows at it for ever."""
+
 COPY_ROWS = 16_384
 """Rows copied at a time, so that a copy never holds the interpreter for long."""
 
@@ -73,13 +76,12 @@ class Arena:
         self.payload_bytes = 0
         self.languages = Interned()
         self.authors = Interned()
-        # slot 0 is the grave: dead before the first view, so a settled tier can point its dead rows at it for ever
-        self.vectors[0] = 0.0
-        self.versions[0] = 0
-        self.created_ms[0] = 0
-        self.died[0] = 0
-        self.language[0] = 0
-        self.author[0] = 0
+        self.vectors[GRAVE] = 0.0
+        self.versions[GRAVE] = 0
+        self.created_ms[GRAVE] = 0
+        self.died[GRAVE] = 0
+        self.language[GRAVE] = 0
+        self.author[GRAVE] = 0
 
     def append(self, rows: Rows) -> int:
         """Write the rows after the last one; returns the first slot. The caller publishes them. There must be room."""

@@ -10,9 +10,10 @@ import faiss
 import numpy as np
 
 from serving.index.protocol import FloatArray
-from serving.index.tiers.arena import BoolArray, SlotArray
+from serving.index.tiers.arena import GRAVE, BoolArray, SlotArray
 
 BITS = 4
+BLOCK_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +69,35 @@ def empty_tier(codebook: Codebook) -> CompressedTier:
 
 
 def extended(tier: CompressedTier, vectors: FloatArray, slots: SlotArray, *, drop: BoolArray | None) -> CompressedTier:
-    """A new tier without the positions marked in `drop` and with these rows added. The old one is untouched."""
+    """A new tier without the positions marked in `drop` and with these rows added. The old one is untouched.
+
+    A few dropped positions may stay, pointing at the arena's grave: see `_whole_blocks`.
+    """
     codes = _copy(tier.codes)
     kept = tier.slots
     if drop is not None and drop.any():
-        # the bitmap selector tests one bit a row; a batch selector would hash every id
-        bitmap = np.packbits(drop, bitorder="little")
-        codes.remove_ids(faiss.IDSelectorBitmap(len(drop), faiss.swig_ptr(bitmap)))
-        kept = tier.slots[~drop]
+        kept = np.where(drop, GRAVE, kept)
+        removed = _whole_blocks(drop)
+        if removed.any():
+            # the bitmap selector tests one bit a row; a batch selector would hash every id
+            bitmap = np.packbits(removed, bitorder="little")
+            codes.remove_ids(faiss.IDSelectorBitmap(len(bitmap), faiss.swig_ptr(bitmap)))
+            kept = kept[~removed]
     if len(slots):
         codes.add(np.ascontiguousarray(vectors))
     return CompressedTier(codes, np.concatenate([kept, slots]))
+
+
+def _whole_blocks(drop: BoolArray) -> BoolArray:
+    """As many of the marked positions as leave a multiple of 32 rows.
+
+    faiss 1.15.1 packs 32 codes to a block, does not clear what a removal leaves behind in the last one, and ORs the next codes
+    added into it: up to 31 rows would be silently unfindable.
+    """
+    surplus = -int(np.count_nonzero(~drop)) % BLOCK_ROWS
+    removed = drop.copy()
+    removed[np.flatnonzero(drop)[:surplus]] = False
+    return removed if np.count_nonzero(~removed) % BLOCK_ROWS == 0 else np.zeros_like(drop)
 
 
 def _copy(codes: faiss.IndexPQFastScan) -> faiss.IndexPQFastScan:

@@ -1,0 +1,62 @@
+"""Codes: every row is findable after any mix of removals and additions, and a published tier never changes."""
+
+import numpy as np
+import pytest
+
+from serving.index.tiers.arena import GRAVE
+from serving.index.tiers.compressed import Codebook, CompressedTier, empty_tier, extended, train_codebook
+
+DIM = 16
+
+
+def units(count: int, seed: int) -> np.ndarray:
+    """[count, DIM] float32 of length 1."""
+    raw = np.random.default_rng(seed).normal(size=(count, DIM))
+    unit: np.ndarray = (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+@pytest.fixture(scope="module")
+def codebook() -> Codebook:
+    """Trained once: it takes longer than all the tests."""
+    return train_codebook(units(1_000, 1), seed=1)
+
+
+def found(tier: CompressedTier, vectors: np.ndarray, slots: np.ndarray) -> list[bool]:
+    """For each row whether its own vector finds it among its 20 best codes."""
+    return [slot in tier.nearest(vector, 20) for vector, slot in zip(vectors, slots, strict=True)]
+
+
+@pytest.mark.parametrize("dropped", [1, 3, 31, 32, 33, 300, 999, 1_000])
+@pytest.mark.parametrize("added", [0, 1, 40])
+def test_rows_added_after_a_removal_are_all_findable(codebook: Codebook, dropped: int, added: int) -> None:
+    """The library leaves old bits in the last block of codes and mixes the next rows into them."""
+    vectors, more = units(1_000, 2), units(added, 3)
+    slots = np.arange(1, 1_001)
+    tier = extended(empty_tier(codebook), vectors, slots, drop=None)
+    drop = np.zeros(1_000, dtype=np.bool_)
+    drop[np.random.default_rng(4).choice(1_000, size=dropped, replace=False)] = True
+    more_slots = np.arange(2_001, 2_001 + added)
+    tier = extended(tier, more, more_slots, drop=drop)
+    assert set(tier.slots.tolist()) - {GRAVE} == set(slots[~drop].tolist()) | set(more_slots.tolist())
+    assert len(tier) <= 1_000 - dropped + added + 31
+    if len(tier):
+        assert all(found(tier, more, more_slots))
+        assert all(found(tier, vectors[~drop], slots[~drop]))
+
+
+def test_extending_a_tier_leaves_the_published_one_as_it_was(codebook: Codebook) -> None:
+    """Readers hold the old one while the new one is made."""
+    vectors, slots = units(500, 2), np.arange(1, 501)
+    tier = extended(empty_tier(codebook), vectors, slots, drop=None)
+    before = tier.nearest(vectors[7], 50).tolist()
+    drop = np.ones(500, dtype=np.bool_)
+    extended(tier, units(80, 5), np.arange(600, 680), drop=drop)
+    assert len(tier) == 500
+    assert tier.nearest(vectors[7], 50).tolist() == before
+
+
+def test_asking_for_more_codes_than_there_are_gives_each_once(codebook: Codebook) -> None:
+    """A filter widens the fetch beyond a small tier."""
+    tier = extended(empty_tier(codebook), units(50, 2), np.arange(1, 51), drop=None)
+    assert sorted(tier.nearest(units(1, 9)[0], 5_000).tolist()) == list(range(1, 51))
