@@ -14,6 +14,7 @@ class BundleHealth:
     Attributes:
         stage: its stage in the rollout.
         not_ready: why this node is not ready to answer from it, or None.
+        refusal: why the bundle cannot be used at all, or None.
         applied: next offset of its embeddings topic by partition; a standing bad record holds it back.
         coverage: share of the live bundle's settled ids that its index holds.
         index: None until the bundle is loaded.
@@ -22,6 +23,7 @@ class BundleHealth:
     bundle: str
     stage: str
     not_ready: str | None
+    refusal: str | None
     alarms: tuple[str, ...]
     applied: Mapping[int, int]
     coverage: float

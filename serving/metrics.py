@@ -44,6 +44,11 @@ class NodeMetrics:
         """Register what is read only when somebody scrapes."""
         self.registry.register(collector)
 
+    def forget(self, surface: str, bundle: str) -> None:
+        """End the series of a bundle that left: rollouts come and go, and a scrape must not grow with them."""
+        for metric in (self.rows_applied, self.bad_embeddings):
+            metric.remove(surface, bundle)
+
     def retrievable(self, surface: str, ages_s: Iterable[float]) -> None:
         """Note how old records were when they became retrievable."""
         histogram = self.publish_to_retrievable_seconds.labels(surface)

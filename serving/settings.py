@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +22,7 @@ class NodeSettings(BaseSettings):
         http_host: address to bind; anything but the default makes the node reachable from other machines.
         http_port: 0 means any free one.
         query_threads: queries answered at the same time; the others wait.
+        log_format: "json" makes every log line one JSON object; "text" leaves logging as it was set up.
         drain_s: how long the node answers on after it has said that it is leaving.
     """
 
@@ -34,4 +36,5 @@ class NodeSettings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8700, ge=0, le=65_535)
     query_threads: int = Field(default=4, ge=1, le=64)
+    log_format: Literal["text", "json"] = "text"
     drain_s: float = Field(default=0.5, ge=0)

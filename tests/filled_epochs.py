@@ -15,10 +15,10 @@ from schemas.surfaces import Surface
 from schemas.towers import Towers
 from schemas.wire.inbound import InboundRecord
 from serving.api import Freshness
+from serving.filling.embeddings import decode_batch
+from serving.filling.filled import FilledIndex
+from serving.filling.masks import Masks
 from serving.index import ExactIndex
-from serving.node.embeddings import decode_batch
-from serving.node.filled import FilledIndex
-from serving.node.masks import Masks
 from serving.query.epochs import Epoch
 from tests.bundles import published
 

@@ -18,7 +18,7 @@ from schemas.rollout import advance, answer, nothing_yet
 from schemas.surfaces import Surface, load_surfaces
 from schemas.topics import ROLLOUTS, USER_STATES, embeddings_topic, embeddings_topic_name, standard_topics
 from schemas.towers import Towers
-from schemas.wire.admin import create_topics, wait_for_broker
+from schemas.wire.admin import create_topics, delete_topics, wait_for_broker
 from schemas.wire.client import make_producer
 from tests.bundles import publish_bundle
 
@@ -111,6 +111,12 @@ class WritePath:
         self.start(bundle)
         self.ready(bundle)
         self.command(CommandKind.PROMOTE, bundle)
+
+    def restart(self, bundle: str) -> None:
+        """Abort a bundle under way, delete its topic, and start it again with a new one."""
+        self.command(CommandKind.ABORT, bundle)
+        delete_topics(self.admin, [embeddings_topic_name(bundle)])
+        self.start(bundle)
 
     def _step(self, *, prepared: Iterable[str] = (), at_parity: Iterable[str] = ()) -> None:
         after = advance(self._rollout, prepared=set(prepared), at_parity=set(at_parity), now_ms=now_ms())

@@ -23,6 +23,8 @@ from serving.query.retrieve import Retriever
 
 log = logging.getLogger(__name__)
 
+SLOW_S = 0.25
+
 # by class: the code clients see, and the status
 _REFUSALS: dict[type[Exception], tuple[str, int]] = {
     UnknownSurface: ("unknown_surface", 404),
@@ -59,8 +61,9 @@ def _add_retrieve(app: FastAPI, retriever: Retriever, metrics: NodeMetrics, pool
         metrics.retrieve_seconds.labels(surface).observe(took_s)
         if found.cold:
             metrics.cold.labels(surface).inc()
-        log.debug(
-            "retrieve",
+        log.log(
+            logging.WARNING if took_s > SLOW_S else logging.DEBUG,
+            "slow retrieve" if took_s > SLOW_S else "retrieve",
             extra={
                 "request_id": found.request_id,
                 "surface": surface,

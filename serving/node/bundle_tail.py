@@ -16,18 +16,21 @@ from schemas.topics import embeddings_topic_name
 from schemas.towers import Towers
 from schemas.wire.inbound import InboundRecord
 from serving.api import Freshness
+from serving.filling.embeddings import BadEmbedding, EmbeddingBatch, decode_batch
+from serving.filling.filled import FilledIndex
+from serving.filling.masks import Masks
 from serving.index import CandidateIndex
 from serving.metrics import NodeMetrics
-from serving.node.embeddings import BadEmbedding, EmbeddingBatch, decode_batch
-from serving.node.filled import FilledIndex
+from serving.node.contact import BrokerContact
 from serving.node.follower import FollowerCallbacks, TopicFollower
-from serving.node.masks import Masks
 from serving.query.epochs import Epoch
 from serving.query.retrieve import wall_clock_ms
 
 log = logging.getLogger(__name__)
 
 RELOAD_S = 5.0
+# a heartbeat is acknowledged every second; without one for so long the broker counts as away
+SILENT_S = 3.0
 # between full batches of a replay: queries get the interpreter, and a batch of 500 takes some 20 ms
 REPLAY_PAUSE_S = 0.002
 
@@ -39,6 +42,7 @@ class NodeParts:
     Attributes:
         registry: root folder of published bundles.
         make_index: an empty index of the given dimension.
+        contact: whether the broker still answers.
     """
 
     bootstrap: str
@@ -46,6 +50,7 @@ class NodeParts:
     masks: Masks
     metrics: NodeMetrics
     make_index: Callable[[int], CandidateIndex]
+    contact: BrokerContact
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ class BundleTail:
         if self._loaded is not None:
             self._loaded.filled.close()
             self._loaded = None
+        self._parts.metrics.forget(self.surface.name, self.bundle)
 
     @property
     def epoch(self) -> Epoch | None:
@@ -148,9 +154,15 @@ class BundleTail:
         loaded = self._loaded
         return Freshness(
             as_of_ms=None if loaded is None else loaded.filled.newest_append_ms,
-            lag_ms=int(self._follower.drained_age_s * 1000),
+            lag_ms=int(self._lag_s() * 1000),
             applied={str(partition): offset for partition, offset in sorted(self.applied.items())},
         )
+
+    def _lag_s(self) -> float:
+        drained_s = self._follower.drained_age_s
+        silent_s = self._parts.contact.age_s
+        # nothing comes from a broker that is away either; then the node knows of nothing newer than its last contact
+        return drained_s if silent_s is None or silent_s < SILENT_S else max(drained_s, silent_s)
 
     def sweep(self, now_ms: int) -> None:
         """Expire what left the recency window, and alarms about records that did."""

@@ -17,6 +17,8 @@ MAX_RECORDS = 500
 _POLL_S = 0.1
 _RETRY_S = 0.5
 _BROKER_WAIT_S = 2.0
+# the client's default of 10 s is what an index would lag after a broker came back
+_RECONNECT_MS = 1_000
 
 Handle = Callable[[Sequence[InboundRecord]], None]
 
@@ -103,7 +105,9 @@ class TopicFollower:
 
     def _follow(self) -> None:
         partitions = self._identify()
-        with TailReader(self._bootstrap, self.topic, partitions, start=self.position) as reader:
+        with TailReader(
+            self._bootstrap, self.topic, partitions, start=self.position, reconnect_backoff_max_ms=_RECONNECT_MS
+        ) as reader:
             self._targets = reader.end_offsets()
             self.trouble = None
             while not self._stopping.is_set():

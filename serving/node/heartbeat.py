@@ -18,7 +18,10 @@ def node_status(health: NodeHealth, *, time_ms: int, url: str) -> NodeStatus:
     A node counts its rows by bundle, not by partition: `live_count` is the whole count in the lowest partition and 0 in the
     others, so that their sum is right.
     """
-    alarms = (alarm for surface in health.surfaces for bundle in surface.bundles for alarm in bundle.alarms)
+    bundles = [bundle for surface in health.surfaces for bundle in surface.bundles]
+    # the controller looks for the id in front: a bundle that every node refuses is rejected
+    refusals = (f"{bundle.bundle}: {bundle.refusal}" for bundle in bundles if bundle.refusal is not None)
+    alarms = (alarm for bundle in bundles for alarm in bundle.alarms)
     return NodeStatus(
         instance=NODE_PREFIX + health.node,
         time_ms=time_ms,
@@ -29,8 +32,8 @@ def node_status(health: NodeHealth, *, time_ms: int, url: str) -> NodeStatus:
         progress=tuple(
             progress for surface in health.surfaces for bundle in surface.bundles for progress in _progress(surface.surface, bundle)
         ),
-        coverage={bundle.bundle: bundle.coverage for surface in health.surfaces for bundle in surface.bundles},
-        errors=tuple(dict.fromkeys((*health.reasons, *alarms))),
+        coverage={bundle.bundle: bundle.coverage for bundle in bundles},
+        errors=tuple(dict.fromkeys((*refusals, *health.reasons, *alarms))),
     )
 
 

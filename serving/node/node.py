@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -14,9 +13,9 @@ from schemas.surfaces import Surface
 from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES
 from schemas.wire.client import make_producer
 from schemas.wire.inbound import InboundRecord
+from serving.filling.filled import FilledIndex, coverage
 from serving.health import BundleHealth, NodeHealth, SurfaceHealth
 from serving.node.bundle_tail import BundleTail, NodeParts
-from serving.node.filled import FilledIndex, coverage
 from serving.node.follower import FollowerCallbacks, TopicFollower
 from serving.node.heartbeat import NODE_PREFIX, EmbedderReports, node_status
 from serving.node.surface_keeper import SurfaceKeeper
@@ -60,7 +59,6 @@ class Node:
         self._statuses = self._follow(NODE_STATUS, self._reports.handle)
         self._coverage: dict[str, float] = {}
         self._producer: Producer | None = None
-        self._acknowledged_s: float | None = None
         self._stopping = threading.Event()
         self._leaving = ""
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -163,14 +161,14 @@ class Node:
     def _report(self) -> None:
         if self._producer is None:
             # a heartbeat older than this is of no use to anybody
-            self._producer = make_producer(self._parts.bootstrap, message_timeout_ms=5_000)
+            self._producer = make_producer(self._parts.bootstrap, message_timeout_ms=5_000, reconnect_backoff_max_ms=1_000)
         status = node_status(self.health(), time_ms=wall_clock_ms(), url=self.url)
         self._producer.produce(NODE_STATUS, encode(status), (NODE_PREFIX + self.node_id).encode(), on_delivery=self._delivered)
         self._producer.poll(0)
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
-            self._acknowledged_s = time.monotonic()
+            self._parts.contact.seen()
 
     def health(self) -> NodeHealth:
         """See `serving.health.HasHealth`."""
@@ -184,7 +182,7 @@ class Node:
             users=len(self._users),
             masked=len(self._parts.masks),
             flips=self._routings.flips,
-            broker_age_s=None if self._acknowledged_s is None else time.monotonic() - self._acknowledged_s,
+            broker_age_s=self._parts.contact.age_s,
         )
 
     def _reasons(self, surfaces: Sequence[SurfaceHealth]) -> tuple[str, ...]:
@@ -217,6 +215,7 @@ class Node:
             bundle=tail.bundle,
             stage=stage,
             not_ready=tail.not_ready,
+            refusal=tail.refusal,
             alarms=tail.alarms,
             applied=tail.applied,
             coverage=self._coverage.get(tail.bundle, 0.0),

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from schemas.surfaces import Surface, load_surfaces
+from serving.filling.masks import Masks
 from serving.http.app import build_app
 from serving.http.server import HttpServer
 from serving.index import CandidateIndex, LiveIndex
+from serving.logs import log_json_lines
 from serving.metrics import NodeMetrics
 from serving.node.bundle_tail import NodeParts
-from serving.node.masks import Masks
+from serving.node.contact import BrokerContact
 from serving.node.node import Node
 from serving.query.epochs import Routing, RoutingTable
 from serving.query.retrieve import Retriever
@@ -47,7 +49,7 @@ def build_node(settings: NodeSettings) -> BuiltNode:
         {name: Routing(surface, waiting_for="the rollouts are still being read") for name, surface in surfaces.items()}
     )
     users = UserStore()
-    parts = NodeParts(settings.bootstrap, settings.registry, Masks(), metrics, _live_index)
+    parts = NodeParts(settings.bootstrap, settings.registry, Masks(), metrics, _live_index, BrokerContact())
     node = Node(settings.node_id, surfaces, parts, routings=routings, users=users)
     retriever = Retriever(routings, users)
     app = build_app(retriever, node, metrics, version=_release(), query_threads=settings.query_threads)
@@ -65,6 +67,8 @@ def run_node(settings: NodeSettings, stop: threading.Event) -> None:
         CannotListen, ValueError: see `build_node`.
         RuntimeError: the HTTP server ended by itself.
     """
+    if settings.log_format == "json":
+        log_json_lines()
     built = build_node(settings)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     built.server.start()

@@ -1,15 +1,21 @@
 """A node on a real broker: what was published is found, and the towers are swapped under it."""
 
+import threading
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from schemas.records.control import CommandKind
-from schemas.records.users import UserState
-from schemas.topics import embeddings_topic_name
-from serving.client import InlineUser, NodeIsBehind, NotServing
+from roost.broker import Broker
+from schemas.codec import decode
+from schemas.records.control import CommandKind, NodeStatus
+from schemas.records.users import QueryFeatures, UserState
+from schemas.topics import NODE_STATUS, embeddings_topic_name
+from schemas.wire.tail import TailReader
+from serving.client import Answer, ClientError, InlineUser, NodeIsBehind, NotServing
 from tests.served_node import node_on_a_thread, node_process, until
 from tests.write_path import Post, WritePath
 
@@ -182,7 +188,7 @@ def test_what_leaves_the_recency_window_leaves_the_index(path: WritePath, tmp_pa
 def test_a_canary_takes_its_share_of_users_and_keeps_them(path: WritePath) -> None:
     """A user who flips between towers sees two products; one bucket, one bundle."""
     live, canary = path.bundle(1), path.bundle(2)
-    users = [f"user-{n}" for n in range(60)]
+    users = [f"user-{n}" for n in range(30)]
     with node_on_a_thread(path) as node:
         path.go_live(live)
         until(node.ready)
@@ -193,7 +199,7 @@ def test_a_canary_takes_its_share_of_users_and_keeps_them(path: WritePath) -> No
         until(lambda: node.ask(k=1).revision == path.revision)
         once = {user: node.ask(user_id=user, k=1).bundle for user in users}
         assert once == {user: node.ask(user_id=user, k=1).bundle for user in users}
-        assert 5 <= list(once.values()).count(canary) <= 35
+        assert 1 <= list(once.values()).count(canary) <= 20
         assert node.answers_from(live), "nobody in particular is answered by the live bundle"
         path.command(CommandKind.ABORT, canary)
         until(lambda: canary not in node.bundles())
@@ -209,3 +215,114 @@ def test_a_node_without_a_broker_lives_and_says_what_it_waits_for(path: WritePat
         with pytest.raises(NotServing):
             node.ask()
         time.sleep(0.1)
+
+
+def test_queries_never_fail_nor_mix_while_the_towers_are_swapped_ten_times(path: WritePath) -> None:
+    """An operator ships towers as calmly as a web deploy only if nobody who asks can tell the moment."""
+    bundles = path.bundle(1), path.bundle(2)
+    posts = [Post(f"t:{n}", topics=(f"topic-{n % 17}",), author_id=f"author-{n % 5}") for n in range(400)]
+    query = QueryFeatures(languages=("en",), interests=("topic-4",))
+    vectors = {b: path.towers(b).embed_candidates([post.features for post in posts]) for b in bundles}
+    truth = {b: vectors[b] @ path.towers(b).embed_queries([query])[0] for b in bundles}
+    place = {post.candidate_id: n for n, post in enumerate(posts)}
+    answers: list[Answer] = []
+    failures: list[ClientError] = []
+    done = threading.Event()
+    with node_on_a_thread(path) as node:
+
+        def ask() -> None:
+            while not done.is_set():
+                try:
+                    answers.append(node.ask(user=InlineUser(languages=("en",), interests=("topic-4",)), k=100))
+                except ClientError as error:
+                    failures.append(error)
+                time.sleep(0.01)
+
+        path.go_live(bundles[0])
+        path.embed(posts, bundles[0])
+        path.start(bundles[1])
+        path.embed(posts, bundles[1])
+        for bundle in bundles:
+            until(lambda bundle=bundle: node.bundles().get(bundle, {"not_ready": "absent"})["not_ready"] is None)  # type: ignore[misc]
+            until(lambda bundle=bundle: len(node.ask(k=1000, pin=bundle).candidates) == len(posts))  # type: ignore[misc]
+        path.ready(bundles[1])
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            path.command(CommandKind.PROMOTE, bundles[1])
+            for turn in range(10):
+                until(lambda turn=turn: answers and answers[-1].bundle == bundles[(turn + 1) % 2])  # type: ignore[misc]
+                path.command(CommandKind.ROLLBACK)
+            until(lambda: answers[-1].bundle == bundles[1])
+        finally:
+            done.set()
+            asking.join()
+    assert not failures
+    for answer in answers:
+        assert len(answer.candidates) == 100
+        expected = [float(truth[answer.bundle][place[candidate.candidate_id]]) for candidate in answer.candidates]
+        assert [candidate.score for candidate in answer.candidates] == pytest.approx(expected, abs=1e-5)
+    changes = sum(one.bundle != other.bundle for one, other in pairwise(answers))
+    assert changes == 11 - (answers[0].bundle == bundles[1])
+
+
+def test_the_heartbeat_tells_the_controller_what_it_compares(path: WritePath) -> None:
+    """Parity, the quorum and a rejected bundle are all decided from this record alone."""
+    good, bad = path.bundle(1), path.bundle(2)
+    (path.registry / path.surface.name / bad / "manifest.json").unlink()
+    with node_on_a_thread(path) as node, TailReader(path.bootstrap, NODE_STATUS, [0]) as statuses:
+
+        def heard(check: Callable[[NodeStatus], bool]) -> None:
+            mine = f"node:{path.surface.name}".encode()
+
+            def newest() -> bool:
+                records = [record.value for record in statuses.poll() if record.key == mine and record.value is not None]
+                return bool(records) and check(decode(NodeStatus, records[-1]))
+
+            until(newest)
+
+        path.go_live(good)
+        path.start(bad)
+        path.embed([Post(f"t:{n}") for n in range(40)], good)
+        name = path.surface.name
+        heard(lambda s: s.ready and s.url == node.url and s.live == {name: good} and s.revisions == {name: path.revision})
+        heard(lambda s: sum(p.applied for p in s.progress if p.bundle == good) == 40)
+        heard(lambda s: sum(p.live_count for p in s.progress if p.bundle == good) == 40 and s.coverage[good] == 1.0)
+        heard(lambda s: any(error.startswith(f"{bad}: ") and "manifest.json" in error for error in s.errors))
+        path.send(embeddings_topic_name(good), b"t:garbled", b"?")
+        path.embed([Post(f"t:{n}") for n in range(40)], good)
+        heard(lambda s: not s.ready and any("1 bad embeddings" in error for error in s.errors))
+        heard(lambda s: sum(p.applied for p in s.progress if p.bundle == good) < 81)
+
+
+def test_a_bundle_started_again_is_filled_from_its_new_topic_alone(path: WritePath) -> None:
+    """Offsets of a deleted topic mean nothing in the next one of that name."""
+    live, again = path.bundle(1), path.bundle(2)
+    with node_on_a_thread(path) as node:
+        path.go_live(live)
+        path.start(again)
+        path.embed([Post(f"t:old-{n}") for n in range(50)], again)
+        until(lambda: node.bundles().get(again, {"index": None})["index"])
+        until(lambda: node.bundles()[again]["index"]["live"] == 50)
+        path.restart(again)
+        path.embed([Post("t:new")], again)
+        until(lambda: (node.bundles().get(again, {})["index"] or {"live": 0})["live"] == 1)
+        until(lambda: node.bundles()[again]["not_ready"] is None)
+        assert [c.candidate_id for c in node.ask(pin=again).candidates] == ["t:new"]
+
+
+def test_a_node_answers_on_without_its_broker_and_catches_up_after(fresh_broker: Broker, tmp_path: Path) -> None:
+    """A broker restart is routine; answers must not depend on it, and the age of the index must show."""
+    path = WritePath(fresh_broker.bootstrap, tmp_path)
+    bundle = path.bundle(1)
+    with node_on_a_thread(path) as node:
+        path.go_live(bundle)
+        path.embed([Post("t:before")], bundle)
+        until(lambda: node.ready() and node.finds("t:before"))
+        fresh_broker.kill()
+        assert node.finds("t:before")
+        until(lambda: node.ask().freshness.lag_ms > 3_000)
+        fresh_broker.start()
+        path.embed([Post("t:after")], bundle)
+        until(lambda: node.finds("t:after"), within_s=30)
+        until(lambda: node.ask().freshness.lag_ms < 2_000)

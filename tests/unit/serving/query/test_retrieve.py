@@ -12,7 +12,7 @@ from schemas.records.feedback import CandidateToken, QueryToken
 from schemas.records.users import QueryFeatures
 from schemas.tokens import read_token
 from serving.api import InlineUser, RetrieveRequest
-from serving.node.masks import Masks
+from serving.filling.masks import Masks
 from serving.query.epochs import Canary, Routing, RoutingTable
 from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, UnknownSurface
 from serving.query.retrieve import Retriever

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.filling.embeddings import EmbeddingBatch
+from serving.filling.masks import Masks
 from serving.index import CandidateIndex, Rows
-from serving.node.embeddings import EmbeddingBatch
-from serving.node.masks import Masks
 
 # an id counts for coverage once it has been held this long: the other bundle's record is still on its way before
 SETTLED_S = 5.0

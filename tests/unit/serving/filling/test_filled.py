@@ -6,10 +6,10 @@ import pytest
 
 from schemas.ids import Version
 from schemas.wire.inbound import InboundRecord
-from serving.node import filled as filled_module
-from serving.node.embeddings import decode_batch
-from serving.node.filled import coverage
-from serving.node.masks import Masks
+from serving.filling import filled as filled_module
+from serving.filling.embeddings import decode_batch
+from serving.filling.filled import coverage
+from serving.filling.masks import Masks
 from tests.filled_epochs import DIM, FilledEpoch, Tweeted
 
 

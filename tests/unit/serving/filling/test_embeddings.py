@@ -9,7 +9,7 @@ from schemas.codec import encode
 from schemas.ids import Version
 from schemas.records.candidates import Embedding
 from schemas.wire.inbound import InboundRecord
-from serving.node.embeddings import decode_batch
+from serving.filling.embeddings import decode_batch
 from serving.query.payload import token_and_text
 from tests.filled_epochs import DIM, Tweeted, deletion, embedding, record
 
