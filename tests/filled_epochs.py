@@ -1,16 +1,13 @@
 """Epochs without a broker: real small towers, and an exact index filled through the node's own decoding. Holds no test."""
 
-import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from schemas.codec import encode
 from schemas.features.catalog import TWEET
 from schemas.ids import Version
-from schemas.records.candidates import CandidateFeatures, Counters, Embedding, embedding_subject
+from schemas.records.candidates import Embedding, embedding_subject
 from schemas.surfaces import Surface
 from schemas.towers import Towers
 from schemas.wire.inbound import InboundRecord
@@ -21,28 +18,15 @@ from serving.filling.masks import Masks
 from serving.index import ExactIndex
 from serving.query.epochs import Epoch
 from tests.bundles import published
+from tests.posts import Post, deletion, embedding
 
 HOME = Surface("home", "tweets", "t:", TWEET.name, 64, "engagements", "write-time", 1800, 0)
 DIM = 64
-FIRST = Version(1_000, 0)
 
 
-@dataclass(frozen=True)
-class Tweeted:
-    """A tweet as the embedder would have folded it."""
-
-    candidate_id: str
-    language: str = "en"
-    author_id: str = "author-1"
-    topics: tuple[str, ...] = ("sports",)
-    text: str = "a text"
-    version: Version = FIRST
-    created_ms: int = 1_000
-
-    @property
-    def features(self) -> CandidateFeatures:
-        """What a tower reads of it."""
-        return CandidateFeatures(self.author_id, self.language, "us", self.topics, 10, Counters())
+def tweeted(candidate_id: str, **attributes: Any) -> Post:
+    """Return a post of version (1,000, 0) unless told otherwise."""
+    return Post(candidate_id, **({"created_ms": 1_000} | attributes))
 
 
 def record(embedding: Embedding, *, dim: int = DIM, offset: int = 0, key: bytes | None = None) -> InboundRecord:
@@ -51,23 +35,14 @@ def record(embedding: Embedding, *, dim: int = DIM, offset: int = 0, key: bytes 
     return InboundRecord("embeddings.x", 0, offset, 5_000, key or embedding.candidate_id.encode(), value)
 
 
-def embedding(tweet: Tweeted, vector: Iterable[float]) -> Embedding:
-    """Return the record of a live tweet."""
-    return Embedding(
-        np.asarray(list(vector), "<f4").tobytes(),
-        tweet.candidate_id,
-        *tweet.version,
-        tweet.created_ms,
-        append_time_ms=2_000,
-        embedded_ms=2_001,
-        text=tweet.text,
-        features=tweet.features,
-    )
+def live(post: Post, vector: Iterable[float]) -> InboundRecord:
+    """Return the consumed embedding of a live post."""
+    return record(embedding(post, vector, append_time_ms=2_000))
 
 
-def deletion(candidate_id: str, version: Version, *, dim: int = DIM) -> Embedding:
-    """Return the record of a delete."""
-    return Embedding(bytes(4 * dim), candidate_id, *version, created_ms=0, append_time_ms=2_000, embedded_ms=2_001, deleted=True)
+def deleted(candidate_id: str, version: Version) -> InboundRecord:
+    """Return the consumed delete of a post."""
+    return record(deletion(candidate_id, version, dim=DIM, append_time_ms=2_000))
 
 
 class FilledEpoch:
@@ -88,17 +63,12 @@ class FilledEpoch:
         """See `HasFreshness`."""
         return Freshness(as_of_ms=self.filled.newest_append_ms, lag_ms=0, applied={})
 
-    def fill(self, *tweets: Tweeted) -> None:
+    def fill(self, *tweets: Post) -> None:
         """Embed the tweets by this bundle and put them in force."""
         vectors = self.towers.embed_candidates([tweet.features for tweet in tweets])
-        records = [record(embedding(tweet, vector.tolist())) for tweet, vector in zip(tweets, vectors, strict=True)]
+        records = [live(tweet, vector.tolist()) for tweet, vector in zip(tweets, vectors, strict=True)]
         self.filled.apply(decode_batch(self.bundle, DIM, records))
 
     def delete(self, candidate_id: str, version: Version) -> None:
         """Put a delete on this bundle's topic in force."""
-        self.filled.apply(decode_batch(self.bundle, DIM, [record(deletion(candidate_id, version))]))
-
-
-def now_ms() -> int:
-    """Return Unix milliseconds."""
-    return time.time_ns() // 1_000_000
+        self.filled.apply(decode_batch(self.bundle, DIM, [deleted(candidate_id, version)]))

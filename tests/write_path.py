@@ -1,17 +1,13 @@
 """The write path as a node sees it, played by a test on a real broker: rollouts, embeddings, user states. Holds no test."""
 
-import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
-
-import numpy as np
 
 from schemas.bundle import read_bundle
 from schemas.codec import encode
 from schemas.ids import Version
-from schemas.records.candidates import CandidateFeatures, Counters, Embedding, embedding_subject
+from schemas.records.candidates import Embedding, embedding_subject
 from schemas.records.control import CommandKind, Rollout, RolloutCommand
 from schemas.records.users import UserState
 from schemas.rollout import advance, answer, nothing_yet
@@ -21,6 +17,7 @@ from schemas.towers import Towers
 from schemas.wire.admin import create_topics, delete_topics, wait_for_broker
 from schemas.wire.client import make_producer
 from tests.bundles import publish_bundle
+from tests.posts import Post, deletion, embedding, now_ms
 
 _SURFACE_TOML = """
 [{name}]
@@ -33,29 +30,6 @@ refresh = "write-time"
 label_window_s = 1800
 recency_window_s = {window_s}
 """
-
-
-def now_ms() -> int:
-    """Return Unix milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-@dataclass(frozen=True)
-class Post:
-    """A tweet as the embedder would have folded it."""
-
-    candidate_id: str
-    language: str = "en"
-    author_id: str = "author-1"
-    topics: tuple[str, ...] = ("sports",)
-    text: str = "a text"
-    created_ms: int = field(default_factory=now_ms)
-    sequence: int = 0
-
-    @property
-    def features(self) -> CandidateFeatures:
-        """What a tower reads of it."""
-        return CandidateFeatures(self.author_id, self.language, "us", self.topics, 10, Counters())
 
 
 class WritePath:
@@ -134,40 +108,22 @@ class WritePath:
             towers = self._towers[bundle]
             vectors = towers.embed_candidates([post.features for post in batch])
             for post, vector in zip(batch, vectors, strict=True):
-                self._produce(bundle, post, vector.tolist())
+                self._write(bundle, embedding(post, vector.tolist(), append_time_ms=now_ms()))
         self._producer.flush(30)
 
     def embed_vector(self, post: Post, bundle: str, vector: list[float]) -> None:
         """Write an embedding that no tower made."""
-        self._produce(bundle, post, vector)
+        self._write(bundle, embedding(post, vector, append_time_ms=now_ms()))
         self._producer.flush(30)
 
-    def delete(self, post: Post, *bundles: str, version: Version | None = None) -> None:
-        """Write the delete of a post to the bundles' topics."""
-        event_time_ms, sequence = version or Version(post.created_ms, post.sequence + 1)
+    def delete(self, post: Post, *bundles: str) -> None:
+        """Write the delete of a post, one version later, to the bundles' topics."""
+        event_time_ms, sequence = post.current_version
         for bundle in bundles:
+            version = Version(event_time_ms, sequence + 1)
             dim = self._towers[bundle].dim
-            self._write(
-                bundle,
-                Embedding(
-                    bytes(4 * dim), post.candidate_id, event_time_ms, sequence, post.created_ms, now_ms(), now_ms(), deleted=True
-                ),
-            )
+            self._write(bundle, deletion(post.candidate_id, version, dim=dim, append_time_ms=now_ms()))
         self._producer.flush(30)
-
-    def _produce(self, bundle: str, post: Post, vector: list[float]) -> None:
-        record = Embedding(
-            np.asarray(vector, "<f4").tobytes(),
-            post.candidate_id,
-            post.created_ms,
-            post.sequence,
-            post.created_ms,
-            now_ms(),
-            now_ms(),
-            text=post.text,
-            features=post.features,
-        )
-        self._write(bundle, record)
 
     def _write(self, bundle: str, record: Embedding) -> None:
         value = encode(record, subject=embedding_subject(self._towers[bundle].dim))

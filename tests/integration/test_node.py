@@ -11,13 +11,15 @@ import pytest
 
 from roost.broker import Broker
 from schemas.codec import decode
+from schemas.ids import Version
 from schemas.records.control import CommandKind, NodeStatus
 from schemas.records.users import QueryFeatures, UserState
 from schemas.topics import NODE_STATUS, embeddings_topic_name
 from schemas.wire.tail import TailReader
 from serving.client import Answer, ClientError, InlineUser, NodeIsBehind, NotServing
+from tests.posts import Post
 from tests.served_node import node_on_a_thread, node_process, until
-from tests.write_path import Post, WritePath
+from tests.write_path import WritePath
 
 
 class HasBootstrap(Protocol):
@@ -83,7 +85,7 @@ def test_a_delete_on_one_bundles_topic_holds_in_all_epochs_and_a_higher_version_
         path.embed([Post("t:later")], second)
         until(lambda: node.finds("t:later", pin=second))
         assert not node.finds(post.candidate_id, pin=second), "an old version came after the delete"
-        path.embed([Post(post.candidate_id, sequence=2, created_ms=post.created_ms)], first, second)
+        path.embed([Post(post.candidate_id, created_ms=post.created_ms, version=Version(post.created_ms, 2))], first, second)
         until(lambda: node.finds(post.candidate_id))
         until(lambda: node.finds(post.candidate_id, pin=second))
 

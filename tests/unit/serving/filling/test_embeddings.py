@@ -11,17 +11,22 @@ from schemas.records.candidates import Embedding
 from schemas.wire.inbound import InboundRecord
 from serving.filling.embeddings import decode_batch
 from serving.query.payload import token_and_text
-from tests.filled_epochs import DIM, Tweeted, deletion, embedding, record
+from tests.filled_epochs import DIM, deleted, live, record, tweeted
+from tests.posts import embedding
 
 BUNDLE = "0" * 16
-GOOD = Tweeted("t:1", language="ja", text="こんにちは\n🎌", version=Version(7, 8), created_ms=6)
+GOOD = tweeted("t:1", language="ja", text="こんにちは\n🎌", version=Version(7, 8), created_ms=6)
 VECTOR = np.linspace(-1, 1, DIM, dtype=np.float32)
 
 
 def test_a_batch_comes_out_as_columns() -> None:
     """Each column belongs to the same row: one shift and every answer is wrong."""
-    other = Tweeted("t:2")
-    batch = decode_batch(BUNDLE, DIM, [record(embedding(GOOD, VECTOR)), record(embedding(other, -VECTOR))])
+    other = tweeted("t:2")
+    batch = decode_batch(
+        BUNDLE,
+        DIM,
+        [live(GOOD, VECTOR), live(other, -VECTOR)],
+    )
     rows = batch.rows
     assert rows.candidate_ids == ["t:1", "t:2"]
     np.testing.assert_array_equal(rows.vectors, [VECTOR, -VECTOR])
@@ -36,12 +41,12 @@ def test_a_batch_comes_out_as_columns() -> None:
 def test_deletes_and_nulls_are_no_rows() -> None:
     """A delete's zero vector must never reach an index."""
     null = InboundRecord("embeddings.x", 0, 1, 5_000, b"t:3", None)
-    assert decode_batch(BUNDLE, DIM, [record(deletion("t:1", Version(7, 8)))]).deleted == (("t:1", Version(7, 8)),)
+    assert decode_batch(BUNDLE, DIM, [deleted("t:1", Version(7, 8))]).deleted == (("t:1", Version(7, 8)),)
     assert decode_batch(BUNDLE, DIM, [null]).forgotten == ("t:3",)
 
 
 def _with(vector: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Embedding:
-    return embedding(GOOD, vector.tolist())
+    return embedding(GOOD, vector.tolist(), append_time_ms=2_000)
 
 
 BAD = {
@@ -65,7 +70,15 @@ BAD = {
 def test_a_bad_record_is_named_and_the_rest_of_its_batch_goes_on(reason: str) -> None:
     """One broken tower output must not cost its neighbours, nor enter the index."""
     bad = replace(BAD[reason], offset=41)
-    batch = decode_batch(BUNDLE, DIM, [record(embedding(Tweeted("t:a"), VECTOR)), bad, record(embedding(Tweeted("t:b"), VECTOR))])
+    batch = decode_batch(
+        BUNDLE,
+        DIM,
+        [
+            live(tweeted("t:a"), VECTOR),
+            bad,
+            live(tweeted("t:b"), VECTOR),
+        ],
+    )
     assert batch.rows.candidate_ids == ["t:a", "t:b"]
     (named,) = batch.bad
     assert (named.offset, named.key) == (41, bad.key)

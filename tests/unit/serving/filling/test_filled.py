@@ -10,7 +10,7 @@ from serving.filling import filled as filled_module
 from serving.filling.embeddings import decode_batch
 from serving.filling.filled import coverage
 from serving.filling.masks import Masks
-from tests.filled_epochs import DIM, FilledEpoch, Tweeted
+from tests.filled_epochs import DIM, FilledEpoch, tweeted
 
 
 @pytest.fixture
@@ -29,16 +29,16 @@ def test_an_index_that_joins_late_knows_every_delete_before_its_first_record(tmp
     """A bundle's topic may hold a candidate whose delete only the older bundle's topic brought so far."""
     FilledEpoch(tmp_path, seed=1, masks=masks).delete("t:1", Version(5, 0))
     late = FilledEpoch(tmp_path, seed=2, masks=masks)
-    late.fill(Tweeted("t:1", version=Version(5, 0)), Tweeted("t:2", version=Version(5, 0)))
+    late.fill(tweeted("t:1", version=Version(5, 0)), tweeted("t:2", version=Version(5, 0)))
     assert late.filled.ids() == {"t:2"}
-    late.fill(Tweeted("t:1", version=Version(5, 1)))
+    late.fill(tweeted("t:1", version=Version(5, 1)))
     assert late.filled.ids() == {"t:1", "t:2"}
 
 
 def test_a_delete_older_than_what_is_held_changes_nothing(tmp_path: Path, masks: Masks) -> None:
     """A delayed delete of an earlier life must not take the candidate that was created again."""
     epoch = FilledEpoch(tmp_path, seed=1, masks=masks)
-    epoch.fill(Tweeted("t:1", version=Version(9, 0)))
+    epoch.fill(tweeted("t:1", version=Version(9, 0)))
     epoch.delete("t:1", Version(5, 0))
     assert epoch.filled.ids() == {"t:1"}
     assert len(epoch.filled) == 1
@@ -48,18 +48,18 @@ def test_a_null_forgets_the_candidate_here_and_masks_nobody(tmp_path: Path, mask
     """The null is clean-up, not a delete: a later life of the id must be taken in, whatever its clock said."""
     first, second = (FilledEpoch(tmp_path, seed=seed, masks=masks) for seed in (1, 2))
     for epoch in (first, second):
-        epoch.fill(Tweeted("t:1", version=Version(5, 0)))
+        epoch.fill(tweeted("t:1", version=Version(5, 0)))
     first.filled.apply(decode_batch(first.bundle, DIM, [InboundRecord("e", 0, 0, 99, b"t:1", None)]))
     assert first.filled.ids() == set()
     assert second.filled.ids() == {"t:1"}
-    first.fill(Tweeted("t:1", version=Version(6, 0)))
+    first.fill(tweeted("t:1", version=Version(6, 0)))
     assert len(first.filled) == 1
 
 
 def test_expiry_takes_rows_and_roster_and_refuses_stragglers(tmp_path: Path, masks: Masks) -> None:
     """A replay brings old records again; what left the window must not come back for a second."""
     epoch = FilledEpoch(tmp_path, seed=1, masks=masks)
-    old, new = Tweeted("t:old", created_ms=100, version=Version(100, 0)), Tweeted("t:new", created_ms=900, version=Version(900, 0))
+    old, new = tweeted("t:old", created_ms=100, version=Version(100, 0)), tweeted("t:new", created_ms=900, version=Version(900, 0))
     epoch.fill(old, new)
     assert epoch.filled.expire(500) == 1
     epoch.fill(old)
@@ -72,8 +72,8 @@ def test_coverage_is_the_share_of_the_live_ids_that_the_other_holds(tmp_path: Pa
     """The flip waits for it: counted from both ids, never from two totals that may agree by accident."""
     live, other = (FilledEpoch(tmp_path, seed=seed, masks=masks) for seed in (1, 2))
     assert coverage(live.filled, other.filled) == 1.0
-    live.fill(*(Tweeted(f"t:{n}") for n in range(4)))
-    other.fill(Tweeted("t:0"), *(Tweeted(f"t:other-{n}") for n in range(3)))
+    live.fill(*(tweeted(f"t:{n}") for n in range(4)))
+    other.fill(tweeted("t:0"), *(tweeted(f"t:other-{n}") for n in range(3)))
     assert coverage(live.filled, other.filled) == pytest.approx(0.25)
     live.delete("t:3", Version(2_000, 0))
     assert coverage(live.filled, other.filled) == pytest.approx(1 / 3), "deleted ids are not owed"
@@ -84,9 +84,9 @@ def test_what_just_arrived_is_not_owed_yet_but_a_refresh_still_is(tmp_path: Path
     live, other = (FilledEpoch(tmp_path, seed=seed, masks=masks) for seed in (1, 2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(filled_module, "SETTLED_S", -1.0)
-        live.fill(Tweeted("t:settled"))
+        live.fill(tweeted("t:settled"))
         assert live.filled.settled_ids() == {"t:settled"}
-    live.fill(Tweeted("t:settled", version=Version(3_000, 0)), Tweeted("t:fresh"))
+    live.fill(tweeted("t:settled", version=Version(3_000, 0)), tweeted("t:fresh"))
     assert live.filled.settled_ids() == {"t:settled"}
     assert coverage(live.filled, other.filled) == 0.0
 

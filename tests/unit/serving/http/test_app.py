@@ -16,7 +16,7 @@ from serving.metrics import NodeMetrics
 from serving.query.epochs import Routing, RoutingTable
 from serving.query.retrieve import Retriever
 from serving.query.users import UserStore
-from tests.filled_epochs import HOME, FilledEpoch, Tweeted
+from tests.filled_epochs import HOME, FilledEpoch, tweeted
 
 RETRIEVE = f"/v1/surfaces/{HOME.name}/retrieve"
 
@@ -60,7 +60,7 @@ class Served:
 def module_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Yield one server for the module: starting one takes as long as all tests here."""
     served = Served(tmp_path_factory.mktemp("registry"))
-    served.epoch.fill(*(Tweeted(f"t:{n}", text="雪🎿") for n in range(30)))
+    served.epoch.fill(*(tweeted(f"t:{n}", text="雪🎿") for n in range(30)))
     yield served
     served.close()
 

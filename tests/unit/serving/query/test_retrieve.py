@@ -17,9 +17,10 @@ from serving.query.epochs import Canary, Routing, RoutingTable
 from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, UnknownSurface
 from serving.query.retrieve import Retriever
 from serving.query.users import UserStore
-from tests.filled_epochs import HOME, FilledEpoch, Tweeted, now_ms
+from tests.filled_epochs import HOME, FilledEpoch, tweeted
+from tests.posts import now_ms
 
-TWEETS = [Tweeted(f"t:{n}", topics=(f"topic-{n % 11}",), author_id=f"author-{n % 13}") for n in range(120)]
+TWEETS = [tweeted(f"t:{n}", topics=(f"topic-{n % 11}",), author_id=f"author-{n % 13}") for n in range(120)]
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_an_answer_carries_what_an_impression_needs(epochs: tuple[FilledEpoch, F
     best = answer.candidates[0]
     token = read_token(CandidateToken, best.token)
     tweet = next(tweet for tweet in TWEETS if tweet.candidate_id == best.candidate_id)
-    assert token == CandidateToken(epochs[0].bundle, *tweet.version, features=tweet.features)
+    assert token == CandidateToken(epochs[0].bundle, *tweet.current_version, features=tweet.features)
     assert (best.text, best.language, best.author_id) == (tweet.text, tweet.language, tweet.author_id)
     assert [candidate.rank for candidate in answer.candidates] == [1, 2, 3]
 
@@ -172,8 +173,8 @@ def test_filters_narrow_and_what_left_the_window_is_never_shown(tmp_path: Path) 
     epoch = FilledEpoch(tmp_path, seed=1)
     now = now_ms()
     ages_s = {"t:new": 1, "t:middle": 30, "t:expired": 61}
-    epoch.fill(*(Tweeted(name, created_ms=now - age * 1000, version=Version(now, 0)) for name, age in ages_s.items()))
-    epoch.fill(Tweeted("t:ja", language="ja", created_ms=now, version=Version(now, 0)))
+    epoch.fill(*(tweeted(name, created_ms=now - age * 1000, version=Version(now, 0)) for name, age in ages_s.items()))
+    epoch.fill(tweeted("t:ja", language="ja", created_ms=now, version=Version(now, 0)))
     answering, _ = retriever(replace(routing(epoch), surface=window))
 
     def found(request: RetrieveRequest) -> set[str]:
