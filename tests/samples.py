@@ -134,9 +134,7 @@ FILLED: dict[str, Message] = {
     ),
     "user-state": UserState("u:1", NOON_MS, 2, ("de", "en"), "eu-west", ("a:ada",), ("science",), NOON_MS - 5, (_ENTRY,)),
     "example": _EXAMPLE,
-    "label-join": LabelJoin(
-        Impression("r-1", "t:1", "u:1", "home-timeline", 17, NOON_MS, BUNDLE), 99, FEATURES, (_ENTRY,), _EXAMPLE
-    ),
+    "label-join": LabelJoin("home-timeline", NOON_MS, 99, b"\x00impression", FEATURES, (_ENTRY,), b"\x00example"),
     "embedding-d32": embedding(32),
     "embedding-d64": embedding(64),
     "embedding-d128": embedding(128),

@@ -146,18 +146,22 @@ class LabelJoin(Message):
     """The labeler's state of one (request, candidate): what is known until the example is out, then the example.
 
     Attributes:
+        surface, event_time_ms, impression_offset: the impression's; empty and -1 before it came.
+        impression: its frame, until the example is emitted. Frames are copied as they are: no join is encoded field by field.
         candidate: the candidate as of reading the impression, where its token could not be read.
         entries: the join's engagements, in order of arrival; they may come before the impression.
-        example: the example last emitted; the impression is then dropped.
+        example: the frame of the example last emitted.
     """
 
     SUBJECT: ClassVar[str] = "label-join"
 
-    impression: Impression | None = optional(Impression)
+    surface: str = ""
+    event_time_ms: int = -1
     impression_offset: int = -1
+    impression: bytes | None = None
     candidate: CandidateFeatures | None = optional(CandidateFeatures)
     entries: tuple[UserEntry, ...] = sequence_of(UserEntry)
-    example: Example | None = optional(Example)
+    example: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Features as of serve time: from the tokens an answer gave, else as the labeler can know them. Decides no labels."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from schemas.features.query import in_force, query_features
@@ -29,11 +30,9 @@ class Sight(Protocol):
         ...
 
 
-def snapshot(impression: Impression, sight: Sight) -> CandidateFeatures | None:
-    """Return the candidate's features to keep while the window is open: None when the token holds them, or nothing is known."""
-    if read_token(CandidateToken, impression.token) is not None:
-        return None
-    candidate = sight.candidate(impression.candidate_id)
+def snapshot(candidate_id: str, sight: Sight) -> CandidateFeatures | None:
+    """Return the features to keep, while the window is open, of a candidate whose token cannot be read; None when unknown."""
+    candidate = sight.candidate(candidate_id)
     return candidate.features() if candidate is not None else None
 
 
@@ -46,10 +45,10 @@ def serve_time_features(
     by then `user-states` has caught up with all that came before it.
 
     Args:
-        kept: what `snapshot` gave when the impression was read.
+        kept: what `snapshot` gave when the impression was read, where the token could not be read.
     """
     token = read_token(CandidateToken, impression.token)
-    query_token = read_token(QueryToken, impression.query_token)
+    query_token = _query_token(impression.query_token)
     candidate = token.features if token is not None else kept
     if candidate is None:
         late = sight.candidate(impression.candidate_id)
@@ -63,6 +62,12 @@ def serve_time_features(
         query = query_features(sight.user_state(impression.user_id), before_ms=impression.event_time_ms)
     served = token is not None and query_token is not None
     return query, candidate, Provenance.SERVED if served else Provenance.RECONSTRUCTED
+
+
+# all impressions of one answer carry the same
+@lru_cache(maxsize=1024)
+def _query_token(text: str | None) -> QueryToken | None:
+    return read_token(QueryToken, text)
 
 
 def label_of(entries: Sequence[UserEntry]) -> tuple[Label, tuple[str, ...]]:

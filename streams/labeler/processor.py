@@ -64,6 +64,7 @@ class LabelProcessor:
         self._partition = partition
         self._store = store
         self._surfaces = surfaces
+        self._windows = {name: _Window.of(surface) for name, surface in surfaces.items()}
         self._sight = sight
         self._lookup = lookup
         position = json.loads(store.get(_POSITION) or b"{}")
@@ -74,8 +75,7 @@ class LabelProcessor:
         self._expiring: defaultdict[_Window, list[tuple[int, str]]] = defaultdict(list)
         for key, data in store.scan(_JOINS):
             join = decode(LabelJoin, data)
-            shown = join.impression or join.example
-            if shown is not None and shown.surface not in surfaces:
+            if join.surface and join.surface not in surfaces:
                 self.counts["surface_gone"] += 1
                 store.delete(key)
             else:
@@ -127,7 +127,14 @@ class LabelProcessor:
         if join.impression is not None or join.example is not None:
             self.counts["duplicates"] += 1
             return outputs
-        join = replace(join, impression=impression, impression_offset=offset, candidate=snapshot(impression, self._sight))
+        join = LabelJoin(
+            impression.surface,
+            impression.event_time_ms,
+            offset,
+            encode(impression),
+            snapshot(impression.candidate_id, self._sight) if token is None else None,
+            join.entries,
+        )
         self._save(_JOINS + name, join)
         self._take_up(_JOINS + name, join)
         return outputs
@@ -150,12 +157,13 @@ class LabelProcessor:
         else:
             join = replace(join, entries=(*join.entries, entry))
         if join.example is not None:
+            example = decode(Example, join.example)
             label, kinds = label_of(self._counting(join))
-            if (label, kinds) != (join.example.label, join.example.kinds):
+            if (label, kinds) != (example.label, example.kinds):
                 self.counts["corrections"] += 1
-                corrected = replace(join.example, revision=join.example.revision + 1, label=label, kinds=kinds)
-                join = replace(join, example=corrected)
-                outputs.append(_example(corrected))
+                frame = encode(replace(example, revision=example.revision + 1, label=label, kinds=kinds))
+                join = replace(join, example=frame)
+                outputs.append(OutboundRecord(EXAMPLES, example.user_id.encode(), frame))
         self._save(key, join)
         return outputs
 
@@ -178,7 +186,7 @@ class LabelProcessor:
                 _, key = heappop(heap)
                 join = self._load(key)
                 if join is not None and join.impression is not None:
-                    outputs.extend(self._emit(key, join, join.impression))
+                    outputs.extend(self._emit(key, join, decode(Impression, join.impression)))
         return outputs
 
     def _emit(self, key: str, join: LabelJoin, impression: Impression) -> list[OutboundRecord]:
@@ -209,17 +217,15 @@ class LabelProcessor:
             source_time_ms=impression.source_time_ms,
         )
         self.counts["examples"] += 1
-        emitted = LabelJoin(entries=join.entries, example=example)
+        frame = encode(example)
+        emitted = replace(join, impression=None, candidate=None, example=frame)
         self._save(key, emitted)
         self._take_up(key, emitted)
-        return [_example(example)]
+        return [OutboundRecord(EXAMPLES, example.user_id.encode(), frame)]
 
     def _counting(self, join: LabelJoin) -> list[UserEntry]:
         """Return the engagements that count: by event time, so that the order of arrival cannot decide a label."""
-        shown = join.impression or join.example
-        if shown is None:
-            return []
-        last_ms = shown.event_time_ms + _Window.of(self._surfaces[shown.surface]).kept_ms
+        last_ms = join.event_time_ms + self._window(join.surface).kept_ms
         return [entry for entry in join.entries if entry.event_time_ms <= last_ms]
 
     def _expire(self, clock: Clock) -> None:
@@ -240,20 +246,17 @@ class LabelProcessor:
 
     def _end(self, join: LabelJoin) -> tuple[_Window, int]:
         """Return the window a join belongs to, and the event time at which its present stage ends."""
-        if join.impression is not None:
-            window = self._window(join.impression.surface)
-            return window, join.impression.event_time_ms + window.label_ms
-        if join.example is not None:
-            window = self._window(join.example.surface)
-            return window, join.example.event_time_ms + window.kept_ms
+        if join.surface:
+            window = self._window(join.surface)
+            return window, join.event_time_ms + (window.label_ms if join.impression is not None else window.kept_ms)
         # its impression may still come: an earlier event, read later
         first = join.entries[0]
         belongs_to = surfaces_of(first.candidate_id, self._surfaces) or tuple(self._surfaces.values())
-        window = max((_Window.of(surface) for surface in belongs_to), key=lambda window: window.label_ms)
+        window = max((self._window(surface.name) for surface in belongs_to), key=lambda window: window.label_ms)
         return window, first.event_time_ms + window.label_ms
 
     def _window(self, surface: str) -> _Window:
-        return _Window.of(self._surfaces[surface])
+        return self._windows[surface]
 
     def _load(self, key: str) -> LabelJoin | None:
         data = self._store.get(key)
@@ -277,7 +280,3 @@ def _user_event(user_id: str, entry: UserEntry, surface: str | None, source_time
         source_time_ms,
     )
     return OutboundRecord(USER_EVENTS, user_id.encode(), encode(event))
-
-
-def _example(example: Example) -> OutboundRecord:
-    return OutboundRecord(EXAMPLES, example.user_id.encode(), encode(example))
