@@ -10,6 +10,7 @@ RoostError
 │   └── BundleMismatch          whole, but not for this build, surface or index
 ├── TopicMismatch               a topic exists with another shape than the contracts ask for
 ├── BrokerUnavailable           no broker answered; try again
+├── OffsetOutOfRange            the log does not hold the next offset: what depends on it is read again from the beginning
 ├── DeliveryFailed              the broker did not acknowledge a record
 ├── ControllerUnavailable       no controller answered a command; it may still be answered
 ├── RegistryUnavailable         the schema registry did not answer; pause and try again
@@ -56,6 +57,10 @@ class TopicMismatch(RoostError):
 
 class BrokerUnavailable(RoostError):
     """No broker answered at the bootstrap servers."""
+
+
+class OffsetOutOfRange(RoostError):
+    """The next offset lies before the log's start or behind its end: records, deletes too, may have been missed."""
 
 
 class DeliveryFailed(RoostError):

@@ -8,6 +8,8 @@ from schemas.surfaces import Surface
 DEFAULT_PARTITIONS = 4
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+# a dead letter holds a whole record, up to the broker's limit of 1 MiB, and its envelope
+MAX_DEAD_LETTER_BYTES = 2 * 1024 * 1024
 
 TWEETS = "tweets"
 ACCOUNTS = "accounts"
@@ -86,7 +88,10 @@ def standard_topics(partitions: int = DEFAULT_PARTITIONS) -> tuple[Topic, ...]:
         _topic(ROLLOUT_COMMANDS, "surface", 1, "delete", forever),
         _topic(ROLLOUTS, "surface", 1, "delete", forever),
         _topic(NODE_STATUS, "node", 1, "compact", forever),
-        *(_topic(dlq(name), "record", 1, "compact,delete", 30 * DAY_MS) for name in _DEAD_LETTERED),
+        *(
+            _topic(dlq(name), "record", 1, "compact,delete", 30 * DAY_MS, max_message_bytes=MAX_DEAD_LETTER_BYTES)
+            for name in _DEAD_LETTERED
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.errors import DeliveryFailed
-from schemas.wire.client import Setting, producer_config
+from schemas.wire.client import Setting, kafka_log, producer_config
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Outbox(Producer):
 
     def __init__(self, bootstrap: str, **overrides: Setting) -> None:
         """Connect in the background; settings as `schemas.wire.client.producer_config`."""
-        super().__init__(dict(producer_config(bootstrap, **overrides)), logger=log)
+        super().__init__(dict(producer_config(bootstrap, **overrides)), logger=kafka_log)
         self._failures: list[Failure] = []
         # next offset behind the last acknowledged record, by (topic, partition)
         self.ends: dict[tuple[str, int], int] = {}

@@ -22,7 +22,8 @@ def wait_for_broker(bootstrap: str, *, timeout_s: float, should_stop: Callable[[
         BrokerUnavailable: none answered within `timeout_s`, or `should_stop` became true.
     """
     deadline = time.monotonic() + timeout_s
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log.connection.close": False})
+    # silent: the reason is logged here, once an attempt
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 1000})
     while True:
         try:
             admin.list_topics(timeout=_ATTEMPT_S)
@@ -39,10 +40,11 @@ def wait_for_broker(bootstrap: str, *, timeout_s: float, should_stop: Callable[[
 
 
 def create_topics(admin: AdminClient, topics: Iterable[Topic], *, replication: int = 1, timeout_s: float = 30.0) -> list[str]:
-    """Create the topics that do not exist yet and return their names; then check all.
+    """Create the topics that do not exist yet and return their names; then check all, and return once the broker knows them.
 
     Raises:
-        TopicMismatch: one exists with another partition count or configuration.
+        TopicMismatch: one exists with another partition count or configuration, or the broker refuses to create it.
+        BrokerUnavailable: no answer within `timeout_s`.
     """
     wanted = list(topics)
     new = [NewTopic(t.name, num_partitions=t.partitions, replication_factor=replication, config=t.config) for t in wanted]
@@ -53,48 +55,92 @@ def create_topics(admin: AdminClient, topics: Iterable[Topic], *, replication: i
             created.append(name)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise
+                raise _typed(error, f"topic {name} cannot be created") from error
+    names = {topic.name for topic in wanted}
+    _wait_until(lambda: names - _partition_counts(admin, timeout_s).keys(), "does not know", timeout_s)
     check_topics(admin, [topic for topic in wanted if topic.name not in created], timeout_s=timeout_s)
     return created
 
 
 def check_topics(admin: AdminClient, topics: Iterable[Topic], *, timeout_s: float = 30.0) -> None:
-    """Raise `TopicMismatch` for the first topic that is missing or differs from what the contracts ask for."""
+    """Check that topics are as the contracts ask.
+
+    Raises:
+        TopicMismatch: names the first topic that is missing or differs, and in what.
+        BrokerUnavailable: no answer within `timeout_s`.
+    """
     wanted = {topic.name: topic for topic in topics}
     if not wanted:
         return
-    existing = admin.list_topics(timeout=timeout_s).topics
+    existing = _partition_counts(admin, timeout_s)
     for topic in wanted.values():
-        found = existing.get(topic.name)
-        if found is None:
+        if topic.name not in existing:
             raise TopicMismatch(f"topic {topic.name} does not exist; run `roost up` or create it as `roost doctor` prints")
-        if len(found.partitions) != topic.partitions:
+        if existing[topic.name] != topic.partitions:
             raise TopicMismatch(
-                f"topic {topic.name} has {len(found.partitions)} partitions, not {topic.partitions}: "
+                f"topic {topic.name} has {existing[topic.name]} partitions, not {topic.partitions}: "
                 "partition p of one topic must hold the ids of partition p of all; recreate it"
             )
     resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in wanted]
     for resource, future in admin.describe_configs(resources, request_timeout=timeout_s).items():
-        entries = future.result(timeout_s)
+        try:
+            entries = future.result(timeout_s)
+        except KafkaException as error:
+            raise _typed(error, f"topic {resource.name} cannot be described") from error
         for key, value in wanted[resource.name].config.items():
             if entries[key].value != value:
                 raise TopicMismatch(f"topic {resource.name} has {key}={entries[key].value}, not {value}; alter it")
 
 
 def topic_id(admin: AdminClient, topic: str, *, timeout_s: float = 10.0) -> str:
-    """Return the Kafka topic id, which changes when a topic is recreated; raises `TopicMismatch` when there is no such topic."""
+    """Return the Kafka topic id, which changes when a topic is recreated.
+
+    Raises:
+        TopicMismatch: there is no such topic.
+        BrokerUnavailable: no answer within `timeout_s`.
+    """
     try:
         description = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic].result(timeout_s)
     except KafkaException as error:
-        raise TopicMismatch(f"topic {topic} cannot be described: {error.args[0].str()}") from error
+        raise _typed(error, f"topic {topic} cannot be described") from error
     return str(description.topic_id)
 
 
 def delete_topics(admin: AdminClient, names: Iterable[str], *, timeout_s: float = 30.0) -> None:
-    """Delete topics; those that do not exist are passed over."""
-    for future in admin.delete_topics(list(names), operation_timeout=timeout_s).values():
+    """Delete topics, and return once the broker knows them no more; those that do not exist are passed over.
+
+    Raises:
+        TopicMismatch: the broker refuses.
+        BrokerUnavailable: no answer within `timeout_s`.
+    """
+    wanted = list(names)
+    for name, future in (admin.delete_topics(wanted, operation_timeout=timeout_s) if wanted else {}).items():
         try:
             future.result(timeout_s)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise
+                raise _typed(error, f"topic {name} cannot be deleted") from error
+    _wait_until(lambda: set(wanted) & _partition_counts(admin, timeout_s).keys(), "still lists", timeout_s)
+
+
+def _partition_counts(admin: AdminClient, timeout_s: float) -> dict[str, int]:
+    try:
+        return {name: len(found.partitions) for name, found in admin.list_topics(timeout=timeout_s).topics.items()}
+    except KafkaException as error:
+        raise _typed(error, "topics cannot be listed") from error
+
+
+def _wait_until(left: Callable[[], set[str]], what: str, timeout_s: float) -> None:
+    # the controller has done it; the broker that clients ask learns of it a moment later
+    deadline_s = time.monotonic() + timeout_s
+    while names := left():
+        if time.monotonic() >= deadline_s:
+            raise BrokerUnavailable(f"the broker {what} {sorted(names)} after {timeout_s:.0f} s; look at its log")
+        time.sleep(0.05)
+
+
+def _typed(error: KafkaException, what: str) -> BrokerUnavailable | TopicMismatch:
+    reason: KafkaError = error.args[0]
+    # the client's own codes, such as a timeout, are negative
+    away = reason.retriable() or reason.code() < 0
+    return BrokerUnavailable(f"{what}: {reason.str()}") if away else TopicMismatch(f"{what}: {reason.str()}")

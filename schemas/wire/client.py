@@ -1,12 +1,44 @@
 """Settings every Kafka client of ours shares, and making a producer or consumer with them. Reads no environment."""
 
+import logging
+import time
 from collections.abc import Mapping
 
 from confluent_kafka import Consumer, Producer
 
+from schemas.topics import MAX_DEAD_LETTER_BYTES
 from schemas.wire.partition import PARTITIONER
 
 Setting = str | int | float | bool
+
+
+class _OnceInAWhile(logging.Filter):
+    """Lets the same text through once in 10 s: a client repeats "connection refused" ten times a second."""
+
+    def __init__(self, quiet_s: float = 10.0) -> None:
+        super().__init__()
+        self._quiet_s = quiet_s
+        self._last_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text, now_s = record.getMessage(), time.monotonic()
+        if now_s - self._last_s.get(text, -self._quiet_s) < self._quiet_s:
+            return False
+        if len(self._last_s) > 1000:
+            self._last_s.clear()
+        self._last_s[text] = now_s
+        return True
+
+
+# every client's `logger=`: without one, librdkafka writes to stderr by itself
+kafka_log = logging.getLogger("schemas.wire.kafka")
+kafka_log.addFilter(_OnceInAWhile())
+
+_ALWAYS: dict[str, Setting] = {
+    "log.connection.close": False,
+    # the default of 10 s would keep a client away from a broker that is back
+    "reconnect.backoff.max.ms": 1000,
+}
 
 
 def producer_config(bootstrap: str, **overrides: Setting) -> dict[str, Setting]:
@@ -17,8 +49,9 @@ def producer_config(bootstrap: str, **overrides: Setting) -> dict[str, Setting]:
         "acks": "all",
         "enable.idempotence": True,
         "linger.ms": 0,
-        # librdkafka writes connection trouble to stderr by itself; delivery errors are what callers see
-        "log.connection.close": False,
+        # a record of the largest size must fit its dead letter; topics keep the broker's own limit
+        "message.max.bytes": MAX_DEAD_LETTER_BYTES,
+        **_ALWAYS,
         **_dotted(overrides),
     }
 
@@ -32,7 +65,7 @@ def consumer_config(bootstrap: str, group: str, **overrides: Setting) -> dict[st
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         "enable.partition.eof": True,
-        "log.connection.close": False,
+        **_ALWAYS,
         # the default of 500 ms after a failed fetch hides a topic that was just created
         "fetch.error.backoff.ms": 50,
         **_dotted(overrides),
@@ -41,12 +74,12 @@ def consumer_config(bootstrap: str, group: str, **overrides: Setting) -> dict[st
 
 def make_producer(bootstrap: str, **overrides: Setting) -> Producer:
     """Return a producer with `producer_config`."""
-    return Producer(producer_config(bootstrap, **overrides))
+    return Producer(producer_config(bootstrap, **overrides), logger=kafka_log)
 
 
 def make_consumer(bootstrap: str, group: str, **overrides: Setting) -> Consumer:
     """Return a consumer with `consumer_config`."""
-    return Consumer(consumer_config(bootstrap, group, **overrides))
+    return Consumer(consumer_config(bootstrap, group, **overrides), logger=kafka_log)
 
 
 def _dotted(overrides: Mapping[str, Setting]) -> dict[str, Setting]:

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.errors import BrokerUnavailable
+from schemas.errors import BrokerUnavailable, OffsetOutOfRange, RoostError
 from schemas.wire.client import Setting, make_consumer
 from schemas.wire.inbound import InboundRecord, inbound
 
 log = logging.getLogger(__name__)
 
 _METADATA_S = 5.0
+# librdkafka never says that an assigned topic does not exist: asked for when nothing came for so long
+_IDLE_CHECK_S = 10.0
 
 _SETTLING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
@@ -37,7 +39,11 @@ class TailReader:
         self.topic = topic
         # no group is joined; the id only names the client
         self._consumer = make_consumer(
-            bootstrap, "tail", isolation_level="read_committed" if read_committed else "read_uncommitted", **overrides
+            bootstrap,
+            "tail",
+            isolation_level="read_committed" if read_committed else "read_uncommitted",
+            # to go on elsewhere in silence would skip records: whoever asked for an offset must know that it is gone
+            **{"auto_offset_reset": "error", **overrides},
         )
         try:
             # a partition whose leader is not known yet when it is assigned is looked at again only after half a second
@@ -48,16 +54,26 @@ class TailReader:
         self._consumer.assign([TopicPartition(topic, p, start.get(p, OFFSET_BEGINNING)) for p in partitions])
         self._next = {p: start.get(p, 0) for p in partitions}
         self._at_end = dict.fromkeys(partitions, False)
+        self._failure: RoostError | None = None
+        self._heard_s = time.monotonic()
 
     def poll(self, max_messages: int = 1000, timeout_s: float = 0.1) -> list[InboundRecord]:
         """Return the next messages; waits up to `timeout_s` for the first, never for more.
 
+        A broker that is away is no error: reading goes on when it is back. What was read before an error is returned first; the
+        error follows at the next call, and at every one after it.
+
         Raises:
-            BrokerUnavailable: the topic is gone, or another error that reading on cannot mend.
+            OffsetOutOfRange: the log no longer, or not yet, holds the next offset of a partition.
+            BrokerUnavailable: the topic does not exist (noticed within 10 s), or another error that reading on cannot mend.
         """
+        self._raise_failure()
         first = self._consumer.poll(timeout_s)
         if first is None:
+            self._check_that_it_exists()
+            self._raise_failure()
             return []
+        self._heard_s = time.monotonic()
         records = []
         touched: dict[int, int] = {}
         for message in [first, *(self._consumer.consume(max_messages - 1, 0) if max_messages > 1 else ())]:
@@ -67,20 +83,48 @@ class TailReader:
                 self._next[record.partition] = touched[record.partition] = record.offset + 1
                 self._at_end[record.partition] = False
                 records.append(record)
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client gives it no public name
-                partition, offset = message.partition(), message.offset()
-                if partition is not None and offset is not None:
-                    # behind transaction markers, the end lies beyond the last record
-                    self._next[partition] = offset
-                    self._at_end[partition] = True
-                    touched.pop(partition, None)
-            elif error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED) or error.fatal():
-                raise BrokerUnavailable(f"cannot read {self.topic}: {error.str()}")
+            else:
+                self._note(message, error)
+                touched.pop(message.partition() or 0, None)
         for partition, next_offset in touched.items():
             # a partition that is written all the time is never reported as ended: compare with the end that the last fetch saw
             _, end = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), cached=True)
             self._at_end[partition] = 0 <= end <= next_offset
+        if not records:
+            self._raise_failure()
         return records
+
+    def _check_that_it_exists(self) -> None:
+        if time.monotonic() - self._heard_s < _IDLE_CHECK_S:
+            return
+        self._heard_s = time.monotonic()
+        try:
+            found = self._consumer.list_topics(self.topic, timeout=1.0).topics.get(self.topic)
+        except KafkaException:
+            # no broker answers: that is no news of the topic
+            return
+        if found is None or not found.partitions:
+            self._failure = BrokerUnavailable(f"topic {self.topic} does not exist; it was deleted, or never created by `roost up`")
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _note(self, message: Message, error: KafkaError) -> None:
+        code, partition, offset = error.code(), message.partition(), message.offset()
+        # the client gives its own codes no public names
+        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            if partition is not None and offset is not None:
+                # behind transaction markers, the end lies beyond the last record
+                self._next[partition] = offset
+                self._at_end[partition] = True
+        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
+            self._failure = OffsetOutOfRange(
+                f"{self.topic}[{partition}] does not hold offset {self._next.get(partition or 0)}: {error.str()}; "
+                "read the topic again from the beginning"
+            )
+        elif code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED) or error.fatal():
+            self._failure = BrokerUnavailable(f"cannot read {self.topic}: {error.str()}")
 
     @property
     def next_offsets(self) -> dict[int, int]:
@@ -91,11 +135,20 @@ class TailReader:
         """Tell whether the reader stood at the end of a partition, or of all, when it last looked."""
         return all(self._at_end.values()) if partition is None else self._at_end[partition]
 
-    def read_to_end(self, *, max_messages: int = 10_000) -> list[InboundRecord]:
-        """Return everything up to the present end of all partitions. For short logs; long ones are polled in batches."""
+    def read_to_end(self, *, max_messages: int = 10_000, stall_s: float = 30.0) -> list[InboundRecord]:
+        """Return everything up to the present end of all partitions. For short logs; long ones are polled in batches.
+
+        Raises:
+            BrokerUnavailable: nothing came for `stall_s` and the end was not reached; or as `poll`.
+        """
         records: list[InboundRecord] = []
+        deadline_s = time.monotonic() + stall_s
         while not self.at_end():
-            records.extend(self.poll(max_messages, 1.0))
+            if batch := self.poll(max_messages, min(1.0, stall_s)):
+                records.extend(batch)
+                deadline_s = time.monotonic() + stall_s
+            elif time.monotonic() >= deadline_s:
+                raise BrokerUnavailable(f"nothing came of {self.topic} for {stall_s:.0f} s; is the broker up?")
         return records
 
     def end_offsets(self, timeout_s: float = 10.0) -> dict[int, int]:
