@@ -1,0 +1,344 @@
+"""The contracts on the wire against a real broker: topics, tails, dead letters, and the partition of a key."""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+import pytest
+from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from roost.broker import Broker
+from schemas.codec import decode, encode
+from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange, RoostError, TopicMismatch, UndecodableRecord
+from schemas.surfaces import load_surfaces
+from schemas.topics import MAX_DEAD_LETTER_BYTES, Topic, dlq, embeddings_topic, standard_topics
+from schemas.wire.admin import check_topics, create_topics, delete_topics, topic_id, wait_for_broker
+from schemas.wire.client import make_producer, producer_config
+from schemas.wire.dlq import DeadLetter, DeadLetterWriter
+from schemas.wire.inbound import InboundRecord
+from schemas.wire.partition import partition_of
+from schemas.wire.tail import TailReader
+from tests.contract.partition_keys import KEYS
+
+PARTITIONS = 4
+
+
+class Kafka(Protocol):
+    """What the `broker` fixture gives."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Host and port."""
+        ...
+
+
+@pytest.fixture
+def admin(broker: Kafka) -> AdminClient:
+    """Return an admin client of the shared broker."""
+    return wait_for_broker(broker.bootstrap, timeout_s=30)
+
+
+def _topic(partitions: int = PARTITIONS, **config: str) -> Topic:
+    name = f"wire-{uuid.uuid4().hex[:12]}"
+    own = {key.replace("_", "."): value for key, value in config.items()}
+    return Topic(name, "candidate", partitions, {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete", **own})
+
+
+@pytest.fixture
+def topic(admin: AdminClient) -> Iterator[Topic]:
+    """Return a topic of the test's own."""
+    own = _topic()
+    create_topics(admin, [own])
+    yield own
+    delete_topics(admin, [own.name])
+
+
+def _send(bootstrap: str, topic: str, count: int, *, first: int = 0, partition: int = 0) -> None:
+    producer = make_producer(bootstrap)
+    for number in range(first, first + count):
+        producer.produce(topic, str(number), str(number), partition)
+    assert producer.flush(30) == 0
+
+
+def _values(records: list[InboundRecord]) -> list[int]:
+    return [int(record.value or b"-1") for record in records]
+
+
+def test_every_topic_of_the_contracts_can_be_created_and_then_passes_the_check(broker: Kafka, admin: AdminClient) -> None:
+    """A key that this Kafka does not know, or reads back otherwise, would refuse every start."""
+    surface = load_surfaces()["home-timeline"]
+    bundle = uuid.uuid4().hex[:16]
+    topics = [
+        replace(each, name=f"{bundle}-{each.name}")
+        for each in (*standard_topics(PARTITIONS), embeddings_topic(bundle, surface, PARTITIONS))
+    ]
+    assert sorted(create_topics(admin, topics)) == sorted(each.name for each in topics)
+    assert create_topics(admin, topics) == []
+    check_topics(admin, topics)
+    delete_topics(admin, [each.name for each in topics])
+
+
+def test_topics_created_by_several_roles_at_once_are_created_once(broker: Kafka) -> None:
+    """All roles start together and each makes sure of its topics."""
+    topics = [_topic() for _ in range(4)]
+    created: list[str] = []
+    failures: list[Exception] = []
+    gate = threading.Barrier(3)
+
+    def start() -> None:
+        client = wait_for_broker(broker.bootstrap, timeout_s=30)
+        gate.wait()
+        try:
+            created.extend(create_topics(client, topics))
+        except RoostError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sorted(created) == sorted(each.name for each in topics)
+
+
+def test_a_topic_of_another_shape_is_named_with_what_differs(admin: AdminClient, topic: Topic) -> None:
+    """Another partition count silently splits ids between owners; another timestamp type lets a clock drop records."""
+    with pytest.raises(TopicMismatch, match=f"{topic.name} has 4 partitions, not 8"):
+        create_topics(admin, [replace(topic, partitions=8)])
+    with pytest.raises(TopicMismatch, match=r"cleanup\.policy=delete, not compact"):
+        check_topics(admin, [replace(topic, config={"cleanup.policy": "compact"})])
+    with pytest.raises(TopicMismatch, match="does not exist"):
+        check_topics(admin, [_topic()])
+    with pytest.raises(TopicMismatch, match="cannot be created"):
+        create_topics(admin, [_topic(no_such_key="1")])
+
+
+def test_a_recreated_topic_has_another_id(admin: AdminClient, topic: Topic) -> None:
+    """A snapshot's offsets mean nothing on a topic that was deleted and made again."""
+    first = topic_id(admin, topic.name)
+    assert topic_id(admin, topic.name) == first
+    delete_topics(admin, [topic.name])
+    assert create_topics(admin, [topic]) == [topic.name]
+    assert topic_id(admin, topic.name) != first
+    delete_topics(admin, [topic.name, "no-such-topic"])
+    with pytest.raises(TopicMismatch, match="cannot be described"):
+        topic_id(admin, "no-such-topic")
+
+
+def test_a_tail_of_an_empty_topic_ends_at_once(broker: Kafka, topic: Topic) -> None:
+    """State is restored from it at every first start."""
+    with TailReader(broker.bootstrap, topic.name, range(PARTITIONS)) as tail:
+        assert tail.read_to_end() == []
+        assert tail.at_end()
+        assert tail.next_offsets == dict.fromkeys(range(PARTITIONS), 0)
+        assert tail.end_offsets() == dict.fromkeys(range(PARTITIONS), 0)
+
+
+def test_a_tail_begins_at_the_given_offsets_and_says_where_it_stands(broker: Kafka, topic: Topic) -> None:
+    """A snapshot is caught up from its next offsets, neither missing one record nor reading one twice."""
+    _send(broker.bootstrap, topic.name, 10, partition=0)
+    _send(broker.bootstrap, topic.name, 3, first=100, partition=2)
+    with TailReader(broker.bootstrap, topic.name, [0, 2], start={0: 7}) as tail:
+        records = tail.read_to_end()
+        assert sorted(_values(records)) == [7, 8, 9, 100, 101, 102]
+        assert tail.next_offsets == {0: 10, 2: 3}
+        assert tail.at_end(0)
+        assert all(record.timestamp_ms > 1_700_000_000_000 for record in records)
+        _send(broker.bootstrap, topic.name, 1, first=10, partition=0)
+        assert _next_values(tail, 1) == [10]
+        assert tail.next_offsets[0] == 11
+
+
+def test_a_tail_whose_offset_is_gone_says_so_instead_of_skipping(broker: Kafka, admin: AdminClient, topic: Topic) -> None:
+    """The records between, deletes among them, would be missed in silence: the snapshot must be thrown away."""
+    _send(broker.bootstrap, topic.name, 10)
+    for future in admin.delete_records([TopicPartition(topic.name, 0, 5)]).values():
+        future.result(10)
+    for start in (2, 99):
+        with TailReader(broker.bootstrap, topic.name, [0], start={0: start}) as tail:
+            with pytest.raises(OffsetOutOfRange, match=rf"does not hold offset {start}"):
+                tail.read_to_end()
+            with pytest.raises(OffsetOutOfRange):
+                tail.poll()
+    for start in (5, 10):
+        with TailReader(broker.bootstrap, topic.name, [0], start={0: start}) as tail:
+            assert _values(tail.read_to_end()) == list(range(start, 10))
+    with TailReader(broker.bootstrap, topic.name, [0]) as tail:
+        assert _values(tail.read_to_end()) == [5, 6, 7, 8, 9]
+
+
+def test_a_tail_of_a_deleted_topic_says_so(broker: Kafka, admin: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retired bundle's topic goes while nodes still read it; the client itself would stay silent for ever."""
+    own = _topic(1)
+    create_topics(admin, [own])
+    _send(broker.bootstrap, own.name, 5)
+    with TailReader(broker.bootstrap, own.name, [0]) as tail:
+        assert _values(tail.read_to_end()) == [0, 1, 2, 3, 4]
+        monkeypatch.setattr("schemas.wire.tail._IDLE_CHECK_S", 1.0)
+        _poll_for(tail, 2)
+        delete_topics(admin, [own.name])
+        with pytest.raises(BrokerUnavailable, match=f"{own.name} does not exist"):
+            _poll_for(tail, 20)
+        with pytest.raises(BrokerUnavailable, match="does not exist"):
+            tail.poll()
+
+
+def _next_values(tail: TailReader, count: int) -> list[int]:
+    """Return the next `count` values; fewer when they do not come within 20 s."""
+    seen: list[int] = []
+    deadline = time.monotonic() + 20
+    while len(seen) < count and time.monotonic() < deadline:
+        seen.extend(_values(tail.poll(timeout_s=0.5)))
+    return seen
+
+
+def _poll_for(tail: TailReader, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        tail.poll(timeout_s=0.2)
+
+
+def test_a_tail_of_a_topic_created_a_moment_later_begins_by_itself(broker: Kafka, admin: AdminClient) -> None:
+    """A node may learn of a bundle before the controller's topic is known everywhere."""
+    own = _topic(1)
+    with TailReader(broker.bootstrap, own.name, [0]) as tail:
+        assert tail.poll(timeout_s=0.5) == []
+        create_topics(admin, [own])
+        _send(broker.bootstrap, own.name, 3)
+        assert _values(tail.read_to_end()) == [0, 1, 2]
+    delete_topics(admin, [own.name])
+
+
+def test_a_tail_without_a_broker_gives_up_reading_to_the_end() -> None:
+    """It must not wait for ever at start, before any probe can tell why."""
+    with (
+        TailReader("127.0.0.1:1", "nowhere", [0]) as tail,
+        pytest.raises(BrokerUnavailable, match="nothing came of nowhere"),
+    ):
+        tail.read_to_end(stall_s=1)
+
+
+def test_waiting_for_a_broker_says_why_and_ends(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    """The reason belongs in the log, once, and stderr stays ours."""
+    with caplog.at_level(logging.WARNING), pytest.raises(BrokerUnavailable, match="KAFKA_BOOTSTRAP_SERVERS"):
+        wait_for_broker("127.0.0.1:1", timeout_s=3)
+    assert "waiting for the broker at 127.0.0.1:1" in caplog.text
+    assert "rdkafka" not in capfd.readouterr().err
+    with pytest.raises(BrokerUnavailable):
+        wait_for_broker("127.0.0.1:1", timeout_s=60, should_stop=lambda: True)
+
+
+def test_a_client_that_cannot_connect_says_so_once_in_a_while(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Librdkafka tries ten times a second and would fill stderr with it."""
+    with caplog.at_level(logging.DEBUG), TailReader("127.0.0.1:1", "nowhere", [0]) as tail:
+        _poll_for(tail, 2)
+    refused = [record for record in caplog.records if "Connection refused" in record.getMessage()]
+    assert 1 <= len(refused) <= 3
+    assert "rdkafka" not in capfd.readouterr().err
+
+
+def test_a_tail_resumes_after_the_broker_was_killed(fresh_broker: Broker) -> None:
+    """The broker dies by kill -9 and returns; the reader goes on with the next record, none lost, none twice."""
+    own = _topic(1)
+    create_topics(wait_for_broker(fresh_broker.bootstrap, timeout_s=30), [own])
+    _send(fresh_broker.bootstrap, own.name, 5)
+    with TailReader(fresh_broker.bootstrap, own.name, [0]) as tail:
+        assert _values(tail.read_to_end()) == [0, 1, 2, 3, 4]
+        fresh_broker.kill()
+        assert tail.poll(timeout_s=0.5) == []
+        fresh_broker.start()
+        _send(fresh_broker.bootstrap, own.name, 5, first=5)
+        assert _next_values(tail, 5) == [5, 6, 7, 8, 9]
+
+
+def test_a_redelivered_bad_record_is_the_same_dead_letter(broker: Kafka, admin: AdminClient) -> None:
+    """After a crash the same record fails again: compaction must leave one entry, with the original bytes."""
+    source = _topic(1)
+    target = replace(next(t for t in standard_topics() if t.name == "tweets.dlq"), name=dlq(source.name))
+    create_topics(admin, [source, target])
+    producer = make_producer(broker.bootstrap)
+    producer.produce(source.name, b"\x00\xffjunk", b"t:1", headers={"trace": b"\xfe", "none": None})
+    producer.flush(10)
+    with TailReader(broker.bootstrap, source.name, [0]) as tail:
+        (bad,) = tail.read_to_end()
+    writer = DeadLetterWriter(producer, role="embedder")
+    for attempts in (1, 2):
+        with pytest.raises(InvalidInput) as caught:
+            decode(DeadLetter, bad.value or b"")
+        writer.write(bad, caught.value, attempts=attempts)
+    assert producer.flush(10) == 0
+    assert writer.written == 2
+    with TailReader(broker.bootstrap, target.name, [0]) as tail:
+        entries = tail.read_to_end()
+    assert [entry.key for entry in entries] == [f"{source.name}/0/0".encode()] * 2
+    letter = decode(DeadLetter, entries[-1].value or b"")
+    assert (letter.key, letter.value, letter.error_kind, letter.attempts) == (b"t:1", b"\x00\xffjunk", "UnknownSchema", 2)
+    assert [(header.key, header.value) for header in letter.headers] == [("trace", b"\xfe"), ("none", None)]
+    assert letter.timestamp_ms == bad.timestamp_ms
+    delete_topics(admin, [source.name, target.name])
+
+
+def test_the_largest_record_a_topic_takes_fits_its_dead_letter(broker: Kafka, admin: AdminClient) -> None:
+    """If it did not, one junk record of a megabyte would stop its processor at every restart."""
+    source = _topic(1)
+    target = replace(next(t for t in standard_topics() if t.name == "tweets.dlq"), name=dlq(source.name))
+    create_topics(admin, [source, target])
+    largest = b"\xff" * 1_048_000
+    producer = make_producer(broker.bootstrap)
+    producer.produce(source.name, largest, b"t:1")
+    producer.flush(10)
+    with TailReader(broker.bootstrap, source.name, [0]) as tail:
+        (bad,) = tail.read_to_end()
+    DeadLetterWriter(producer, role="embedder").write(bad, UndecodableRecord("x" * 10_000))
+    producer.flush(10)
+    with TailReader(broker.bootstrap, target.name, [0]) as tail:
+        (entry,) = tail.read_to_end()
+    assert bad.value == largest
+    assert decode(DeadLetter, entry.value or b"").value == largest
+    assert len(entry.value or b"") < MAX_DEAD_LETTER_BYTES
+    delete_topics(admin, [source.name, target.name])
+
+
+def test_every_key_lands_on_the_partition_of_the_rule_and_the_default_would_not(broker: Kafka, admin: AdminClient) -> None:
+    """1,000 keys through the real client: an embedder owns partition p of every topic, so p must be the same everywhere."""
+    ours, default = _topic(7), _topic(7)
+    create_topics(admin, [ours, default])
+    expected = [partition_of(key, 7) for key in KEYS]
+    assert _partitions(Producer(producer_config(broker.bootstrap, linger_ms=5)), ours.name) == expected
+    assert _partitions(Producer({"bootstrap.servers": broker.bootstrap}), default.name) != expected
+    delete_topics(admin, [ours.name, default.name])
+
+
+def _partitions(producer: Producer, topic: str) -> list[int]:
+    found: dict[bytes, int] = {}
+
+    def delivered(error: KafkaError | None, message: Message, key: bytes) -> None:
+        assert error is None
+        found[key] = message.partition() or 0
+
+    for key in KEYS:
+        producer.produce(topic, b"", key, on_delivery=partial(delivered, key=key))
+    assert producer.flush(30) == 0
+    return [found[key] for key in KEYS]
+
+
+def test_a_record_comes_back_as_it_was_sent(broker: Kafka, topic: Topic) -> None:
+    """Keys are the id's UTF-8, never framed; a null value is a tombstone, not an empty value."""
+    producer = make_producer(broker.bootstrap)
+    producer.produce(topic.name, None, "t:é".encode())
+    producer.produce(topic.name, b"", "t:é".encode())
+    producer.flush(10)
+    with TailReader(broker.bootstrap, topic.name, range(PARTITIONS)) as tail:
+        first, second = tail.read_to_end()
+    assert (first.key, first.value, second.value) == ("t:é".encode(), None, b"")
+    assert first.partition == partition_of("t:é".encode(), PARTITIONS)
+    assert encode(DeadLetter(topic.name, 0, 0, 0, None, None, "", "", "")) != b""
