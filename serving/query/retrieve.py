@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from schemas.errors import InvalidRecord
 from schemas.records.feedback import QueryToken
@@ -79,9 +79,11 @@ def _filter(request: RetrieveRequest, now_ms: int) -> Filter:
 
 
 def _dressed(hits: Hits, surface: Surface, now_ms: int) -> list[RetrievedCandidate]:
-    # the index is swept once a second; what left the recency window since then is dropped here
-    kept = [at for at, created_ms in enumerate(hits.created_ms.tolist()) if surface.holds(created_ms, now_ms)]
     scores, created = hits.scores.tolist(), hits.created_ms.tolist()
+    kept: Iterable[int] = range(len(hits))
+    # the index is swept once a second; what left the recency window since then is dropped here
+    if created and not surface.holds(min(created), now_ms):
+        kept = [at for at in kept if surface.holds(created[at], now_ms)]
     candidates: list[RetrievedCandidate] = []
     for rank, at in enumerate(kept, 1):
         token, text = token_and_text(hits.payloads[at])

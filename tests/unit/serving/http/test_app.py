@@ -1,6 +1,8 @@
 """The HTTP face: limits named, refusals mapped, pages that work offline. Over a real socket."""
 
+import http.client
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -205,6 +207,20 @@ def test_many_callers_at_once_each_get_their_own_answer(served: Served) -> None:
     for caller in callers:
         caller.join()
     assert found == {k: k for k in range(1, 21)}
+
+
+def test_answers_are_not_held_back_for_acknowledgements(served: Served) -> None:
+    """Without TCP_NODELAY an answer of two packets waits 40 ms for the caller's delayed acknowledgement."""
+    took_s: list[float] = []
+    connection = http.client.HTTPConnection(served.server.url.removeprefix("http://"))
+    for _ in range(60):
+        started_s = time.perf_counter()
+        connection.request("POST", RETRIEVE, '{"k": 1}', {"content-type": "application/json"})
+        connection.getresponse().read()
+        took_s.append(time.perf_counter() - started_s)
+    connection.close()
+    # the kernel acknowledges the first packets of a connection at once
+    assert sorted(took_s[40:])[10] < 0.035
 
 
 def test_a_taken_port_is_a_sentence(served: Served) -> None:
