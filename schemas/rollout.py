@@ -9,6 +9,7 @@ live ► draining. The log is the compare-and-set: the first record with the nex
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
+from schemas.errors import Refused
 from schemas.records.control import ENDED, BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
 
 MAX_BUNDLES = 3
@@ -26,8 +27,14 @@ def nothing_yet(surface: str) -> Rollout:
 
 
 def fold(state: Rollout, record: Rollout) -> Rollout:
-    """Return the state after `record`: itself when its revision is the next one, else `state` unchanged."""
-    return record if record.revision == state.revision + 1 else state
+    """Return the state after `record`: itself when it is an accepted next revision of this surface, else `state` unchanged.
+
+    A controller answers only from a state it folded from the log, its own last record read back: a zombie that answers from what it
+    wrote itself would build a next revision on one that never counted.
+    """
+    counts = record.surface == state.surface and record.revision == state.revision + 1
+    # a refusal repeats the revision it refused at; one that claims the next was written by no controller of ours
+    return record if counts and record.outcome not in (Outcome.REFUSED, Outcome.LOST) else state
 
 
 def answer(state: Rollout, command: RolloutCommand, *, now_ms: int) -> Rollout:
@@ -78,7 +85,12 @@ def advance(state: Rollout, *, prepared: Collection[str], at_parity: Collection[
 
 
 def reject(state: Rollout, bundle: str, reason: str, *, now_ms: int) -> Rollout:
-    """Return the step that ends a bundle no node can load."""
+    """Return the step that ends a bundle no node can load; raises `Refused` unless it is under way.
+
+    A live or draining bundle is never rejected: its index answers, whatever became of its files.
+    """
+    if _stage(state, bundle) not in UNDER_WAY:
+        raise Refused(_not_in(state, bundle, "registered, building, ready or canary"))
     return _step(state, _moved(state, bundle, Stage.REJECTED, now_ms), reason, now_ms)
 
 
@@ -117,6 +129,8 @@ def _canary(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | s
         return _not_in(state, bundle, "ready or canary")
     if state.live is None:
         return f"{state.surface} has no live bundle to compare with; promote instead"
+    if other := [entry.bundle for entry in state.in_stage(Stage.CANARY) if entry.bundle != bundle]:
+        return f"{other[0]} is the canary of {state.surface}; promote or abort it first, so that a user is in one canary only"
     moved = _moved(state, bundle, Stage.CANARY, now_ms)
     return replace(moved, bundles=_edited(moved, bundle, share_bp=command.share_bp))
 
@@ -199,7 +213,8 @@ def _not_in(state: Rollout, bundle: str, wanted: str) -> str:
 
 
 def _moved(state: Rollout, bundle: str, stage: Stage, now_ms: int) -> Rollout:
-    return replace(state, bundles=_edited(state, bundle, state=stage, since_ms=now_ms, share_bp=0))
+    pause = {} if stage in UNDER_WAY else {"paused": False}
+    return replace(state, bundles=_edited(state, bundle, state=stage, since_ms=now_ms, share_bp=0, **pause))
 
 
 def _edited(rollout: Rollout, bundle: str, **changes: object) -> tuple[BundleStage, ...]:
