@@ -10,6 +10,7 @@ from serving.index.upkeep import Upkeep
 log = logging.getLogger(__name__)
 
 PAUSE_AFTER_FAULT_S = 1.0
+STOP_WAIT_S = 2.0
 
 
 class Builder:
@@ -44,11 +45,11 @@ class Builder:
         self._wake.set()
 
     def stop(self) -> None:
-        """End the thread after the step it is in; returns when it has."""
+        """End the thread after the step it is in. Waits a moment for that, no longer: on a busy machine a step may take long."""
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(STOP_WAIT_S)
 
     def _run(self) -> None:
         if self._yields:

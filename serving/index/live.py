@@ -203,7 +203,7 @@ class LiveIndex:
         )
 
     def close(self) -> None:
-        """Stop the builder after its step, and refuse everything from now on. Searches under way finish."""
+        """Refuse everything from now on and end the builder after its step. Searches under way finish."""
         self._closed = True
         if self._builder is not None:
             self._builder.stop()

@@ -22,6 +22,7 @@ EXACT_BELOW_SHARE = 0.15
 EXCLUDED_ALLOWANCE = 256
 """Excluded ids a first attempt leaves room for; a second attempt widens."""
 WIDEN = 4
+ONE_CORE_ROWS = 4_096
 GRAPH_ROUNDS = 4
 
 
@@ -160,7 +161,7 @@ def search_exact(view: View, query: FloatArray, k: int, where: Filter) -> Found:
     slots = np.flatnonzero(keep) + first
     # reading everything in order is cheaper than gathering most of it
     dense = len(slots) * 4 > end - first
-    scores = (arena.vectors[first:end] @ query)[keep] if dense else arena.vectors.take(slots, axis=0) @ query
+    scores = _cosines(arena.vectors[first:end], query)[keep] if dense else _cosines(arena.vectors.take(slots, axis=0), query)
     return _best(arena, slots, scores, k, where)
 
 
@@ -228,7 +229,7 @@ def _breadth(view: View, graph: GraphTier, room: int, share: float, settings: Gr
 def _from_fresh(request: _Request, room: int) -> tuple[SlotArray, FloatArray]:
     view = request.view
     rows = slice(view.fresh_from, view.fresh_to)
-    scores = view.arena.vectors[rows] @ request.query
+    scores = _cosines(view.arena.vectors[rows], request.query)
     keep = request.matcher.keep(rows)
     if len(scores) <= room:
         at = np.flatnonzero(keep)
@@ -273,6 +274,14 @@ def _from_graph(request: _Request, graph: GraphTier, room: int, others: FloatArr
             return slots, scores
         count *= 2
     return request.matching(graph.slots)
+
+
+def _cosines(vectors: FloatArray, query: FloatArray) -> FloatArray:
+    if len(vectors) <= ONE_CORE_ROWS:
+        return vectors @ query
+    # a longer product would wake BLAS's own threads: twice the processor time, and waits on a busy machine
+    parts = [vectors[begin : begin + ONE_CORE_ROWS] @ query for begin in range(0, len(vectors), ONE_CORE_ROWS)]
+    return np.concatenate(parts)
 
 
 def _best(arena: Arena, slots: SlotArray, scores: FloatArray, k: int, where: Filter) -> Found:

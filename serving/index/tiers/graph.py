@@ -92,3 +92,19 @@ def cluster_order(vectors: FloatArray, seed: int) -> SlotArray:
     nearest = kmeans.index.search(vectors, 1)[1][:, 0]
     order: SlotArray = np.argsort(nearest, kind="stable")
     return order
+
+
+def plain_graph(dim: int, capacity: int, *, links: int, construction_breadth: int, seed: int) -> hnswlib.Index:
+    """An empty hnswlib graph to use in place, as one would without tiers. For benchmarks: nothing here serves from one.
+
+    Rows may be replaced with `replace_deleted`. Not safe to read while it is written.
+    """
+    graph = hnswlib.Index(space="ip", dim=dim)
+    graph.init_index(
+        max_elements=capacity,
+        M=links,
+        ef_construction=construction_breadth,
+        random_seed=seed,
+        allow_replace_deleted=True,
+    )
+    return graph

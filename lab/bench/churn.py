@@ -1,0 +1,87 @@
+"""Drives one live index through a sliding window of a drifting stream, counting what it costs. Shared by the index benchmarks."""
+
+import time
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from lab.bench.stream import DriftingStream, FloatArray, IntArray
+from serving.index import COMPRESSED_ONLY, GRAPH_ONLY, IndexConfig, LiveIndex, Rows
+from serving.index.tiers.arena import Arena, SlotArray
+
+BATCH_ROWS = 256
+STEPS_A_BATCH = 2
+"""Upkeep steps after each batch: a graph takes as long to build as a builder beside a full stream would need."""
+
+ConfigName = Literal["all tiers", "compressed only", "graph only"]
+CONFIGS: dict[ConfigName, IndexConfig] = {
+    "all tiers": IndexConfig(),
+    "compressed only": COMPRESSED_ONLY,
+    "graph only": GRAPH_ONLY,
+}
+
+
+def without_thread(name: ConfigName) -> IndexConfig:
+    """A configuration whose upkeep runs on the caller's thread, so that its processor time is counted to the row."""
+    return replace(CONFIGS[name], background=False)
+
+
+class Churn:
+    """One index of `live` rows in a window that slides as rows arrive. `cpu_s` is all processor time its writes cost."""
+
+    def __init__(self, stream: DriftingStream, live: int, config: ConfigName, seed: int) -> None:
+        self.stream, self.live = stream, live
+        self.index = LiveIndex(stream.shape.dim, without_thread(config))
+        self.cpu_s = 0.0
+        self.rows_written = 0
+        self._random = np.random.default_rng(seed)
+
+    def create(self, rows: int) -> FloatArray:
+        """Write `rows` new candidates and let as many old ones expire; returns their vectors, for a baseline's use."""
+        vectors = []
+        for begin in range(0, rows, BATCH_ROWS):
+            batch = self.stream.create(min(BATCH_ROWS, rows - begin))
+            vectors.append(batch.vectors)
+            self._write(batch)
+        return np.concatenate(vectors)
+
+    def refresh(self, rows: int, *, step: float) -> None:
+        """Re-embed `rows` live candidates, each moved by about `step` radians."""
+        for begin in range(0, rows, BATCH_ROWS):
+            arena, slots = self.live_rows()
+            chosen = self._random.choice(slots, size=min(BATCH_ROWS, rows - begin), replace=False)
+            held = arena.versions_at(chosen)
+            self._write(
+                Rows(
+                    candidate_ids=arena.ids_at(chosen),
+                    vectors=self.stream.moved(arena.vectors.take(chosen, axis=0), step=step),
+                    versions=held + np.array([0, 1]),
+                    created_ms=arena.created_ms_at(chosen),
+                    languages=arena.languages_at(chosen),
+                    author_ids=arena.authors_at(chosen),
+                    payloads=arena.payloads_at(chosen),
+                )
+            )
+
+    def live_rows(self) -> tuple[Arena, SlotArray]:
+        """The arena and the slots of all live rows."""
+        view = self.index.view
+        return view.arena, view.arena.live_slots(view.fresh_to, view.sequence)
+
+    def _write(self, batch: Rows) -> None:
+        began = time.thread_time()
+        self.index.upsert(batch)
+        self.index.expire(self.stream.rows_drawn - self.live)
+        self.index.maintain(at_most_steps=STEPS_A_BATCH)
+        self.cpu_s += time.thread_time() - began
+        self.rows_written += len(batch)
+
+
+def exact_nearest(vectors: FloatArray, queries: FloatArray, k: int) -> IntArray:
+    """Row numbers of the true k nearest to each unit query, best first: [queries, k]."""
+    scores = queries @ vectors.T
+    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1)
+    nearest: IntArray = np.take_along_axis(best, order, axis=1)
+    return nearest

@@ -1,0 +1,43 @@
+"""Where and on what a benchmark ran: a figure without its machine and commit cannot be compared. Measures nothing itself."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ("numpy", "faiss-cpu", "hnswlib")
+
+
+def machine() -> dict[str, object]:
+    """Processor, cores, load and library versions, for a benchmark's report."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_1m": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+    }
+
+
+def commit() -> str:
+    """The checked-out commit, "+" appended when files differ from it; "unknown" outside a checkout."""
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    # found on the PATH on purpose: every system keeps git elsewhere
+    ran = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)  # noqa: S607
+    return ran.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

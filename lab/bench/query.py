@@ -1,0 +1,185 @@
+"""What an answer costs: processor time at equal recall against a freshly rebuilt graph, and latency while everything is written."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from lab.bench.baselines import BREADTHS, Alternative, faiss_alternatives, rebuilt_graph
+from lab.bench.churn import CONFIGS, Churn, ConfigName, exact_nearest
+from lab.bench.machine import commit, machine
+from lab.bench.stream import DriftingStream, FloatArray, StreamShape
+from serving.index import Filter, LiveIndex, Rows
+
+K = 200
+RECALL_FROM = 0.99
+QUERIES_PER_S = 100
+WRITE_BATCH_ROWS = 58
+SWITCH_INTERVAL_S = 0.0005
+"""A reader waits at most this long for a writer to hand over the interpreter; the serving roles set the same."""
+
+
+def run(
+    *,
+    live: int = 50_000,
+    turnovers: float = 1.4,
+    seeds: Sequence[int] = (1,),
+    config: ConfigName = "all tiers",
+    queries: int = 300,
+    latency_s: float = 20.0,
+    writes_per_s: int = 5_800,
+) -> dict[str, object]:
+    """Processor time a query at k=200 against each alternative, interleaved query by query; filters; latency idle and writing.
+
+    The rebuilt graph is searched at the smallest breadth whose recall reaches .99 and ours, so the comparison is at equal
+    recall. Latency runs from the scheduled arrival of each query at 100/s, alternating idle and writing spells of one process.
+    """
+    costs = [_cost(live, turnovers, seed, config, queries) for seed in seeds]
+    latency = _latency(live, seeds[0], config, latency_s, writes_per_s) if latency_s else {}
+    return {
+        "bench": "query",
+        "machine": machine(),
+        "commit": commit(),
+        "config": config,
+        "seed_list": list(seeds),
+        "live": live,
+        "cpu_vs_rebuilt_single": round(max(float(str(cost["cpu_vs_rebuilt_single"])) for cost in costs), 3),
+        "p99_writing_vs_idle": latency.get("p99_writing_vs_idle"),
+        "recall_at_200": round(min(float(str(cost["recall_at_200"])) for cost in costs), 4),
+        "latency": latency,
+        "rows": costs,
+    }
+
+
+def _cost(live: int, turnovers: float, seed: int, config: ConfigName, count: int) -> dict[str, object]:
+    churn = Churn(DriftingStream(StreamShape(window_rows=live), seed), live, config, seed)
+    # off-phase: 0.37 of a window past whatever merge came last
+    churn.create(int(live * (1 + turnovers)) + int(0.037 * live))
+    arena, slots = churn.live_rows()
+    vectors = arena.vectors.take(slots, axis=0)
+    queries = churn.stream.queries(count)
+    truth = [frozenset(arena.ids_at(slots[nearest])) for nearest in exact_nearest(vectors, queries, K)]
+
+    def ids_of(alternative: Alternative) -> Callable[[FloatArray], list[str]]:
+        # an alternative's row numbers must become ids too: that look-up is part of an answer
+        return lambda query: arena.ids_at(slots.take(alternative.nearest(query, K)))
+
+    def ours(query: FloatArray) -> list[str]:
+        return churn.index.search(query, K).candidate_ids
+
+    own_recall = _recall(ours, queries, truth)
+    single = _equally_good(rebuilt_graph(vectors, seed), lambda a: _recall(ids_of(a), queries, truth), max(RECALL_FROM, own_recall))
+    contenders = {"ours": ours, **{a.name: ids_of(a) for a in (single, *faiss_alternatives(vectors, seed))}}
+    spent = _interleaved(contenders, queries)
+    return {
+        "seed": seed,
+        "recall_at_200": own_recall,
+        "cpu_vs_rebuilt_single": spent["ours"] / spent[single.name],
+        "cpu_us": {name: round(cpu_s * 1e6) for name, cpu_s in spent.items()},
+        "recall": {name: round(_recall(answer, queries, truth), 4) for name, answer in contenders.items()},
+        "filters_cpu_us": _filters(churn, queries[:60]),
+        "searches_scanned": churn.index.stats().counters.get("searches_scanned", 0),
+    }
+
+
+def _equally_good(at_breadth: Callable[[int], Alternative], recall: Callable[[Alternative], float], wanted: float) -> Alternative:
+    for breadth in BREADTHS:
+        alternative = at_breadth(breadth)
+        if recall(alternative) >= wanted:
+            break
+    return alternative
+
+
+def _recall(answer: Callable[[FloatArray], list[str]], queries: FloatArray, truth: list[frozenset[str]]) -> float:
+    return float(np.mean([len(known.intersection(answer(query))) / K for query, known in zip(queries, truth, strict=True)]))
+
+
+def _interleaved(contenders: dict[str, Callable[[FloatArray], list[str]]], queries: FloatArray) -> dict[str, float]:
+    """Mean processor seconds a query of each, in runs of ten so that each works from its own warm caches."""
+    spent = dict.fromkeys(contenders, 0.0)
+    for begin in range(0, len(queries), 10):
+        for name, answer in contenders.items():
+            began = time.thread_time()
+            for query in queries[begin : begin + 10]:
+                answer(query)
+            spent[name] += time.thread_time() - began
+    return {name: cpu_s / len(queries) for name, cpu_s in spent.items()}
+
+
+def _filters(churn: Churn, queries: FloatArray) -> dict[str, int]:
+    """Microseconds of processor time a filtered query, by the share of live rows that match."""
+    newest = churn.stream.rows_drawn
+    costs = {}
+    for share in (0.5, 0.05, 0.005):
+        where = Filter(created_from_ms=int(newest - share * churn.live))
+        began = time.thread_time()
+        for query in queries:
+            churn.index.search(query, K, where)
+        costs[f"{share:.1%} match"] = round((time.thread_time() - began) / len(queries) * 1e6)
+    return costs
+
+
+def _latency(live: int, seed: int, config: ConfigName, seconds: float, writes_per_s: int) -> dict[str, object]:
+    stream = DriftingStream(StreamShape(window_rows=live), seed)
+    index = LiveIndex(stream.shape.dim, CONFIGS[config])
+    for _ in range(live // 1_000):
+        index.upsert(stream.create(1_000))
+    _settled(index)
+    prepared = [stream.create(WRITE_BATCH_ROWS) for _ in range(int(seconds / 2 * writes_per_s / WRITE_BATCH_ROWS))]
+    queries = stream.queries(500)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    waits: dict[str, list[float]] = {"idle": [], "writing": []}
+    spells = 4
+    try:
+        for spell in range(spells):
+            waits["idle"] += _answered(index, queries, seconds / 2 / spells)
+            part = prepared[spell * len(prepared) // spells : (spell + 1) * len(prepared) // spells]
+            writer = threading.Thread(target=_paced, args=(index, part, WRITE_BATCH_ROWS / writes_per_s, live))
+            writer.start()
+            waits["writing"] += _answered(index, queries, seconds / 2 / spells)
+            writer.join()
+    finally:
+        sys.setswitchinterval(before)
+        stats = index.stats()
+        index.close()
+    p99 = {name: float(np.percentile(spell, 99)) for name, spell in waits.items()}
+    return {
+        "p99_writing_vs_idle": round(p99["writing"] / p99["idle"], 3),
+        "writes_per_s": writes_per_s,
+        **{f"{name}_p50_ms": round(float(np.percentile(spell, 50)) * 1e3, 3) for name, spell in waits.items()},
+        **{f"{name}_p99_ms": round(value * 1e3, 3) for name, value in p99.items()},
+        "fresh_rows_end": stats.fresh_rows,
+        "merge_debt_rows_end": stats.merge_debt_rows,
+        "counters": dict(stats.counters),
+    }
+
+
+def _settled(index: LiveIndex) -> None:
+    """Let the builder finish what loading left to do, so that "idle" is idle."""
+    for _ in range(600):
+        before = index.stats().counters
+        time.sleep(0.2)
+        if index.stats().merge_debt_rows == 0 and index.stats().counters == before:
+            return
+
+
+def _answered(index: LiveIndex, queries: FloatArray, seconds: float) -> list[float]:
+    """Latencies in seconds, each from its query's scheduled arrival."""
+    waits, began = [], time.perf_counter()
+    for at in range(int(seconds * QUERIES_PER_S)):
+        arrival = began + at / QUERIES_PER_S
+        time.sleep(max(0.0, arrival - time.perf_counter()))
+        _ = index.search(queries[at % len(queries)], K).candidate_ids
+        waits.append(time.perf_counter() - arrival)
+    return waits
+
+
+def _paced(index: LiveIndex, batches: list[Rows], every_s: float, live: int) -> None:
+    began = time.perf_counter()
+    for at, batch in enumerate(batches):
+        time.sleep(max(0.0, began + at * every_s - time.perf_counter()))
+        index.upsert(batch)
+        index.expire(int(batch.created_ms[-1]) - live)

@@ -1,0 +1,52 @@
+"""The index benchmarks at toy size: their figures exist, are finite, and rise and fall with what they measure."""
+
+import json
+
+import numpy as np
+
+from lab.bench import ingest, query, recall
+from lab.bench.stream import DriftingStream, StreamShape
+
+
+def test_the_recall_bench_gives_its_figures_for_every_scenario() -> None:
+    """A figure missing from one scenario would make the minimum look better than it is."""
+    report = recall.run(live=600, turnovers=1.0, seeds=(1,), checkpoints=2, queries=10)
+    figures = {"live", "turnovers", "seeds", "recall_ratio_mean", "recall_ratio_min", "recall10_ratio_min"}
+    assert figures | {"refresh80_ratio_min", "worst_group_ratio", "machine", "commit", "config", "seed_list"} <= report.keys()
+    assert len(report["rows"]) == len(recall.SCENARIOS) * 2  # type: ignore[arg-type]
+    # so small a corpus is scanned exactly
+    assert report["recall_ratio_min"] >= 1.0  # type: ignore[operator]
+    json.dumps(report)
+
+
+def test_the_ingest_bench_counts_upkeep_and_both_baselines() -> None:
+    """A rate without its baselines in the same run says nothing about another machine."""
+    report = ingest.run(live=600, turnovers=1.0, baseline_writes=60)
+    assert report["upserts_per_cpu_s"] > 0  # type: ignore[operator]
+    row = report["rows"][0]  # type: ignore[index]
+    assert row["in_place_us"] > 0
+    assert row["replace_deleted_us"] > 0
+    json.dumps(report)
+
+
+def test_the_query_bench_compares_at_equal_recall_and_measures_waits() -> None:
+    """A faster answer with fewer true neighbours is no faster answer."""
+    report = query.run(live=600, turnovers=0.5, queries=10, latency_s=0.8, writes_per_s=500)
+    row = report["rows"][0]  # type: ignore[index]
+    single = next(name for name in row["recall"] if name.startswith("rebuilt"))
+    assert row["recall"][single] >= row["recall"]["ours"] - 0.01
+    assert report["latency"]["writing_p99_ms"] > 0  # type: ignore[index]
+    json.dumps(report)
+
+
+def test_the_stream_drifts_and_is_the_same_for_the_same_seed() -> None:
+    """Still data would hide what churn does; different data would hide what a change does."""
+    shape = StreamShape(dim=16, window_rows=500, clusters=20)
+    one, two = DriftingStream(shape, 3), DriftingStream(shape, 3)
+    first = one.create(500)
+    np.testing.assert_array_equal(first.vectors, two.create(500).vectors)
+    asked_then = two.queries(200)
+    one.create(5_000)
+    asked_now = one.queries(200)
+    unit = first.vectors / np.linalg.norm(first.vectors, axis=1, keepdims=True)
+    assert (asked_now @ unit.T).max(axis=1).mean() < (asked_then @ unit.T).max(axis=1).mean() - 0.05

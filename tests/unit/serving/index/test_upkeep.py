@@ -1,0 +1,143 @@
+"""Upkeep, one step at a time: which tier a row is in, when a graph is due, what memory comes back."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from serving.index import COMPRESSED_ONLY, CompressedConfig, Filter, GraphConfig, IndexConfig, LiveIndex, Rows
+
+DIM = 16
+CONFIG = IndexConfig(
+    fresh_rows=64,
+    fresh_rows_at_most=512,
+    compressed=CompressedConfig(train_from_rows=256),
+    graph=GraphConfig(build_from_rows=128, chunk_rows=50),
+    compact_from_rows=512,
+    background=False,
+)
+
+
+def write(index: LiveIndex, first: int, count: int, author: str = "a:1") -> None:
+    """Candidates first, first + 1, ..., each created at its number."""
+    numbers = np.arange(first, first + count)
+    index.upsert(
+        Rows(
+            candidate_ids=[f"t:{number}" for number in numbers.tolist()],
+            vectors=np.random.default_rng(first).normal(size=(count, DIM)).astype(np.float32),
+            versions=np.stack([numbers, np.zeros_like(numbers)], axis=1),
+            created_ms=numbers,
+            languages=["en"] * count,
+            author_ids=[author] * count,
+            payloads=[b"p" * 10] * count,
+        )
+    )
+
+
+def test_a_sliding_window_keeps_its_memory_however_long_it_slides() -> None:
+    """Ten-minute soaks grew without end in the designs that never rewrite their rows."""
+    index = LiveIndex(DIM, CONFIG)
+    sizes, arenas = [], []
+    for step in range(150):
+        write(index, step * 100, 100, author=f"a:{step}")
+        index.expire(step * 100 - 1_500)
+        index.maintain()
+        sizes.append(index.stats().memory_bytes)
+        arenas.append(index.stats().arena_rows)
+    assert max(arenas[50:]) <= 1.1 * max(arenas[20:50])
+    assert max(sizes[50:]) <= 1.1 * max(sizes[20:50])
+    assert len(index.view.arena.authors) < 60
+    assert index.stats().counters["compactions"] >= 5
+    assert len(index.search(np.ones(DIM, dtype=np.float32), 5_000)) == 1_600
+
+
+def test_an_emptied_index_gives_its_memory_back() -> None:
+    """A retired epoch's rows must not stay behind its last delete."""
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 5_000)
+    index.maintain()
+    full = index.stats().memory_bytes
+    index.expire(10_000)
+    index.maintain()
+    assert len(index) == 0
+    assert index.view.arena.used == 1
+    assert index.view.graph is None
+    assert index.stats().memory_bytes < full / 2
+    assert len(index.search(np.ones(DIM, dtype=np.float32), 5)) == 0
+
+
+def test_a_graph_is_published_whole_while_rows_go_on_arriving() -> None:
+    """A half-filled graph would answer with half the corpus."""
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 600)
+    seen = []
+    for step in range(40):
+        index.maintain(at_most_steps=1)
+        write(index, 600 + step * 5, 5)
+        graph = index.view.graph
+        seen.append(0 if graph is None else len(graph))
+    sizes = [size for size in dict.fromkeys(seen) if size]
+    assert sizes
+    assert sizes[0] >= 128
+    assert seen[0] == 0
+
+
+def test_the_graph_takes_the_youngest_settled_rows_and_codes_hold_the_rest() -> None:
+    """In a sliding window the oldest expire before a graph of them pays."""
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 1_000)
+    index.maintain()
+    view = index.view
+    assert view.graph is not None
+    assert view.beside_graph is not None
+    covered = view.arena.created_ms_at(view.graph.slots)
+    beside = view.arena.created_ms_at(view.beside_graph.slots)
+    assert covered.min() > beside[beside > 0].max() - 64
+    assert len(view.graph) + len(view.beside_graph) >= 1_000
+
+
+def test_the_builder_hurries_when_it_is_behind() -> None:
+    """Its next graph gets cheaper, never the queries slower."""
+    hurried = dataclasses.replace(CONFIG, graph=GraphConfig(build_from_rows=128, hurry_share=0.3))
+    index = LiveIndex(DIM, hurried)
+    write(index, 0, 500)
+    index.maintain()
+    write(index, 500, 2_000)
+    index.maintain()
+    assert index.stats().counters["graphs_started_hurried"] >= 1
+
+
+def test_a_graph_of_dead_rows_is_dropped() -> None:
+    """Walking a graveyard costs more than scanning the living."""
+    index = LiveIndex(DIM, dataclasses.replace(CONFIG, compact_dead_share=0.99))
+    write(index, 0, 1_000)
+    index.maintain()
+    assert index.stats().graph_rows > 0
+    index.expire(950)
+    index.maintain()
+    assert index.stats().graph_rows == 0
+    assert index.stats().counters["graphs_dropped"] == 1
+    assert len(index.search(np.ones(DIM, dtype=np.float32), 100)) == 50
+
+
+@pytest.mark.parametrize("config", [CONFIG, dataclasses.replace(COMPRESSED_ONLY, background=False)])
+def test_k_hits_come_back_when_the_nearest_are_all_deleted(config: IndexConfig) -> None:
+    """Deletes cluster: a takedown of one topic empties exactly the neighbourhood a query asks for."""
+    index = LiveIndex(DIM, config)
+    write(index, 0, 3_000)
+    index.maintain()
+    query = np.ones(DIM, dtype=np.float32)
+    nearest = index.search_exact(query, 2_500).candidate_ids
+    index.delete(nearest, np.tile(np.array([[10_000, 0]], dtype=np.int64), (len(nearest), 1)))
+    assert index.search(query, 400).candidate_ids[:50] == index.search_exact(query, 400).candidate_ids[:50]
+    assert len(index.search(query, 400)) == 400
+    assert len(index.search(query, 400, Filter(exclude_ids=frozenset(nearest)))) == 400
+
+
+def test_merge_debt_says_how_far_behind_the_builder_is() -> None:
+    """It is the alarm of a builder that died or lags."""
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 400)
+    assert index.stats().merge_debt_rows > 0
+    index.maintain()
+    assert index.stats().merge_debt_rows == 0
