@@ -1,0 +1,277 @@
+"""The Faust runner and its traps, on a real broker: nothing is committed before it is durable, nothing fails in silence."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from roost.broker import Broker
+from schemas.errors import DeliveryFailed
+from schemas.topics import Topic
+from schemas.wire.admin import create_topics, wait_for_broker
+from schemas.wire.client import make_producer
+from schemas.wire.inbound import InboundRecord
+from schemas.wire.partition import partition_of
+from streams.processor import Clock, Work
+from streams.runner.changelog import restore
+from streams.runner.faust_runner import GroupSettings, run_jobs
+from streams.runner.partitions import Job
+from streams.runner.watchdog import Watchdog
+from streams.state import StateStore
+from tests.integration.conftest import RunningKafka
+
+PARTITIONS = 2
+
+
+@dataclass(frozen=True)
+class Names:
+    """The topics and the group of one test."""
+
+    bootstrap: str
+    group: str
+
+    @property
+    def inputs(self) -> str:
+        """The input topic."""
+        return f"{self.group}-in"
+
+    @property
+    def changelog(self) -> str:
+        """The state's topic."""
+        return f"{self.group}-state"
+
+    def create(self, **changelog_config: str) -> "Names":
+        """Create both topics."""
+        admin = wait_for_broker(self.bootstrap, timeout_s=20)
+        config = {"cleanup.policy": "compact", **changelog_config}
+        create_topics(admin, [Topic(self.inputs, "record", PARTITIONS), Topic(self.changelog, "record", PARTITIONS, config)])
+        return self
+
+    def send(self, *keys: str) -> None:
+        """Write a record under each key."""
+        producer = make_producer(self.bootstrap)
+        for key in keys:
+            producer.produce(self.inputs, b"1", key.encode())
+        assert producer.flush(20) == 0
+
+    def committed(self) -> int:
+        """Return how many records the group has committed."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group})
+        offsets = consumer.committed([TopicPartition(self.inputs, partition) for partition in range(PARTITIONS)], 10)
+        consumer.close()
+        return sum(max(offset.offset, 0) for offset in offsets)
+
+    def owners(self) -> int:
+        """Return how many members of the group have a partition."""
+        admin = wait_for_broker(self.bootstrap, timeout_s=20)
+        described = admin.describe_consumer_groups([self.group])[self.group].result(10)
+        return sum(bool(member.assignment.topic_partitions) for member in described.members)
+
+    def counts(self) -> dict[str, int]:
+        """Return the state in the log: records seen by key."""
+        found: dict[str, int] = {}
+        for partition in range(PARTITIONS):
+            found |= {key: int(value) for key, value in restore(self.bootstrap, self.changelog, partition).items()}
+        return found
+
+
+class Counting:
+    """Counts records by key, whatever comes twice included; raises on the key `poison`."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+
+    def process(self, batch: Sequence[InboundRecord], clock: Clock) -> Work:
+        """See `PartitionProcessor`."""
+        for record in batch:
+            key = (record.key or b"").decode()
+            if key == "poison":
+                raise RuntimeError("a processor's own failure")
+            self._store.put(key, str(int(self._store.get(key) or 0) + 1).encode())
+        return Work()
+
+
+def counting_job(names: Names) -> Job:
+    """Return the job that counts."""
+    return Job("counting", (names.inputs,), names.changelog, lambda _, store: Counting(store), batch_within_s=0.05)
+
+
+def group(names: Names, instance: str = "0") -> GroupSettings:
+    """Return the group's settings, fast enough for a test."""
+    return GroupSettings(names.bootstrap, names.group, instance, session_timeout_s=6.0, commit_interval_s=0.3, flush_timeout_s=20.0)
+
+
+class Running:
+    """`run_jobs` in a thread."""
+
+    def __init__(self, settings: GroupSettings, job: Job) -> None:
+        self.stop = threading.Event()
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(settings, job), daemon=True)
+        self._thread.start()
+
+    def _run(self, settings: GroupSettings, job: Job) -> None:
+        try:
+            run_jobs(settings, [job], self.stop)
+        except BaseException as error:  # noqa: BLE001  the test looks at it
+            self.error = error
+
+    def ended(self, timeout_s: float = 30.0) -> bool:
+        """Wait for the end and tell whether it came."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+
+@contextmanager
+def running(settings: GroupSettings, job: Job) -> Iterator[Running]:
+    """Run a job, and stop it at the end."""
+    run = Running(settings, job)
+    try:
+        yield run
+    finally:
+        run.stop.set()
+        assert run.ended()
+
+
+def until(condition: Callable[[], bool], *, what: str, timeout_s: float = 25.0) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"after {timeout_s} s still not: {what}"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def names(broker: RunningKafka) -> Names:
+    """Return names of this test's own."""
+    return Names(broker.bootstrap, f"faust-{time.time_ns()}")
+
+
+def test_a_stop_commits_what_is_durable_and_a_restart_counts_on(names: Names) -> None:
+    """Clean restarts replay nothing and forget nothing."""
+    names.create().send("a", "b", "a")
+    with running(group(names), counting_job(names)):
+        until(lambda: names.counts() == {"a": 2, "b": 1}, what="three counted")
+    assert names.committed() == 3
+    names.send("a")
+    with running(group(names), counting_job(names)) as run:
+        until(lambda: names.counts() == {"a": 3, "b": 1}, what="counted on")
+    assert run.error is None
+    assert names.committed() == 4
+
+
+def test_a_processor_s_exception_ends_the_process_before_anything_is_committed(names: Names) -> None:
+    """Faust acknowledges the events of a failed agent and restarts it: silent loss."""
+    names.create().send("a", "poison")
+    run = Running(group(names), counting_job(names))
+    assert run.ended()
+    assert isinstance(run.error, RuntimeError)
+    assert str(run.error) == "a processor's own failure"
+    # the other partition's batch may have been whole
+    assert names.committed() <= 1
+    again = Running(group(names), counting_job(names))
+    assert again.ended(), "the same record comes again"
+    assert isinstance(again.error, RuntimeError)
+
+
+def test_a_change_that_its_log_refuses_ends_the_process_before_anything_is_committed(names: Names) -> None:
+    """A Faust table committed 5 of 5 offsets here with 3 of 5 changes in the log, and went on as if nothing had happened."""
+    names.create(**{"max.message.bytes": "120"}).send("k" * 200)
+    run = Running(group(names), counting_job(names))
+    assert run.ended()
+    assert isinstance(run.error, DeliveryFailed)
+    assert names.committed() == 0
+    assert names.counts() == {}
+
+
+CHILD = """
+import sys, threading
+sys.path.insert(0, ".")
+from tests.integration.test_faust_runner import Names, counting_job, group, run_jobs
+names = Names(sys.argv[1], sys.argv[2])
+run_jobs(group(names, "child"), [counting_job(names)], threading.Event())
+"""
+
+
+def test_a_killed_process_s_partitions_are_taken_over_with_their_state(names: Names) -> None:
+    """Within the session timeout, not Faust's 60 s; and what the survivor counted before must not be counted from memory twice."""
+    keys = [f"key-{number}" for number in range(20)]
+    assert len({partition_of(key.encode(), PARTITIONS) for key in keys}) == PARTITIONS
+    names.create().send(*keys)
+    with running(group(names, "survivor"), counting_job(names)) as survivor:
+        until(lambda: names.committed() == 20, what="all counted once")
+        environment = {**os.environ, "PYTHONPATH": "."}
+        child = subprocess.Popen([sys.executable, "-c", CHILD, names.bootstrap, names.group], env=environment)
+        try:
+            until(lambda: names.owners() == 2, what="both at work")
+            names.send(*keys)
+            until(lambda: names.committed() == 40, what="all counted twice")
+        finally:
+            child.send_signal(signal.SIGKILL)
+            child.wait(10)
+        names.send(*keys)
+        until(lambda: names.committed() == 60, what="all counted three times")
+        assert names.counts() == dict.fromkeys(keys, 3)
+    assert survivor.error is None
+
+
+def test_a_broker_that_comes_back_finds_the_runner_at_work_or_ended_never_wedged(fresh_broker: Broker) -> None:
+    """After a broker loss Faust's offsets may stop without an error: the one thing nobody would notice."""
+    names = Names(fresh_broker.bootstrap, "loss").create()
+    names.send("a")
+    run = Running(group(names), counting_job(names))
+    until(lambda: names.committed() == 1, what="the first counted")
+    fresh_broker.kill()
+    time.sleep(3.0)
+    fresh_broker.start()
+    names.send("b")
+    until(
+        lambda: run.error is not None or names.counts().get("b") == 1, what="the second counted, or the process ended", timeout_s=60
+    )
+    if run.error is None:
+        run.stop.set()
+        assert run.ended()
+    with running(group(names), counting_job(names)):
+        until(lambda: names.counts().get("b", 0) >= 1, what="the second counted after a restart")
+
+
+def test_the_watchdog_ends_a_group_that_stands_still_with_records_to_read(names: Names) -> None:
+    """Nobody consumes here, which is what a wedged client looks like from outside."""
+    names.create().send("a")
+    reasons: list[str] = []
+    places = [(names.inputs, partition) for partition in range(PARTITIONS)]
+    dog = Watchdog(names.bootstrap, names.group, lambda: places, wedged_after_s=1.2, on_wedged=reasons.append)
+    dog.start()
+    until(lambda: bool(reasons), what="a wedge reported")
+    dog.stop()
+    assert "without a commit" in reasons[0]
+    assert names.inputs in reasons[0]
+
+
+def test_transaction_markers_are_no_reason_to_bite(names: Names) -> None:
+    """They take offsets that no reader can ever commit past."""
+    names.create()
+    producer = make_producer(names.bootstrap, transactional_id=names.group)
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for partition in range(PARTITIONS):
+        producer.produce(names.inputs, b"1", b"a", partition)
+    producer.commit_transaction(20)
+    consumer = Consumer({"bootstrap.servers": names.bootstrap, "group.id": names.group, "enable.auto.commit": False})
+    consumer.commit(offsets=[TopicPartition(names.inputs, partition, 1) for partition in range(PARTITIONS)], asynchronous=False)
+    consumer.close()
+    reasons: list[str] = []
+    places = [(names.inputs, partition) for partition in range(PARTITIONS)]
+    dog = Watchdog(names.bootstrap, names.group, lambda: places, wedged_after_s=0.6, on_wedged=reasons.append)
+    dog.start()
+    time.sleep(3.0)
+    dog.stop()
+    assert reasons == []
