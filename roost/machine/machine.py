@@ -1,0 +1,174 @@
+"""The one-machine launcher: broker, topics and roles up in order, watched, and down in reverse. Holds no domain logic."""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from roost.broker import kafka_for
+from roost.broker.config import free_port
+from roost.machine.deployment import Deployment
+from roost.machine.role_process import RoleProcess
+from roost.settings import LauncherSettings
+from schemas.errors import RoostError
+from schemas.topics import standard_topics
+from schemas.wire.admin import create_topics, wait_for_broker
+
+log = logging.getLogger(__name__)
+
+# the order of starting; stopped in reverse, so that readers go before what they read from
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "control": ("control",),
+    "embed": ("embed",),
+    "label": ("label",),
+    "serve": ("serve",),
+    "train": ("train", "schedule"),
+}
+_STOP_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class MachinePlan:
+    """What to run where.
+
+    Attributes:
+        data_dir: everything the deployment keeps: broker data, bundles, logs.
+        surfaces: a surfaces file, or None for the shipped one.
+        roles: names out of `ROLES`.
+        http_port: port of the node; None takes a free one.
+        environment: more variables for every role.
+    """
+
+    data_dir: Path
+    surfaces: Path | None = None
+    roles: tuple[str, ...] = tuple(ROLES)
+    http_port: int | None = None
+    environment: Mapping[str, str] | None = None
+
+
+class Machine:
+    """A running deployment; a context manager. Not safe to share between threads."""
+
+    def __init__(self, plan: MachinePlan, settings: LauncherSettings, *, say: Callable[[str], None] = log.info) -> None:
+        """Describe a deployment; starts nothing.
+
+        Args:
+            say: takes a sentence for people at every step.
+        """
+        if unknown := set(plan.roles) - ROLES.keys():
+            raise RoostError(f"unknown roles {sorted(unknown)}; there are {', '.join(ROLES)}")
+        self._plan = plan
+        self._settings = settings
+        self._say = say
+        self._stack = contextlib.ExitStack()
+        self._roles: list[RoleProcess] = []
+        self.bootstrap = ""
+        self.node_url = f"http://127.0.0.1:{plan.http_port or free_port()}"
+
+    @property
+    def registry(self) -> Path:
+        """Folder of the bundles."""
+        return self._plan.data_dir / "registry"
+
+    @property
+    def surfaces(self) -> Path | None:
+        """The surfaces file, or None for the shipped one."""
+        return self._plan.surfaces
+
+    @property
+    def roles(self) -> tuple[RoleProcess, ...]:
+        """The roles, in the order they were started."""
+        return tuple(self._roles)
+
+    def role(self, name: str) -> RoleProcess:
+        """Return a role by name."""
+        return next(role for role in self._roles if role.name == name)
+
+    def start(self) -> None:
+        """Start broker, topics and roles; returns when the node's process answers (it may still be replaying)."""
+        if (running := Deployment.find(self._plan.data_dir)) is not None:
+            raise RoostError(f"a deployment already runs on {self._plan.data_dir} (pid {running.pid}); `roost down` stops it")
+        log_dir = self._plan.data_dir / "logs"
+        log_dir.mkdir(parents=True, exist_ok=True)
+        self.registry.mkdir(exist_ok=True)
+        started_s = time.monotonic()
+        self.bootstrap = self._stack.enter_context(kafka_for(self._settings, data_dir=self._plan.data_dir / "kafka"))
+        self._say(f"broker at {self.bootstrap} ({time.monotonic() - started_s:.1f} s)")
+        create_topics(wait_for_broker(self.bootstrap, timeout_s=60), standard_topics())
+        environment = {
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "ROOST_REGISTRY": str(self.registry),
+            "ROOST_HTTP_PORT": self.node_url.rpartition(":")[2],
+            **({"ROOST_SURFACES": str(self._plan.surfaces)} if self._plan.surfaces else {}),
+            **(self._plan.environment or {}),
+        }
+        for name in (name for name in ROLES if name in self._plan.roles):
+            role = RoleProcess(name, ROLES[name], environment=environment, log_dir=log_dir)
+            self._roles.append(role)
+            role.start()
+        self._say(f"roles started: {', '.join(role.name for role in self._roles)} (logs in {log_dir})")
+        self._write_deployment()
+        if "serve" in self._plan.roles:
+            self._await_node(timeout_s=60)
+            self._say(f"node at {self.node_url} ({time.monotonic() - started_s:.1f} s)")
+
+    def watch(self) -> None:
+        """Revive roles that died; call it about once a second."""
+        changed = False
+        for role in self._roles:
+            if sentence := role.revive():
+                self._say(sentence)
+                changed = True
+        if changed:
+            self._write_deployment()
+
+    def stop(self) -> None:
+        """Stop roles in reverse order, each flushed and committed, then the broker if we started it."""
+        for role in reversed(self._roles):
+            role.ask_to_stop()
+            if not role.await_stop(timeout_s=_STOP_S):
+                self._say(f"{role.name} did not stop within {_STOP_S:g} s and was killed (log: {role.log_path})")
+        self._roles.clear()
+        Deployment.remove(self._plan.data_dir)
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def _write_deployment(self) -> None:
+        Deployment(
+            pid=os.getpid(),
+            bootstrap=self.bootstrap,
+            node_url=self.node_url,
+            registry=str(self.registry),
+            surfaces=str(self._plan.surfaces) if self._plan.surfaces else None,
+            roles={role.name: role.pid or 0 for role in self._roles},
+        ).write(self._plan.data_dir)
+
+    def _await_node(self, *, timeout_s: float) -> None:
+        serve = self.role("serve")
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            if serve.pid is None:
+                raise RoostError(f"the node died while starting; its log ends:\n{serve.log_tail()}")
+            try:
+                if httpx.get(f"{self.node_url}/livez", timeout=1.0).is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
+        raise RoostError(f"the node did not answer within {timeout_s:g} s; its log ends:\n{serve.log_tail()}")
