@@ -30,7 +30,8 @@ demo: setup ## the whole loop on this machine: events, index, answers, fine-tune
 	@$(BIN)/roost demo
 
 bench: setup ## the quick set of benchmarks
-	@$(BIN)/roost bench
+	@$(BIN)/roost bench ingest
+	@$(BIN)/roost bench query
 
 lock: ## resolve requirements.lock and the sums of Kafka's jars anew, after a change of pyproject.toml or the pom
 	@test -x $(BIN)/uv || { echo "lock: run \`make setup\` once; it brings uv." >&2; exit 1; }

@@ -1,14 +1,25 @@
 """The `roost` command: parses words and hands them to the part that does the work. Does no work of its own."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from roost import __version__
+from roost.cli import bench, data, demo, machine, models, roles, rollout, train
+from roost.cli.output import EXIT_FAILURE, Unwound, err, exit_code, unwind_on_signals
+from schemas.errors import RoostError
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(name="roost", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(name="roost", no_args_is_help=True, pretty_exceptions_enable=False)
+for part in (machine, demo, data, roles):
+    part.add_to(app)
+app.add_typer(train.app, name="train")
+app.add_typer(models.app, name="models")
+app.add_typer(rollout.app, name="rollout")
+app.add_typer(data.dlq_app, name="dlq")
+app.add_typer(bench.app, name="bench")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature typer calls
@@ -29,4 +40,19 @@ def _roost(
 
 def main() -> None:
     """Run the command line; the console script `roost`."""
-    app()
+    unwind_on_signals()
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code: 0 ok, 1 failure, 2 usage, 3 refused, 4 compare-and-set lost, 130/143 signals."""
+    try:
+        app(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else EXIT_FAILURE
+    except RoostError as error:
+        err.print(f"roost: {error}", markup=False, soft_wrap=True)
+        return exit_code(error)
+    except Unwound as unwound:
+        return unwound.exit_code
+    return 0

@@ -156,3 +156,23 @@ class TwoTowers(nn.Module):
                     nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
                     # not zero: a row of nothing but padding must still have a direction
                     nn.init.uniform_(layer.bias, -0.05, 0.05, generator=generator)
+
+
+class TorchEmbedder:
+    """Towers as arrays in, arrays out, without an export: for experiments that evaluate many of them."""
+
+    def __init__(self, towers: TwoTowers) -> None:
+        """Wrap; the towers stay the caller's, trained on or not."""
+        self._towers = towers
+
+    @torch.no_grad()
+    def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return unit vectors, float32 [n, dim], of query ids [n, query width]."""
+        vectors: NDArray[np.float32] = self._towers.embed_queries(torch.from_numpy(ids)).numpy()
+        return vectors
+
+    @torch.no_grad()
+    def embed_candidates(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return unit vectors, float32 [n, dim], of candidate ids [n, candidate width]."""
+        vectors: NDArray[np.float32] = self._towers.embed_candidates(torch.from_numpy(ids)).numpy()
+        return vectors

@@ -1,0 +1,193 @@
+"""`roost publish`, `replay`, `query` and `dlq …`: events in, answers out. Parses words; the work is done elsewhere."""
+
+import base64
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from roost.cli.output import emit, err, out, table
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, bootstrap_of, node_url_of
+from roost.dead_letters import dead_letter_topics, read_dead_letters
+from roost.publish import TOPICS, publish_file
+from schemas.wire.dlq import DeadLetter
+from serving.client import Answer, Client
+from streams.producer import Producer
+
+dlq_app = typer.Typer(no_args_is_help=True, help="Records that could not be processed.")
+
+Topic = Annotated[str, typer.Argument(help="A topic, such as tweets.")]
+
+
+def publish(
+    topic: Annotated[str, typer.Argument(help=f"One of {', '.join(TOPICS)}.")],
+    file: Annotated[
+        Path, typer.Argument(help=".jsonl, .avro or .parquet; - reads JSON lines from standard input.", allow_dash=True)
+    ],
+    *,
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Publish events from a file; returns once the broker acknowledged them all.
+
+    Example: roost publish tweets tweets.jsonl
+    """
+    with _progress() as progress, Producer(bootstrap_of(bootstrap, data_dir)) as producer:
+        task = progress.add_task(f"to {topic}", total=None)
+        source = None if str(file) == "-" else file
+        count = publish_file(topic, source, producer, on_progress=lambda done: progress.update(task, completed=done))
+        progress.update(task, completed=count)
+    data = {"topic": topic, "acknowledged": count}
+    emit(data, as_json=as_json, show=lambda: out.print(f"{count} events acknowledged on {topic}"))
+
+
+def query(
+    *,
+    surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
+    user: Annotated[str, typer.Option("--user", "-u", help="User id.")],
+    k: Annotated[int, typer.Option("--k", "-k", help="How many candidates.", min=1, max=1000)] = 20,
+    context: Annotated[
+        list[str] | None, typer.Option("--context", help="key=value of the request's context; may be repeated.")
+    ] = None,
+    language: Annotated[list[str] | None, typer.Option("--language", help="Only these languages; may be repeated.")] = None,
+    max_age_s: Annotated[float | None, typer.Option(help="Only candidates younger than this many seconds.")] = None,
+    node: NodeUrl = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Retrieve candidates for a user.
+
+    Example: roost query --surface home-timeline --user u:42 --k 10
+    """
+    pairs = [pair.partition("=") for pair in context or ()]
+    if bad := [name for name, equals, _ in pairs if not equals]:
+        raise typer.BadParameter(f"--context {bad[0]!r} is not key=value")
+    with Client(node_url_of(node, data_dir)) as client:
+        answer = client.retrieve(
+            surface,
+            user_id=user,
+            k=k,
+            context={name: value for name, _, value in pairs},
+            languages=language,
+            max_age_s=max_age_s,
+        )
+    emit(asdict(answer), as_json=as_json, show=lambda: print_answer(answer))
+
+
+def replay(
+    dataset: Annotated[str, typer.Argument(help="movielens-100k.")],
+    *,
+    speed: Annotated[float, typer.Option(help="Data seconds a second; 0 = as fast as the broker acknowledges.")] = 0.0,
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Play recorded interactions through the same topics as live traffic.
+
+    Example: roost replay movielens-100k --speed 0
+    """
+    from lab.replay import replay as play  # noqa: PLC0415 - only this command needs the data set
+
+    with _progress() as progress, Producer(bootstrap_of(bootstrap, data_dir)) as producer:
+        task = progress.add_task(dataset, total=None)
+        summary = play(
+            dataset, producer, speed=speed, on_progress=lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    data: dict[str, Any] = {"dataset": dataset, **summary}
+    emit(data, as_json=as_json, show=lambda: table(["", " #"], data.items()))
+
+
+@dlq_app.command("list")
+def dlq_list(*, bootstrap: Bootstrap = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+    """Count the entries by topic and error.
+
+    Example: roost dlq list
+    """
+    broker = bootstrap_of(bootstrap, data_dir)
+    counts: dict[tuple[str, str], int] = {}
+    for topic in dead_letter_topics():
+        for entry in read_dead_letters(broker, topic):
+            counts[topic, entry.error_kind] = counts.get((topic, entry.error_kind), 0) + 1
+    rows = [{"topic": topic, "error": kind, "entries": count} for (topic, kind), count in counts.items()]
+
+    def show() -> None:
+        if rows:
+            table(["topic", "error", "entries #"], (row.values() for row in rows))
+        else:
+            out.print("no dead letters")
+
+    emit({"dead_letters": rows}, as_json=as_json, show=show)
+
+
+@dlq_app.command("show")
+def dlq_show(
+    topic: Topic,
+    *,
+    limit: Annotated[int, typer.Option(help="At most this many, the newest.")] = 20,
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Show a topic's entries: where they were, what is wrong, and the original bytes.
+
+    Example: roost dlq show tweets
+    """
+    entries = list(read_dead_letters(bootstrap_of(bootstrap, data_dir), topic))[-limit:]
+
+    def show() -> None:
+        for entry in entries:
+            out.print(f"[bold]{entry.record_key.decode()}[/bold]  {entry.error_kind}")
+            out.print(f"  {entry.error}", markup=False)
+            out.print(f"  key {entry.key!r}  value {(entry.value or b'')[:80]!r}", markup=False)
+        if not entries:
+            out.print(f"no dead letters of {topic}")
+
+    emit({"topic": topic, "entries": [_entry_data(entry) for entry in entries]}, as_json=as_json, show=show)
+
+
+def print_answer(answer: Answer, *, to: Console = out) -> None:
+    """Print an answer as a table for people."""
+    cold = ", a user never seen: answered from context" if answer.cold else ""
+    table(
+        ["#", "candidate", "score #", "language", "age #", "text"],
+        ((c.rank, c.candidate_id, f"{c.score:.3f}", c.language, age(c.age_s), c.text) for c in answer.candidates),
+        title=f"{answer.surface}: {len(answer.candidates)} candidates by bundle {answer.bundle}{cold}",
+        to=to,
+    )
+
+
+def age(seconds: float) -> str:
+    """Return an age for people: 850 ms, 12 s, 5 min, 3 h, 2 d."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    for unit, size in (("s", 60.0), ("min", 60.0), ("h", 24.0)):
+        if seconds < size:
+            return f"{seconds:.0f} {unit}"
+        seconds /= size
+    return f"{seconds:.0f} d"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands that have no group of their own."""
+    for command in (publish, replay, query):
+        app.command()(command)
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(), TextColumn("{task.description}: {task.completed:,.0f} events"), TimeElapsedColumn(), console=err
+    )
+
+
+def _entry_data(entry: DeadLetter) -> dict[str, Any]:
+    data = entry.to_avro()
+    for name in ("key", "value"):
+        data[name] = None if data[name] is None else base64.b64encode(data[name]).decode()
+    data["headers"] = [
+        {"key": h["key"], "value": None if h["value"] is None else base64.b64encode(h["value"]).decode()} for h in data["headers"]
+    ]
+    return data

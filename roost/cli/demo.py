@@ -1,0 +1,83 @@
+"""`roost demo`: starts a machine of its own, runs the story, and judges its figures. The work is done in `roost.demo`."""
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from roost.cli.data import print_answer
+from roost.cli.output import EXIT_FAILURE, emit, err, say, set_up_logging, table
+from roost.cli.target import AsJson
+from roost.machine.machine import Machine, MachinePlan
+from roost.settings import LauncherSettings
+
+_LEAST = {"events": 10_000, "candidates_indexed": 1_000, "queries": 500}
+_NONE = ("errors", "mixed_epoch_answers", "lost")
+_ROLES = ("control", "embed", "label", "serve")
+
+
+def demo(
+    *,
+    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
+    live_s: Annotated[float, typer.Option(help="Seconds of live traffic before the fine-tune.")] = 30.0,
+    keep: Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole loop on the simulated world: events, index, answers, fine-tune, rollout, rollback. About four minutes.
+
+    Example: roost demo --json
+    """
+    from roost.demo.story import SURFACES_TOML, DemoPlan, Story  # noqa: PLC0415 - it needs every extra, other commands do not
+
+    set_up_logging(level=logging.WARNING)
+    data_dir = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="roost-demo-"))
+    data_dir.mkdir(parents=True, exist_ok=True)
+    surfaces = data_dir / "surfaces.toml"
+    surfaces.write_text(SURFACES_TOML)
+    try:
+        with Machine(MachinePlan(data_dir, surfaces, _ROLES), LauncherSettings(), say=say) as machine:
+            story = Story(DemoPlan(seed=seed, live_s=live_s), machine, say=say, show=lambda answer: print_answer(answer, to=err))
+            try:
+                figures = story.run()
+            finally:
+                story.close()
+    finally:
+        if keep is None:
+            shutil.rmtree(data_dir, ignore_errors=True)
+    say("── Everything stopped cleanly")
+    shortfalls = _shortfalls(figures)
+    for shortfall in shortfalls:
+        say(f"roost: {shortfall}")
+    emit(figures, as_json=as_json, show=lambda: table(["", " #"], _rows(figures)))
+    if shortfalls:
+        raise typer.Exit(EXIT_FAILURE)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(demo)
+
+
+def _shortfalls(figures: dict[str, Any]) -> list[str]:
+    too_few = [
+        f"{name} is {figures[name]:,}, at least {least:,} expected" for name, least in _LEAST.items() if figures[name] < least
+    ]
+    too_many = [f"{name} is {figures[name]}, none expected" for name in _NONE if figures[name]]
+    return too_few + too_many
+
+
+def _rows(figures: dict[str, Any]) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = []
+    for name, value in figures.items():
+        if name == "bundles":
+            for bundle in value:
+                metrics = ", ".join(f"{key} {bundle[key]:.3f}" for key in ("auc", "per_user_auc", "language_mismatch"))
+                rows.append((f"bundle {bundle['id']}", metrics))
+        elif isinstance(value, dict):
+            rows.extend((f"{name} {key}", content) for key, content in value.items())
+        else:
+            rows.append((name, f"{value:,}" if isinstance(value, int) else value))
+    return rows

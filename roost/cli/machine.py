@@ -1,0 +1,113 @@
+"""`roost up`, `down` and `status`: everything on this machine. The work is done in `roost.machine`."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+
+from roost.cli.output import emit, out, say, set_up_logging, table
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
+from roost.machine.deployment import Deployment
+from roost.machine.machine import ROLES, Machine, MachinePlan
+from roost.settings import LauncherSettings
+from schemas.errors import RoostError
+
+DEFAULT_HTTP_PORT = 8470
+
+
+def up(
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    surfaces: Annotated[Path | None, typer.Option(help="Surfaces file (TOML); the shipped one by default.")] = None,
+    http_port: Annotated[int, typer.Option(help="Port of the serving node, on 127.0.0.1.")] = DEFAULT_HTTP_PORT,
+    role: Annotated[list[str] | None, typer.Option(help=f"Only these roles, out of {', '.join(ROLES)}.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything runs.")] = False,
+) -> None:
+    """Start all roles on this machine, on a real broker; KAFKA_BOOTSTRAP_SERVERS names your own.
+
+    Example: roost up --detach
+    """
+    if detach:
+        _detach(data_dir)
+        return
+    set_up_logging()
+    plan = MachinePlan(data_dir.resolve(), surfaces.resolve() if surfaces else None, tuple(role or ROLES), http_port)
+    with Machine(plan, LauncherSettings(), say=say) as machine:
+        say("up; Ctrl-C or `roost down` stops it")
+        while True:
+            machine.watch()
+            time.sleep(1.0)
+
+
+def down(
+    *, data_dir: DataDir = DEFAULT_DATA_DIR, timeout_s: Annotated[float, typer.Option(help="Seconds to wait.")] = 90.0
+) -> None:
+    """Stop what `roost up` started: every role flushed and committed.
+
+    Example: roost down
+    """
+    deployment = Deployment.require(data_dir.resolve())
+    os.kill(deployment.pid, signal.SIGTERM)
+    deadline_s = time.monotonic() + timeout_s
+    while Deployment.find(data_dir.resolve()) is not None:
+        if time.monotonic() > deadline_s:
+            raise RoostError(f"pid {deployment.pid} still runs after {timeout_s:g} s; see the logs in {data_dir / 'logs'}")
+        time.sleep(0.1)
+    say("down")
+
+
+def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+    """Say what runs, where, and whether the node is ready.
+
+    Example: roost status --json
+    """
+    deployment = Deployment.require(data_dir.resolve())
+    node = _node_state(deployment.node_url)
+    data = {
+        "bootstrap": deployment.bootstrap,
+        "node_url": deployment.node_url,
+        "node": node,
+        "registry": deployment.registry,
+        "roles": deployment.roles,
+    }
+
+    def show() -> None:
+        out.print(f"broker    {deployment.bootstrap}\nnode      {deployment.node_url} ({node})\nbundles   {deployment.registry}")
+        table(["role", "pid #"], deployment.roles.items())
+
+    emit(data, as_json=as_json, show=show)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (up, down, status):
+        app.command()(command)
+
+
+def _detach(data_dir: Path) -> None:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log_path = data_dir / "up.log"
+    words = [word for word in sys.argv[1:] if word not in ("--detach", "-d")]
+    with log_path.open("ab") as log:
+        launcher = subprocess.Popen(
+            [sys.executable, "-m", "roost", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    while (deployment := Deployment.find(data_dir.resolve())) is None or deployment.pid != launcher.pid:
+        if launcher.poll() is not None:
+            raise RoostError(f"`roost up` ended with {launcher.returncode}; its log is {log_path}")
+        time.sleep(0.1)
+    say(f"up: broker {deployment.bootstrap}, node {deployment.node_url}; `roost down` stops it")
+
+
+def _node_state(url: str) -> str:
+    try:
+        answer = httpx.get(f"{url}/readyz", timeout=2.0)
+    except httpx.TransportError:
+        return "not answering"
+    return "ready" if answer.is_success else "not ready"

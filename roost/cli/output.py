@@ -1,0 +1,78 @@
+"""What every command shares: one JSON object or readable text on stdout, logs on stderr, exit codes. Knows no command."""
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+from schemas.errors import CompareAndSetLost, Refused, RoostError
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+EXIT_FAILURE = 1
+EXIT_REFUSED = 3
+EXIT_LOST = 4
+
+
+def emit(data: Mapping[str, Any], *, as_json: bool, show: Callable[[], None]) -> None:
+    """Print `data` as the one JSON object of `--json`, or call `show` for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.flush()
+    else:
+        show()
+
+
+def table(columns: Sequence[str], rows: Iterable[Iterable[object]], *, title: str | None = None, to: Console = out) -> None:
+    """Print rows as a table; columns whose name ends in ` #` are numbers, set to the right."""
+    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        right = column.endswith(" #")
+        drawn.add_column(column.removesuffix(" #"), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(str(cell) for cell in row))
+    to.print(drawn)
+
+
+def say(sentence: str) -> None:
+    """Print a sentence of progress on stderr."""
+    err.print(sentence, markup=False, soft_wrap=True)
+
+
+def exit_code(error: RoostError) -> int:
+    """Return the exit code of an error: 3 refused by a gate or limit, 4 compare-and-set lost, else 1."""
+    if isinstance(error, Refused):
+        return EXIT_REFUSED
+    return EXIT_LOST if isinstance(error, CompareAndSetLost) else EXIT_FAILURE
+
+
+def set_up_logging(*, level: int = logging.INFO) -> None:
+    """Send logs to stderr, with time, level and module."""
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    # one line a request would drown the rest
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class Unwound(BaseException):
+    """SIGINT or SIGTERM came: unwind, so that every context manager stops what it started."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.exit_code = 128 + signum
+
+
+def unwind_on_signals() -> None:
+    """Turn SIGINT and SIGTERM into `Unwound` in the main thread."""
+
+    def unwind(signum: int, _frame: FrameType | None) -> NoReturn:
+        raise Unwound(signum)
+
+    signal.signal(signal.SIGINT, unwind)
+    signal.signal(signal.SIGTERM, unwind)

@@ -1,0 +1,195 @@
+"""`roost rollout …`: commands to the controller, and what became of them. Decides nothing: the controller does."""
+
+import getpass
+import time
+import uuid
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from roost.cli.output import emit, out, table
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, bootstrap_of
+from schemas.records.control import CommandKind, Rollout, RolloutCommand
+from streams.controller.client import RolloutClient
+
+app = typer.Typer(no_args_is_help=True, help="Roll a tower version out, watch it, and roll it back.")
+
+Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
+Revision = Annotated[
+    int | None, typer.Option("--revision", help="Only if the surface is at this revision (exit code 4 otherwise).")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Kept in the history.")]
+BundleId = Annotated[str, typer.Argument(help="16 hex digits; see `roost models list`.")]
+DEFAULT_SURFACE = "home-timeline"
+_WAIT_S = 30.0
+
+
+def send(bootstrap: str, kind: CommandKind, surface: str, **details: Any) -> Rollout:
+    """Send one command and return the record that answers it; raises `Refused` or `CompareAndSetLost`."""
+    command = RolloutCommand(
+        uuid.uuid4().hex, surface, kind, actor=getpass.getuser(), time_ms=time.time_ns() // 1_000_000, **details
+    )
+    with RolloutClient(bootstrap) as client:
+        return client.send(command, timeout_s=_WAIT_S)
+
+
+@app.command()
+def start(
+    bundle: BundleId,
+    *,
+    surface: Surface = DEFAULT_SURFACE,
+    auto: Annotated[bool, typer.Option("--auto", help="Promote without asking once every node is at parity.")] = False,
+    revision: Revision = None,
+    reason: Reason = "",
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Begin a rollout: the embedder fills a second topic, nodes a second index; answers do not change yet.
+
+    Example: roost rollout start 3f9a0c11d2e4b567 --auto
+    """
+    rollout = send(
+        bootstrap_of(bootstrap, data_dir),
+        CommandKind.START,
+        surface,
+        bundle=bundle,
+        automatic=auto,
+        expected_revision=revision,
+        reason=reason,
+    )
+    _show(rollout, as_json=as_json)
+
+
+@app.command()
+def canary(
+    bundle: BundleId,
+    share: Annotated[float, typer.Argument(help="Per cent of users, such as 1 or 0.5.", min=0.01, max=100.0)],
+    *,
+    surface: Surface = DEFAULT_SURFACE,
+    revision: Revision = None,
+    reason: Reason = "",
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Let a sticky share of users be answered by the bundle.
+
+    Example: roost rollout canary 3f9a0c11d2e4b567 5
+    """
+    rollout = send(
+        bootstrap_of(bootstrap, data_dir),
+        CommandKind.CANARY,
+        surface,
+        bundle=bundle,
+        share_bp=round(share * 100),
+        expected_revision=revision,
+        reason=reason,
+    )
+    _show(rollout, as_json=as_json)
+
+
+def _simple(kind: CommandKind, doc: str) -> None:
+    def command(
+        bundle: BundleId,
+        *,
+        surface: Surface = DEFAULT_SURFACE,
+        revision: Revision = None,
+        reason: Reason = "",
+        bootstrap: Bootstrap = None,
+        data_dir: DataDir = DEFAULT_DATA_DIR,
+        as_json: AsJson = False,
+    ) -> None:
+        rollout = send(bootstrap_of(bootstrap, data_dir), kind, surface, bundle=bundle, expected_revision=revision, reason=reason)
+        _show(rollout, as_json=as_json)
+
+    command.__doc__ = f"{doc}\n\nExample: roost rollout {kind} 3f9a0c11d2e4b567\n"
+    app.command(str(kind))(command)
+
+
+_simple(CommandKind.PROMOTE, "Make a ready or canary bundle live: one assignment on each node.")
+_simple(CommandKind.PAUSE, "Take no step with a bundle until it is resumed.")
+_simple(CommandKind.RESUME, "Let a paused bundle go on.")
+_simple(CommandKind.ABORT, "End a rollout that is not live yet.")
+_simple(CommandKind.RETIRE, "Let go of the draining bundle: its topic is deleted, and there is no way back.")
+
+
+def _whole_surface(kind: CommandKind, doc: str) -> None:
+    def command(
+        *,
+        surface: Surface = DEFAULT_SURFACE,
+        revision: Revision = None,
+        reason: Reason = "",
+        bootstrap: Bootstrap = None,
+        data_dir: DataDir = DEFAULT_DATA_DIR,
+        as_json: AsJson = False,
+    ) -> None:
+        rollout = send(bootstrap_of(bootstrap, data_dir), kind, surface, expected_revision=revision, reason=reason)
+        _show(rollout, as_json=as_json)
+
+    command.__doc__ = f"{doc}\n\nExample: roost rollout {kind} --surface home-timeline\n"
+    app.command(str(kind))(command)
+
+
+_whole_surface(CommandKind.ROLLBACK, "Go back to the previous bundle at once; its index is as fresh as the live one's.")
+_whole_surface(CommandKind.FREEZE, "Refuse automatic rollouts.")
+_whole_surface(CommandKind.UNFREEZE, "Allow automatic rollouts again.")
+
+
+@app.command()
+def status(
+    *,
+    surface: Annotated[str | None, typer.Option("--surface", "-s", help="Only this surface.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")] = False,
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Show every surface's bundles and their stages.
+
+    Example: roost rollout status --watch
+    """
+    with RolloutClient(bootstrap_of(bootstrap, data_dir)) as client:
+        if not watch:
+            states = {name: state for name, state in client.states().items() if surface in (None, name)}
+            emit({"surfaces": [as_data(state) for state in states.values()]}, as_json=as_json, show=lambda: _print(states))
+            return
+        with Live(console=out, refresh_per_second=1) as live:
+            while True:
+                states = {name: state for name, state in client.states().items() if surface in (None, name)}
+                live.update(Text("\n".join(_lines(states)) or "no rollouts yet"))
+                time.sleep(1.0)
+
+
+def as_data(rollout: Rollout) -> dict[str, Any]:
+    """Return a rollout as plain JSON data."""
+    return rollout.to_avro()
+
+
+def _show(rollout: Rollout, *, as_json: bool) -> None:
+    emit(as_data(rollout), as_json=as_json, show=lambda: _print({rollout.surface: rollout}))
+
+
+def _print(states: dict[str, Rollout]) -> None:
+    if not states:
+        out.print("no rollouts yet; `roost models list` shows the bundles, `roost rollout start` begins one")
+    for name, state in states.items():
+        frozen = ", frozen" if state.frozen else ""
+        table(
+            ["bundle", "stage", "canary #", "since"],
+            (
+                (entry.bundle, entry.state, f"{entry.share_bp / 100:g} %" if entry.share_bp else "", _clock(entry.since_ms))
+                for entry in state.bundles
+            ),
+            title=f"{name}: revision {state.revision}{frozen} ({state.reason or 'no reason given'})",
+        )
+
+
+def _lines(states: dict[str, Rollout]) -> list[str]:
+    return [f"{name} r{state.revision}  {entry.bundle}  {entry.state}" for name, state in states.items() for entry in state.bundles]
+
+
+def _clock(time_ms: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(time_ms / 1000))

@@ -1,0 +1,38 @@
+"""Which broker, node and bundles a command talks to: an option, else the environment, else the deployment on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roost.machine.deployment import Deployment
+
+Bootstrap = Annotated[
+    str | None,
+    typer.Option("--bootstrap", envvar="KAFKA_BOOTSTRAP_SERVERS", help="Broker, host:port; the local deployment's by default."),
+]
+Registry = Annotated[
+    Path | None,
+    typer.Option("--registry", envvar="ROOST_REGISTRY", help="Folder of the bundles; the local deployment's by default."),
+]
+NodeUrl = Annotated[
+    str | None, typer.Option("--node", envvar="ROOST_NODE_URL", help="A serving node; the local deployment's by default.")
+]
+DataDir = Annotated[Path, typer.Option("--data-dir", envvar="ROOST_DATA_DIR", help="Folder of the local deployment.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+DEFAULT_DATA_DIR = Path(".roost")
+
+
+def bootstrap_of(option: str | None, data_dir: Path) -> str:
+    """Return the broker to use; raises `RoostError` when none is named and nothing runs here."""
+    return option or Deployment.require(data_dir.resolve()).bootstrap
+
+
+def registry_of(option: Path | None, data_dir: Path) -> Path:
+    """Return the folder of the bundles; a stopped deployment's bundles are still there."""
+    return option or data_dir.resolve() / "registry"
+
+
+def node_url_of(option: str | None, data_dir: Path) -> str:
+    """Return the node to ask; raises `RoostError` when none is named and nothing runs here."""
+    return option or Deployment.require(data_dir.resolve()).node_url

@@ -1,0 +1,187 @@
+"""`roost train …`: pre-train, fine-tune, or do both on a schedule. Parses words; `trainer` does the work.
+
+The composition root ties the ends: the trainer returns a bundle, and this module sends the rollout command.
+"""
+
+import getpass
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from roost.cli.models import summary
+from roost.cli.output import emit, err, out, set_up_logging, table
+from roost.cli.roles import stop_on_signals
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, Registry, bootstrap_of, registry_of
+from schemas.bundle import read_bundle
+from schemas.errors import Refused, RoostError
+from schemas.records.control import CommandKind, RolloutCommand
+from schemas.surfaces import load_surfaces
+from streams.controller.client import RolloutClient
+
+log = logging.getLogger(__name__)
+
+app = typer.Typer(no_args_is_help=True, help="Train towers and publish them as bundles.")
+
+Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
+SurfacesFile = Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file (TOML).")]
+Seed = Annotated[int, typer.Option(help="Equal seeds and data give equal towers on one machine.")]
+Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
+DEFAULT_SURFACE = "home-timeline"
+
+
+@app.command()
+def pretrain(
+    *,
+    surface: Surface = DEFAULT_SURFACE,
+    seed: Seed = 0,
+    threads: Threads = 2,
+    surfaces: SurfacesFile = None,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Train new towers on the positives of the examples topic and random negatives of the corpus.
+
+    Example: roost train pretrain --surface home-timeline
+    """
+    from trainer.recipes import PretrainConfig  # noqa: PLC0415 - torch takes seconds to load
+    from trainer.recipes import pretrain as run  # noqa: PLC0415 - as above
+
+    root = registry_of(registry, data_dir)
+    with _job(surface, surfaces, bootstrap_of(bootstrap, data_dir)) as job, _bar("pre-train") as progress:
+        config = PretrainConfig(seed=seed, threads=threads)
+        bundle = run(job.surface, job.data(None), config, registry=root, live=job.live(), progress=progress)
+    _show(root, surface, bundle, as_json=as_json)
+
+
+@app.command()
+def finetune(
+    *,
+    surface: Surface = DEFAULT_SURFACE,
+    parent: Annotated[str | None, typer.Option(help="The bundle to start from; the live one by default.")] = None,
+    replay: Annotated[float, typer.Option(help="Weight of replayed random negatives; 0 is the paper's recipe.", min=0.0)] = 0.0,
+    seed: Seed = 0,
+    threads: Threads = 2,
+    surfaces: SurfacesFile = None,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Tune a bundle on the implicit negatives that came since it was trained: a tenth of the learning rate, one epoch.
+
+    Example: roost train finetune --surface home-timeline
+    """
+    from trainer.recipes import FinetuneConfig  # noqa: PLC0415 - torch takes seconds to load
+    from trainer.recipes import finetune as run  # noqa: PLC0415 - as above
+
+    root = registry_of(registry, data_dir)
+    with _job(surface, surfaces, bootstrap_of(bootstrap, data_dir)) as job, _bar("fine-tune") as progress:
+        live = job.live()
+        start = parent or live
+        if start is None:
+            raise RoostError(f"{surface} has no live bundle to start from; name one with --parent, or run `roost train pretrain`")
+        data = job.data(read_bundle(root, surface, start).manifest.examples)
+        config = FinetuneConfig(seed=seed, threads=threads, replay=replay)
+        bundle = run(job.surface, start, data, config, registry=root, live=live, progress=progress)
+    _show(root, surface, bundle, as_json=as_json)
+
+
+@app.command()
+def schedule(
+    *,
+    rollout: Annotated[
+        Literal["auto", "ask"],
+        typer.Option(help="auto: a bundle that passes its gates starts a rollout; ask: it is only published."),
+    ] = "auto",
+) -> None:
+    """Fine-tune every surface on fresh examples, again and again; settings from the environment, as for every role.
+
+    Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 ROOST_REGISTRY=./bundles roost train schedule --rollout ask
+    """
+    from trainer.schedule import run_schedule  # noqa: PLC0415 - torch takes seconds to load
+    from trainer.settings import TrainerSettings  # noqa: PLC0415 - as above
+
+    set_up_logging()
+    settings = TrainerSettings()
+    hand_over = _starting_rollouts(settings.bootstrap) if rollout == "auto" else _asking
+    run_schedule(settings, on_bundle=hand_over, stop=stop_on_signals())
+
+
+class _Job:
+    """One surface's records on one broker, as the recipes want them."""
+
+    def __init__(self, surface: str, surfaces_file: Path | None, bootstrap: str) -> None:
+        from trainer.data.topics import TopicSources  # noqa: PLC0415 - torch takes seconds to load
+
+        surfaces = load_surfaces(surfaces_file)
+        if surface not in surfaces:
+            raise RoostError(f"there is no surface {surface!r}; there are {', '.join(surfaces)}")
+        self.surface = surfaces[surface]
+        self.sources = TopicSources(bootstrap, self.surface, surfaces)
+
+    def live(self) -> str | None:
+        return self.sources.rollout().live
+
+    def data(self, since: Any) -> Any:
+        from trainer.data.windows import next_offsets  # noqa: PLC0415 - as above
+        from trainer.recipes import TrainingData  # noqa: PLC0415 - as above
+
+        window = self.sources.window(next_offsets(since) if since else None)
+        return TrainingData.of_window(window, self.sources.candidates(time.time_ns() // 1_000_000))
+
+
+@contextmanager
+def _job(surface: str, surfaces_file: Path | None, bootstrap: str) -> Iterator[_Job]:
+    job = _Job(surface, surfaces_file, bootstrap)
+    try:
+        yield job
+    finally:
+        job.sources.close()
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[Any], None]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[loss]}"),
+    )
+    with Progress(*columns, console=err) as progress:
+        task = progress.add_task(what, total=None, loss="")
+        yield lambda fit: progress.update(task, completed=fit.step, total=fit.steps, loss=f"loss {fit.loss:.4f}")
+
+
+def _starting_rollouts(bootstrap: str) -> Callable[[str, str], None]:
+    def start(surface: str, bundle: str) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        command = RolloutCommand(
+            uuid.uuid4().hex, surface, CommandKind.START, actor=getpass.getuser(), time_ms=now_ms, bundle=bundle, automatic=True
+        )
+        try:
+            with RolloutClient(bootstrap) as client:
+                client.send(command, timeout_s=30.0)
+        except Refused as refusal:
+            # one is under way, or the surface is frozen: the next, newer bundle will do
+            log.warning("rollout of %s not started: %s", bundle, refusal)
+
+    return start
+
+
+def _asking(surface: str, bundle: str) -> None:
+    log.info("%s is published; `roost rollout start %s --surface %s` rolls it out", bundle, bundle, surface)
+
+
+def _show(root: Path, surface: str, bundle: str, *, as_json: bool) -> None:
+    data = {"id": bundle, "surface": surface, **summary(read_bundle(root, surface, bundle).manifest)}
+    emit(data, as_json=as_json, show=lambda: table(["", ""], data.items(), to=out))

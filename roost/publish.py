@@ -1,0 +1,100 @@
+"""Events from a file to a topic: JSON lines, Avro container or Parquet, through the producer SDK. Reads no topic."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import fastavro
+
+from schemas.errors import InvalidInput, InvalidRecord
+from schemas.records.candidates import Tweet
+from schemas.records.feedback import Engagement, Impression
+from schemas.records.users import User
+from schemas.topics import ENGAGEMENTS, IMPRESSIONS, TWEETS, USERS
+from streams.producer import Event
+
+TOPICS: Mapping[str, type[Event]] = {TWEETS: Tweet, USERS: User, IMPRESSIONS: Impression, ENGAGEMENTS: Engagement}
+
+
+class Sender(Protocol):
+    """What publishing asks of `streams.producer.Producer`."""
+
+    def send(self, event: Event, /) -> None:
+        """Check and queue an event."""
+        ...
+
+
+def publish_file(topic: str, path: Path | None, producer: Sender, *, on_progress: Callable[[int], None]) -> int:
+    """Publish every event of a file and return how many; all are acknowledged when the producer is flushed.
+
+    Args:
+        topic: one of `TOPICS`.
+        path: .jsonl, .avro or .parquet; None reads JSON lines from standard input.
+        on_progress: takes the number of events so far, now and then.
+
+    Raises:
+        InvalidRecord: an event is not one of the topic's; the message names its place. Events before it were published.
+    """
+    record_type = TOPICS.get(topic)
+    if record_type is None:
+        raise InvalidRecord(f"nothing is published to {topic!r} by hand; choose one of {', '.join(TOPICS)}")
+    count = 0
+    for count, data in enumerate(_events(path), 1):
+        try:
+            producer.send(_record(record_type, data))
+        except InvalidInput as error:
+            raise InvalidRecord(f"event {count} of {path or 'standard input'}: {error}") from error
+        if count % 1000 == 0:
+            on_progress(count)
+    return count
+
+
+def _record(record_type: type[Event], data: Mapping[str, Any]) -> Event:
+    known = fields(record_type)
+    if unknown := data.keys() - {field.name for field in known}:
+        raise InvalidRecord(f"unknown fields {sorted(unknown)}; a {record_type.SUBJECT} has {', '.join(f.name for f in known)}")
+    required = {f.name for f in known if f.default is MISSING and f.default_factory is MISSING}
+    if missing := required - data.keys():
+        raise InvalidRecord(f"a {record_type.SUBJECT} needs {', '.join(sorted(missing))}")
+    # the defaults of the class are those of the schema
+    defaults = {f.name: f.default for f in known if f.default is not MISSING}
+    try:
+        return record_type.from_avro({**defaults, **data})
+    except (TypeError, ValueError) as error:
+        raise InvalidRecord(f"not a {record_type.SUBJECT}: {error}") from error
+
+
+def _events(path: Path | None) -> Iterator[Mapping[str, Any]]:
+    if path is None:
+        yield from _json_lines(sys.stdin.buffer)
+    elif path.suffix == ".parquet":
+        from pyarrow import parquet  # noqa: PLC0415 - only the trainer extra brings it
+
+        for batch in parquet.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+    else:
+        with path.open("rb") as file:
+            if path.suffix == ".avro":
+                for datum in fastavro.reader(file):
+                    if not isinstance(datum, dict):
+                        raise InvalidRecord(f"{path} holds no records")
+                    yield datum
+            else:
+                yield from _json_lines(file)
+
+
+def _json_lines(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+        # not JSON, or not UTF-8
+        except ValueError as error:
+            raise InvalidRecord(f"line {number} is not JSON ({error})") from error
+        if not isinstance(data, dict):
+            raise InvalidRecord(f"line {number} is not a JSON object")
+        yield data

@@ -1,0 +1,76 @@
+"""The command line's promises: exit codes, one JSON object, sentences instead of traces."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+
+from roost import cli
+from roost.cli import output
+from roost.machine.deployment import Deployment
+from schemas.errors import CompareAndSetLost, Refused, RoostError
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(Refused("a gate"), 3), (CompareAndSetLost("somebody else"), 4), (RoostError("anything else"), 1)],
+)
+def test_an_error_ends_the_command_with_the_exit_code_of_its_kind(
+    error: RoostError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scripts of operators branch on it: 3 is a gate or limit, 4 a lost compare-and-set."""
+    app = typer.Typer()
+
+    @app.command()
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", app)
+    assert cli.run([]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"roost: {error}\n"
+
+
+def test_a_wrong_word_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, as every shell tool."""
+    assert cli.run(["no-such-command"]) == 2
+    assert "no-such-command" in capsys.readouterr().err
+
+
+def test_json_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Programs parse standard output whole."""
+    assert cli.run(["models", "list", "--registry", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"surface": "home-timeline", "bundles": []}
+
+
+def test_a_figure_that_is_not_a_number_is_not_printed_as_json() -> None:
+    """NaN is no JSON: other languages would refuse the whole object."""
+    with pytest.raises(ValueError, match="JSON"):
+        output.emit({"auc": float("nan")}, as_json=True, show=lambda: None)
+
+
+def test_without_a_deployment_a_command_says_how_to_start_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first thing a new user forgets."""
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    assert cli.run(["rollout", "status", "--data-dir", str(tmp_path)]) == 1
+    assert "roost up" in capsys.readouterr().err
+
+
+def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> None:
+    """Kill -9 leaves the file behind: a pid that is gone must not count as running."""
+    deployment = Deployment(2**22 - 1, "127.0.0.1:1", "http://127.0.0.1:2", "registry", None, {})
+    deployment.write(tmp_path)
+    assert Deployment.find(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "command", ["up", "demo", "publish", "query", "rollout start", "train pretrain", "models list", "dlq show"]
+)
+def test_every_command_helps_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A person copies the example before reading the options."""
+    assert cli.run([*command.split(), "--help"]) == 0
+    assert "Example: roost" in capsys.readouterr().out

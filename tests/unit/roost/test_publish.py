@@ -1,0 +1,87 @@
+"""Files of events: what is published, and what is said of a line that is no event."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+
+from roost.publish import publish_file
+from schemas.errors import InvalidRecord
+from schemas.records.candidates import Tweet
+from streams.producer import Event
+
+
+class FakeProducer:
+    """Keeps what was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Event] = []
+
+    def send(self, event: Event) -> None:
+        """Keep the event."""
+        self.sent.append(event)
+
+
+TWEET = {"candidate_id": "t:1", "event_time_ms": 5, "sequence": 0, "author_id": "a:ü", "created_ms": 5, "topics": ["日本"]}
+
+
+def published(topic: str, path: Path | None) -> list[Any]:
+    """Publish a file to a fake."""
+    producer = FakeProducer()
+    assert publish_file(topic, path, producer, on_progress=lambda _: None) == len(producer.sent)
+    return producer.sent
+
+
+def test_json_lines_become_typed_events(tmp_path: Path) -> None:
+    """Unicode survives, defaults fill what is absent, empty lines are nothing."""
+    path = tmp_path / "tweets.jsonl"
+    path.write_text(json.dumps(TWEET, ensure_ascii=False) + "\n\n", "utf-8")
+    assert published("tweets", path) == [Tweet("t:1", 5, 0, "a:ü", 5, topics=("日本",))]
+
+
+def test_an_avro_container_becomes_the_same_events(tmp_path: Path) -> None:
+    """The format other teams' jobs write."""
+    path = tmp_path / "tweets.avro"
+    fields = [
+        {
+            "name": name,
+            "type": {"type": "array", "items": "string"} if name == "topics" else "long" if isinstance(value, int) else "string",
+        }
+        for name, value in TWEET.items()
+    ]
+    with path.open("wb") as file:
+        fastavro.writer(file, {"type": "record", "name": "T", "fields": fields}, [TWEET])
+    assert published("tweets", path) == [Tweet("t:1", 5, 0, "a:ü", 5, topics=("日本",))]
+
+
+def test_standard_input_is_read_as_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`… | roost publish tweets -`."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(TWEET).encode())))
+    assert len(published("tweets", None)) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{", "line 2 is not JSON"),
+        ("[1]", "line 2 is not a JSON object"),
+        (json.dumps({**TWEET, "colour": "red"}), "event 2 of .*unknown fields \\['colour'\\]"),
+        (json.dumps({"candidate_id": "t:1"}), "event 2 of .*needs author_id"),
+    ],
+)
+def test_a_line_that_is_no_event_is_named_with_its_place(line: str, says: str, tmp_path: Path) -> None:
+    """A million-line file with one bad line: which one, and what to do."""
+    path = tmp_path / "tweets.jsonl"
+    path.write_text(json.dumps(TWEET) + "\n" + line + "\n", "utf-8")
+    with pytest.raises(InvalidRecord, match=says):
+        published("tweets", path)
+
+
+def test_only_producers_topics_are_published_to() -> None:
+    """`candidates` has one writer, the embedder."""
+    with pytest.raises(InvalidRecord, match="candidates"):
+        published("candidates", None)

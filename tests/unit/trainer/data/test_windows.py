@@ -1,0 +1,52 @@
+"""Windows of the examples topic: exact offsets, the highest revision, and no example lost between two windows."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.records.feedback import Example, Label
+from tests.tiny_world import tiny_world
+from trainer.data.windows import LoggedExample, Window, fold, next_offsets
+
+EXAMPLE = tiny_world(users=3, tweets=5, impressions=1).examples[0]
+
+
+def example(name: str, revision: int = 0, label: Label = Label.IMPLICIT_NEGATIVE) -> Example:
+    """Return an example with this id."""
+    return replace(EXAMPLE, example_id=name, revision=revision, label=label)
+
+
+def test_the_highest_revision_of_an_example_counts() -> None:
+    """An engagement after emission turns a negative into a positive, and an undo turns it back."""
+    folded = fold([example("a"), example("b"), example("a", 2, Label.POSITIVE), example("a", 1)])
+    assert [(one.example_id, one.revision) for one in folded] == [("a", 2), ("b", 0)]
+    assert folded[0].label is Label.POSITIVE
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=12), st.randoms())
+def test_order_and_duplicates_change_nothing(revisions: list[tuple[str, int]], random: object) -> None:
+    """The labeler delivers at least once."""
+    examples = [example(name, revision) for name, revision in revisions]
+    expected = {one.example_id: one.revision for one in fold(examples)}
+    shuffled = examples * 2
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert {one.example_id: one.revision for one in fold(shuffled)} == expected
+
+
+def test_a_split_is_exact_and_the_next_window_begins_with_what_was_held_out() -> None:
+    """Ten offsets a partition, the newest fifth held out: [0, 8) trains, and the next window starts at 8."""
+    logged = tuple(LoggedExample(p, offset, example(f"{p}/{offset}")) for p in (0, 3) for offset in (0, 5, 7, 8, 9))
+    older, newer = Window(logged, {0: (0, 10), 3: (0, 10)}).split(0.2)
+    assert [(entry.partition, entry.offset) for entry in newer.logged] == [(0, 8), (0, 9), (3, 8), (3, 9)]
+    assert older.manifest_offsets() == {"0": (0, 8), "3": (0, 8)}
+    assert next_offsets(older.manifest_offsets()) == {0: 8, 3: 8}
+    assert newer.offsets == {0: (8, 10), 3: (8, 10)}
+    assert len(older.logged) + len(newer.logged) == len(logged)
+
+
+def test_an_empty_window_splits_into_two_empty_ones() -> None:
+    """A partition nobody's user hashes to is normal."""
+    older, newer = Window((), {0: (4, 4)}).split(0.2)
+    assert older.examples() == newer.examples() == []
+    assert older.offsets == newer.offsets == {0: (4, 4)}

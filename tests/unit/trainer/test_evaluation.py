@@ -1,0 +1,88 @@
+"""The table of metrics: on vectors chosen by hand."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from trainer.data.columns import NO_LANGUAGE, Corpus, Examples, Queries
+from trainer.evaluation import EvaluationConfig, evaluate
+
+
+class Chosen:
+    """Towers that read each id as the angle, in degrees, of its vector."""
+
+    def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """See `Embedder`."""
+        angle = np.radians(ids[:, 0].astype(np.float64))
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+    embed_candidates = embed_queries
+
+
+def column(values: list[int]) -> NDArray[np.int32]:
+    """Return one column of ids."""
+    return np.array(values, np.int32)[:, None]
+
+
+def examples(labels: list[int], angles: list[int]) -> Examples:
+    """Two users at 0 and 90 degrees, languages 0 and 1; served alternately."""
+    n = len(labels)
+    return Examples(
+        queries=Queries(column([0, 90]), np.array([0, 1], np.int32), np.array([[0, NO_LANGUAGE], [1, NO_LANGUAGE]], np.int32)),
+        query=np.arange(n, dtype=np.int32) % 2,
+        candidate_ids=column(angles),
+        items=np.arange(n, dtype=np.int32),
+        labels=np.array(labels, np.int8),
+        popularity=np.zeros(n, np.int64),
+        event_time_ms=np.zeros(n, np.int64),
+        provenance=np.zeros(n, np.int8),
+    )
+
+
+CORPUS = Corpus(
+    column([5, 45, 80]), np.array([7, 8, 9], np.int32), np.array([0, NO_LANGUAGE, 0], np.int32), np.array([9, 1, 2], np.int64)
+)
+
+
+def test_every_metric_is_of_the_right_pairs() -> None:
+    """User 0 is served 10 (engaged) and 40; user 1 is served 10 (engaged) and 50. User 0 is ranked rightly, user 1 wrongly, so
+    per-user AUC is 0.5. Cosines: .985, .174 engaged; .766, .766 not: globally (2 of 2, 0 of 2) 0.5 too. User 0's nearest
+    candidate is at 5 degrees in language 0: right; user 1's is at 80, in language 0 instead of 1: mismatch 0.5.
+    """
+    metrics = evaluate(Chosen(), examples([1, 1, 0, 0, -1], [10, 10, 40, 50, 0]), CORPUS)
+    assert metrics["auc"] == pytest.approx(0.5)
+    assert metrics["per_user_auc"] == metrics["per_query_auc"] == pytest.approx(0.5)
+    assert metrics["language_mismatch"] == pytest.approx(0.5)
+
+
+def test_explicit_negatives_are_in_neither_class() -> None:
+    """The block at 90 degrees from its user would be the easiest negative of all."""
+    with_block = evaluate(Chosen(), examples([1, 1, 0, 0, -1], [10, 10, 40, 50, 89]), CORPUS)
+    without = evaluate(Chosen(), examples([1, 1, 0, 0], [10, 10, 40, 50]), CORPUS)
+    assert with_block["auc"] == without["auc"]
+
+
+def test_sampled_auc_sets_positives_against_the_corpus_not_the_served() -> None:
+    """A positive right at its query beats every candidate of the corpus, whatever was served with it."""
+    metrics = evaluate(Chosen(), examples([1, 0], [0, 90]), CORPUS, EvaluationConfig(sampled_negatives=50))
+    assert metrics["sampled_auc"] == 1.0
+
+
+def test_two_bundles_meet_the_same_sample() -> None:
+    """Or a gate would compare luck."""
+    window = examples([1, 1, 0, 0], [10, 80, 40, 50])
+    config = EvaluationConfig(max_queries=1, sampled_negatives=2, seed=4)
+    assert evaluate(Chosen(), window, CORPUS, config) == evaluate(Chosen(), window, CORPUS, config)
+
+
+def test_what_cannot_be_measured_is_left_out_and_nothing_is_nan() -> None:
+    """One class, no corpus, no declared language, no example: a manifest takes no NaN, and a gate no guess."""
+    one_class = evaluate(Chosen(), examples([1, 1], [10, 80]), CORPUS)
+    assert "auc" not in one_class
+    assert "language_mismatch" in one_class
+    empty = Corpus(column([])[:, :1], CORPUS.items[:0], CORPUS.languages[:0], CORPUS.popularity[:0])
+    assert evaluate(Chosen(), examples([1, 1, 0], [10, 80, 30]), empty).keys() == {"auc", "per_user_auc", "per_query_auc"}
+    silent = Corpus(CORPUS.candidate_ids, CORPUS.items, np.full(3, NO_LANGUAGE, np.int32), CORPUS.popularity)
+    assert "language_mismatch" not in evaluate(Chosen(), examples([1, 1, 0], [10, 80, 30]), silent)
+    none = examples([], [])
+    assert np.isfinite(list(evaluate(Chosen(), none, CORPUS).values())).all()

@@ -1,0 +1,107 @@
+"""Gates: a bad bundle is refused with its figures, a good one is not."""
+
+import math
+
+import numpy as np
+import pytest
+
+from schemas.bundle import CanaryVectors, Gate
+from schemas.errors import Refused
+from tests.unit.trainer.conftest import Encoded
+from trainer.data.columns import POSITIVE
+from trainer.gates import GateLimits, canary_gate, data_gates, label_rate, quality_gates, refuse_unless_passed
+
+GOOD = {"auc": 0.80, "per_user_auc": 0.65, "sampled_auc": 0.95, "language_mismatch": 0.15, "popularity_correlation": 0.3}
+LIMITS = GateLimits()
+
+
+def failed(gates: tuple[Gate, ...]) -> set[str]:
+    """Return the names of the gates that said no."""
+    return {gate.name for gate in gates if not gate.passed}
+
+
+def test_a_bundle_as_good_as_the_live_one_passes() -> None:
+    """And so does a slightly worse one: a held-out window is a sample."""
+    assert not failed(quality_gates(GOOD, GOOD, LIMITS))
+    assert not failed(quality_gates({**GOOD, "auc": 0.78, "language_mismatch": 0.20}, GOOD, LIMITS))
+
+
+@pytest.mark.parametrize(
+    ("change", "gate"),
+    [
+        ({"auc": 0.76}, "auc_against_live"),
+        ({"per_user_auc": 0.59}, "per_user_auc_against_live"),
+        ({"sampled_auc": 0.89}, "sampled_auc_against_live"),
+        ({"language_mismatch": 0.24}, "language_mismatch_against_live"),
+        ({"popularity_correlation": 0.56}, "popularity_correlation_against_live"),
+    ],
+)
+def test_each_metric_has_its_own_allowed_regression(change: dict[str, float], gate: str) -> None:
+    """No gain elsewhere makes up for it."""
+    assert failed(quality_gates({**GOOD, "auc": 0.99, **change}, GOOD, LIMITS)) == {gate}
+
+
+def test_naive_fine_tuning_is_refused_although_its_served_auc_rises() -> None:
+    """The paper's warning (section 6.1.1): the implicit model's AUC is the best there is, and 76% cannot read what it finds."""
+    naive = {**GOOD, "auc": 0.89, "per_user_auc": 0.68, "language_mismatch": 0.76}
+    gates = quality_gates(naive, GOOD, LIMITS)
+    assert failed(gates) == {"language_mismatch", "language_mismatch_against_live"}
+    with pytest.raises(Refused, match=r"0\.76 is above 0\.6 .*0\.76 is above 0\.23 .*the live bundle has 0\.15"):
+        refuse_unless_passed(gates, what="the new bundle")
+
+
+def test_the_first_bundle_meets_only_absolute_floors() -> None:
+    """There is nothing to compare with; random negatives alone come near chance on served pairs."""
+    gates = quality_gates({**GOOD, "auc": 0.52}, None, LIMITS)
+    assert {gate.name for gate in gates} == {"auc", "sampled_auc", "language_mismatch"}
+    assert not failed(gates)
+    assert failed(quality_gates({**GOOD, "sampled_auc": 0.5}, None, LIMITS)) == {"sampled_auc"}
+
+
+def test_absolute_limits_hold_beside_a_live_bundle_that_is_bad_itself() -> None:
+    """Many small allowed steps must not add up to a bundle nobody would have let in at once."""
+    drifted = {**GOOD, "language_mismatch": 0.58}
+    assert "language_mismatch" in failed(quality_gates({**GOOD, "language_mismatch": 0.65}, drifted, LIMITS))
+
+
+def test_nan_never_passes() -> None:
+    """NaN compares false with everything; a gate written the other way round would wave it through."""
+    gates = quality_gates(dict.fromkeys(GOOD, math.nan), GOOD, LIMITS)
+    assert len(failed(gates)) == len(gates)
+
+
+def test_data_gates_want_volume_both_classes_and_a_corpus(small: Encoded) -> None:
+    """Trained on what is too little, a bundle may still pass by luck."""
+    assert not failed(data_gates(small.train, small.evaluation, small.corpus, GateLimits(min_corpus=50)))
+    few = small.train.take(np.arange(100))
+    assert "train_examples" in failed(data_gates(few, small.evaluation, small.corpus, LIMITS))
+    no_positive = small.train.take(np.flatnonzero(small.train.labels != POSITIVE))
+    assert {"train_positives", "label_rate"} <= failed(data_gates(no_positive, small.evaluation, small.corpus, LIMITS))
+    only_positive = small.train.take(small.train.positives)
+    assert {"train_implicit_negatives", "label_rate_ceiling"} <= failed(
+        data_gates(only_positive, small.evaluation, small.corpus, LIMITS)
+    )
+    nothing = small.train.take(np.zeros(0, np.int64))
+    with pytest.raises(Refused, match=r"train_examples 0 is below 200 \(wait for more examples\)"):
+        refuse_unless_passed(data_gates(nothing, nothing, small.corpus, LIMITS), what="the window")
+    assert "corpus" in failed(data_gates(small.train, small.evaluation, small.corpus, GateLimits(min_corpus=10_000)))
+
+
+def test_a_label_rate_unlike_the_parents_is_refused(small: Encoded) -> None:
+    """A join that loses engagements shows as a rate that falls to a fraction overnight."""
+    rate = label_rate(small.train)
+    assert not failed(data_gates(small.train, small.evaluation, small.corpus, LIMITS, parent_label_rate=rate * 1.5))
+    for parent in (rate * 5, rate / 5):
+        gates = data_gates(small.train, small.evaluation, small.corpus, LIMITS, parent_label_rate=parent)
+        assert failed(gates) == {"label_rate_change"}
+
+
+def test_canary_vectors_must_be_finite_of_length_one_and_not_all_alike() -> None:
+    """Towers that map everything to one point have a fine loss with the wrong margin, and retrieve at random."""
+
+    def canary(candidates: list[list[float]]) -> CanaryVectors:
+        return CanaryVectors([[0]] * 2, [[1.0, 0.0], [0.0, 1.0]], [[0]] * len(candidates), candidates)
+
+    assert canary_gate(canary([[0.6, 0.8], [0.8, 0.6]])).passed
+    for wrong in ([[math.nan, 0.0], [1.0, 0.0]], [[0.5, 0.5], [1.0, 0.0]], [[0.6, 0.8], [0.6, 0.8]]):
+        assert not canary_gate(canary(wrong)).passed

@@ -1,0 +1,172 @@
+"""The schedule, with a log in memory: when it trains, from what, and what it hands over."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from schemas.bundle import list_bundles, read_bundle
+from schemas.errors import BundleCorrupt, Refused
+from schemas.records.candidates import Candidate
+from schemas.records.control import BundleStage, Rollout, Stage
+from schemas.records.feedback import Example
+from schemas.surfaces import load_surfaces
+from tests.bundles import publish_bundle
+from tests.tiny_world import tiny_world
+from trainer.data.windows import LoggedExample, Window
+from trainer.gates import GateLimits
+from trainer.learning.negatives import Negatives
+from trainer.learning.objectives import Objective
+from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig
+from trainer.schedule import Plan, SurfaceSchedule
+
+SURFACE = load_surfaces()["home-timeline"]
+WORLD = tiny_world(users=120, tweets=300, impressions=3_000)
+PLAN = Plan(
+    pretrain_at=1_000,
+    corpus_at=100,
+    finetune_at=800,
+    interval_s=60,
+    evaluation_share=0.25,
+    pretrain=PretrainConfig(epochs=2, min_steps=50, objectives=(Objective(negatives=Negatives("uniform", 32)),)),
+    finetune=FinetuneConfig(replay=1.0),
+)
+
+
+@dataclass
+class LogInMemory:
+    """Sources as a list: example n stands at offset n // 2 of partition n % 2."""
+
+    examples: list[Example] = field(default_factory=list)
+    corpus: list[Candidate] = field(default_factory=list)
+    state: Rollout = field(default_factory=lambda: Rollout(SURFACE.name, 0))
+
+    def rollout(self) -> Rollout:
+        """See `Sources`."""
+        return self.state
+
+    def window(self, start: Mapping[int, int] | None = None) -> Window:
+        """See `Sources`."""
+        begin = {p: (start or {}).get(p, 0) for p in (0, 1)}
+        logged = tuple(LoggedExample(n % 2, n // 2, e) for n, e in enumerate(self.examples) if n // 2 >= begin[n % 2])
+        return Window(logged, {p: (begin[p], (len(self.examples) + 1 - p) // 2) for p in (0, 1)})
+
+    def candidates(self, now_ms: int) -> list[Candidate]:
+        """See `Sources`."""
+        return self.corpus
+
+    def stage(self, *bundles: tuple[str, Stage]) -> None:
+        """Let the controller have brought these bundles to these stages."""
+        entries = tuple(BundleStage(bundle, stage) for bundle, stage in bundles)
+        self.state = replace(self.state, revision=self.state.revision + 1, bundles=entries)
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until it is told."""
+
+    now_s: float = 1_700_000_100.0
+
+    def __call__(self) -> float:
+        """Return the time, in seconds."""
+        return self.now_s
+
+
+@dataclass
+class Setting:
+    """A schedule and all it looks at."""
+
+    log: LogInMemory
+    clock: Clock
+    registry: Path
+    schedule: SurfaceSchedule
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    """A surface that has never had a bundle, and nothing logged."""
+    return a_setting(tmp_path, PLAN)
+
+
+def a_setting(registry: Path, plan: Plan) -> Setting:
+    """Return a schedule on an empty log."""
+    log, clock = LogInMemory(), Clock()
+    schedule = SurfaceSchedule(SURFACE, log, plan, registry=registry, wall_clock_s=clock, monotonic_s=clock)
+    return Setting(log, clock, registry, schedule)
+
+
+def test_the_loop_pretrains_once_there_is_enough_and_fine_tunes_what_went_live_on_fresh_examples(setting: Setting) -> None:
+    """The whole of a trainer's life: wait, pre-train, wait for the rollout, wait for examples, fine-tune."""
+    log, schedule = setting.log, setting.schedule
+    assert schedule.step() is None
+    log.examples = WORLD.examples[:1_200]
+    assert schedule.step() is None
+    log.corpus = WORLD.corpus
+    first = schedule.step()
+    assert first is not None
+    manifest = read_bundle(setting.registry, SURFACE.name, first).manifest
+    assert (manifest.recipe, manifest.parent) == (PRETRAIN, None)
+    assert manifest.examples == {"0": (0, 450), "1": (0, 450)}
+
+    log.examples = WORLD.examples[:2_400]
+    setting.clock.now_s += 3_600
+    log.stage((first, Stage.BUILDING))
+    assert schedule.step() is None
+
+    log.stage((first, Stage.LIVE))
+    log.examples = WORLD.examples[:1_690]
+    assert schedule.step() is None
+    log.examples = WORLD.examples[:2_400]
+    second = schedule.step()
+    assert second is not None
+    manifest = read_bundle(setting.registry, SURFACE.name, second).manifest
+    assert (manifest.recipe, manifest.parent) == (FINETUNE, first)
+    # what was held out of the first window is the beginning of the second
+    assert manifest.examples["0"][0] == 450
+
+
+def test_no_training_follows_another_within_the_interval_or_on_the_same_data(setting: Setting) -> None:
+    """A bundle that was handed over and is not yet in the rollout log must not be trained a second time."""
+    log = setting.log
+    log.examples, log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    assert setting.schedule.step() is not None
+    log.examples = WORLD.examples[:2_400]
+    assert setting.schedule.step() is None
+    setting.clock.now_s += 61
+    log.examples = WORLD.examples[:1_300]
+    assert setting.schedule.step() is None
+    assert len(list_bundles(setting.registry, SURFACE.name)) == 1
+
+
+def test_a_refusal_is_raised_once_and_tried_again_only_with_further_examples(tmp_path: Path) -> None:
+    """The same data would be refused again, at the price of a training each time."""
+    strict = replace(PLAN, pretrain=replace(PLAN.pretrain, limits=GateLimits(min_auc=0.999)), interval_s=0)
+    setting = a_setting(tmp_path, strict)
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    with pytest.raises(Refused, match="auc"):
+        setting.schedule.step()
+    assert setting.schedule.step() is None
+    setting.log.examples = WORLD.examples[:2_100]
+    with pytest.raises(Refused):
+        setting.schedule.step()
+    assert list_bundles(tmp_path, SURFACE.name) == []
+
+
+def test_a_live_bundle_that_cannot_be_tuned_is_followed_by_a_pretrained_one(setting: Setting) -> None:
+    """Made elsewhere, without weights: the loop goes on, compared with it all the same."""
+    live = publish_bundle(setting.registry)
+    setting.log.stage((live, Stage.LIVE))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    bundle = setting.schedule.step()
+    assert bundle is not None
+    manifest = read_bundle(setting.registry, SURFACE.name, bundle).manifest
+    assert manifest.recipe == PRETRAIN
+    assert any(gate.name == "auc_against_live" for gate in manifest.gates)
+
+
+def test_a_live_bundle_that_is_not_in_the_registry_is_said_not_guessed(setting: Setting) -> None:
+    """Fine-tuning something else in its place would put the wrong towers live."""
+    setting.log.stage(("0123456789abcdef", Stage.LIVE))
+    with pytest.raises(BundleCorrupt, match="0123456789abcdef"):
+        setting.schedule.step()

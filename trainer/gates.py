@@ -1,0 +1,151 @@
+"""Offline gates: may this bundle start a rollout? Figures in, verdicts out; measures nothing itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from schemas.bundle import CanaryVectors, Gate
+from schemas.errors import Refused
+from trainer.data.columns import Corpus, Examples
+
+
+@dataclass(frozen=True, slots=True)
+class GateLimits:
+    """What is allowed. Each default is explicit here and in every manifest.
+
+    Attributes:
+        min_examples, min_positives, min_negatives: of the training window, and a fifth of each of the evaluation window.
+        min_corpus: candidates that can be retrieved.
+        min_label_rate, max_label_rate: positives in all of the training window.
+        max_label_rate_change: factor by which the label rate may differ from the parent's window.
+        min_auc: below chance, for random negatives alone come near chance on served pairs (section 6.1.2).
+        min_sampled_auc: positives against the corpus; what ranks these at chance has learned nothing.
+        max_language_mismatch: the paper's implicit model, unfit to be served, had 0.76.
+        auc_regression, per_user_auc_regression, sampled_auc_regression: how far below the live bundle's, on the same window.
+        language_mismatch_rise, popularity_correlation_rise: how far above the live bundle's.
+        popularity_correlation_free: up to here a rise is no reason: a live bundle that avoids what is popular is no model.
+    """
+
+    min_examples: int = 200
+    min_positives: int = 50
+    min_negatives: int = 50
+    min_corpus: int = 50
+    min_label_rate: float = 0.001
+    max_label_rate: float = 0.95
+    max_label_rate_change: float = 4.0
+    min_auc: float = 0.45
+    min_sampled_auc: float = 0.60
+    max_language_mismatch: float = 0.60
+    auc_regression: float = 0.03
+    per_user_auc_regression: float = 0.05
+    sampled_auc_regression: float = 0.05
+    language_mismatch_rise: float = 0.08
+    popularity_correlation_rise: float = 0.25
+    popularity_correlation_free: float = 0.5
+
+
+def data_gates(
+    train: Examples, evaluation: Examples, corpus: Corpus, limits: GateLimits, *, parent_label_rate: float | None = None
+) -> tuple[Gate, ...]:
+    """Return the verdicts on the data, before anything is trained on it.
+
+    Args:
+        parent_label_rate: of the window the parent was trained on; None for the first bundle.
+    """
+    gates: list[Gate] = []
+    for name, examples, divisor in (("train", train, 1), ("evaluation", evaluation, 5)):
+        positives, served = len(examples.positives), len(examples.implicit)
+        for what, count, least in (
+            ("examples", served, limits.min_examples),
+            ("positives", positives, limits.min_positives),
+            ("implicit_negatives", served - positives, limits.min_negatives),
+        ):
+            gates.append(_at_least(f"{name}_{what}", count, max(1, least // divisor), "wait for more examples"))
+    gates.append(_at_least("corpus", len(corpus), limits.min_corpus, "wait for more candidates"))
+    rate = label_rate(train)
+    advice = "look at the label join and at what was logged in this window"
+    gates += [
+        _at_least("label_rate", rate, limits.min_label_rate, advice),
+        _at_most("label_rate_ceiling", rate, limits.max_label_rate, advice),
+    ]
+    if parent_label_rate:
+        change = max(rate, 1e-9) / parent_label_rate
+        gates.append(_at_most("label_rate_change", max(change, 1 / change), limits.max_label_rate_change, advice))
+    return tuple(gates)
+
+
+def quality_gates(candidate: Mapping[str, float], live: Mapping[str, float] | None, limits: GateLimits) -> tuple[Gate, ...]:
+    """Return the verdicts on a candidate's metrics, by absolute limits and, where there is a live bundle, against its metrics.
+
+    Args:
+        candidate, live: as `trainer.evaluation.evaluate` gives them, of the same window.
+
+    A metric that the window does not allow to measure has no gate; the data gates see to it that AUC can be measured.
+    """
+    gates = [
+        _at_least(name, candidate[name], floor, "train longer, or on more examples")
+        for name, floor in (("auc", limits.min_auc), ("sampled_auc", limits.min_sampled_auc))
+        if name in candidate
+    ]
+    if "language_mismatch" in candidate:
+        gates.append(
+            _at_most(
+                "language_mismatch",
+                candidate["language_mismatch"],
+                limits.max_language_mismatch,
+                "pre-train on random negatives, or replay them while fine-tuning",
+            )
+        )
+    for name, allowed, bounded, side in (
+        ("auc", limits.auc_regression, _at_least, -1),
+        ("per_user_auc", limits.per_user_auc_regression, _at_least, -1),
+        ("sampled_auc", limits.sampled_auc_regression, _at_least, -1),
+        ("language_mismatch", limits.language_mismatch_rise, _at_most, 1),
+        ("popularity_correlation", limits.popularity_correlation_rise, _at_most, 1),
+    ):
+        if live and name in live and name in candidate:
+            advice = f"the live bundle has {live[name]:.4g}, allowed is {side * allowed:+.3g}"
+            limit = live[name] + side * allowed
+            if name == "popularity_correlation":
+                limit = max(limit, limits.popularity_correlation_free)
+            gates.append(bounded(f"{name}_against_live", candidate[name], limit, advice))
+    return tuple(gates)
+
+
+def canary_gate(canary: CanaryVectors) -> Gate:
+    """Return the verdict on the canary vectors: finite, of length 1, and not all the same vector."""
+    worst = 0.0
+    for vectors in (canary.query_vectors, canary.candidate_vectors):
+        matrix = np.asarray(vectors)
+        off = np.abs(np.linalg.norm(matrix, axis=1) - 1.0).max() if np.isfinite(matrix).all() else 1.0
+        collapsed = len(matrix) > 1 and float((matrix @ matrix.T).min()) > 0.9999
+        worst = max(worst, float(off), float(collapsed))
+    return _at_most("canary_vectors", worst, 1e-4, "lower the learning rate")
+
+
+def label_rate(examples: Examples) -> float:
+    """Return the share of positives among positives and implicit negatives; 0 for none."""
+    served = len(examples.implicit)
+    return len(examples.positives) / served if served else 0.0
+
+
+def refuse_unless_passed(gates: Sequence[Gate], *, what: str) -> None:
+    """Raise `Refused` with the figures of every gate that failed."""
+    failed = [gate.sentence for gate in gates if not gate.passed]
+    if failed:
+        raise Refused(f"{what} is refused by {len(failed)} of {len(gates)} gates: {'; '.join(failed)}")
+
+
+def _at_least(name: str, value: float, limit: float, advice: str) -> Gate:
+    return _gate(name, value, limit, passed=value >= limit, sides=("at least", "below"), advice=advice)
+
+
+def _at_most(name: str, value: float, limit: float, advice: str) -> Gate:
+    return _gate(name, value, limit, passed=value <= limit, sides=("at most", "above"), advice=advice)
+
+
+def _gate(name: str, value: float, limit: float, *, passed: bool, sides: tuple[str, str], advice: str) -> Gate:
+    # a NaN compares false: it fails whichever the side
+    sentence = f"{name} {value:.4g} is {sides[0] if passed else sides[1]} {limit:.4g}"
+    return Gate(name, float(value), float(limit), passed, sentence if passed else f"{sentence} ({advice})")

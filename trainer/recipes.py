@@ -1,0 +1,266 @@
+"""The two recipes: pre-train on random negatives, fine-tune on implicit ones (paper, section 6). Read no topic, start no rollout.
+
+Each takes records, trains, exports, compares with the live bundle on the same held-out window, and publishes; what a gate refuses
+is not published.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from schemas.bundle import Bundle, read_bundle
+from schemas.features.catalog import CATALOG
+from schemas.features.spec import FeatureSpec
+from schemas.records.candidates import Candidate
+from schemas.records.feedback import Example
+from schemas.surfaces import Surface
+from trainer.data.columns import Corpus, Encoder, Examples
+from trainer.data.windows import Window
+from trainer.evaluation import EvaluationConfig, evaluate
+from trainer.export import OnnxTowers, export, unpack_towers
+from trainer.gates import GateLimits, canary_gate, data_gates, label_rate, quality_gates, refuse_unless_passed
+from trainer.learning.fit import FitConfig, FitProgress, FitReport, fit
+from trainer.learning.negatives import Negatives
+from trainer.learning.objectives import Objective
+from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.registry import Origin, publish
+
+PRETRAIN = "pretrain"
+FINETUNE = "fine-tune"
+LEARNING_RATE = 3e-3
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Records of one surface, and where they came from.
+
+    Attributes:
+        train, evaluation: one example an id; the newer ones evaluate.
+        corpus: what a retrieval could return now.
+        offsets: per partition of the examples topic, [first, next) of `train`.
+    """
+
+    train: Sequence[Example]
+    evaluation: Sequence[Example]
+    corpus: Sequence[Candidate]
+    offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @classmethod
+    def of_window(cls, window: Window, corpus: Sequence[Candidate], *, evaluation_share: float = 0.2) -> "TrainingData":
+        """Split a window by offset: the newest share evaluates, and is where the next window begins."""
+        older, newer = window.split(evaluation_share)
+        return cls(older.examples(), newer.examples(), corpus, older.manifest_offsets())
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainConfig:
+    """How the first bundle is trained.
+
+    Attributes:
+        towers: the dimension is the surface's whatever stands here.
+        min_steps: a small window is gone through more often, until this many steps are made.
+        threads: of torch; results are equal only for equal threads.
+    """
+
+    towers: TowerConfig = field(default_factory=TowerConfig)
+    objectives: tuple[Objective, ...] = (Objective(negatives=Negatives("uniform", 64)),)
+    learning_rate: float = LEARNING_RATE
+    epochs: int = 5
+    batch_size: int = 256
+    min_steps: int = 300
+    seed: int = 0
+    threads: int = 1
+    limits: GateLimits = field(default_factory=GateLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneConfig:
+    """How a bundle is tuned to fresh examples: a tenth of the learning rate and one epoch, so that it forgets little (section 6.2).
+
+    Attributes:
+        replay: weight of random negatives of the corpus trained on alongside; 0 is the paper's recipe. Replay keeps many
+            fine-tunes in a row from forgetting what only random negatives teach.
+    """
+
+    objective: Objective = field(default_factory=lambda: Objective(negatives=Negatives("implicit")))
+    replay: float = 0.0
+    replay_negatives: Negatives = field(default_factory=lambda: Negatives("uniform", 64))
+    learning_rate: float = LEARNING_RATE / 10
+    epochs: int = 1
+    batch_size: int = 128
+    seed: int = 0
+    threads: int = 1
+    limits: GateLimits = field(default_factory=GateLimits)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objective, and the replay when it has a weight."""
+        replay = Objective(negatives=self.replay_negatives, weight=self.replay)
+        return (self.objective, replay) if self.replay else (self.objective,)
+
+
+Progress = Callable[[FitProgress], None]
+
+
+def pretrain(
+    surface: Surface,
+    data: TrainingData,
+    config: PretrainConfig | None = None,
+    *,
+    registry: Path,
+    live: str | None = None,
+    progress: Progress = lambda _: None,
+    created_ms: int | None = None,
+) -> str:
+    """Train new towers on random negatives, publish the bundle and return its id.
+
+    Args:
+        live: the live bundle to compare with, if there is one.
+        created_ms: now by default; given, equal arguments give an equal bundle.
+
+    Raises:
+        Refused: a data or quality gate said no, with the figures; nothing was published.
+        BundleError: the live bundle cannot be read.
+    """
+    config = config or PretrainConfig()
+    spec = CATALOG[surface.feature_spec]
+    job = _Job(surface, data, spec, registry=registry, live=live, limits=config.limits)
+    towers = TwoTowers(spec, replace(config.towers, dim=surface.dim), seed=config.seed)
+    fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, config.seed)
+    report = job.train(towers, fit_config, threads=config.threads, progress=progress)
+    origin = Origin(
+        recipe=PRETRAIN,
+        code_version=code_version(),
+        created_ms=_now_ms() if created_ms is None else created_ms,
+        examples=data.offsets,
+        seeds={"towers": config.seed, "fit": config.seed, "evaluation": EvaluationConfig().seed},
+    )
+    return job.publish(towers, report, origin, learning_rate=config.learning_rate)
+
+
+def finetune(
+    surface: Surface,
+    parent: str,
+    data: TrainingData,
+    config: FinetuneConfig | None = None,
+    *,
+    registry: Path,
+    live: str | None = None,
+    progress: Progress = lambda _: None,
+    created_ms: int | None = None,
+) -> str:
+    """Tune a published bundle's towers on implicit negatives, publish the new bundle and return its id.
+
+    The feature spec is the parent's; a new spec needs pre-training.
+
+    Args:
+        live: the bundle to compare with; the parent by default.
+
+    Raises:
+        Refused: a data or quality gate said no, with the figures; nothing was published.
+        BundleError: the parent or the live bundle cannot be read, or the parent carries no weights.
+    """
+    config = config or FinetuneConfig()
+    bundle = read_bundle(registry, surface.name, parent)
+    towers = unpack_towers(bundle)
+    job = _Job(
+        surface, data, bundle.manifest.feature_spec, registry=registry, live=live or parent, limits=config.limits, parent=bundle
+    )
+    fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, seed=config.seed)
+    report = job.train(towers, fit_config, threads=config.threads, progress=progress)
+    origin = Origin(
+        recipe=FINETUNE,
+        code_version=code_version(),
+        created_ms=_now_ms() if created_ms is None else created_ms,
+        parent=parent,
+        examples=data.offsets,
+        seeds={"fit": config.seed, "evaluation": EvaluationConfig().seed},
+    )
+    return job.publish(towers, report, origin, learning_rate=config.learning_rate)
+
+
+def code_version() -> str:
+    """Return the installed release of roost, for lineage."""
+    try:
+        return version("roost")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+class _Job:
+    """What both recipes share: encoded data, gates, and publishing."""
+
+    def __init__(
+        self,
+        surface: Surface,
+        data: TrainingData,
+        spec: FeatureSpec,
+        *,
+        registry: Path,
+        live: str | None,
+        limits: GateLimits,
+        parent: Bundle | None = None,
+    ) -> None:
+        self._surface = surface
+        self._data = data
+        self._spec = spec
+        self._registry = registry
+        self._limits = limits
+        self._parent = parent
+        # read before the training: a bundle that cannot be read should not cost one
+        self._live = None if live is None else parent if parent and parent.id == live else read_bundle(registry, surface.name, live)
+        encoder = Encoder(spec, surface.popularity)
+        self._train = encoder.examples(data.train)
+        self._evaluation = encoder.examples(data.evaluation)
+        self._corpus = encoder.corpus(data.corpus)
+        rate = None if parent is None else parent.manifest.metrics.get("label_rate")
+        self._data_gates = data_gates(self._train, self._evaluation, self._corpus, limits, parent_label_rate=rate)
+        refuse_unless_passed(self._data_gates, what=f"the training window of {surface.name}")
+
+    def train(self, towers: TwoTowers, config: FitConfig, *, threads: int, progress: Progress) -> FitReport:
+        torch.set_num_threads(threads)
+        return fit(towers, self._train, self._corpus, config, progress=progress)
+
+    def publish(self, towers: TwoTowers, report: FitReport, origin: Origin, *, learning_rate: float) -> str:
+        exported = export(towers, graphs=self._parent.files if self._parent else None)
+        metrics = evaluate(OnnxTowers(exported.files), self._evaluation, self._corpus)
+        gates = (*self._data_gates, *quality_gates(metrics, self._live_metrics(), self._limits), canary_gate(exported.canary))
+        refuse_unless_passed(gates, what=f"the new bundle of {self._surface.name}")
+        return publish(
+            self._registry,
+            exported,
+            surface=self._surface.name,
+            spec=self._spec,
+            origin=origin,
+            metrics={
+                **metrics,
+                "label_rate": label_rate(self._train),
+                "train_examples": float(len(self._train)),
+                "evaluation_examples": float(len(self._evaluation)),
+                "corpus": float(len(self._corpus)),
+                "steps": float(report.steps),
+                "loss": report.loss,
+                "learning_rate": learning_rate,
+            },
+            gates=gates,
+        )
+
+    def _live_metrics(self) -> dict[str, float] | None:
+        if self._live is None:
+            return None
+        evaluation: Examples = self._evaluation
+        corpus: Corpus = self._corpus
+        spec = self._live.manifest.feature_spec
+        if spec.digest != self._spec.digest:
+            # the live bundle reads other features of the same records
+            encoder = Encoder(spec, self._surface.popularity)
+            evaluation, corpus = encoder.examples(self._data.evaluation), encoder.corpus(self._data.corpus)
+        return evaluate(OnnxTowers(self._live.files), evaluation, corpus)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

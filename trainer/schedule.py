@@ -1,0 +1,277 @@
+"""When to train: watches the live bundle and the fresh examples, and runs a recipe. Starts no rollout: it hands the bundle over."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from schemas.bundle import Bundle, read_bundle
+from schemas.errors import BrokerUnavailable, BundleError, CompareAndSetLost, DeliveryFailed, Refused
+from schemas.features.catalog import CATALOG
+from schemas.records.candidates import Candidate
+from schemas.records.control import Rollout
+from schemas.rollout import UNDER_WAY
+from schemas.surfaces import Surface, load_surfaces
+from schemas.wire.admin import wait_for_broker
+from trainer.data.topics import TopicSources
+from trainer.data.windows import Window, next_offsets
+from trainer.export import ARCHITECTURE, WEIGHTS, export_graphs
+from trainer.learning.fit import FitProgress
+from trainer.learning.towers import TowerConfig
+from trainer.recipes import FinetuneConfig, PretrainConfig, TrainingData, finetune, pretrain
+from trainer.settings import TrainerSettings
+
+log = logging.getLogger(__name__)
+
+OnBundle = Callable[[str, str], None]
+
+
+class Sources(Protocol):
+    """What a schedule reads of one surface."""
+
+    def rollout(self) -> Rollout:
+        """Return the surface's rollout state now."""
+        ...
+
+    def window(self, start: Mapping[int, int] | None = None) -> Window:
+        """Return the examples from `start`, by partition, to the present."""
+        ...
+
+    def candidates(self, now_ms: int) -> list[Candidate]:
+        """Return what a retrieval could return at `now_ms`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When a surface is trained, and how.
+
+    Attributes:
+        pretrain_at, corpus_at: examples and candidates needed for the first bundle.
+        finetune_at: fresh examples needed for a fine-tune.
+        interval_s: shortest time between two trainings.
+        evaluation_share: newest share of a window held out.
+    """
+
+    pretrain_at: int
+    corpus_at: int
+    finetune_at: int
+    interval_s: float
+    evaluation_share: float
+    pretrain: PretrainConfig
+    finetune: FinetuneConfig
+
+    @classmethod
+    def of(cls, settings: TrainerSettings) -> "Plan":
+        """Return the plan that the settings ask for."""
+        return cls(
+            pretrain_at=settings.min_pretrain_examples,
+            corpus_at=settings.min_corpus,
+            finetune_at=settings.min_fresh_examples,
+            interval_s=settings.interval_s,
+            evaluation_share=settings.evaluation_share,
+            pretrain=PretrainConfig(seed=settings.seed, threads=settings.torch_threads),
+            finetune=FinetuneConfig(seed=settings.seed, threads=settings.torch_threads, replay=settings.replay),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why nothing is trained now. `kind` stays the same while only figures change."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What is to be trained now; from scratch without a parent."""
+
+    live: str | None
+    parent: Bundle | None
+    window: Window
+    corpus: list[Candidate]
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A training that was tried: from which live bundle, up to which offsets, and when."""
+
+    live: str | None
+    offsets: Mapping[int, int]
+    monotonic_s: float
+
+
+class SurfaceSchedule:
+    """One surface's schedule. `step` is called again and again; it trains when it is time and returns the new bundle's id."""
+
+    def __init__(
+        self,
+        surface: Surface,
+        sources: Sources,
+        plan: Plan,
+        *,
+        registry: Path,
+        wall_clock_s: Callable[[], float] = time.time,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Look at nothing yet.
+
+        Args:
+            wall_clock_s: decides what is within the recency window, and the bundle's creation time.
+            monotonic_s: paces trainings.
+        """
+        self._surface = surface
+        self._sources = sources
+        self._plan = plan
+        self._registry = registry
+        self._wall_clock_s = wall_clock_s
+        self._monotonic_s = monotonic_s
+        self._last: _Attempt | None = None
+        self._said = ""
+
+    def step(self) -> str | None:
+        """Train if it is time, and return the id of the published bundle.
+
+        Raises:
+            BrokerUnavailable: the topics cannot be read; nothing changed.
+            BundleError: the live bundle cannot be read.
+            Refused: the gates refused the data or the bundle; it is tried again when enough further examples have come.
+        """
+        due = self._due()
+        if isinstance(due, Waiting):
+            # once a reason, not once a poll
+            if due.kind != self._said:
+                log.info("%s: waiting: %s", self._surface.name, due.reason)
+            self._said = due.kind
+            return None
+        self._said = ""
+        self._last = _Attempt(due.live, {p: following for p, (_, following) in due.window.offsets.items()}, self._monotonic_s())
+        return self._train(due)
+
+    def _due(self) -> _Due | Waiting:
+        state = self._sources.rollout()
+        if under_way := state.in_stage(*UNDER_WAY):
+            # a bundle trained now could not start: the newest is taken when this one has gone live or ended
+            return Waiting("rollout", f"{under_way[0].bundle} is {under_way[0].state}")
+        if self._last is not None and self._monotonic_s() - self._last.monotonic_s < self._plan.interval_s:
+            return Waiting("interval", f"the last training was less than {self._plan.interval_s:.0f} s ago")
+        parent = self._parent(state.live)
+        window = self._sources.window(next_offsets(parent.manifest.examples) if parent else {})
+        needed = self._plan.finetune_at if parent else self._plan.pretrain_at
+        if len(window.logged) < needed:
+            return Waiting("examples", f"{len(window.logged)} of {needed} examples are there")
+        if self._last is not None and self._last.live == state.live:
+            # whatever came of the last attempt from this bundle, the same data would end the same way
+            since = sum(entry.offset >= self._last.offsets.get(entry.partition, 0) for entry in window.logged)
+            if since < self._plan.finetune_at:
+                return Waiting("further examples", f"{since} of {self._plan.finetune_at} examples came since the last attempt")
+        now_ms = int(self._wall_clock_s() * 1000)
+        corpus = self._sources.candidates(now_ms)
+        if len(corpus) < self._plan.corpus_at:
+            return Waiting("candidates", f"{len(corpus)} of {self._plan.corpus_at} candidates are there")
+        return _Due(state.live, parent, window, corpus, now_ms)
+
+    def _train(self, due: _Due) -> str:
+        data = TrainingData.of_window(due.window, due.corpus, evaluation_share=self._plan.evaluation_share)
+        what = f"fine-tuning {due.parent.id}" if due.parent else "pre-training"
+        log.info("%s: %s on %d examples, %d candidates", self._surface.name, what, len(data.train), len(data.corpus))
+        begin = self._monotonic_s()
+        if due.parent:
+            bundle = finetune(
+                self._surface,
+                due.parent.id,
+                data,
+                self._plan.finetune,
+                registry=self._registry,
+                progress=self._progress,
+                created_ms=due.now_ms,
+            )
+        else:
+            bundle = pretrain(
+                self._surface,
+                data,
+                self._plan.pretrain,
+                registry=self._registry,
+                live=due.live,
+                progress=self._progress,
+                created_ms=due.now_ms,
+            )
+        log.info("%s: published %s after %.1f s", self._surface.name, bundle, self._monotonic_s() - begin)
+        return bundle
+
+    def _parent(self, live: str | None) -> Bundle | None:
+        """Return the live bundle if it can be fine-tuned; None when the next one must be pre-trained."""
+        if live is None:
+            return None
+        bundle = read_bundle(self._registry, self._surface.name, live)
+        if not {WEIGHTS, ARCHITECTURE} <= bundle.files.keys():
+            log.warning("%s: live bundle %s carries no weights; the next one is pre-trained", self._surface.name, live)
+            return None
+        if bundle.manifest.feature_spec.digest != CATALOG[self._surface.feature_spec].digest:
+            log.info("%s: the feature spec has changed since %s; the next bundle is pre-trained", self._surface.name, live)
+            return None
+        return bundle
+
+    def _progress(self, progress: FitProgress) -> None:
+        log.info(
+            "%s: step %d of %d, loss %.4f, %.0f examples/s, %.0f s to go",
+            self._surface.name,
+            progress.step,
+            progress.steps,
+            progress.loss,
+            progress.examples_per_s,
+            progress.eta_s,
+        )
+
+
+def run_schedule(settings: TrainerSettings, *, on_bundle: OnBundle, stop: threading.Event) -> None:
+    """Train every surface of `settings.train` on schedule until `stop` is set.
+
+    Args:
+        on_bundle: called with surface and bundle id of each published bundle; the caller asks for its rollout.
+
+    Raises:
+        BrokerUnavailable: none answered within `settings.broker_wait_s`.
+        ValueError: `settings.train` names a surface that does not exist.
+    """
+    surfaces = load_surfaces(settings.surfaces)
+    if unknown := set(settings.train) - surfaces.keys():
+        raise ValueError(f"no surface {sorted(unknown)}; there are {sorted(surfaces)}")
+    wait_for_broker(settings.bootstrap, timeout_s=settings.broker_wait_s, should_stop=stop.is_set)
+    with ExitStack() as stack:
+        schedules: dict[str, SurfaceSchedule] = {}
+        for name in settings.train:
+            surface = surfaces[name]
+            # while there is nothing to train on yet: the exporter's first run takes seconds
+            export_graphs(CATALOG[surface.feature_spec], TowerConfig(dim=surface.dim))
+            sources = stack.enter_context(TopicSources(settings.bootstrap, surface, surfaces, max_examples=settings.max_examples))
+            schedules[name] = SurfaceSchedule(surface, sources, Plan.of(settings), registry=settings.registry)
+        untold: dict[str, str] = {}
+        while not stop.wait(settings.poll_s):
+            for name, schedule in schedules.items():
+                _step(name, schedule, on_bundle, untold)
+
+
+def _step(surface: str, schedule: SurfaceSchedule, on_bundle: OnBundle, untold: dict[str, str]) -> None:
+    """One surface's trouble must not keep the others from being trained."""
+    try:
+        bundle = schedule.step()
+        if bundle is not None:
+            untold[surface] = bundle
+        if surface in untold:
+            on_bundle(surface, untold[surface])
+            del untold[surface]
+    except (Refused, CompareAndSetLost) as refusal:
+        # of a recipe's gates, or of the rollout: somebody decided against this bundle
+        untold.pop(surface, None)
+        log.warning("%s: %s", surface, refusal)
+    except BundleError as error:
+        log.error("%s: the live bundle cannot be read: %s", surface, error)  # noqa: TRY400  the sentence says it all
+    except (BrokerUnavailable, DeliveryFailed) as error:
+        log.warning("%s: %s; trying again", surface, error)

@@ -1,0 +1,49 @@
+"""Settings of the trainer, read once from the environment. Connects to nothing."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
+
+
+class TrainerSettings(BaseSettings):
+    """What the schedule reads: `KAFKA_BOOTSTRAP_SERVERS`, the rest from `ROOST_` and the field's name.
+
+    Attributes:
+        bootstrap: host:port of the brokers, comma-separated.
+        registry: folder of published bundles, `<surface>/<bundle id>/`.
+        surfaces: TOML file of surfaces; None means the shipped ones.
+        train: names of the surfaces this process trains.
+        interval_s: shortest time between two trainings of a surface.
+        poll_s: how often the rollout state and the topics are looked at.
+        min_fresh_examples: fine-tune once this many came since those the live bundle was trained on.
+        min_pretrain_examples, min_corpus: pre-train the first bundle once there are this many examples and candidates.
+        max_examples: the newest examples that are kept in memory and trained on at once.
+        evaluation_share: newest share of a window that is held out to evaluate on; the next window begins with it.
+        replay: weight of replayed random negatives in a fine-tune; 0 is the paper's recipe.
+        torch_threads: bundles are reproduced exactly only with equal threads.
+        seed: of towers, batches and negatives.
+        broker_wait_s: how long a start waits for a broker before it gives up.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="ROOST_", frozen=True, extra="forbid", env_ignore_empty=True, populate_by_name=True
+    )
+
+    bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
+    registry: Path = Path("registry")
+    surfaces: Path | None = None
+    train: tuple[str, ...] = Field(default=("home-timeline",), min_length=1)
+    interval_s: float = Field(default=300.0, ge=0)
+    poll_s: float = Field(default=1.0, gt=0)
+    min_fresh_examples: int = Field(default=1_000, ge=1)
+    min_pretrain_examples: int = Field(default=2_000, ge=1)
+    min_corpus: int = Field(default=200, ge=1)
+    max_examples: int = Field(default=500_000, ge=1)
+    evaluation_share: float = Field(default=0.2, gt=0, lt=1)
+    replay: float = Field(default=1.0, ge=0)
+    torch_threads: int = Field(default=1, ge=1)
+    seed: int = Field(default=0, ge=0)
+    broker_wait_s: float = Field(default=600.0, gt=0)
