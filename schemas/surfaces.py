@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from schemas.features.catalog import CATALOG
-from schemas.records.candidates import embedding_subject
+from schemas.ids import is_surface_name
+from schemas.records.candidates import DIMENSIONS
 
 CandidateTopic = Literal["tweets", "accounts", "articles"]
 Popularity = Literal["engagements", "followers"]
 Refresh = Literal["write-time"]
+
+MAX_WINDOW_S = 10 * 366 * 86_400
+_PREFIXES: dict[str, str] = {"tweets": "t:", "accounts": "a:", "articles": "n:"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +58,34 @@ Surfaces = Mapping[str, Surface]
 def load_surfaces(path: Path | None = None) -> dict[str, Surface]:
     """Read the surfaces from a TOML file, by default the shipped one; raises `ValueError` that names the key to mend."""
     text = path.read_text("utf-8") if path else (resources.files("schemas") / "surfaces.toml").read_text("utf-8")
+    return {name: _surface(name, table) for name, table in tomllib.loads(text).items()}
+
+
+def _surface(name: str, table: object) -> Surface:
     known = {field.name for field in fields(Surface)} - {"name"}
-    surfaces: dict[str, Surface] = {}
-    for name, table in tomllib.loads(text).items():
-        if unknown := table.keys() - known:
-            raise ValueError(f"surface {name!r} has unknown keys {sorted(unknown)}; known are {sorted(known)}")
-        if missing := known - table.keys():
-            raise ValueError(f"surface {name!r} lacks {sorted(missing)}")
-        surface = Surface(name=name, **table)
-        if surface.candidate_topic not in get_args(CandidateTopic):
-            raise ValueError(f"surface {name!r}: candidate_topic must be one of {get_args(CandidateTopic)}")
-        if surface.refresh not in get_args(Refresh) or surface.popularity not in get_args(Popularity):
-            raise ValueError(f"surface {name!r}: refresh must be one of {get_args(Refresh)}, popularity of {get_args(Popularity)}")
-        if surface.feature_spec not in CATALOG:
-            raise ValueError(f"surface {name!r}: no feature spec {surface.feature_spec!r}; there are {sorted(CATALOG)}")
-        embedding_subject(surface.dim)
-        surfaces[name] = surface
-    return surfaces
+    if not is_surface_name(name) or not isinstance(table, dict):
+        raise ValueError(f"surface {name!r} must be a table named with 1 to 64 letters, digits, - and _")
+    if unknown := table.keys() - known:
+        raise ValueError(f"surface {name!r} has unknown keys {sorted(unknown)}; known are {sorted(known)}")
+    if missing := known - table.keys():
+        raise ValueError(f"surface {name!r} lacks {sorted(missing)}")
+    for key, allowed in (
+        ("candidate_topic", get_args(CandidateTopic)),
+        ("popularity", get_args(Popularity)),
+        ("refresh", get_args(Refresh)),
+        ("feature_spec", tuple(CATALOG)),
+        ("dim", DIMENSIONS),
+    ):
+        if type(table[key]) is bool or table[key] not in allowed:
+            raise ValueError(f"surface {name!r}: {key} must be one of {', '.join(map(str, allowed))}, not {table[key]!r}")
+    prefix = _PREFIXES[table["candidate_topic"]]
+    if not isinstance(table["id_prefix"], str) or not table["id_prefix"].startswith(prefix):
+        raise ValueError(f"surface {name!r}: id_prefix must begin with {prefix!r}, as the ids on {table['candidate_topic']} do")
+    for key, least in (("label_window_s", 0.001), ("recency_window_s", 0)):
+        number = table[key]
+        if type(number) not in (int, float) or not least <= number < MAX_WINDOW_S:
+            raise ValueError(f"surface {name!r}: {key} must be a number of seconds from {least} to {MAX_WINDOW_S}, not {number!r}")
+    return Surface(name=name, **table)
 
 
 def surfaces_of(candidate_id: str, surfaces: Surfaces) -> tuple[Surface, ...]:

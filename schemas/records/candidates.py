@@ -13,6 +13,8 @@ MAX_TOPIC_BYTES = 24
 MAX_SHORT_BYTES = 64
 MAX_TEXT_BYTES = 4096
 UNDETERMINED = "und"
+# of the embedding schemas: the vector is an Avro fixed
+DIMENSIONS = (32, 64, 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,6 @@ class Embedding(Message):
 
 def embedding_subject(dim: int) -> str:
     """Return the Avro subject of embeddings of `dim` float32 values; raises `InvalidRecord` for a dimension without one."""
-    if dim not in (32, 64, 128):
+    if dim not in DIMENSIONS:
         raise InvalidRecord(f"no embedding schema has dimension {dim}; use 32, 64 or 128")
     return f"embedding-d{dim}"

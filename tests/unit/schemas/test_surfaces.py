@@ -1,0 +1,85 @@
+"""Surfaces as configuration: what is shipped, and that a mistake in a file is named, not guessed around."""
+
+from pathlib import Path
+
+import pytest
+
+from schemas.surfaces import Surface, load_surfaces, surfaces_of
+
+GOOD = """
+[accounts-1]
+candidate_topic = "accounts"
+id_prefix = "a:"
+feature_spec = "tweet-v1"
+dim = 64
+popularity = "followers"
+refresh = "write-time"
+label_window_s = 5
+recency_window_s = 0
+"""
+
+
+def load(tmp_path: Path, text: str) -> dict[str, Surface]:
+    """Read surfaces from a text."""
+    path = tmp_path / "surfaces.toml"
+    path.write_text(text, "utf-8")
+    return load_surfaces(path)
+
+
+def test_the_shipped_surfaces_are_read() -> None:
+    """They are the product out of the box."""
+    surfaces = load_surfaces()
+    home, movies = surfaces["home-timeline"], surfaces["movies"]
+    assert (home.label_window_s, home.lateness_s) == (1800, 180)
+    assert home.holds(1_000, 1_000 + 172_800_000 - 1)
+    assert not home.holds(1_000, 1_000 + 172_800_000)
+    assert movies.holds(0, 10**15)
+
+
+def test_a_surface_of_ones_own_is_read(tmp_path: Path) -> None:
+    """All windows and names are configuration."""
+    assert load(tmp_path, GOOD)["accounts-1"].popularity == "followers"
+    assert load(tmp_path, "") == {}
+
+
+MISTAKES = [
+    ("dim = 64", "dim = 65", "dim"),
+    ("dim = 64", 'dim = "64"', "dim"),
+    ("dim = 64", "dim = true", "dim"),
+    ("dim = 64", "", "lacks"),
+    ("dim = 64", "dim = 64\ndims = 64", "unknown keys"),
+    ('"accounts"', '"tweet"', "candidate_topic"),
+    ('"accounts"', '["accounts"]', "candidate_topic"),
+    ('"a:"', '"t:"', "id_prefix"),
+    ('"a:"', '""', "id_prefix"),
+    ('"a:"', "1", "id_prefix"),
+    ('"tweet-v1"', '"tweet-v0"', "feature_spec"),
+    ('"tweet-v1"', "[]", "feature_spec"),
+    ('"followers"', '"fame"', "popularity"),
+    ('"write-time"', '"never"', "refresh"),
+    ("label_window_s = 5", "label_window_s = 0", "label_window_s"),
+    ("label_window_s = 5", "label_window_s = nan", "label_window_s"),
+    ("label_window_s = 5", "label_window_s = inf", "label_window_s"),
+    ("label_window_s = 5", 'label_window_s = "5"', "label_window_s"),
+    ("recency_window_s = 0", "recency_window_s = -1", "recency_window_s"),
+    ("recency_window_s = 0", "recency_window_s = true", "recency_window_s"),
+    ("[accounts-1]", '["../accounts"]', "named with"),
+    ("[accounts-1]", "accounts = 1", "must be a table"),
+    ("dim = 64", "dim = ", "Invalid"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "named"), MISTAKES, ids=range(len(MISTAKES)))
+def test_a_mistake_is_refused_and_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    """Two processes that read a typing error as a default would run two products."""
+    assert GOOD.count(old) == 1
+    with pytest.raises(ValueError, match=named):
+        load(tmp_path, GOOD.replace(old, new))
+
+
+def test_a_candidate_belongs_to_the_surfaces_of_the_longest_prefix() -> None:
+    """Films must not turn up in a home timeline although both ids begin with t:."""
+    surfaces = load_surfaces()
+    assert [surface.name for surface in surfaces_of("t:1", surfaces)] == ["home-timeline"]
+    assert [surface.name for surface in surfaces_of("t:ml-1", surfaces)] == ["movies"]
+    assert surfaces_of("a:1", surfaces) == ()
