@@ -1,7 +1,7 @@
 """Product surfaces as configuration: what each retrieves, with which features, and its windows. Holds no behaviour."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
@@ -90,6 +90,20 @@ def _surface(name: str, table: object) -> Surface:
 
 def surfaces_of(candidate_id: str, surfaces: Surfaces) -> tuple[Surface, ...]:
     """Return the surfaces a candidate belongs to: those whose id prefix is the longest that matches."""
-    matching = [surface for surface in surfaces.values() if candidate_id.startswith(surface.id_prefix)]
-    longest = max((len(surface.id_prefix) for surface in matching), default=0)
-    return tuple(surface for surface in matching if len(surface.id_prefix) == longest)
+    return surface_finder(surfaces)(candidate_id)
+
+
+def surface_finder(surfaces: Surfaces) -> Callable[[str], tuple[Surface, ...]]:
+    """Return `surfaces_of` with the surfaces sorted once, for those who ask for every candidate."""
+    by_prefix: dict[str, tuple[Surface, ...]] = {}
+    for surface in surfaces.values():
+        by_prefix[surface.id_prefix] = (*by_prefix.get(surface.id_prefix, ()), surface)
+    longest_first = sorted(by_prefix.items(), key=lambda entry: len(entry[0]), reverse=True)
+
+    def find(candidate_id: str) -> tuple[Surface, ...]:
+        for prefix, members in longest_first:
+            if candidate_id.startswith(prefix):
+                return members
+        return ()
+
+    return find

@@ -6,15 +6,15 @@ padding. Adding a feature is adding a `Field` to a spec: towers, export, embedde
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import BundleMismatch
-from schemas.features.hashing import hash_bucket
+from schemas.features.columns import encode
 from schemas.records.base import Record
 from schemas.records.candidates import CandidateFeatures
 from schemas.records.users import QueryFeatures
@@ -85,32 +85,11 @@ class FeatureSpec:
 
     def encode_queries(self, features: Sequence[QueryFeatures]) -> NDArray[np.int64]:
         """Return ids, int64 [n, query_width], of query features."""
-        return self._encode(self.query, features)
+        return encode(self.seed, self.query, features)
 
     def encode_candidates(self, features: Sequence[CandidateFeatures]) -> NDArray[np.int64]:
         """Return ids, int64 [n, candidate_width], of candidate features."""
-        return self._encode(self.candidate, features)
-
-    def _encode(self, fields: tuple[Field, ...], features: Sequence[object]) -> NDArray[np.int64]:
-        ids = np.zeros((len(features), sum(field.slots for field in fields)), np.int64)
-        column = 0
-        for field in fields:
-            read = _reader(field.source)
-            for row, record in enumerate(features):
-                for slot, bucket in enumerate(self._buckets(field, read(record))):
-                    ids[row, column + slot] = bucket
-            column += field.slots
-        return ids
-
-    def _buckets(self, field: Field, value: object) -> Iterator[int]:
-        if field.kind == "log":
-            # bit_length(1 + n) - 1 is floor(log2(1 + n)), exactly, for any integer
-            yield 1 + min((1 + max(cast("int", value), 0)).bit_length() - 1, field.buckets - 1)
-            return
-        texts = (value,) if isinstance(value, str) else cast("Sequence[str]", value)
-        for text in texts[: field.slots]:
-            if text:
-                yield hash_bucket(self.seed, field.table_name, text, field.buckets)
+        return encode(self.seed, self.candidate, features)
 
     @property
     def digest(self) -> str:
@@ -181,12 +160,3 @@ def _text(text: object, max_bytes: int) -> str:
     if not isinstance(text, str) or len(text.encode()) > max_bytes:
         raise TypeError(f"{text!r:.40} is no text of at most {max_bytes} bytes")
     return text
-
-
-def _reader(source: str) -> Callable[[Any], Any]:
-    head, _, tail = source.partition(".")
-    if not tail:
-        return lambda record: getattr(record, head)
-    if head == "context":
-        return lambda record: record.context.get(tail, "")
-    return lambda record: getattr(getattr(record, head), tail)

@@ -62,11 +62,13 @@ def nested(record_type: type[Record]) -> Any:
 
 def optional(record_type: type[Record]) -> Any:
     """Mark a dataclass field that holds another record or None; None by default."""
+    # with the branch of the union named, the Avro writer does not try the record against each: a third of its time
+    branch = f"roost.{record_type.__name__}"
     return field(
         default=None,
         metadata={
             "read": lambda data: None if data is None else record_type.from_avro(data),
-            "write": lambda record: None if record is None else record.to_avro(),
+            "write": lambda record: None if record is None else (branch, record.to_avro()),
         },
     )
 

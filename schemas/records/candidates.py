@@ -31,6 +31,8 @@ class Counters(Record):
 
     def clipped(self) -> "Counters":
         """Return the counts with negative ones read as 0."""
+        if min(self.favorite, self.retweet, self.reply, self.click, self.follow, self.show_less, self.block) >= 0:
+            return self
         return Counters(
             max(self.favorite, 0),
             max(self.retweet, 0),

@@ -4,23 +4,25 @@ The rules are CONTRACTS, 'What "the same state" means'. The order of inputs of o
 different kinds commute, so that no interleaving of topics changes the outcome.
 """
 
-from dataclasses import replace
+from dataclasses import fields
+from operator import attrgetter
 
 from schemas.ids import Version
 from schemas.records.candidates import Candidate, CandidateAttributes, Counters, Tweet
 from schemas.records.feedback import UNDOES, Engagement, EngagementKind
 
 _NO_VERSION = Version(-1, -1)
-_COUNTERS = frozenset(Counters.__dataclass_fields__)
+_COUNTERS = tuple(field.name for field in fields(Counters))
+_values = attrgetter(*_COUNTERS)
 
 
-def _effect(kind: EngagementKind) -> tuple[str, int] | None:
+def _effect(kind: EngagementKind) -> tuple[int, int] | None:
     counter = str(UNDOES.get(kind, kind))
-    return (counter, -1 if kind in UNDOES else 1) if counter in _COUNTERS else None
+    return (_COUNTERS.index(counter), -1 if kind in UNDOES else 1) if counter in _COUNTERS else None
 
 
-# the counter a kind moves, and by how much; a kind of a newer release ("unknown") moves none
-_EFFECTS: dict[EngagementKind, tuple[str, int] | None] = {kind: _effect(kind) for kind in EngagementKind}
+# the place of the counter a kind moves, and by how much; a kind of a newer release ("unknown") moves none
+_EFFECTS: dict[EngagementKind, tuple[int, int] | None] = {kind: _effect(kind) for kind in EngagementKind}
 
 
 def with_tweet(known: Candidate | None, tweet: Tweet, *, append_time_ms: int) -> Candidate | None:
@@ -52,10 +54,12 @@ def with_engagement(known: Candidate | None, engagement: Engagement, *, append_t
     effect = _EFFECTS[engagement.kind]
     if effect is None:
         return None
-    name, step = effect
+    place, step = effect
+    values = list(_values(known.counters if known else Counters()))
+    values[place] += step
+    counters = Counters(*values)
     if known is None:
-        return Candidate(engagement.candidate_id, *_NO_VERSION, append_time_ms=append_time_ms, counters=Counters(**{name: step}))
-    counters = replace(known.counters, **{name: getattr(known.counters, name) + step})
+        return Candidate(engagement.candidate_id, *_NO_VERSION, append_time_ms=append_time_ms, counters=counters)
     return Candidate(
         known.candidate_id,
         known.event_time_ms,

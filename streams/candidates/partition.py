@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from schemas.codec import decode, encode
 from schemas.records.candidates import Candidate, Tweet
 from schemas.records.feedback import Engagement
-from schemas.surfaces import Surfaces, surfaces_of
+from schemas.surfaces import Surfaces, surface_finder
 from schemas.topics import DAY_MS, TWEETS, standard_topics
 from schemas.wire.inbound import InboundRecord
 from streams.candidates import fold
@@ -41,7 +41,7 @@ class CandidatePartition:
         self.append_times_ms = dict.fromkeys(positions, 0)
         self.live = {name: LiveIds(surface) for name, surface in surfaces.items()}
         self._store = store
-        self._surfaces = surfaces
+        self._surfaces_of = surface_finder(surfaces)
         self._seen = seen
         self._decoded: dict[str, Candidate] = {}
         # insertion-ordered sets of what awaits writing: at once, and at the next checkpoint
@@ -173,7 +173,7 @@ class CandidatePartition:
         return written
 
     def _place(self, candidate: Candidate, now_ms: int) -> None:
-        for surface in surfaces_of(candidate.candidate_id, self._surfaces):
+        for surface in self._surfaces_of(candidate.candidate_id):
             if candidate.attributes is not None and surface.holds(candidate.attributes.created_ms, now_ms):
                 self.live[surface.name].add(candidate.candidate_id, candidate.attributes.created_ms)
             else:
@@ -195,7 +195,7 @@ class CandidatePartition:
         return due_ms is not None and due_ms <= now_ms
 
     def _due_ms(self, candidate: Candidate) -> int | None:
-        windows_s = [surface.recency_window_s for surface in surfaces_of(candidate.candidate_id, self._surfaces)]
+        windows_s = [surface.recency_window_s for surface in self._surfaces_of(candidate.candidate_id)]
         longest_ms = int(max(windows_s, default=0.0) * 1000)
         if candidate.deleted:
             return candidate.append_time_ms + max(_INPUT_RETENTION_MS, longest_ms)

@@ -11,6 +11,8 @@ from schemas.towers import Towers
 from streams.state import OutboundRecord
 
 _TOWER_BATCH = 512
+# the branch of the union, named: the Avro writer need not try
+_FEATURES_BRANCH = "roost.CandidateFeatures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Target:
                 "deleted": False,
                 "created_ms": attributes.created_ms,
                 "text": attributes.text,
-                "features": features.to_avro(),
+                "features": (_FEATURES_BRANCH, features.to_avro()),
             },
             now_ms,
         )

@@ -15,7 +15,7 @@ from schemas.codec import encode
 from schemas.errors import BundleCorrupt, InvalidInput
 from schemas.records.candidates import Candidate
 from schemas.records.control import NodeStatus, Progress, SourcePosition
-from schemas.surfaces import Surfaces, surfaces_of
+from schemas.surfaces import Surfaces, surface_finder
 from schemas.topics import ENGAGEMENTS, NODE_STATUS, embeddings_topic_name
 from schemas.wire.inbound import InboundRecord
 from streams.candidates.dedupe import SeenEvents
@@ -62,6 +62,7 @@ class EmbedderProcessor:
         """
         self._targets = targets
         self._surfaces = surfaces
+        self._surfaces_of = surface_finder(surfaces)
         self._partition_count = partitions
         self._instance = f"embedder:{instance}"
         self._seen_before = seen_before
@@ -146,7 +147,7 @@ class EmbedderProcessor:
             for candidate_id in partition.expire():
                 outputs += [
                     OutboundRecord(loaded.target.topic, candidate_id.encode(), None)
-                    for surface in surfaces_of(candidate_id, self._surfaces)
+                    for surface in self._surfaces_of(candidate_id)
                     for loaded in self._targets.active(surface.name)
                 ]
         # before the commit: a bundle that was set aside must never be reported whole once input it missed is committed
@@ -169,7 +170,7 @@ class EmbedderProcessor:
     def _embed(self, candidates: Iterable[Candidate], now_ms: int) -> list[OutboundRecord]:
         by_surface: dict[str, list[Candidate]] = defaultdict(list)
         for candidate in candidates:
-            for surface in surfaces_of(candidate.candidate_id, self._surfaces):
+            for surface in self._surfaces_of(candidate.candidate_id):
                 by_surface[surface.name].append(candidate)
         return [
             record
