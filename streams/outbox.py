@@ -28,6 +28,18 @@ class Failure:
     reason: str
 
 
+@dataclass(slots=True)
+class Parcel:
+    """Records handed over between two calls of `Outbox.seal`. Counted for one thread that produces and polls."""
+
+    under_way: int = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether each of them is acknowledged or has failed."""
+        return self.under_way == 0
+
+
 class Outbox(Producer):
     """The producer every writer of the write path uses: acks=all, idempotent, murmur2. May be shared by threads."""
 
@@ -35,6 +47,7 @@ class Outbox(Producer):
         """Connect in the background; settings as `schemas.wire.client.producer_config`."""
         super().__init__(dict(producer_config(bootstrap, **overrides)), logger=kafka_log)
         self._failures: list[Failure] = []
+        self._parcel = Parcel()
         # next offset behind the last acknowledged record, by (topic, partition)
         self.ends: dict[tuple[str, int], int] = {}
 
@@ -55,7 +68,8 @@ class Outbox(Producer):
             DeliveryFailed: the client refused the record outright, such as one over the size limit.
         """
         report = on_delivery or callback
-        note = self._note if report is None else bound(self._note_and_report, report)
+        parcel = self._parcel
+        note = bound(self._note, parcel, report)
         extra = {"headers": headers} if headers else {}
         while True:
             try:
@@ -65,8 +79,14 @@ class Outbox(Producer):
             except KafkaException as error:
                 raise DeliveryFailed(f"a record for {topic} was refused: {error.args[0].str()}") from error
             else:
+                parcel.under_way += 1
                 self.poll(0)
                 return
+
+    def seal(self) -> Parcel:
+        """Return everything produced since the last seal, to wait for without stopping."""
+        sealed, self._parcel = self._parcel, Parcel()
+        return sealed
 
     def take_failures(self) -> list[Failure]:
         """Return the failures reported since the last call, and forget them."""
@@ -85,18 +105,18 @@ class Outbox(Producer):
                 raise DeliveryFailed(f"{left} records are not acknowledged yet; is the broker up?")
             log.warning("waiting for the broker to acknowledge %d records", left)
 
-    def _note(self, error: KafkaError | None, message: Message) -> None:
+    def _note(self, parcel: Parcel, report: Report | None, error: KafkaError | None, message: Message) -> None:
         topic = message.topic() or ""
-        if error is not None:
+        if error is None:
+            place, end = (topic, message.partition() or 0), (message.offset() or 0) + 1
+            if end > self.ends.get(place, 0):
+                self.ends[place] = end
+        else:
             self._failures.append(Failure(topic, error.code(), error.str()))
-            return
-        place, end = (topic, message.partition() or 0), (message.offset() or 0) + 1
-        if end > self.ends.get(place, 0):
-            self.ends[place] = end
-
-    def _note_and_report(self, report: Report, error: KafkaError | None, message: Message) -> None:
-        self._note(error, message)
-        report(error, message)
+        # last: whoever sees a settled parcel must find its failures and ends noted
+        parcel.under_way -= 1
+        if report is not None:
+            report(error, message)
 
 
 def raise_for(failures: list[Failure]) -> None:

@@ -5,7 +5,8 @@ between two checkpoints is decoded, encoded and written once.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from schemas.codec import decode, encode
 from schemas.records.candidates import Candidate, Tweet
@@ -44,8 +45,9 @@ class CandidatePartition:
         self._surfaces_of = surface_finder(surfaces)
         self._seen = seen
         self._decoded: dict[str, Candidate] = {}
-        # insertion-ordered sets of what awaits writing: at once, and at the next checkpoint
+        # insertion-ordered sets of what awaits writing: at once, in the checkpoint under way, and in the next
         self._urgent: dict[str, None] = {}
+        self._sealed: dict[str, None] = {}
         self._dirty: dict[str, None] = {}
         self._due: list[tuple[int, str]] = []
         self._fading: list[str] = []
@@ -103,23 +105,26 @@ class CandidatePartition:
     def write_urgent(self, now_ms: int) -> list[Candidate]:
         """Put the candidates that were created, updated or deleted into the store, and return them."""
         urgent, self._urgent = self._urgent, {}
-        for candidate_id in urgent:
-            self._dirty.pop(candidate_id, None)
         return self._write(urgent, now_ms)
 
-    def write_dirty(self, now_ms: int) -> list[Candidate]:
-        """Put every candidate that awaits the checkpoint into the store, and return them."""
-        dirty, self._dirty = self._dirty, {}
-        written = self._write(dirty, now_ms)
+    def seal_dirty(self) -> None:
+        """Begin a checkpoint: what is dirty now is part of it; what becomes dirty later is written now or with the next."""
+        self._sealed.update(self._dirty)
+        self._dirty = {}
         if len(self._decoded) > _MAX_DECODED:
-            self._decoded.clear()
-        return written
+            # only what is not written yet must stay
+            waiting = (*self._sealed, *self._urgent)
+            self._decoded = {candidate_id: self._decoded[candidate_id] for candidate_id in waiting if candidate_id in self._decoded}
+
+    def write_sealed(self, limit: int, now_ms: int) -> list[Candidate]:
+        """Put up to `limit` candidates of the checkpoint under way into the store, and return them; none when it is whole."""
+        return self._write(list(islice(self._sealed, limit)), now_ms)
 
     def expire(self) -> list[str]:
         """Forget what is past its time, and return the deleted ids whose nulls the embeddings topics need.
 
         A delete marker leaves the store only with the call after the one that named it: its nulls must be durable first, or a
-        crash between would keep the delete on those topics for ever. Call it with nothing awaiting to be written.
+        crash between would keep the delete on those topics for ever.
         """
         now_ms = max(self.append_times_ms.values(), default=0)
         for candidate_id in self._fading:
@@ -141,16 +146,12 @@ class CandidatePartition:
                 self._remove(candidate.candidate_id)
         return list(dict.fromkeys(self._fading))
 
-    def all(self) -> Iterator[Candidate]:
-        """Return every candidate, stubs and delete markers too, as folded so far."""
-        ids = dict.fromkeys(candidate_id for candidate_id, _ in self._store.scan())
-        for candidate_id in {**ids, **dict.fromkeys(self._decoded)}:
-            if (candidate := self.get(candidate_id)) is not None:
-                yield candidate
-
     def _write(self, ids: Iterable[str], now_ms: int) -> list[Candidate]:
         written = []
         for candidate_id in ids:
+            # written with all its inputs up to here, it awaits nothing more
+            self._sealed.pop(candidate_id, None)
+            self._dirty.pop(candidate_id, None)
             known = self.get(candidate_id)
             if known is None:
                 continue

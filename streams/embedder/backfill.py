@@ -9,8 +9,9 @@ class Phase(Enum):
     """How far the corpus of one (bundle, partition) is."""
 
     RUNNING = "running"
-    # all handed out, not all acknowledged
+    # all handed out, and then: all of it part of a checkpoint that has ended
     WRITTEN = "written"
+    SEALED = "sealed"
     DONE = "done"
 
 
@@ -46,12 +47,13 @@ class Backfills:
         """Whether any id waits."""
         return bool(self._waiting)
 
+    def seal(self) -> None:
+        """Note that a checkpoint ends here: what was handed out before is acknowledged with it."""
+        self._advance(Phase.WRITTEN, Phase.SEALED)
+
     def durable(self) -> bool:
-        """Note that everything handed out is acknowledged; tell whether that ended a backfill."""
-        ended = [place for place, phase in self._phases.items() if phase is Phase.WRITTEN]
-        for place in ended:
-            self._phases[place] = Phase.DONE
-        return bool(ended)
+        """Note that the last checkpoint is acknowledged; tell whether that ended a backfill."""
+        return self._advance(Phase.SEALED, Phase.DONE)
 
     def is_done(self, bundle: str, partition: int) -> bool:
         """Tell whether the partition's corpus is in the bundle's topic, acknowledged."""
@@ -62,3 +64,8 @@ class Backfills:
         for place in [p for p in self._phases if bundle in (None, p[0]) and partition in (None, p[1])]:
             del self._phases[place]
             self._waiting.pop(place, None)
+
+    def _advance(self, before: Phase, after: Phase) -> bool:
+        places = [place for place, phase in self._phases.items() if phase is before]
+        self._phases.update(dict.fromkeys(places, after))
+        return bool(places)

@@ -138,12 +138,19 @@ class EmbedderProcessor:
             outputs.append(self._status())
         return Work(tuple(outputs)), self._backfills.running
 
-    def checkpoint(self) -> Work:
+    def begin_checkpoint(self) -> None:
+        """See `BatchProcessor`."""
+        for partition in self._partitions.values():
+            partition.seal_dirty()
+
+    def checkpoint(self, limit: int) -> tuple[Work, bool]:
         """See `BatchProcessor`: each candidate engaged with since the last checkpoint is written once."""
         now_ms = self._clock()
+        for partition in self._partitions.values():
+            if written := partition.write_sealed(limit, now_ms):
+                return Work(tuple(self._embed(written, now_ms))), True
         outputs: list[OutboundRecord] = []
         for partition in self._partitions.values():
-            outputs += self._embed([*partition.write_urgent(now_ms), *partition.write_dirty(now_ms)], now_ms)
             for candidate_id in partition.expire():
                 outputs += [
                     OutboundRecord(loaded.target.topic, candidate_id.encode(), None)
@@ -152,7 +159,8 @@ class EmbedderProcessor:
                 ]
         # before the commit: a bundle that was set aside must never be reported whole once input it missed is committed
         outputs.append(self._status())
-        return Work(tuple(outputs))
+        self._backfills.seal()
+        return Work(tuple(outputs)), False
 
     def durable(self) -> None:
         """See `BatchProcessor`."""

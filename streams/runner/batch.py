@@ -1,7 +1,7 @@
 """The confluent-kafka batch runner: reads a group's partitions in batches, keeps their state, checkpoints. Decodes nothing.
 
-A checkpoint is: state and outputs produced, all of it acknowledged (dead letters too), then the offsets committed. Whatever fails
-before the commit stops the process, and is replayed by the next.
+A checkpoint is: state and outputs produced, all of it acknowledged (dead letters too), then the offsets of when it began committed.
+It is taken in small steps between batches. Whatever fails before the commit stops the process, and is replayed by the next.
 """
 
 import logging
@@ -17,7 +17,7 @@ from schemas.wire.client import consumer_config
 from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.tail import TailReader
-from streams.outbox import Outbox, raise_for
+from streams.outbox import Outbox, Parcel, raise_for
 from streams.processor import Work
 from streams.runner.batch_processor import BatchProcessor
 from streams.runner.changelog import ChangelogStore
@@ -25,11 +25,22 @@ from streams.runner.changelog import ChangelogStore
 log = logging.getLogger(__name__)
 
 _IDLE_POLL_S = 0.1
+_SETTLING_POLL_S = 0.01
+# a few milliseconds of work: how long live traffic waits for a piece of a checkpoint
+_CHECKPOINT_SLICE = 32
 # above this rate, a short rest lets records gather: requests cost the broker more than records do
 _PACED_RECORDS_PER_S = 500
 _PACE_S = 0.01
 _TIMEOUT_S = 30.0
 _RESTORE_BATCH = 10_000
+
+
+@dataclass(slots=True)
+class _Checkpoint:
+    """One under way: positions to commit once everything up to `parcel` is acknowledged; None while state is still written."""
+
+    positions: dict[tuple[str, int], int]
+    parcel: Parcel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,7 @@ class BatchRunner:
         self._uncommitted: set[tuple[str, int]] = set()
         self._inputs = 0
         self._next_checkpoint_s = 0.0
+        self._checkpoint: _Checkpoint | None = None
         self._consumer = Consumer(
             dict(
                 consumer_config(
@@ -103,43 +115,79 @@ class BatchRunner:
         try:
             while not stop.is_set():
                 started_s = time.monotonic()
-                records = self._poll(0.0 if busy else _IDLE_POLL_S)
+                records = self._poll(0.0 if busy else self._patience_s)
                 if records:
                     self._apply(self._processor.process(records))
                     self._note_positions(records)
                 work, busy = self._processor.between()
                 self._apply(work)
                 self._check_deliveries()
-                now_s = time.monotonic()
-                if self._inputs >= self._settings.checkpoint_inputs or now_s >= self._next_checkpoint_s:
-                    self.checkpoint()
-                elif len(records) > _PACED_RECORDS_PER_S * max(now_s - started_s, _PACE_S):
-                    stop.wait(max(0.0, _PACE_S - (now_s - started_s)))
-            self.checkpoint(flush_timeout_s=_TIMEOUT_S)
+                busy = self._advance_checkpoint() or busy
+                spent_s = time.monotonic() - started_s
+                if len(records) > _PACED_RECORDS_PER_S * max(spent_s, _PACE_S):
+                    stop.wait(max(0.0, _PACE_S - spent_s))
+            self._checkpoint_now(flush_timeout_s=_TIMEOUT_S)
         finally:
             # without a checkpoint in `_revoked` when an error is under way: nothing may be committed after it
             self._stores.clear()
             self._consumer.close()
 
-    def checkpoint(self, *, flush_timeout_s: float | None = None) -> None:
-        """Make everything processed so far durable, then commit it.
+    @property
+    def _patience_s(self) -> float:
+        return _IDLE_POLL_S if self._checkpoint is None else _SETTLING_POLL_S
 
-        Raises:
-            DeliveryFailed: a record was not acknowledged; nothing is committed.
-        """
+    def _advance_checkpoint(self) -> bool:
+        """Take a checkpoint one step further, so that live traffic never waits for a whole one; True when the next step is due."""
+        checkpoint = self._checkpoint
+        if checkpoint is None:
+            if self._inputs < self._settings.checkpoint_inputs and time.monotonic() < self._next_checkpoint_s:
+                return False
+            self._begin_checkpoint()
+            return True
+        if checkpoint.parcel is None:
+            return self._write_slice(checkpoint)
+        if self._inputs >= self._settings.checkpoint_inputs:
+            # the broker is slower than the input: wait, or what a crash replays grows without bound
+            self._outbox.flush_all()
+        if checkpoint.parcel.settled:
+            self._commit(checkpoint)
+        return False
+
+    def _checkpoint_now(self, *, flush_timeout_s: float | None = None) -> None:
+        """Make everything processed so far durable and commit it, without reading on meanwhile."""
+        if self._checkpoint is not None:
+            # what a checkpoint does last may rely on the one before it being durable
+            self._outbox.flush_all(timeout_s=flush_timeout_s)
+        checkpoint = self._begin_checkpoint()
+        while self._write_slice(checkpoint):
+            pass
+        self._outbox.flush_all(timeout_s=flush_timeout_s)
+        self._commit(checkpoint)
+
+    def _begin_checkpoint(self) -> _Checkpoint:
         self._next_checkpoint_s = time.monotonic() + self._settings.checkpoint_interval_s
         self._inputs = 0
-        self._apply(self._processor.checkpoint())
-        self._crash_point("after-produce-before-flush")
-        self._outbox.flush_all(timeout_s=flush_timeout_s)
+        self._processor.begin_checkpoint()
+        self._checkpoint = _Checkpoint({place: self._positions[place] for place in self._uncommitted})
+        return self._checkpoint
+
+    def _write_slice(self, checkpoint: _Checkpoint) -> bool:
+        work, more = self._processor.checkpoint(_CHECKPOINT_SLICE)
+        self._apply(work)
+        if not more:
+            self._crash_point("after-produce-before-flush")
+            checkpoint.parcel = self._outbox.seal()
+        return more
+
+    def _commit(self, checkpoint: _Checkpoint) -> None:
         self._check_deliveries()
         self._processor.durable()
         self._crash_point("after-flush-before-commit")
-        offsets = [TopicPartition(topic, p, self._positions[topic, p]) for topic, p in sorted(self._uncommitted)]
+        offsets = [TopicPartition(topic, p, offset) for (topic, p), offset in sorted(checkpoint.positions.items())]
         if offsets:
             self._consumer.commit(offsets=offsets, asynchronous=False)
-            self._uncommitted.clear()
-            self._crash_point("after-commit")
+            self._uncommitted = {p for p in self._uncommitted if self._positions[p] != checkpoint.positions.get(p)}
+        self._checkpoint = None
 
     def _poll(self, timeout_s: float) -> list[InboundRecord]:
         first = self._consumer.poll(timeout_s)
@@ -229,7 +277,7 @@ class BatchRunner:
     def _revoked(self, consumer: Consumer, places: Iterable[TopicPartition]) -> None:
         partitions = {place.partition for place in places} & self._stores.keys()
         if partitions:
-            self.checkpoint()
+            self._checkpoint_now()
             self._forget(partitions)
         consumer.unassign()
 
@@ -244,3 +292,6 @@ class BatchRunner:
             del self._stores[partition]
             log.info("%s gave up partition %d", self._settings.role, partition)
         self._uncommitted = {place for place in self._uncommitted if place[1] in self._stores}
+        if self._checkpoint is not None:
+            kept = {place: offset for place, offset in self._checkpoint.positions.items() if place[1] in self._stores}
+            self._checkpoint.positions = kept

@@ -28,12 +28,19 @@ class BatchProcessor(Protocol):
         """Do a bounded piece of background work between batches; True when more of it waits."""
         ...
 
-    def checkpoint(self) -> Work:
-        """Write everything held back: after this, all that was processed is in the stores and in work handed out."""
+    def begin_checkpoint(self) -> None:
+        """Note that what was processed so far must be written before the next checkpoint ends."""
+        ...
+
+    def checkpoint(self, limit: int) -> tuple[Work, bool]:
+        """Write up to about `limit` things held back; False when all from before `begin_checkpoint` is in stores and work.
+
+        Batches may be processed between two calls.
+        """
         ...
 
     def durable(self) -> None:
-        """Hear that all work handed out so far is acknowledged by the broker."""
+        """Hear that all work handed out up to the end of the last checkpoint is acknowledged by the broker."""
         ...
 
     def forgiven(self, failures: Sequence[Failure]) -> Sequence[Failure]:

@@ -74,7 +74,7 @@ Action = tuple[str, int, int]
 _actions = st.lists(
     st.one_of(
         st.tuples(st.just("read"), st.integers(0, 2 * _PARTITIONS - 1), st.integers(1, 6)),
-        st.tuples(st.sampled_from(["checkpoint", "between"]), st.just(0), st.just(0)),
+        st.tuples(st.sampled_from(["checkpoint", "between", "step", "step", "step"]), st.just(0), st.just(0)),
         # percent of the unflushed state, and of the other unflushed records, that reached the broker all the same
         st.tuples(
             st.sampled_from(["crash", "crash before flush", "crash before commit", "crash before commit"]),
@@ -146,6 +146,8 @@ class _World:
             positions = {topic: self.committed[topic, partition] for topic in _INPUTS}
             self.processor.assign(partition, self.stores[partition], positions)
         self.positions = dict(self.committed)
+        self.under_way: dict[tuple[str, int], int] | None = None
+        self.written = False
 
     def crash(self, state_percent: int, output_percent: int) -> None:
         for place, records in self.flying.items():
@@ -161,18 +163,48 @@ class _World:
         self.positions[place] += len(records)
 
     def checkpoint(self, *, crash: str = "", survives: tuple[int, int] = (0, 0)) -> None:
-        self._apply(self.processor.checkpoint())
+        """Take a whole checkpoint, or crash on the way."""
+        self.begin()
+        while self.write_slice():
+            pass
         if crash == "crash before flush":
             self.crash(*survives)
             return
-        for place, records in self.flying.items():
-            self.durable[place] += records
-        self.flying.clear()
-        self.processor.durable()
+        self.flush()
         if crash == "crash before commit":
             self.crash(*survives)
             return
-        self.committed = dict(self.positions)
+        self.commit()
+
+    def step(self) -> None:
+        """Take a checkpoint one step further, as the runner does between batches."""
+        if self.under_way is None:
+            self.begin()
+        elif not self.written:
+            self.write_slice()
+        else:
+            self.flush()
+            self.commit()
+
+    def begin(self) -> None:
+        self.under_way, self.written = dict(self.positions), False
+        self.processor.begin_checkpoint()
+
+    def write_slice(self) -> bool:
+        work, more = self.processor.checkpoint(1)
+        self._apply(work)
+        self.written = not more
+        return more
+
+    def flush(self) -> None:
+        for place, records in self.flying.items():
+            self.durable[place] += records
+        self.flying.clear()
+
+    def commit(self) -> None:
+        assert self.under_way is not None
+        self.processor.durable()
+        self.committed, self.under_way = self.under_way, None
 
     def act(self, action: Action) -> None:
         match action:
@@ -180,6 +212,8 @@ class _World:
                 self.read(list(self.logs)[place], count)
             case ("checkpoint", _, _):
                 self.checkpoint()
+            case ("step", _, _):
+                self.step()
             case ("between", _, _):
                 self._apply(self.processor.between()[0])
             case ("crash", state_percent, output_percent):
