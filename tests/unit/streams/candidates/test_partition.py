@@ -1,0 +1,194 @@
+"""What one partition remembers and for how long: duplicates, expiry, live ids, one write a checkpoint."""
+
+from dataclasses import replace
+
+from schemas.codec import decode
+from schemas.records.candidates import Candidate, Counters, Tweet
+from schemas.records.feedback import Engagement, EngagementKind
+from schemas.surfaces import Surface, load_surfaces
+from schemas.topics import DAY_MS, ENGAGEMENTS, HOUR_MS, TWEETS
+from schemas.wire.inbound import InboundRecord
+from streams.candidates.dedupe import MINUTE_MS, SeenEvents
+from streams.candidates.live import LiveIds
+from streams.candidates.partition import CandidatePartition
+from streams.runner.changelog import ChangelogStore
+
+_NOW_MS = 1_700_000_000_000
+_HOME: Surface = load_surfaces()["home-timeline"]
+
+
+class _Partition:
+    """A partition with its store, fed by hand."""
+
+    def __init__(self, store: ChangelogStore | None = None) -> None:
+        self.store = store or ChangelogStore()
+        self.state = CandidatePartition(
+            self.store, positions={TWEETS: 0, ENGAGEMENTS: 0}, surfaces=load_surfaces(), seen=SeenEvents(), now_ms=_NOW_MS
+        )
+
+    def tweet(self, candidate_id: str, *, at_ms: int = _NOW_MS, deleted: bool = False) -> None:
+        record = self._record(TWEETS, at_ms)
+        self.state.fold_tweet(record, candidate_id, Tweet(candidate_id, at_ms, 0, "a:1", at_ms, deleted))
+        self.state.read(record)
+        self.state.write_urgent(at_ms)
+
+    def engage(self, candidate_id: str, event_id: str, *, at_ms: int = _NOW_MS) -> None:
+        record = self._record(ENGAGEMENTS, at_ms)
+        self.state.fold_engagement(record, Engagement(event_id, "u", candidate_id, EngagementKind.CLICK, at_ms))
+        self.state.read(record)
+
+    def checkpoint(self) -> list[str]:
+        self.state.seal_dirty()
+        while self.state.write_sealed(10, _NOW_MS):
+            pass
+        return self.state.expire()
+
+    def pass_time(self, to_ms: int) -> None:
+        self.state.read(self._record(ENGAGEMENTS, to_ms))
+
+    def _record(self, topic: str, at_ms: int) -> InboundRecord:
+        return InboundRecord(topic, 0, self.state.positions[topic], at_ms, None, None)
+
+
+def test_a_hot_candidate_is_written_once_a_checkpoint() -> None:
+    """A thousand likes a second must not be a thousand vectors a second."""
+    partition = _Partition()
+    partition.tweet("t:1")
+    partition.store.take_changes()
+    for n in range(1_000):
+        partition.engage("t:1", f"e{n}")
+    assert partition.store.take_changes() == []
+    partition.checkpoint()
+    ((key, value),) = partition.store.take_changes()
+    candidate = decode(Candidate, value or b"")
+    assert (key, candidate.counters.click, dict(candidate.source)) == ("t:1", 1_000, {TWEETS: 1, ENGAGEMENTS: 1_000})
+
+
+def test_what_becomes_dirty_during_a_checkpoint_is_written_with_the_next() -> None:
+    """Live traffic goes on between the steps of a checkpoint; nothing of it may slip between two."""
+    partition = _Partition()
+    partition.engage("t:1", "e1")
+    partition.state.seal_dirty()
+    partition.engage("t:2", "e2")
+    partition.engage("t:1", "e3")
+    written = partition.state.write_sealed(10, _NOW_MS)
+    assert [(c.candidate_id, c.counters.click) for c in written] == [("t:1", 2)]
+    assert partition.state.write_sealed(10, _NOW_MS) == []
+    partition.state.seal_dirty()
+    assert [c.candidate_id for c in partition.state.write_sealed(10, _NOW_MS)] == ["t:2"]
+
+
+def test_an_event_id_repeats_for_ten_minutes_and_not_for_ever() -> None:
+    """A retry comes within minutes; remembering ids for ever would fill the memory."""
+    seen = SeenEvents()
+    assert not seen.repeats("e", 0)
+    assert seen.repeats("e", 10 * MINUTE_MS)
+    assert seen.repeats("e", 20 * MINUTE_MS)
+    assert not seen.repeats("e", 31 * MINUTE_MS)
+    assert len(seen) == 1
+
+
+def test_a_brokers_clock_that_steps_back_forgets_no_event() -> None:
+    """A new partition leader may be a little behind."""
+    seen = SeenEvents()
+    assert not seen.repeats("e", 20 * MINUTE_MS)
+    assert seen.repeats("e", 19 * MINUTE_MS)
+
+
+def test_a_candidate_expires_a_day_after_its_window() -> None:
+    """The corpus is what can still be retrieved, and a day for late feedback."""
+    partition = _Partition()
+    partition.tweet("t:1")
+    partition.pass_time(_NOW_MS + 72 * HOUR_MS - 1)
+    assert partition.checkpoint() == []
+    assert partition.store.get("t:1")
+    partition.pass_time(_NOW_MS + 72 * HOUR_MS)
+    assert partition.checkpoint() == []
+    assert partition.store.get("t:1") is None
+    assert partition.store.take_changes()[-1] == ("t:1", None)
+
+
+def test_what_has_no_window_never_expires() -> None:
+    """Films and accounts do not age."""
+    partition = _Partition()
+    partition.tweet("t:ml-1")
+    partition.pass_time(_NOW_MS + 10_000 * DAY_MS)
+    partition.checkpoint()
+    assert partition.store.get("t:ml-1")
+
+
+def test_a_stub_expires_a_day_after_its_last_engagement() -> None:
+    """Engagements with ids that never come are somebody's mistake, or an attack on the memory."""
+    partition = _Partition()
+    partition.engage("t:ghost", "e1")
+    partition.engage("t:ghost", "e2", at_ms=_NOW_MS + HOUR_MS)
+    partition.checkpoint()
+    partition.pass_time(_NOW_MS + DAY_MS)
+    partition.checkpoint()
+    assert partition.store.get("t:ghost")
+    partition.pass_time(_NOW_MS + DAY_MS + HOUR_MS)
+    partition.checkpoint()
+    assert partition.store.get("t:ghost") is None
+
+
+def test_a_delete_marker_outlives_the_input_and_fades_in_two_steps() -> None:
+    """While the create is in its topic a replay could bring it back; and its nulls must be durable before it is forgotten."""
+    partition = _Partition()
+    partition.tweet("t:1")
+    partition.tweet("t:1", at_ms=_NOW_MS + 1, deleted=True)
+    partition.pass_time(_NOW_MS + 7 * DAY_MS)
+    assert partition.checkpoint() == []
+    partition.pass_time(_NOW_MS + 7 * DAY_MS + 1)
+    assert partition.checkpoint() == ["t:1"]
+    assert partition.store.get("t:1")
+    assert partition.checkpoint() == []
+    assert partition.store.get("t:1") is None
+
+
+def test_expiry_survives_a_restart() -> None:
+    """What is due is known from the state alone."""
+    first = _Partition()
+    first.tweet("t:1")
+    first.engage("t:ghost", "e")
+    first.checkpoint()
+    second = _Partition(ChangelogStore(dict(first.store.scan())))
+    second.pass_time(_NOW_MS + 80 * HOUR_MS)
+    second.checkpoint()
+    assert list(second.store.scan()) == []
+
+
+def test_live_ids_leave_with_the_window_or_a_delete() -> None:
+    """The controller compares a node's coverage with this count."""
+    partition = _Partition()
+    for n in range(3):
+        partition.tweet(f"t:{n}")
+    partition.engage("t:stub", "e")
+    partition.checkpoint()
+    live = partition.state.live["home-timeline"]
+    assert live.count(_NOW_MS) == 3
+    partition.tweet("t:0", at_ms=_NOW_MS + 1, deleted=True)
+    assert set(live.ids(_NOW_MS)) == {"t:1", "t:2"}
+    assert live.count(_NOW_MS + 48 * HOUR_MS) == 0
+
+
+def test_an_id_created_anew_stays_live_past_its_first_window() -> None:
+    """A delete and a later create with the same id are one id with a new window."""
+    live = LiveIds(replace(_HOME, recency_window_s=10))
+    live.add("t:1", 0)
+    live.discard("t:1")
+    live.add("t:1", 5_000)
+    assert live.count(10_000) == 1
+    assert live.count(15_000) == 0
+
+
+def test_counts_of_a_restored_candidate_go_on() -> None:
+    """The state is the counters, not the events."""
+    first = _Partition()
+    first.tweet("t:1")
+    first.engage("t:1", "e1")
+    first.checkpoint()
+    second = _Partition(ChangelogStore(dict(first.store.scan())))
+    second.state.positions.update({TWEETS: 1, ENGAGEMENTS: 1})
+    second.engage("t:1", "e2")
+    second.checkpoint()
+    assert decode(Candidate, second.store.get("t:1") or b"").counters == Counters(click=2)
