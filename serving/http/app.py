@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import asdict
 from typing import Any
 
@@ -35,24 +35,23 @@ _REFUSALS: dict[type[Exception], tuple[str, int]] = {
 _PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (404, 409, 413, 422, 503)}
 
 
-def build_app(retriever: Retriever, node: HasHealth, metrics: NodeMetrics, *, version: str, query_threads: int) -> FastAPI:
+def build_app(retriever: Retriever, node: HasHealth, metrics: NodeMetrics, *, version: str, pool: Executor) -> FastAPI:
     """Return the application.
 
     Args:
-        query_threads: queries answered at the same time; the rest wait in line.
+        pool: answers queries; those beyond its threads wait in line. Its owner shuts it down.
     """
     metrics.add(HealthCollector(node))
     # FastAPI's own pages load their scripts from a content network; these come with the package
     app = FastAPIOffline(title="Roost node", version=version, description="Candidates true to what is happening now.")
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
-    pool = ThreadPoolExecutor(query_threads, thread_name_prefix="query")
     _add_problems(app, metrics)
     _add_retrieve(app, retriever, metrics, pool)
     _add_operations(app, node, metrics, version)
     return app
 
 
-def _add_retrieve(app: FastAPI, retriever: Retriever, metrics: NodeMetrics, pool: ThreadPoolExecutor) -> None:
+def _add_retrieve(app: FastAPI, retriever: Retriever, metrics: NodeMetrics, pool: Executor) -> None:
     def answer(surface: str, request: RetrieveRequest) -> bytes:
         started_s = time.perf_counter()
         found = retriever.answer(surface, request)

@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -33,7 +34,7 @@ class BuiltNode:
 
     node: Node
     server: HttpServer
-    retriever: Retriever
+    pool: ThreadPoolExecutor
 
 
 def build_node(settings: NodeSettings) -> BuiltNode:
@@ -51,11 +52,11 @@ def build_node(settings: NodeSettings) -> BuiltNode:
     users = UserStore()
     parts = NodeParts(settings.bootstrap, settings.registry, Masks(), metrics, _live_index, BrokerContact())
     node = Node(settings.node_id, surfaces, parts, routings=routings, users=users)
-    retriever = Retriever(routings, users)
-    app = build_app(retriever, node, metrics, version=_release(), query_threads=settings.query_threads)
+    pool = ThreadPoolExecutor(settings.query_threads, thread_name_prefix="query")
+    app = build_app(Retriever(routings, users), node, metrics, version=_release(), pool=pool)
     server = HttpServer(app, host=settings.http_host, port=settings.http_port)
     node.url = server.url
-    return BuiltNode(node, server, retriever)
+    return BuiltNode(node, server, pool)
 
 
 def run_node(settings: NodeSettings, stop: threading.Event) -> None:
@@ -83,6 +84,7 @@ def run_node(settings: NodeSettings, stop: threading.Event) -> None:
         threading.Event().wait(settings.drain_s)
     finally:
         built.server.stop()
+        built.pool.shutdown()
         built.node.stop()
         log.info("node %s stopped", settings.node_id)
 

@@ -122,7 +122,8 @@ class SurfaceKeeper:
         if before.live is not None and before.live.bundle in whole:
             return whole[before.live.bundle]
         tail = self.tails.get(wanted)
-        if tail is not None and tail.refusal is not None:
+        # a node that starts waits for the live bundle; one that answers, or never will from that one, falls back on the previous
+        if before.live is not None or (tail is not None and tail.refusal is not None):
             fallback = [entry.bundle for entry in self._rollout.in_stage(Stage.DRAINING) if entry.bundle in whole]
             return whole[fallback[-1]] if fallback else None
         return None
@@ -153,6 +154,8 @@ class SurfaceKeeper:
             self._closed = True
             tails = list(self.tails.values())
             self._tails = {}
+            # the routing would keep every index in memory
+            self._routings.put(Routing(self.surface, waiting_for="the node is stopping"))
         for tail in tails:
             tail.stop()
 

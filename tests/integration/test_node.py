@@ -1,5 +1,6 @@
 """A node on a real broker: what was published is found, and the towers are swapped under it."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +15,10 @@ from schemas.codec import decode
 from schemas.ids import Version
 from schemas.records.control import CommandKind, NodeStatus
 from schemas.records.users import QueryFeatures, UserState
-from schemas.topics import NODE_STATUS, embeddings_topic_name
+from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES, embeddings_topic_name
 from schemas.wire.tail import TailReader
 from serving.client import Answer, ClientError, InlineUser, NodeIsBehind, NotServing
+from serving.index import LiveIndex
 from tests.posts import Post
 from tests.served_node import node_on_a_thread, node_process, until
 from tests.write_path import WritePath
@@ -32,6 +34,12 @@ class HasBootstrap(Protocol):
 def path(broker: HasBootstrap, tmp_path: Path) -> WritePath:
     """Return a surface of the test's own."""
     return WritePath(broker.bootstrap, tmp_path)
+
+
+def living_indices() -> int:
+    """Return how many indices this process holds in memory."""
+    gc.collect()
+    return sum(isinstance(thing, LiveIndex) for thing in gc.get_objects())
 
 
 def test_a_brand_new_candidate_is_found_and_the_towers_are_swapped_and_swapped_back(path: WritePath) -> None:
@@ -300,6 +308,7 @@ def test_the_heartbeat_tells_the_controller_what_it_compares(path: WritePath) ->
 def test_a_bundle_started_again_is_filled_from_its_new_topic_alone(path: WritePath) -> None:
     """Offsets of a deleted topic mean nothing in the next one of that name."""
     live, again = path.bundle(1), path.bundle(2)
+    before = living_indices()
     with node_on_a_thread(path) as node:
         path.go_live(live)
         path.start(again)
@@ -311,16 +320,22 @@ def test_a_bundle_started_again_is_filled_from_its_new_topic_alone(path: WritePa
         until(lambda: (node.bundles().get(again, {})["index"] or {"live": 0})["live"] == 1)
         until(lambda: node.bundles()[again]["not_ready"] is None)
         assert [c.candidate_id for c in node.ask(pin=again).candidates] == ["t:new"]
+        assert living_indices() == before + 2, "the index of the deleted topic gave its memory back"
+        path.command(CommandKind.ABORT, again)
+        until(lambda: living_indices() == before + 1)
 
 
 def test_a_node_answers_on_without_its_broker_and_catches_up_after(fresh_broker: Broker, tmp_path: Path) -> None:
     """A broker restart is routine; answers must not depend on it, and the age of the index must show."""
     path = WritePath(fresh_broker.bootstrap, tmp_path)
     bundle = path.bundle(1)
+    path.send(ROLLOUTS, b"x", b"garbled")
+    path.send(USER_STATES, b"\xff", b"garbled")
     with node_on_a_thread(path) as node:
         path.go_live(bundle)
         path.embed([Post("t:before")], bundle)
         until(lambda: node.ready() and node.finds("t:before"))
+        assert 'roost_records_skipped_total{topic="rollouts"} 1.0' in node.http.get("/metrics").text
         fresh_broker.kill()
         assert node.finds("t:before")
         until(lambda: node.ask().freshness.lag_ms > 3_000)

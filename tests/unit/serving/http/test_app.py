@@ -4,6 +4,7 @@ import http.client
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -41,7 +42,8 @@ class Served:
         self.table = RoutingTable({HOME.name: Routing(HOME)})
         self.node = FakeNode()
         self.epoch = FilledEpoch(registry, seed=1)
-        app = build_app(Retriever(self.table, UserStore()), self.node, NodeMetrics(), version="1.2.3", query_threads=2)
+        self.pool = ThreadPoolExecutor(2)
+        app = build_app(Retriever(self.table, UserStore()), self.node, NodeMetrics(), version="1.2.3", pool=self.pool)
         self.server = HttpServer(app, host="127.0.0.1", port=0)
         self.server.start()
         self.http = httpx.Client(base_url=self.server.url, timeout=10)
@@ -56,6 +58,7 @@ class Served:
         self.http.close()
         self.client.close()
         self.server.stop()
+        self.pool.shutdown()
 
 
 @pytest.fixture(scope="module")

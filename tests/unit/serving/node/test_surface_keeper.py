@@ -151,6 +151,16 @@ def test_a_refused_live_bundle_leaves_the_draining_one_answering(kept: Kept) -> 
     assert restarted.routing.revision == 0
 
 
+def test_two_promotions_in_one_breath_fall_back_on_the_previous_bundle(kept: Kept) -> None:
+    """The one that answered is retired by the second promotion before the newest is whole: somebody must still answer."""
+    kept.roll(a=Stage.LIVE, b=Stage.READY, c=Stage.BUILDING)
+    kept.tail(B).fill()
+    kept.roll(a=Stage.RETIRED, b=Stage.DRAINING, c=Stage.LIVE)
+    assert kept.live == B
+    kept.tail(C).fill()
+    assert (kept.live, kept.routing.revision) == (C, 3)
+
+
 def test_what_no_longer_streams_is_dropped_and_its_tail_stopped(kept: Kept) -> None:
     """Memory returns, and a retired topic is no longer asked for."""
     kept.roll(a=Stage.LIVE, b=Stage.BUILDING)
