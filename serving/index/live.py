@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from serving.index.builder import Builder
 from serving.index.checks import checked_versions, unit_query, unit_vectors
 from serving.index.config import IndexConfig
 from serving.index.errors import IndexClosed
+from serving.index.keeping.builder import Builder
+from serving.index.keeping.upkeep import Upkeep
 from serving.index.ledger import fitting_rows
 from serving.index.protocol import (
     EVERYTHING,
@@ -26,9 +27,9 @@ from serving.index.protocol import (
     IntArray,
     Rows,
 )
-from serving.index.search import View, search, search_exact
+from serving.index.search import search, search_exact
 from serving.index.tiers.arena import SlotArray, rows_at
-from serving.index.upkeep import State, Upkeep
+from serving.index.view import State, View
 
 ID_MAP_BYTES = 100
 """A dict entry and its integer, for each live id."""

@@ -15,6 +15,7 @@ from serving.index.protocol import EVERYTHING, Filter, FloatArray
 from serving.index.tiers.arena import Arena, BoolArray, Interned, SlotArray
 from serving.index.tiers.compressed import CompressedTier
 from serving.index.tiers.graph import GraphTier
+from serving.index.view import View
 
 SELECTIVITY_SAMPLE_ROWS = 1_024
 EXACT_BELOW_SHARE = 0.15
@@ -24,33 +25,6 @@ EXCLUDED_ALLOWANCE = 256
 WIDEN = 4
 ONE_CORE_ROWS = 4_096
 GRAPH_ROUNDS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """One consistent moment of an index.
-
-    Rows from `fresh_from` on are scanned exactly. Those before are the settled ones: the compressed tier holds them all, and the
-    graph together with the codes beside it holds them all again, so that a search may take whichever is cheaper for its k. While
-    there is no compressed tier, the graph alone holds them.
-    """
-
-    sequence: int
-    """Rises with every write; a row is live when it died later than this."""
-    generation: int
-    """Rises when the arena is rewritten and slots change their numbers."""
-    arena: Arena
-    fresh_from: int
-    fresh_to: int
-    compressed: CompressedTier | None
-    compressed_dead: int
-    """How many of the tier's rows were dead when last counted: it is searched that much more widely."""
-    graph: GraphTier | None
-    graph_dead: int
-    beside_graph: CompressedTier | None
-    """Codes of the settled rows the graph lacks; None without a graph or a compressed tier."""
-    beside_dead: int
-    live: int
 
 
 @dataclass(frozen=True, slots=True)

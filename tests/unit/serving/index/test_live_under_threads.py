@@ -174,7 +174,7 @@ def test_a_builder_that_fails_says_so_and_goes_on_when_it_can(monkeypatch: pytes
         return step()
 
     monkeypatch.setattr(upkeep, "step", failing)
-    monkeypatch.setattr("serving.index.builder.PAUSE_AFTER_FAULT_S", 0.01)
+    monkeypatch.setattr("serving.index.keeping.builder.PAUSE_AFTER_FAULT_S", 0.01)
     wait_until(lambda: index.stats().builder_fault is not None, "the fault was never shown")
     assert index.stats().builder_fault == "MemoryError: no room for codes"
     index.upsert(batch_of(list(range(100)), 1))

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 
-from serving.index.upkeep import Upkeep
+from serving.index.keeping.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Moves rows between tiers and gives memory back: settle, build, demote, compact. Pure steps over views, no thread of its own.
+"""Moves rows between tiers and gives memory back: settle, build, drop, compact. Pure steps over views, no thread of its own.
 
 Each step reads one view, makes new tiers beside it, and publishes them only if the tiers it started from are still current; a
 step that lost the race is dropped and done again. So nobody waits for a slow builder: the writing thread can always settle
@@ -13,41 +13,15 @@ from dataclasses import replace
 import numpy as np
 
 from serving.index.config import CompressedConfig, GraphConfig, IndexConfig
-from serving.index.ledger import Ledger
-from serving.index.search import View
-from serving.index.tiers.arena import Arena, SlotArray, compacted, grown, rows_at
+from serving.index.tiers.arena import NEVER, Arena, SlotArray, compacted, grown, rows_at
 from serving.index.tiers.compressed import Codebook, CompressedTier, empty_tier, extended, train_codebook
 from serving.index.tiers.graph import GraphBuild, GraphTier
+from serving.index.view import FIRST_CAPACITY_ROWS, State, View
 
-FIRST_CAPACITY_ROWS = 65_536
 ROOM_PER_LIVE_ROW = 4
 """Slots reserved for each live row when the arena is rewritten; reserved memory is not touched until used."""
 RECOUNT_SHARE = 0.01
 LEDGER_CHUNK = 8_192
-
-
-class State:
-    """What the writer and the upkeep share: the current view, the ledger, and the lock under which either is replaced."""
-
-    def __init__(self, dim: int) -> None:
-        arena = Arena(dim, FIRST_CAPACITY_ROWS)
-        self.view = View(
-            sequence=0,
-            generation=0,
-            arena=arena,
-            fresh_from=arena.used,
-            fresh_to=arena.used,
-            compressed=None,
-            compressed_dead=0,
-            graph=None,
-            graph_dead=0,
-            beside_graph=None,
-            beside_dead=0,
-            live=0,
-        )
-        self.ledger = Ledger()
-        self.write_lock = threading.Lock()
-        self.rows_killed = 0
 
 
 class Upkeep:
@@ -267,7 +241,7 @@ class Upkeep:
             beside_dead=0,
         )
         if self._publish(view, changed):
-            self._build = None
+            self._build, self._build_slots = None, self._build_slots[:0]
             self._graph_to = self._build_fresh_to
             self._counters["graphs_published"] += 1
         return True
@@ -299,13 +273,16 @@ class Upkeep:
         """Bring over what happened since `base`, then publish the rewritten arena. Under the write lock."""
         now = self._state.view
         died = now.arena.died[keep]
-        changed = died != np.iinfo(np.int64).max
+        changed = died != NEVER
         smaller.died[renumbered[keep[changed]]] = died[changed]
         for candidate_id in now.arena.ids[keep[changed]].tolist():
             del places[candidate_id]
         late = now.arena.live_slots(now.fresh_to, now.sequence)
         late = late[late >= base.fresh_to]
         first = smaller.used
+        if first + len(late) > smaller.capacity:
+            # a builder that got no processor time for long: more arrived meanwhile than there was room for
+            smaller = grown(smaller, 2 * (first + len(late)))
         if len(late):
             smaller.append(rows_at(now.arena, late))
             places.update(zip(now.arena.ids[late].tolist(), range(first, smaller.used), strict=True))
