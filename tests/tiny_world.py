@@ -71,7 +71,7 @@ def tiny_world(
     examples = []
     for n in range(impressions):
         u = int(rng.integers(users))
-        foreign = rng.random() < 0.02
+        foreign = rng.random() < 0.02 or not len(readable[user_language[u]])
         t = int(rng.integers(tweets)) if foreign else int(rng.choice(readable[user_language[u]]))
         reads = user_language[u] == tweet_language[t]
         chance = (1 / (1 + np.exp(2.2 - 1.4 * quality[t] - 1.2 * shared[u, t]))) if reads else 0.01

@@ -74,7 +74,7 @@ class Plan:
             finetune_at=settings.min_fresh_examples,
             interval_s=settings.interval_s,
             evaluation_share=settings.evaluation_share,
-            pretrain=PretrainConfig(seed=settings.seed, threads=settings.torch_threads),
+            pretrain=PretrainConfig(seed=settings.seed, threads=settings.torch_threads, min_steps=settings.pretrain_min_steps),
             finetune=FinetuneConfig(seed=settings.seed, threads=settings.torch_threads, replay=settings.replay),
         )
 

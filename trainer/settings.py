@@ -20,6 +20,7 @@ class TrainerSettings(BaseSettings):
         poll_s: how often the rollout state and the topics are looked at.
         min_fresh_examples: fine-tune once this many came since those the live bundle was trained on.
         min_pretrain_examples, min_corpus: pre-train the first bundle once there are this many examples and candidates.
+        pretrain_min_steps: a small window is gone through more often, until a pre-training has made this many steps.
         max_examples: the newest examples that are kept in memory and trained on at once.
         evaluation_share: newest share of a window that is held out to evaluate on; the next window begins with it.
         replay: weight of replayed random negatives in a fine-tune; 0 is the paper's recipe.
@@ -41,6 +42,7 @@ class TrainerSettings(BaseSettings):
     min_fresh_examples: int = Field(default=1_000, ge=1)
     min_pretrain_examples: int = Field(default=2_000, ge=1)
     min_corpus: int = Field(default=200, ge=1)
+    pretrain_min_steps: int = Field(default=300, ge=1)
     max_examples: int = Field(default=500_000, ge=1)
     evaluation_share: float = Field(default=0.2, gt=0, lt=1)
     replay: float = Field(default=1.0, ge=0)

@@ -1,0 +1,245 @@
+"""The trainer on a real broker: what it reads, from where to where, and the loop from examples to a second bundle."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from schemas.bundle import read_bundle
+from schemas.codec import encode
+from schemas.errors import BrokerUnavailable
+from schemas.records.base import Message
+from schemas.records.candidates import Candidate
+from schemas.records.control import BundleStage, Rollout, Stage
+from schemas.records.feedback import Example, Label
+from schemas.surfaces import Surface, load_surfaces
+from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUTS, standard_topics
+from schemas.wire.admin import create_topics, wait_for_broker
+from schemas.wire.client import make_producer
+from tests.integration.conftest import RunningKafka
+from tests.tiny_world import START_MS, TinyWorld, tiny_world
+from trainer.data.tail import partitions_of
+from trainer.data.topics import CorpusTail, ExampleTail, RolloutTail
+from trainer.schedule import run_schedule
+from trainer.settings import TrainerSettings
+
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class OwnSurface:
+    """A surface nobody else on the broker uses, and what writes to its topics."""
+
+    bootstrap: str
+    surface: Surface
+    surfaces_file: Path
+    producer: Producer
+
+    def world(self, **size: int) -> TinyWorld:
+        """Return a tiny world whose ids belong to this surface."""
+        world = tiny_world(surface=self.surface.name, **size)
+        prefix = self.surface.id_prefix
+        return TinyWorld(
+            [replace(example, candidate_id=prefix + example.candidate_id[2:]) for example in world.examples],
+            [replace(candidate, candidate_id=prefix + candidate.candidate_id[2:]) for candidate in world.corpus],
+        )
+
+    def send(self, topic: str, key: str, message: Message | bytes | None) -> None:
+        """Write one record."""
+        value = encode(message) if isinstance(message, Message) else message
+        self.producer.produce(topic, key=key.encode(), value=value)
+        self.producer.poll(0)
+
+    def send_examples(self, examples: list[Example]) -> None:
+        """Write examples, keyed by user as the labeler does."""
+        for example in examples:
+            self.send(EXAMPLES, example.user_id, example)
+        self.flush()
+
+    def send_candidates(self, candidates: list[Candidate]) -> None:
+        """Write candidates."""
+        for candidate in candidates:
+            self.send(CANDIDATES, candidate.candidate_id, candidate)
+        self.flush()
+
+    def go_live(self, revision: int, *bundles: tuple[str, Stage]) -> None:
+        """Write what the controller would."""
+        entries = tuple(BundleStage(bundle, stage) for bundle, stage in bundles)
+        self.send(ROLLOUTS, self.surface.name, Rollout(self.surface.name, revision, bundles=entries))
+        self.flush()
+
+    def flush(self) -> None:
+        """Wait until all is acknowledged."""
+        assert self.producer.flush(TIMEOUT_S) == 0
+
+
+@pytest.fixture
+def own(broker: RunningKafka, tmp_path: Path) -> Iterator[OwnSurface]:
+    """A surface of the test's own."""
+    create_topics(wait_for_broker(broker.bootstrap, timeout_s=TIMEOUT_S), standard_topics())
+    name = f"trained-{time.time_ns()}"
+    file = tmp_path / "surfaces.toml"
+    file.write_text(
+        f'[{name}]\ncandidate_topic = "tweets"\nid_prefix = "t:{name}-"\nfeature_spec = "tweet-v1"\ndim = 64\n'
+        'popularity = "engagements"\nrefresh = "write-time"\nlabel_window_s = 5\nrecency_window_s = 0\n'
+    )
+    producer = make_producer(broker.bootstrap, linger_ms=20)
+    yield OwnSurface(broker.bootstrap, load_surfaces(file)[name], file, producer)
+    producer.flush(TIMEOUT_S)
+
+
+def test_a_window_holds_exactly_what_lies_between_its_offsets(own: OwnSurface) -> None:
+    """Other surfaces, bytes that are no example and later revisions included: the manifest's offsets must tell the truth."""
+    examples = own.world(users=40, tweets=30, impressions=200).examples
+    tail = ExampleTail(own.bootstrap, own.surface.name)
+    before = {p: following for p, (_, following) in tail.window().offsets.items()}
+    own.send_examples(examples[:100])
+    own.send(EXAMPLES, "u0", b"no example at all")
+    own.send_examples([replace(examples[0], surface="another")])
+    own.send_examples([replace(examples[1], revision=1, label=Label.EXPLICIT_NEGATIVE)])
+    window = tail.window(before)
+    assert {example.example_id for example in window.examples()} == {example.example_id for example in examples[:100]}
+    (corrected,) = [one for one in window.examples() if one.example_id == examples[1].example_id]
+    assert (corrected.revision, corrected.label) == (1, Label.EXPLICIT_NEGATIVE)
+    assert window.skipped == 1
+    assert sum(following - first for first, following in window.offsets.values()) == 103
+
+    # the next window holds only what is new; going back, as after a rollback, yields all again
+    after = {p: following for p, (_, following) in window.offsets.items()}
+    own.send_examples(examples[100:])
+    assert len(tail.window(after).logged) == 100
+    assert len(tail.window(before).logged) == 201
+    fresh = ExampleTail(own.bootstrap, own.surface.name)
+    assert fresh.window(after).offsets == tail.window(after).offsets
+    # from offsets of a topic that was recreated since: read it all rather than wait for ever
+    assert len(fresh.window(dict.fromkeys(after, 10**9)).logged) == 201
+    tail.close()
+    fresh.close()
+
+
+def test_memory_is_bounded_and_the_window_says_where_it_really_begins(own: OwnSurface) -> None:
+    """A trainer that was away for weeks must not read a month into memory, nor claim that it trained on it."""
+    examples = own.world(users=40, tweets=30, impressions=300).examples
+    own.send_examples(examples)
+    tail = ExampleTail(own.bootstrap, own.surface.name, max_examples=120)
+    window = tail.window()
+    assert len(window.logged) == 120
+    for entry in window.logged:
+        first, following = window.offsets[entry.partition]
+        assert first <= entry.offset < following
+    tail.close()
+
+
+def test_aborted_examples_are_never_trained_on(own: OwnSurface) -> None:
+    """Read committed: what a crashed writer's transaction left is produced again by the replay."""
+    examples = own.world(users=40, tweets=30, impressions=20).examples
+    tail = ExampleTail(own.bootstrap, own.surface.name)
+    before = {p: following for p, (_, following) in tail.window().offsets.items()}
+    writer = make_producer(own.bootstrap, transactional_id=f"trainer-test-{time.time_ns()}")
+    writer.init_transactions(TIMEOUT_S)
+    for commits, batch in ((False, examples[:10]), (True, examples[10:])):
+        writer.begin_transaction()
+        for example in batch:
+            writer.produce(EXAMPLES, key=example.user_id.encode(), value=encode(example))
+        writer.flush(TIMEOUT_S)
+        if commits:
+            writer.commit_transaction(TIMEOUT_S)
+        else:
+            writer.abort_transaction(TIMEOUT_S)
+    window = tail.window(before)
+    assert {one.example_id for one in window.examples()} == {one.example_id for one in examples[10:]}
+    assert not tail.window({p: following for p, (_, following) in window.offsets.items()}).logged
+    tail.close()
+
+
+def test_the_corpus_is_what_could_be_retrieved_now(own: OwnSurface) -> None:
+    """No stub, no delete, no other surface, nothing past the recency window, nothing expired by a null."""
+    first, second, third, fourth = own.world(users=3, tweets=4, impressions=1).corpus
+    own.send_candidates([first, second, third, fourth])
+    own.send_candidates([replace(second, deleted=True), Candidate(f"{own.surface.id_prefix}stub", -1, -1, 0)])
+    own.send_candidates([replace(first, candidate_id="t:elsewhere")])
+    own.send(CANDIDATES, third.candidate_id, None)
+    own.send(CANDIDATES, f"{own.surface.id_prefix}broken", b"\x00bad")
+    own.flush()
+    surfaces = {**load_surfaces(), **load_surfaces(own.surfaces_file)}
+    tail = CorpusTail(own.bootstrap, own.surface, surfaces)
+    assert {one.candidate_id for one in tail.candidates(START_MS)} == {first.candidate_id, fourth.candidate_id}
+    own.send_candidates([replace(fourth, deleted=True)])
+    assert [one.candidate_id for one in tail.candidates(START_MS)] == [first.candidate_id]
+    short_lived = replace(own.surface, recency_window_s=60)
+    other = CorpusTail(own.bootstrap, short_lived, {**surfaces, short_lived.name: short_lived})
+    assert len(other.candidates(START_MS)) == 1
+    assert other.candidates(START_MS + 61_000) == []
+    tail.close()
+    other.close()
+
+
+def test_the_rollout_state_is_the_fold_of_the_log(own: OwnSurface) -> None:
+    """A record that lost the race for a revision must not make another bundle look live."""
+    tail = RolloutTail(own.bootstrap)
+    assert tail.state(own.surface.name).live is None
+    own.go_live(1, ("a" * 16, Stage.LIVE))
+    own.go_live(1, ("b" * 16, Stage.LIVE))
+    own.go_live(3, ("c" * 16, Stage.LIVE))
+    assert tail.state(own.surface.name).live == "a" * 16
+    own.go_live(2, ("b" * 16, Stage.LIVE), ("a" * 16, Stage.DRAINING))
+    assert tail.state(own.surface.name).live == "b" * 16
+    tail.close()
+
+
+def test_no_broker_is_said_in_a_sentence() -> None:
+    """With what to do."""
+    with pytest.raises(BrokerUnavailable, match=r"no broker at 127\.0\.0\.1:1: .*roost up"):
+        partitions_of("127.0.0.1:1", EXAMPLES, timeout_s=1)
+
+
+@pytest.mark.timeout(240)
+def test_the_loop_closes_examples_in_two_bundles_out(own: OwnSurface, tmp_path: Path) -> None:
+    """Pre-trained when there is enough, fine-tuned when it is live and fresh examples have come; no operator in between."""
+    world = own.world(users=120, tweets=300, impressions=3_000)
+    settings = TrainerSettings(
+        bootstrap=own.bootstrap,
+        registry=tmp_path / "registry",
+        surfaces=own.surfaces_file,
+        train=(own.surface.name,),
+        interval_s=0,
+        poll_s=0.1,
+        min_pretrain_examples=1_200,
+        min_fresh_examples=1_000,
+        min_corpus=100,
+        pretrain_min_steps=60,
+    )
+    handed: list[str] = []
+    handed_over, stop = threading.Event(), threading.Event()
+    refuse_once = [BrokerUnavailable("the broker is away")]
+
+    def hand_over(surface: str, bundle: str) -> None:
+        assert surface == own.surface.name
+        if refuse_once:
+            raise refuse_once.pop()
+        handed.append(bundle)
+        handed_over.set()
+
+    thread = threading.Thread(target=run_schedule, args=(settings,), kwargs={"on_bundle": hand_over, "stop": stop})
+    thread.start()
+    try:
+        own.send_candidates(world.corpus)
+        own.send_examples(world.examples[:1_300])
+        assert handed_over.wait(100)
+        handed_over.clear()
+        own.go_live(1, (handed[0], Stage.LIVE))
+        own.send_examples(world.examples[1_300:])
+        assert handed_over.wait(100)
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive()
+    first, second = (read_bundle(settings.registry, own.surface.name, bundle).manifest for bundle in handed)
+    assert (first.recipe, second.recipe, second.parent) == ("pretrain", "fine-tune", handed[0])
+    assert all(second.examples[p][0] == first.examples[p][1] for p in first.examples)
+    assert all(gate.passed for gate in second.gates)
+    assert second.metrics["auc"] > 0.6

@@ -1,0 +1,100 @@
+"""Following one topic into a fold: committed records only, from given offsets to the present, again and again. Decodes nothing."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from schemas.errors import BrokerUnavailable, OffsetOutOfRange
+from schemas.wire.client import kafka_log
+from schemas.wire.inbound import InboundRecord
+from schemas.wire.tail import TailReader
+
+log = logging.getLogger(__name__)
+
+_BATCH = 10_000
+# a broker that answers nothing for this long is away
+_SILENCE_POLLS = 30
+
+
+def partitions_of(bootstrap: str, topic: str, *, timeout_s: float = 10.0) -> list[int]:
+    """Return a topic's partitions.
+
+    Raises:
+        BrokerUnavailable: no broker answers, or the topic does not exist yet.
+    """
+    try:
+        found = AdminClient({"bootstrap.servers": bootstrap}, logger=kafka_log).list_topics(timeout=timeout_s).topics
+    except KafkaException as error:
+        raise BrokerUnavailable(f"no broker at {bootstrap}: {error.args[0].str()}; start one with `roost up`") from error
+    if topic not in found:
+        raise BrokerUnavailable(f"topic {topic} does not exist at {bootstrap}; `roost up` or the role that writes it creates it")
+    return sorted(found[topic].partitions)
+
+
+class TopicTail(ABC):
+    """Keeps its reader and what it folded, so that catching up again costs only what is new. One thread's."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        """Connect to nothing yet."""
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._reader: TailReader | None = None
+
+    def close(self) -> None:
+        """Let go of the broker and of what was folded."""
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+        self._begin((), {})
+
+    def _catch_up(self, start: Mapping[int, int] | None = None) -> dict[int, int]:
+        """Read to the end that the topic has now and return the next offsets.
+
+        Args:
+            start: where a reader that is made anew begins; the log's beginning for a partition that is missing.
+
+        Raises:
+            BrokerUnavailable: no broker, or no such topic; all is read anew the next time.
+        """
+        try:
+            return self._read(start or {})
+        except OffsetOutOfRange as error:
+            # retention has passed it, or the topic was recreated
+            log.warning("%s", error)
+            self.close()
+            return self._read({})
+        except BrokerUnavailable:
+            self.close()
+            raise
+
+    def _read(self, start: Mapping[int, int]) -> dict[int, int]:
+        if self._reader is None:
+            partitions = partitions_of(self._bootstrap, self._topic)
+            self._reader = TailReader(self._bootstrap, self._topic, partitions, start=start, read_committed=True)
+            self._begin(partitions, start)
+        reader, ends, silent = self._reader, self._reader.end_offsets(), 0
+        if beyond := {p: offset for p, offset in reader.next_offsets.items() if offset > ends[p]}:
+            raise OffsetOutOfRange(f"{self._topic} ends before offsets {beyond}: it was recreated; reading it from the beginning")
+        # behind transaction markers a reader stands at the end without reaching the high-water mark: either will do
+        unread = {p for p, end in ends.items() if reader.next_offsets[p] < end}
+        while unread:
+            records = reader.poll(_BATCH, 1.0)
+            silent = 0 if records else silent + 1
+            if silent > _SILENCE_POLLS:
+                raise BrokerUnavailable(f"{self._topic} yields nothing although it is not read to its end; is a broker down?")
+            for record in records:
+                self._take(record)
+            following = reader.next_offsets
+            unread = {p for p in unread if following[p] < ends[p] and not reader.at_end(p)}
+        return reader.next_offsets
+
+    @abstractmethod
+    def _begin(self, partitions: Sequence[int], start: Mapping[int, int]) -> None:
+        """Forget everything folded: reading begins at `start`."""
+
+    @abstractmethod
+    def _take(self, record: InboundRecord) -> None:
+        """Fold one record."""
