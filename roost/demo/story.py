@@ -1,5 +1,6 @@
 """The demo's chapters in order: logs, towers, live index, fresh tweet, fine-tune, rollout, rollback. Trains nothing itself."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -111,8 +112,9 @@ class Story:
         with self._chapter("Live: events in, answers out"):
             self._say(f"{self._plan.live_s:g} s of traffic; half the users are served by the index, and react")
             time.sleep(self._plan.live_s)
-            for user_id in self._some_users():
-                answer = self._traffic.ask(user_id, k=5)
+            for user in itertools.islice(self._world.users(), 1, 6, 2):
+                self._say(f"{user.user_id} declares {', '.join(user.languages)}; interests {', '.join(user.interests)}")
+                answer = self._traffic.ask(user.user_id, k=5)
                 if answer is not None:
                     self._show(answer)
         with self._chapter("A brand-new tweet"):
@@ -220,9 +222,6 @@ class Story:
             if time.monotonic() > deadline_s:
                 raise RoostError(f"waited {timeout_s:g} s for {what}; `roost rollout status` and the logs say why")
             time.sleep(0.05)
-
-    def _some_users(self) -> list[str]:
-        return [f"u:{row}" for row in range(1, 6, 2)]
 
     def _lost(self, bundle: str, *, timeout_s: float = 20.0) -> int:
         """Count acknowledged tweets, alive and inside the recency window, that the live bundle's embeddings lack."""
