@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from schemas.wire.client import make_producer
 from schemas.wire.tail import TailReader
 from streams.controller.client import RolloutClient
 from tests.bundles import publish_bundle
+from tests.integration.waiting import until
 
 HOME = "home-timeline"
 PARTITIONS = 4
@@ -106,14 +107,6 @@ def stages(client: RolloutClient) -> dict[str, Stage]:
     """Return the stage of each bundle."""
     states = client.states()
     return {entry.bundle: entry.state for entry in states[HOME].bundles} if HOME in states else {}
-
-
-def until(condition: Callable[[], bool], *, what: str, timeout_s: float = 20.0) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"after {timeout_s} s still not: {what}"
-        time.sleep(0.2)
 
 
 def test_a_rollout_and_a_rollback_survive_kill_9_of_the_controller_at_each_stage(machine: Machine) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ from streams.runner.partitions import Job
 from streams.runner.watchdog import Watchdog
 from streams.state import StateStore
 from tests.integration.conftest import RunningKafka
+from tests.integration.waiting import until
 
 PARTITIONS = 2
 
@@ -139,14 +140,6 @@ def running(settings: GroupSettings, job: Job) -> Iterator[Running]:
     finally:
         run.stop.set()
         assert run.ended()
-
-
-def until(condition: Callable[[], bool], *, what: str, timeout_s: float = 25.0) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"after {timeout_s} s still not: {what}"
-        time.sleep(0.2)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from schemas.wire.dlq import DeadLetter
 from schemas.wire.tail import TailReader
 from streams.label_role import GROUP
 from streams.producer import Producer
+from tests.integration.waiting import until
 
 PARTITIONS = 4
 WINDOW_S = 3.0
@@ -132,14 +133,6 @@ def user_states(bootstrap: str) -> dict[str, UserState]:
     """Return the newest state of every user."""
     newest = {key: value for key, value in read_all(bootstrap, USER_STATES) if value is not None}
     return {state.user_id: state for state in (decode(UserState, value) for value in newest.values())}
-
-
-def until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"after {timeout_s} s still not: {what}"
-        time.sleep(0.3)
 
 
 def committed(bootstrap: str, topic: str) -> int:

@@ -171,6 +171,16 @@ def test_an_engagement_read_before_its_impression_counts(timeline: Timeline) -> 
     assert example.label is Label.POSITIVE
 
 
+def test_a_join_that_began_with_its_engagement_takes_corrections_as_long_as_any(timeline: Timeline) -> None:
+    """What was scheduled for an engagement alone must not end the join that its impression made of it."""
+    timeline.feed(did(FAVORITE, 1))
+    timeline.feed(shown(0), at=2)
+    for at in (11, 12, 13):
+        passed(timeline, at)
+    (correction,) = timeline.feed(did(EngagementKind.UNFAVORITE, 14), at=14)
+    assert (correction.revision, correction.label) == (1, Label.IMPLICIT_NEGATIVE)
+
+
 def test_an_engagement_whose_impression_never_comes_is_forgotten_after_the_window(timeline: Timeline) -> None:
     """State must not grow by what other surfaces do."""
     timeline.feed(did(FAVORITE, 1))
