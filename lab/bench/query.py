@@ -80,7 +80,7 @@ def _cost(live: int, turnovers: float, seed: int, config: ConfigName, count: int
         "cpu_us": {name: round(cpu_s * 1e6) for name, cpu_s in spent.items()},
         "recall": {name: round(_recall(answer, queries, truth), 4) for name, answer in contenders.items()},
         "filters_cpu_us": _filters(churn, queries[:60]),
-        "searches_scanned": churn.index.stats().counters.get("searches_scanned", 0),
+        "plans": {name: count for name, count in churn.index.stats().counters.items() if name.startswith("searches_")},
     }
 
 

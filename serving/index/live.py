@@ -133,9 +133,8 @@ class LiveIndex:
         self._refuse_if_closed()
         unit = unit_query(query, self._dim, k, where)
         view = self._state.view
-        found, scanned = search(view, unit, k, where, self._config)
-        if scanned:
-            self._counters["searches_scanned"] += 1
+        found = search(view, unit, k, where, self._config)
+        self._counters[f"searches_{found.plan}"] += 1
         return Hits(found.scores, found.slots, view.arena)
 
     def search_exact(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:

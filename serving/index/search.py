@@ -4,8 +4,8 @@ The settled tiers only propose; every returned score is the fp32 dot product wit
 cannot fill k, the view is scanned exactly, so an answer is short only when fewer candidates match.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,19 @@ ONE_CORE_ROWS = 4_096
 GRAPH_ROUNDS = 4
 
 
+Plan = Literal["exact", "codes", "graph", "fell_back"]
+"""Fresh rows are always scanned exactly; this is what was done about the settled ones. `fell_back`: the proposals were too few
+(a rare filter, deletes around the query), and an exact scan filled k.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Slots of the view's arena with their cosines, float32, best first."""
+    """Slots of the view's arena with their cosines, float32, best first; and which way they were found."""
 
     slots: SlotArray
     scores: FloatArray
+    plan: Plan = "exact"
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -98,12 +105,12 @@ def _looked_up(table: BoolArray, codes: NDArray[np.int32]) -> BoolArray:
     return found
 
 
-def search(view: View, query: FloatArray, k: int, where: Filter, config: IndexConfig) -> tuple[Found, bool]:
-    """The best k for a unit query [dim], and whether the answer had to come from an exact scan of settled rows."""
+def search(view: View, query: FloatArray, k: int, where: Filter, config: IndexConfig) -> Found:
+    """The best k for a unit query [dim]."""
     if k == 0 or view.live == 0:
-        return NOTHING, False
+        return NOTHING
     if view.compressed is None and view.graph is None:
-        return search_exact(view, query, k, where), False
+        return search_exact(view, query, k, where)
     matcher = Matcher(view, where)
     share = matcher.share()
     request = _Request(view, query, matcher, share, config)
@@ -113,16 +120,16 @@ def search(view: View, query: FloatArray, k: int, where: Filter, config: IndexCo
         if where.per_author_cap is not None:
             room += k
         if not _approximates(view, room, config):
-            return search_exact(view, query, k, where), False
+            return search_exact(view, query, k, where)
         while room < view.live:
-            slots, scores = _proposals(request, room)
+            slots, scores, plan = _proposals(request, room)
             found = _best(view.arena, slots, scores, k, where)
             if len(found) == wanted:
-                return found, False
+                return replace(found, plan=plan)
             if where is EVERYTHING:
                 break
             room *= WIDEN
-    return search_exact(view, query, k, where), True
+    return replace(search_exact(view, query, k, where), plan="fell_back")
 
 
 def search_exact(view: View, query: FloatArray, k: int, where: Filter) -> Found:
@@ -155,7 +162,7 @@ class _Request:
         return kept, self.view.arena.vectors.take(kept, axis=0) @ self.query
 
 
-def _proposals(request: _Request, room: int) -> tuple[SlotArray, FloatArray]:
+def _proposals(request: _Request, room: int) -> tuple[SlotArray, FloatArray, Plan]:
     """Live, matching rows that contain about the best `room`, each once, with their scores; unordered."""
     view = request.view
     slots, scores = _from_fresh(request, room)
@@ -167,7 +174,7 @@ def _proposals(request: _Request, room: int) -> tuple[SlotArray, FloatArray]:
     if walks and view.graph is not None:
         near, near_scores = _from_graph(request, view.graph, room, scores)
         slots, scores = np.concatenate([slots, near]), np.concatenate([scores, near_scores])
-    return slots, scores
+    return slots, scores, "graph" if walks else "codes"
 
 
 def _approximates(view: View, room: int, config: IndexConfig) -> bool:

@@ -1,0 +1,114 @@
+"""Which way a search takes: exact, codes or graph, by cost; and what happens when the cheap way finds too little."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from serving.index import CompressedConfig, Filter, GraphConfig, IndexConfig, LiveIndex, Rows
+
+DIM = 16
+COUNT = 3_000
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    """[COUNT, DIM] float32 of length 1."""
+    raw = np.random.default_rng(1).normal(size=(COUNT, DIM)).astype(np.float32)
+    unit: np.ndarray = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    return unit
+
+
+def filled(vectors: np.ndarray, compressed: CompressedConfig | None, graph: GraphConfig | None, **others: float) -> LiveIndex:
+    """All rows settled, a third of them Japanese, one in five hundred Finnish."""
+    config = IndexConfig(fresh_rows=256, compressed=compressed, graph=graph, background=False)
+    index = LiveIndex(DIM, dataclasses.replace(config, **others))  # type: ignore[arg-type]
+    numbers = np.arange(COUNT)
+    index.upsert(
+        Rows(
+            candidate_ids=[f"t:{number}" for number in numbers.tolist()],
+            vectors=vectors,
+            versions=np.stack([numbers, numbers], axis=1),
+            created_ms=numbers,
+            languages=["fi" if number % 500 == 0 else "ja" if number % 3 == 0 else "en" for number in numbers.tolist()],
+            author_ids=["a:loud" if number % 2 else f"a:{number}" for number in numbers.tolist()],
+            payloads=[b""] * COUNT,
+        )
+    )
+    index.maintain()
+    return index
+
+
+def plans(index: LiveIndex) -> dict[str, int]:
+    """How often each way was taken."""
+    return {name: count for name, count in index.stats().counters.items() if name.startswith("searches_")}
+
+
+CODES = CompressedConfig(train_from_rows=500)
+GRAPH = GraphConfig(build_from_rows=500)
+
+
+def test_the_graph_is_walked_when_scanning_costs_more_and_codes_are_scanned_otherwise(vectors: np.ndarray) -> None:
+    """Neither is cheaper for every k and size: at 200 hits a scan wins up to some 100,000 rows, at 10 the graph does."""
+    dear_scan = dataclasses.replace(CODES, scan_us_per_row=1.0)
+    walked, scanned = filled(vectors, dear_scan, GRAPH), filled(vectors, CODES, GRAPH)
+    query = vectors[17]
+    truth = set(walked.search_exact(query, 20).candidate_ids)
+    assert len(truth & set(walked.search(query, 20).candidate_ids)) >= 19
+    assert len(truth & set(scanned.search(query, 20).candidate_ids)) >= 19
+    assert plans(walked) == {"searches_graph": 1}
+    assert plans(scanned) == {"searches_codes": 1}
+
+
+def test_a_small_corpus_without_codes_is_scanned_exactly_unless_the_graph_is_cheaper(vectors: np.ndarray) -> None:
+    """At a few thousand rows the exact scan is both right and cheap."""
+    few, many = filled(vectors, None, GRAPH), filled(vectors, None, GRAPH, exact_us_per_row=10.0)
+    query = vectors[17]
+    assert few.search(query, 200).candidate_ids == few.search_exact(query, 200).candidate_ids
+    assert plans(few) == {"searches_exact": 1}
+    many.search(query, 200)
+    assert plans(many) == {"searches_graph": 1}
+
+
+@pytest.mark.parametrize(("languages", "matching"), [({"ja"}, 998), ({"fi"}, 6), ({"ja", "fi"}, 1_004), ({"xx"}, 0)])
+def test_a_filter_gives_all_that_match_however_few(vectors: np.ndarray, languages: set[str], matching: int) -> None:
+    """Over-fetching a fixed number starves rare languages."""
+    index = filled(vectors, CODES, GRAPH)
+    where = Filter(languages=frozenset(languages))
+    assert len(index.search(vectors[5], 5_000, where)) == matching
+    hits = index.search(vectors[5], 50, where)
+    assert len(hits) == min(50, matching)
+    assert set(hits.languages) <= languages
+
+
+def test_an_author_cap_fills_k_past_one_loud_author(vectors: np.ndarray) -> None:
+    """Half of all rows are one author's: two may stay, and the answer is still full and in order."""
+    index = filled(vectors, CODES, None)
+    hits = index.search(vectors[5], 300, Filter(per_author_cap=2))
+    assert len(hits) == 300
+    assert hits.author_ids.count("a:loud") == 2
+    truth = index.search_exact(vectors[5], 300, Filter(per_author_cap=2)).candidate_ids
+    assert len(set(truth) & set(hits.candidate_ids)) >= 290
+
+
+def test_thousands_of_seen_ids_leave_k_others(vectors: np.ndarray) -> None:
+    """A heavy reader has seen exactly what is nearest."""
+    index = filled(vectors, CODES, GRAPH)
+    seen = frozenset(index.search_exact(vectors[5], 2_000).candidate_ids)
+    hits = index.search(vectors[5], 200, Filter(exclude_ids=seen))
+    assert len(hits) == 200
+    assert not seen & set(hits.candidate_ids)
+    assert hits.candidate_ids == index.search_exact(vectors[5], 200, Filter(exclude_ids=seen)).candidate_ids
+
+
+def test_an_answer_reads_as_of_its_search_however_the_index_changes_after(vectors: np.ndarray) -> None:
+    """Columns are read when asked for: a compaction in between may not mix another row's payload in."""
+    index = filled(vectors, CODES, GRAPH)
+    hits = index.search(vectors[5], 100)
+    scores = dict(zip(range(100), hits.scores.tolist(), strict=True))
+    index.delete([f"t:{number}" for number in range(0, COUNT, 2)], np.full((COUNT // 2, 2), 10**6))
+    index.expire(2_500)
+    index.maintain()
+    for at, candidate_id in enumerate(hits.candidate_ids):
+        assert vectors[int(candidate_id[2:])] @ vectors[5] == pytest.approx(scores[at], abs=1e-5)
+    assert hits.versions[:, 0].tolist() == [int(candidate_id[2:]) for candidate_id in hits.candidate_ids]
