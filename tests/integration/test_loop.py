@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from lab.world.live import Clock, LiveWorld
 from lab.world.settings import DAY_S, WorldSettings
@@ -37,6 +38,8 @@ SCHEDULE = {"ROOST_INTERVAL_S": "1", "ROOST_MIN_FRESH_EXAMPLES": "1500", "ROOST_
 WANTED_LIVE = 3
 
 
+# three trainings beside all roles: some 40 s on two free cores, several times that on busy ones
+@pytest.mark.timeout(600)
 def test_events_come_in_and_one_bundle_after_the_other_goes_live_with_no_operator(
     launcher_settings: LauncherSettings, tmp_path: Path
 ) -> None:
