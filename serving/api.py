@@ -53,6 +53,8 @@ class RetrieveRequest(_Body):
         max_age_s: only candidates created at most so many seconds ago.
         pin: answer from this bundle instead of the live one.
         min_revision: refuse (409) when the node acts by an older revision of the rollout.
+        exact: score every candidate instead of searching: what an ordinary answer's recall is measured against. It costs the node
+            a pass over all vectors, so ask it of a sample, not of all traffic.
     """
 
     user_id: Id | None = None
@@ -64,6 +66,7 @@ class RetrieveRequest(_Body):
     max_age_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
     pin: BundleId | None = None
     min_revision: Annotated[int, Field(ge=0)] | None = None
+    exact: bool = False
 
 
 # not frozen: an answer holds hundreds, and a frozen one takes nine times as long to make

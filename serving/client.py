@@ -88,6 +88,7 @@ class Client:
         max_age_s: float | None = None,
         pin: str | None = None,
         min_revision: int | None = None,
+        exact: bool = False,
     ) -> Answer:
         """Return the best candidates; parameters as the fields of `serving.api.RetrieveRequest`.
 
@@ -106,6 +107,7 @@ class Client:
                 max_age_s=max_age_s,
                 pin=pin,
                 min_revision=min_revision,
+                exact=exact,
             )
         except ValidationError as error:
             sentences = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:5]]

@@ -55,6 +55,7 @@ def query(
     ] = None,
     language: Annotated[list[str] | None, typer.Option("--language", help="Only these languages; may be repeated.")] = None,
     max_age_s: Annotated[float | None, typer.Option(help="Only candidates younger than this many seconds.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Score every candidate, to see what the index should have found.")] = False,
     node: NodeUrl = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -74,6 +75,7 @@ def query(
             context={name: value for name, _, value in pairs},
             languages=language,
             max_age_s=max_age_s,
+            exact=exact,
         )
     emit(asdict(answer), as_json=as_json, show=lambda: print_answer(answer))
 

@@ -54,7 +54,8 @@ class Retriever:
         now_ms = self._now_ms()
         features, cold = features_for_query(self._users, request.user_id, request.user, request.context)
         vector = epoch.towers.embed_queries([features])[0]
-        hits = epoch.index.search(vector, request.k, _filter(request, now_ms))
+        search = epoch.index.search_exact if request.exact else epoch.index.search
+        hits = search(vector, request.k, _filter(request, now_ms))
         return Answer(
             request_id=uuid.uuid4().hex,
             surface=routing.surface.name,

@@ -13,11 +13,13 @@ from schemas.records.users import QueryFeatures
 from schemas.tokens import read_token
 from serving.api import InlineUser, RetrieveRequest
 from serving.filling.masks import Masks
+from serving.index import EVERYTHING, ExactIndex, Filter, Hits
+from serving.index.protocol import FloatArray
 from serving.query.epochs import Canary, Routing, RoutingTable
 from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, UnknownSurface
 from serving.query.retrieve import Retriever
 from serving.query.users import UserStore
-from tests.filled_epochs import HOME, FilledEpoch, tweeted
+from tests.filled_epochs import DIM, HOME, FilledEpoch, tweeted
 from tests.posts import now_ms
 
 TWEETS = [tweeted(f"t:{n}", topics=(f"topic-{n % 11}",), author_id=f"author-{n % 13}") for n in range(120)]
@@ -184,3 +186,26 @@ def test_filters_narrow_and_what_left_the_window_is_never_shown(tmp_path: Path) 
     assert found(RetrieveRequest(max_age_s=10)) == {"t:new", "t:ja"}
     assert found(RetrieveRequest(languages=("ja",))) == {"t:ja"}
     assert found(RetrieveRequest(exclude=("t:new", "t:unheard-of"))) == {"t:middle", "t:ja"}
+
+
+def test_an_exact_answer_holds_what_the_tiers_missed(epochs: tuple[FilledEpoch, FilledEpoch]) -> None:
+    """Recall is measured against it: were it answered by the tiers too, every index would look perfect."""
+    epoch = epochs[0]
+    held = epoch.filled.index
+
+    class Blind(ExactIndex):
+        """Tiers that find nothing."""
+
+        def search(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:
+            return held.search(query, 0, where)
+
+        def search_exact(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:
+            return held.search_exact(query, k, where)
+
+    answering, table = retriever(routing(epoch))
+    table.put(replace(routing(epoch), live=replace(epoch.epoch, index=Blind(DIM))))
+    assert answering.answer(HOME.name, RetrieveRequest(k=5)).candidates == []
+    truth = answering.answer(HOME.name, RetrieveRequest(k=5, exact=True, exclude=("t:7",)))
+    assert len(truth.candidates) == 5
+    expected = {name: score for name, score in scores_by(epoch, QueryFeatures()).items() if name != "t:7"}
+    assert [c.candidate_id for c in truth.candidates] == sorted(expected, key=expected.__getitem__, reverse=True)[:5]
