@@ -9,12 +9,13 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas.errors import DeliveryFailed
+from schemas.errors import BrokerUnavailable, DeliveryFailed
 from schemas.wire.client import Setting, kafka_log, producer_config
 
 log = logging.getLogger(__name__)
 
 _FULL_QUEUE_WAIT_S = 0.05
+_METADATA_S = 10.0
 
 Report = Callable[[KafkaError | None, Message], None]
 
@@ -65,7 +66,8 @@ class Outbox(Producer):
         """Queue a record; waits while the queue is full.
 
         Raises:
-            DeliveryFailed: the client refused the record outright, such as one over the size limit.
+            DeliveryFailed: the client refused the record outright, such as one over the size limit. A topic that is gone is a
+                failure like those reported later: see `take_failures`.
         """
         report = on_delivery or callback
         parcel = self._parcel
@@ -77,7 +79,13 @@ class Outbox(Producer):
             except BufferError:
                 self.poll(_FULL_QUEUE_WAIT_S)
             except KafkaException as error:
-                raise DeliveryFailed(f"a record for {topic} was refused: {error.args[0].str()}") from error
+                reason: KafkaError = error.args[0]
+                # the client gives these no public names
+                if reason.code() in (KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):  # noqa: SLF001
+                    # the topic was deleted: noted as for the records before it, which the broker no longer took
+                    self._failures.append(Failure(topic, reason.code(), reason.str()))
+                    return
+                raise DeliveryFailed(f"a record for {topic} was refused: {reason.str()}") from error
             else:
                 parcel.under_way += 1
                 self.poll(0)
@@ -92,6 +100,14 @@ class Outbox(Producer):
         """Return the failures reported since the last call, and forget them."""
         failures, self._failures = self._failures, []
         return failures
+
+    def topic_exists(self, topic: str) -> bool:
+        """Tell whether the broker knows a topic; raises `BrokerUnavailable` when none answers."""
+        try:
+            found = self.list_topics(topic, timeout=_METADATA_S).topics.get(topic)
+        except KafkaException as error:
+            raise BrokerUnavailable(f"cannot ask whether topic {topic} exists: {error.args[0].str()}") from error
+        return found is not None and found.error is None
 
     def flush_all(self, *, timeout_s: float | None = None, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Wait until every queued record is acknowledged or has failed; see `take_failures` for those.

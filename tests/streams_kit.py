@@ -3,12 +3,24 @@
 import time
 from collections.abc import Callable, Iterable
 
+from confluent_kafka import TopicPartition
+
 from schemas.codec import decode, decode_embedding, encode
 from schemas.records.candidates import Candidate, Embedding
 from schemas.records.control import BundleStage, NodeStatus, Rollout, Stage
 from schemas.surfaces import load_surfaces
-from schemas.topics import CANDIDATES, NODE_STATUS, ROLLOUTS, embeddings_topic, embeddings_topic_name, standard_topics
+from schemas.topics import (
+    CANDIDATES,
+    ENGAGEMENTS,
+    NODE_STATUS,
+    ROLLOUTS,
+    TWEETS,
+    embeddings_topic,
+    embeddings_topic_name,
+    standard_topics,
+)
 from schemas.wire.admin import create_topics, wait_for_broker
+from schemas.wire.client import make_consumer
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 from streams.outbox import Outbox
@@ -80,3 +92,13 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float = 30.0, what: 
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true within {timeout_s:.0f} s"
         time.sleep(0.1)
+
+
+def all_committed(bootstrap: str) -> bool:
+    """Tell whether the embedder has committed all of its input."""
+    consumer = make_consumer(bootstrap, "embedder")
+    try:
+        places = consumer.committed([TopicPartition(topic, p) for topic in (TWEETS, ENGAGEMENTS) for p in range(4)], timeout=10)
+        return all(max(place.offset, 0) == consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
+    finally:
+        consumer.close()

@@ -9,8 +9,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 
-from confluent_kafka import KafkaError
-
 from schemas.codec import encode
 from schemas.errors import BundleCorrupt, InvalidInput
 from schemas.records.candidates import Candidate
@@ -30,8 +28,6 @@ from streams.state import OutboundRecord, StateStore
 log = logging.getLogger(__name__)
 
 _STATUS_EVERY_S = 1.0
-_TOPIC_IS_GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)  # noqa: SLF001  no public name
-
 SeenBefore = Callable[[int, int], SeenEvents]
 
 
@@ -47,6 +43,7 @@ class EmbedderProcessor:
         instance: str,
         seen_before: SeenBefore,
         ends: MutableMapping[tuple[str, int], int],
+        topic_exists: Callable[[str], bool],
         backfilled: Collection[tuple[str, int]] = (),
         backfill_slice: int = 64,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -57,6 +54,7 @@ class EmbedderProcessor:
             targets: started: what streamed when the log ended is loaded.
             seen_before: gives the event ids in the 10 minutes before (partition, next offset of engagements).
             ends: next offset behind the last acknowledged record, by (topic, partition).
+            topic_exists: asks the broker.
             backfilled: (bundle, partition) that the last run of this instance reported as written whole.
             backfill_slice: candidates re-embedded between two batches.
         """
@@ -67,6 +65,7 @@ class EmbedderProcessor:
         self._instance = f"embedder:{instance}"
         self._seen_before = seen_before
         self._ends = ends
+        self._topic_exists = topic_exists
         # trusted only for bundles that are loaded before the first record is folded: they have missed nothing since
         self._backfilled = {place for place in backfilled if not targets.is_building(place[0])}
         self._backfilled &= {(loaded.target.bundle, p) for loaded in targets.active() for p in range(partitions)}
@@ -168,12 +167,18 @@ class EmbedderProcessor:
             self._next_status_s = 0.0
 
     def forgiven(self, failures: Sequence[Failure]) -> Sequence[Failure]:
-        """See `BatchProcessor`: a bundle whose topic is gone is retired; should it come back, its corpus is written again."""
-        topics = {embeddings_topic_name(bundle) for bundle in self._targets.wanted()}
-        forgiven = [f for f in failures if f.code in _TOPIC_IS_GONE and f.topic.startswith(embeddings_topic_name(""))]
-        for topic in {failure.topic for failure in forgiven} & topics:
-            self._set_aside(topic.removeprefix(embeddings_topic_name("")), f"its topic {topic} does not exist")
-        return forgiven
+        """See `BatchProcessor`: those for a bundle that is retired, or whose topic is gone.
+
+        Should the topic come back, the corpus is written again. On a topic that exists nothing is forgiven: a delete may be lost.
+        """
+        prefix, wanted = embeddings_topic_name(""), self._targets.wanted()
+        lost = {failure.topic for failure in failures if failure.topic.startswith(prefix)}
+        bundles = {topic: topic.removeprefix(prefix) for topic in lost}
+        gone = {topic for topic, bundle in bundles.items() if bundle not in wanted or not self._topic_exists(topic)}
+        for topic in gone:
+            if bundles[topic] in wanted:
+                self._set_aside(bundles[topic], f"its topic {topic} does not exist")
+        return [failure for failure in failures if failure.topic in gone]
 
     def _embed(self, candidates: Iterable[Candidate], now_ms: int) -> list[OutboundRecord]:
         by_surface: dict[str, list[Candidate]] = defaultdict(list)

@@ -1,39 +1,52 @@
 """What a starting embedder reads again: the event ids before its position, and its own last report. Writes nothing."""
 
+import logging
+from collections.abc import Iterator
+
 from confluent_kafka import KafkaException, TopicPartition
 
 from schemas.codec import decode
-from schemas.errors import BrokerUnavailable, InvalidInput
+from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange
 from schemas.records.control import NodeStatus
 from schemas.topics import ENGAGEMENTS, NODE_STATUS
 from schemas.wire.client import make_consumer
+from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 from streams.candidates.dedupe import SeenEvents, window_start_ms
 from streams.candidates.intake import read_engagement
+
+log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 30.0
 
 
 def seen_before(bootstrap: str, partition: int, next_offset: int) -> SeenEvents:
-    """Return the event ids of `engagements` in the window before `next_offset`."""
+    """Return the event ids of `engagements` in the window before `next_offset`; none of what retention has already removed."""
     seen = SeenEvents()
     if next_offset == 0:
         return seen
-    last_ms = _append_time_ms(bootstrap, partition, next_offset - 1)
-    if last_ms is None:
-        return seen
-    start = _offset_at(bootstrap, partition, window_start_ms(last_ms))
-    with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: start}) as reader:
-        while reader.next_offsets[partition] < next_offset and not reader.at_end():
-            for record in reader.poll(10_000, 1.0):
-                if record.offset >= next_offset:
-                    return seen
+    try:
+        with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: next_offset - 1}) as reader:
+            newest_ms = next(record.timestamp_ms for record in _until(reader, partition, next_offset))
+        start = _offset_at(bootstrap, partition, window_start_ms(newest_ms))
+        with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: start}) as reader:
+            for record in _until(reader, partition, next_offset):
                 try:
                     seen.repeats(read_engagement(record).event_id, record.timestamp_ms)
                 except InvalidInput:
                     # skipped when it was folded, too
                     continue
+    except (OffsetOutOfRange, StopIteration):
+        log.warning("%s/%d no longer holds what was read before offset %d", ENGAGEMENTS, partition, next_offset)
     return seen
+
+
+def _until(reader: TailReader, partition: int, next_offset: int) -> Iterator[InboundRecord]:
+    while reader.next_offsets[partition] < next_offset and not reader.at_end():
+        for record in reader.poll(10_000, 1.0):
+            if record.offset >= next_offset:
+                return
+            yield record
 
 
 def last_report(bootstrap: str, instance: str) -> NodeStatus | None:
@@ -49,14 +62,6 @@ def last_report(bootstrap: str, instance: str) -> NodeStatus | None:
                     # a report of a newer release: as good as none
                     last = None
     return last
-
-
-def _append_time_ms(bootstrap: str, partition: int, offset: int) -> int | None:
-    with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: offset}) as reader:
-        while not reader.at_end():
-            for record in reader.poll(1, 1.0):
-                return record.timestamp_ms
-    return None
 
 
 def _offset_at(bootstrap: str, partition: int, append_time_ms: int) -> int:

@@ -54,6 +54,7 @@ def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_poi
                 instance=settings.instance,
                 seen_before=bound(seen_before, settings.bootstrap),
                 ends=outbox.ends,
+                topic_exists=outbox.topic_exists,
                 backfilled={(p.bundle, p.partition) for p in report.progress if p.backfill_done} if report else (),
                 backfill_slice=settings.backfill_slice,
             )

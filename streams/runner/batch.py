@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import BrokerUnavailable
-from schemas.wire.client import consumer_config
+from schemas.wire.client import make_consumer
 from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.tail import TailReader
@@ -93,19 +93,14 @@ class BatchRunner:
         self._inputs = 0
         self._next_checkpoint_s = 0.0
         self._checkpoint: _Checkpoint | None = None
-        self._consumer = Consumer(
-            dict(
-                consumer_config(
-                    settings.bootstrap,
-                    settings.group,
-                    group_instance_id=f"{settings.group}-{settings.instance}",
-                    session_timeout_ms=int(settings.session_timeout_s * 1000),
-                    # the same partition numbers of all topics go to the same member
-                    partition_assignment_strategy="range",
-                    enable_partition_eof=False,
-                )
-            ),
-            logger=log,
+        self._consumer = make_consumer(
+            settings.bootstrap,
+            settings.group,
+            group_instance_id=f"{settings.group}-{settings.instance}",
+            session_timeout_ms=int(settings.session_timeout_s * 1000),
+            # the same partition numbers of all topics go to the same member
+            partition_assignment_strategy="range",
+            enable_partition_eof=False,
         )
 
     def run(self, stop: threading.Event) -> None:

@@ -1,12 +1,15 @@
 """The embedder on a real broker: events in, candidates and embeddings out, progress reported."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from roost.broker import Broker
 from schemas.bundle import read_bundle
@@ -15,13 +18,16 @@ from schemas.records.candidates import Counters
 from schemas.records.control import Stage
 from schemas.topics import TWEETS, dlq
 from schemas.towers import Towers
+from schemas.wire.admin import delete_topics
 from schemas.wire.dlq import DeadLetter
+from schemas.wire.partition import partition_of
+from streams.embedder.replay import seen_before
 from streams.embedder.role import run_embedder
 from streams.outbox import Outbox
 from streams.producer import Producer
 from streams.settings import EmbedderSettings
 from tests.bundles import publish_bundle
-from tests.streams_kit import candidates, embeddings, last_status, prepare, read_all, set_rollout, wait_until
+from tests.streams_kit import all_committed, candidates, embeddings, last_status, prepare, read_all, set_rollout, wait_until
 
 
 @contextmanager
@@ -130,6 +136,31 @@ def test_a_new_bundle_is_dual_written_and_its_corpus_follows(fresh_broker: Broke
         assert ends == _ends(bootstrap, f"embeddings.{building}")
 
 
+def test_a_topic_that_is_deleted_under_the_embedder_costs_only_its_bundle(fresh_broker: Broker, tmp_path: Path) -> None:
+    """Retiring a bundle deletes its topic; should that come before the embedder hears of it, live traffic must go on."""
+    bootstrap, registry = fresh_broker.bootstrap, tmp_path / "registry"
+    live, old = publish_bundle(registry, seed=1), publish_bundle(registry, seed=2)
+    prepare(bootstrap, live, old)
+    set_rollout(bootstrap, 1, {live: Stage.LIVE, old: Stage.DRAINING})
+    settings = EmbedderSettings(bootstrap=bootstrap, registry=registry, checkpoint_interval_s=0.2)
+    with running_embedder(settings), Producer(bootstrap) as producer:
+        producer.tweet("t:0", author_id="a:1")
+        producer.flush()
+        wait_until(lambda: "t:0" in embeddings(bootstrap, old), what="a vector of each bundle")
+        delete_topics(AdminClient({"bootstrap.servers": bootstrap}), [f"embeddings.{old}"])
+        for n in range(1, 50):
+            producer.tweet(f"t:{n}", author_id="a:1")
+        producer.flush()
+        wait_until(lambda: len(embeddings(bootstrap, live)) == 50, what="the live bundle's vectors")
+
+        def set_aside() -> bool:
+            status = last_status(bootstrap, "embedder:0")
+            return status is not None and any(error.startswith(old) for error in status.errors)
+
+        wait_until(set_aside, what="the reason in the heartbeat")
+        wait_until(lambda: all_committed(bootstrap), what="all input committed")
+
+
 def _ends(bootstrap: str, topic: str) -> dict[int, int]:
     ends = dict.fromkeys(range(4), 0)
     for record in read_all(bootstrap, topic):
@@ -147,3 +178,23 @@ def test_without_a_broker_the_embedder_waits_and_says_why(caplog: pytest.LogCapt
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_event_ids_before_the_committed_offset_are_read_again(fresh_broker: Broker) -> None:
+    """A duplicate may arrive just after a restart; and what retention removed must not stop a start."""
+    bootstrap = fresh_broker.bootstrap
+    prepare(bootstrap)
+    with Producer(bootstrap) as producer:
+        for n in range(10):
+            producer.engagement("t:1", user_id="u", kind="click", event_id=f"e{n}")
+    partition = partition_of(b"t:1", 4)
+    now_ms = time.time_ns() // 1_000_000
+    seen = seen_before(bootstrap, partition, 8)
+    assert len(seen) == 8
+    assert seen.repeats("e7", now_ms)
+    assert not seen.repeats("e8", now_ms)
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.delete_records([TopicPartition("engagements", partition, 9)]).values():
+        future.result(10)
+    assert len(seen_before(bootstrap, partition, 5)) == 0
+    assert len(seen_before(bootstrap, partition, 0)) == 0

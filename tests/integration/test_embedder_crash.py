@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from confluent_kafka import TopicPartition
 
 from roost.broker import Broker
 from schemas.bundle import read_bundle
@@ -17,13 +16,12 @@ from schemas.codec import decode
 from schemas.records.control import Stage
 from schemas.topics import ENGAGEMENTS, TWEETS, dlq
 from schemas.towers import Towers
-from schemas.wire.client import make_consumer
 from schemas.wire.dlq import DeadLetter
 from streams.outbox import Outbox
 from streams.producer import Producer
 from tests.bundles import publish_bundle
 from tests.reference_fold import comparable, reference_fold
-from tests.streams_kit import candidates, embeddings, prepare, read_all, set_rollout, wait_until
+from tests.streams_kit import all_committed, candidates, embeddings, prepare, read_all, set_rollout, wait_until
 
 # a process is killed at each in turn, the first while the state is still empty
 CRASHES = (
@@ -88,15 +86,6 @@ def _start(bootstrap: str, registry: Path, log: Path, *crash: str) -> subprocess
         return subprocess.Popen(command, stderr=output, stdout=output)
 
 
-def _all_committed(bootstrap: str) -> bool:
-    consumer = make_consumer(bootstrap, "embedder")
-    try:
-        places = consumer.committed([TopicPartition(topic, p) for topic in (TWEETS, ENGAGEMENTS) for p in range(4)], timeout=10)
-        return all(place.offset == consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
-    finally:
-        consumer.close()
-
-
 def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(fresh_broker: Broker, tmp_path: Path) -> None:
     """The promise of the write path: after any crash the state and the vectors are those of a run without one."""
     bootstrap, registry, log = fresh_broker.bootstrap, tmp_path / "registry", tmp_path / "embedder.log"
@@ -119,7 +108,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(fresh_broker: Br
     with survivor:
         try:
             assert traffic.error is None
-            wait_until(lambda: _all_committed(bootstrap), timeout_s=60, what="all input committed")
+            wait_until(lambda: all_committed(bootstrap), timeout_s=60, what="all input committed")
         finally:
             survivor.terminate()
         assert survivor.wait(30) == 0, log.read_text()

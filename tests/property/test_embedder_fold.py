@@ -135,6 +135,7 @@ class _World:
             instance="0",
             seen_before=self._seen_before,
             ends={},
+            topic_exists=lambda _: True,
             backfilled={(self.towers.bundle_id, p) for p in range(_PARTITIONS)},
             backfill_slice=1,
             clock=lambda: _BASE_MS,
