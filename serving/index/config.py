@@ -15,7 +15,7 @@ class CompressedConfig:
     train_sample_rows: int = 10_000
     fetch_per_hit: float = 2.0
     """Codes fetched for each hit wanted, before the exact re-rank."""
-    fetch_at_least: int = 64
+    fetch_at_least: int = 128
     wider_from_rows: int = 100_000
     """From this many rows on, 1.5 times as many codes are fetched: more rows lie within one quantisation error."""
     drop_dead_above: float = 0.15
