@@ -183,7 +183,8 @@ class Broker:
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = self._install.command("kafka.tools.StorageTool", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
         done = subprocess.run(
-            [*command, "format", "--cluster-id", cluster_id, "--config", str(self._properties_path)],
+            # one argument: an id may begin with a dash
+            [*command, "format", f"--cluster-id={cluster_id}", "--config", str(self._properties_path)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -47,6 +48,15 @@ def test_the_shared_broker_keeps_what_it_acknowledged(broker: RunningKafka) -> N
     topic = f"kept-{time.time_ns()}"
     _write(broker.bootstrap, topic, _VALUES)
     assert _read(broker.bootstrap, topic, len(_VALUES)) == _VALUES
+
+
+def test_a_cluster_id_that_begins_with_a_dash_is_an_id_like_any_other(
+    start_broker: Callable[[str], Broker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One random id in 64 does; Kafka's tool took it for an option, and nothing started."""
+    monkeypatch.setattr("roost.broker.process.uuid.uuid4", lambda: uuid.UUID(bytes=b"\xfb" * 16))
+    admin = AdminClient({"bootstrap.servers": start_broker("dashed").bootstrap})
+    assert (admin.list_topics(timeout=10).cluster_id or "").startswith("-")
 
 
 def test_an_acknowledged_record_survives_kill_9_and_a_restart_on_the_same_port(fresh_broker: Broker) -> None:
