@@ -1,10 +1,12 @@
 """`roost bench …`: the benchmarks, one JSON object each. Measures nothing itself: `lab.bench` does."""
 
+import logging
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from roost.cli.output import emit, say, table
+from roost.cli.output import emit, say, set_up_logging, table
 from roost.cli.target import AsJson
 
 app = typer.Typer(no_args_is_help=True, help="Benchmarks against baselines, measured in the same run.")
@@ -47,6 +49,35 @@ def query(*, live: Live = 50_000, seeds: Seeds = 1, as_json: AsJson = False) -> 
 
     say(f"query: {live:,} live, {seeds} seeds")
     _show(bench.run(live=live, seeds=range(1, seeds + 1)), as_json=as_json)
+
+
+@app.command()
+def freshness(
+    *,
+    rate: Annotated[float, typer.Option(help="Tweets a second; 3.5 engagements come with each.", min=1)] = 200.0,
+    seconds: Annotated[float, typer.Option(help="Length of the measured window, after a warm-up of 5 s.", min=5)] = 60.0,
+    live: Live = 20_000,
+    seed: Annotated[int, typer.Option(help="Another seed, other tweets, users and towers.")] = 1,
+    label: Annotated[bool, typer.Option("--label", help="Run the labeler and user state beside it; off by default.")] = False,
+    keep: Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish to retrievable, end to end on a machine of its own: from a tweet's scheduled send to the first answer with it.
+
+    Example: roost bench freshness --rate 200 --seconds 60 --json
+    """
+    from lab.bench import freshness as bench  # noqa: PLC0415 - as above
+    from lab.bench.freshness.towers import pretrained  # noqa: PLC0415 - torch takes seconds to load
+    from roost.bench_machine import bench_machine  # noqa: PLC0415 - needs every extra, other commands do not
+
+    set_up_logging(level=logging.WARNING)
+    roles = ("control", "embed", *(("label",) if label else ()), "serve")
+    say(f"freshness: {rate:g} tweets/s for {seconds:g} s, {live:,} live; the label role is {'on' if label else 'off'}")
+    with bench_machine(
+        lambda registry, surface: pretrained(registry, surface, seed=seed), roles=roles, keep=keep, say=say
+    ) as target:
+        figures = bench.run(bench.Plan(rate_per_s=rate, seconds=seconds, live=live, seed=seed), target, say=say)
+    _show({**figures, "config": {**figures["config"], "roles": roles, "towers": "pre-trained on a world"}}, as_json=as_json)
 
 
 def _show(figures: dict[str, Any], *, as_json: bool) -> None:

@@ -1,0 +1,64 @@
+"""Looks for the probes that are out until an answer holds each. Publishes nothing."""
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from lab.bench.freshness.http import Retrieval
+from lab.bench.freshness.plan import PROBE_LANGUAGES, Plan, Probe, Target, probes
+from lab.observed.columns import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """When each probe was first in an answer, monotonic seconds by id; what is missing was lost. `polls_ms` are the times between
+    two looks: what the times are good to.
+    """
+
+    seen_s: dict[str, float]
+    polls_ms: Floats
+    failed: int
+
+
+def look(connection: Connection, plan: Plan, target: Target) -> None:
+    """Run the prober's process: wait for a start (monotonic seconds), look until all are seen or given up, report."""
+    connection.send("prepared")
+    start_s: float = connection.recv()
+    connection.send(look_for(probes(plan), Retrieval(target.node_url, target.surface), plan, start_s))
+
+
+def look_for(wanted: tuple[Probe, ...], retrieval: Retrieval, plan: Plan, start_s: float) -> Seen:
+    """Look for each probe from its due time on; one question asks for all that are out."""
+    coming = deque(wanted)
+    out: dict[str, Probe] = {}
+    seen_s: dict[str, float] = {}
+    polls: list[float] = []
+    failed = 0
+    while coming or out:
+        now_s = time.monotonic() - start_s
+        while coming and coming[0].due_s <= now_s:
+            probe = coming.popleft()
+            out[probe.candidate_id] = probe
+        for probe in [probe for probe in out.values() if probe.due_s + plan.give_up_s < now_s]:
+            del out[probe.candidate_id]
+        if not out:
+            if coming:
+                time.sleep(max(0.0, start_s + coming[0].due_s - time.monotonic()))
+            continue
+        began_s = time.monotonic()
+        languages = sorted({probe.language for probe in out.values()})
+        # a language comes again after so many probes: what was found before must not fill the answer
+        found = retrieval.ids({"k": 4 * PROBE_LANGUAGES, "languages": languages})
+        answered_s = time.monotonic()
+        failed += found is None
+        for candidate_id in set(found or ()) & out.keys():
+            seen_s[candidate_id] = answered_s
+            del out[candidate_id]
+        if out:
+            time.sleep(max(0.0, began_s + plan.poll_s - time.monotonic()))
+            polls.append(time.monotonic() - began_s)
+    retrieval.close()
+    return Seen(seen_s, np.array(polls) * 1000, failed)

@@ -1,0 +1,100 @@
+"""A machine of its own for a benchmark: broker and roles on temporary data, one bundle live, nothing in the index."""
+
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.bench.freshness import Target
+from roost.machine.machine import Machine, MachinePlan
+from roost.settings import LauncherSettings
+from schemas.errors import RoostError
+from schemas.records.control import CommandKind, RolloutCommand
+from schemas.surfaces import Surface, load_surfaces
+from serving.client import Client
+from streams.controller.client import RolloutClient
+
+SURFACE = "home-timeline"
+SURFACES_TOML = """\
+# A benchmark's only surface: as shipped; nothing of a run of minutes leaves its window of two days.
+[home-timeline]
+candidate_topic = "tweets"
+id_prefix = "t:"
+feature_spec = "tweet-v1"
+dim = 64
+popularity = "engagements"
+refresh = "write-time"
+label_window_s = 1800
+recency_window_s = 172800
+"""
+
+MakeBundle = Callable[[Path, Surface], str]
+
+
+@contextmanager
+def bench_machine(
+    make_bundle: MakeBundle, *, roles: tuple[str, ...], keep: Path | None, say: Callable[[str], None]
+) -> Iterator[Target]:
+    """Start a machine with a live bundle, stop it at the end and remove its data.
+
+    Args:
+        make_bundle: publishes a bundle for a surface into a registry folder and returns its id.
+        keep: a folder for the data instead, left there.
+    """
+    data_dir = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="roost-bench-"))
+    data_dir.mkdir(parents=True, exist_ok=True)
+    surfaces = data_dir / "surfaces.toml"
+    surfaces.write_text(SURFACES_TOML)
+    try:
+        with Machine(MachinePlan(data_dir, surfaces, roles), LauncherSettings(), say=say) as machine:
+            bundle = make_bundle(machine.registry, load_surfaces(surfaces)[SURFACE])
+            say(f"bundle {bundle} is trained; rolling it out")
+            _go_live(machine, bundle)
+            pids = {role.name: role.pid for role in machine.roles if role.pid is not None} | _java()
+            yield Target(machine.bootstrap, machine.node_url, SURFACE, bundle, pids=pids)
+    finally:
+        if keep is None:
+            shutil.rmtree(data_dir, ignore_errors=True)
+
+
+def _go_live(machine: Machine, bundle: str, *, timeout_s: float = 120.0) -> None:
+    command = RolloutCommand(
+        uuid.uuid4().hex,
+        SURFACE,
+        CommandKind.START,
+        actor="bench",
+        time_ms=time.time_ns() // 1_000_000,
+        bundle=bundle,
+        automatic=True,
+    )
+    deadline_s = time.monotonic() + timeout_s
+    with RolloutClient(machine.bootstrap) as rollouts, Client(machine.node_url) as client:
+        rollouts.send(command, timeout_s=timeout_s)
+        while not _answers_with(client, bundle):
+            machine.watch()
+            if time.monotonic() > deadline_s:
+                raise RoostError(f"bundle {bundle} did not go live within {timeout_s:g} s; see the logs of the machine's roles")
+            time.sleep(0.1)
+
+
+def _answers_with(client: Client, bundle: str) -> bool:
+    try:
+        return client.retrieve(SURFACE, k=1).bundle == bundle
+    except RoostError:
+        return False
+
+
+def _java() -> dict[str, int]:
+    """Return the process id of the broker we started, where the system tells; it is our only child that is no Python."""
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = entry.read_text().rpartition(")")
+        except OSError:
+            continue
+        if name.endswith("(java") and int(rest.split()[1]) == os.getpid():
+            return {"broker": int(entry.parent.name)}
+    return {}
