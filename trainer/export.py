@@ -168,7 +168,7 @@ class _Exportable(nn.Module):
 def export_graphs(spec: FeatureSpec, config: TowerConfig) -> Mapping[str, bytes]:
     """Return both towers' graphs, with untrained weights: what the exporter makes depends on spec and configuration alone.
 
-    The first call takes seconds (measured: 3 s on an idle core, 20 s beside a full load); later ones are remembered.
+    The first call takes seconds (measured: 3 s of a core); later ones are remembered.
     """
     towers = TwoTowers(spec, config, seed=0)
     return {name: _to_onnx(getattr(towers, side), towers.table, parity_rows(spec, side, seed=0)[:4]) for side, name in _SIDES}

@@ -32,6 +32,9 @@ from trainer.registry import Origin, publish
 PRETRAIN = "pretrain"
 FINETUNE = "fine-tune"
 LEARNING_RATE = 3e-3
+# measured on simulated worlds of 3,600 to 12,000 training examples: 64 left twice the mismatch, and 300 steps on the small ones
+# memorised the positives (AUC against the corpus .84 to .88, instead of .88 to .92 at 100)
+NEGATIVES = Negatives("uniform", 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,11 @@ class PretrainConfig:
     """
 
     towers: TowerConfig = field(default_factory=TowerConfig)
-    objectives: tuple[Objective, ...] = (Objective(negatives=Negatives("uniform", 64)),)
+    objectives: tuple[Objective, ...] = (Objective(negatives=NEGATIVES),)
     learning_rate: float = LEARNING_RATE
     epochs: int = 5
     batch_size: int = 256
-    min_steps: int = 300
+    min_steps: int = 120
     seed: int = 0
     threads: int = 1
     limits: GateLimits = field(default_factory=GateLimits)
@@ -88,7 +91,7 @@ class FinetuneConfig:
 
     objective: Objective = field(default_factory=lambda: Objective(negatives=Negatives("implicit")))
     replay: float = 0.0
-    replay_negatives: Negatives = field(default_factory=lambda: Negatives("uniform", 64))
+    replay_negatives: Negatives = field(default_factory=lambda: NEGATIVES)
     learning_rate: float = LEARNING_RATE / 10
     epochs: int = 1
     batch_size: int = 128

@@ -42,7 +42,7 @@ class TrainerSettings(BaseSettings):
     min_fresh_examples: int = Field(default=1_000, ge=1)
     min_pretrain_examples: int = Field(default=2_000, ge=1)
     min_corpus: int = Field(default=200, ge=1)
-    pretrain_min_steps: int = Field(default=300, ge=1)
+    pretrain_min_steps: int = Field(default=120, ge=1)
     max_examples: int = Field(default=500_000, ge=1)
     evaluation_share: float = Field(default=0.2, gt=0, lt=1)
     replay: float = Field(default=1.0, ge=0)
