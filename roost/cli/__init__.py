@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from roost import __version__
-from roost.cli import bench, data, demo, machine, models, roles, rollout, train
+from roost.cli import bench, data, demo, machine, models, roles, rollout, topics, train
 from roost.cli.output import EXIT_FAILURE, Unwound, err, exit_code, unwind_on_signals
 from schemas.errors import RoostError
 
@@ -18,6 +18,7 @@ for part in (machine, demo, data, roles):
 app.add_typer(train.app, name="train")
 app.add_typer(models.app, name="models")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(topics.app, name="topics")
 app.add_typer(data.dlq_app, name="dlq")
 app.add_typer(bench.app, name="bench")
 

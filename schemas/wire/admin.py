@@ -75,7 +75,7 @@ def check_topics(admin: AdminClient, topics: Iterable[Topic], *, timeout_s: floa
     existing = _partition_counts(admin, timeout_s)
     for topic in wanted.values():
         if topic.name not in existing:
-            raise TopicMismatch(f"topic {topic.name} does not exist; run `roost up` or create it as `roost doctor` prints")
+            raise TopicMismatch(f"topic {topic.name} does not exist; run `roost topics create`")
         if existing[topic.name] != topic.partitions:
             raise TopicMismatch(
                 f"topic {topic.name} has {existing[topic.name]} partitions, not {topic.partitions}: "

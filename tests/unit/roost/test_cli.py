@@ -68,7 +68,19 @@ def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "command", ["up", "demo", "publish", "query", "rollout start", "train pretrain", "models list", "dlq show"]
+    "command",
+    [
+        "up",
+        "demo",
+        "publish",
+        "query",
+        "rollout start",
+        "topics create",
+        "topics check",
+        "train pretrain",
+        "models list",
+        "dlq show",
+    ],
 )
 def test_every_command_helps_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A person copies the example before reading the options."""
