@@ -19,15 +19,15 @@ class PolicyMix:
 
     Attributes:
         followed: the newest of authors the user follows, in any language.
-        popular: a declared language and the user's region, in proportion to engagements so far.
-        topical: a declared language and a declared interest, by the square root of engagements so far.
+        popular: a declared language and the user's region, by the square of engagements so far.
+        topical: a declared language and a declared interest, in proportion to engagements so far.
         recent: a declared language, the newest.
     """
 
-    followed: float = 0.30
-    popular: float = 0.35
-    topical: float = 0.25
-    recent: float = 0.10
+    followed: float = 0.20
+    popular: float = 0.45
+    topical: float = 0.20
+    recent: float = 0.15
 
 
 DEFAULT_MIX = PolicyMix()
@@ -67,8 +67,8 @@ def propensities(
     followed = profiles.follows[user][:, tweets.author[rows]] & there
     return (
         _spread(followed * newest, mix.followed)
-        + _spread(nearby * popular, mix.popular)
-        + _spread(topical * np.sqrt(popular), mix.topical)
+        + _spread(nearby * popular**2, mix.popular)
+        + _spread(topical * popular, mix.topical)
         + _spread(declared * newest, mix.recent)
     )
 

@@ -47,7 +47,7 @@ class Users:
         spoken: bool [users, languages]: truly read.
         interests: float64 [users, topics], on day 0; rows add up to 1.
         taste: float64 [users, TASTES], against `Authors.style`.
-        activity: float64 [users], added to the logit of engagement.
+        willing: float64 [users], in 0 to 1: the chance that a tweet worth everything to the user is engaged with.
         visit_rate: float64 [users], visits a day.
     """
 
@@ -56,12 +56,12 @@ class Users:
     spoken: Bools
     interests: Floats
     taste: Floats
-    activity: Floats
+    willing: Floats
     visit_rate: Floats
 
     def __len__(self) -> int:
         """The number of users."""
-        return len(self.activity)
+        return len(self.willing)
 
 
 def draw_authors(settings: WorldSettings, rng: np.random.Generator) -> Authors:
@@ -114,11 +114,11 @@ def draw_users(settings: WorldSettings, authors: Authors, rng: np.random.Generat
     stale = rng.random(count) < 0.3
     declared_interests[rows[stale], rng.integers(0, settings.topics, count)[stale]] = True
 
-    activity = rng.normal(0, settings.activity_sigma, count)
-    visits = np.exp(0.35 * activity + rng.normal(0, 0.3, count))
     region = _regions(rng, best, _region_languages(settings))
+    activity = _activity(rng, settings, region, interests)
+    visits = np.exp(0.6 * activity + rng.normal(0, 0.3, count))
     taste = rng.normal(0, 1, (count, TASTES))
-    follow_counts = np.clip(12 * np.exp(0.4 * activity + rng.normal(0, 0.5, count)), 1, authors_cap(len(authors))).astype(np.int64)
+    follow_counts = np.clip(12 * np.exp(0.7 * activity + rng.normal(0, 0.5, count)), 1, authors_cap(len(authors))).astype(np.int64)
     log_weights = _FollowWeights(spoken, interests, region, taste, authors)
     follows = _follows(rng, follow_counts, log_weights)
     return Users(
@@ -127,9 +127,18 @@ def draw_users(settings: WorldSettings, authors: Authors, rng: np.random.Generat
         spoken=spoken,
         interests=interests,
         taste=taste,
-        activity=activity,
+        willing=1 / (1 + np.exp(-settings.willing_mean - settings.willing_sigma * activity)),
         visit_rate=settings.visits_per_user_day * visits / visits.mean(),
     )
+
+
+def _activity(rng: np.random.Generator, settings: WorldSettings, region: Ints, interests: Floats) -> Floats:
+    """Return how active each user is, float64 [users], standard normal: some regions and some crowds more than others."""
+    shared = rng.normal(0, 1, settings.regions)[region] + 2 * interests @ rng.normal(0, 1, settings.topics)
+    shared = (shared - shared.mean()) / max(float(shared.std()), 1e-9)
+    share = settings.willing_shared
+    activity: Floats = np.sqrt(share) * shared + np.sqrt(1 - share) * rng.normal(0, 1, len(region))
+    return activity
 
 
 def authors_cap(authors: int) -> int:

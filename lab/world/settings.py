@@ -22,7 +22,9 @@ class WorldSettings:
         declares_second_share: of those, how many declare it.
         interest_drift_per_day: chance that one of a user's topics is another the next day.
         delete_share: tweets that their author deletes before they expire.
-        intercept, w_*: the logit of engagement, see `World.probability`.
+        intercept, w_*: the logit of what a tweet is worth to a user, see `World.probability`.
+        willing_mean, willing_sigma: of the logit of a user's willingness to engage at all, normal over users: some do, most never.
+        willing_shared: share of its variance that follows from region and interests; the rest is the user's own.
         unread_factor: what is left of an engagement probability when the language is not understood.
         second_language_factor: the same for a language read second best.
         delay_median_s, delay_sigma: log-normal delay from impression to engagement.
@@ -40,22 +42,24 @@ class WorldSettings:
     visits_per_user_day: float = 2.5
     tweets_per_visit: int = 8
 
-    wrong_language_share: float = 0.08
-    second_language_share: float = 0.45
-    declares_second_share: float = 0.4
+    wrong_language_share: float = 0.05
+    second_language_share: float = 0.55
+    declares_second_share: float = 0.3
     interest_drift_per_day: float = 0.08
     delete_share: float = 0.005
 
-    intercept: float = -4.5
-    w_topic: float = 4.0
-    w_follow: float = 0.8
+    intercept: float = -3.4
+    w_topic: float = 8.0
+    w_follow: float = 1.0
     w_taste: float = 0.5
-    w_quality: float = 0.6
+    w_quality: float = 1.0
     w_trend: float = 0.4
     w_age_per_h: float = 0.02
-    activity_sigma: float = 1.9
+    willing_mean: float = -5.5
+    willing_sigma: float = 5.0
+    willing_shared: float = 0.85
     unread_factor: float = 0.002
-    second_language_factor: float = 0.85
+    second_language_factor: float = 0.95
 
     favorite_share: float = 0.7
     reply_share: float = 0.08
@@ -78,3 +82,8 @@ class WorldSettings:
             raise ValueError("topics must be at least 4: a user has that many interests")
         if DAY_S % self.step_s:
             raise ValueError(f"step_s must divide a day, {self.step_s:g} s does not")
+
+
+# for demos and tests of minutes: most users engage now and then, one impression in six is a positive; the paper's tables need the
+# silent majority of the defaults
+LIVELY = WorldSettings(willing_mean=1.0, intercept=-3.2)

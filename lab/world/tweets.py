@@ -70,6 +70,9 @@ def draw_day(
     topics = np.concatenate([ranked, trending], axis=1)
     topics[rng.random(count) > 0.5, 1] = NO_TOPIC
     topics[(rng.random(count) > 0.15) | (topics[:, :2] == topics[:, 2:]).any(1), 2] = NO_TOPIC
+    # what is there comes first
+    gap = topics[:, 1] == NO_TOPIC
+    topics[gap, 1], topics[gap, 2] = topics[gap, 2], NO_TOPIC
     deleted = rng.random(count) < settings.delete_share
     life = np.where(deleted, rng.random(count) * settings.alive_s, settings.alive_s)
     quality = 0.6 * authors.quality[author] + rng.normal(0, 0.8, count)

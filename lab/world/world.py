@@ -44,9 +44,10 @@ class World:
     def probability(self, user: ArrayLike, tweet: ArrayLike, time_s: ArrayLike) -> Floats:
         """Return the true probability p that a user engages with a tweet shown at `time_s`.
 
-        p = understood(user, language) * sigmoid(intercept + activity(user) + w_topic * interest + w_follow * follows
+        p = understood(user, language) * willing(user) * sigmoid(intercept + w_topic * interest + w_follow * follows
         + w_taste * taste . style + w_quality * quality + w_trend * trend - w_age * age); interests and trends are the day's.
-        Whether the language is understood is a factor, not a summand: no quality makes up for it.
+        Whether the language is understood is a factor, not a summand: no quality makes up for it. So is willingness: users differ
+        by orders of magnitude in how much they engage, and nothing shown to a silent one changes that.
 
         Args:
             user: rows of `users`; broadcasts against the others.
@@ -68,7 +69,6 @@ class World:
         taste = np.einsum("...k,...k->...", users.taste[user_row], authors.style[author]) / np.sqrt(TASTES)
         logit = (
             s.intercept
-            + users.activity[user_row]
             + s.w_topic * interest / np.sqrt(count)
             + s.w_follow * users.profiles.follows[user_row, author]
             + s.w_taste * taste
@@ -77,7 +77,7 @@ class World:
             - s.w_age_per_h * np.maximum(time - self.tweets.created_s[row], 0.0) / HOUR_S
         )
         understood: Floats = users.understood[user_row, self.tweets.language[row]]
-        p: Floats = understood / (1 + np.exp(-logit))
+        p: Floats = understood * users.willing[user_row] / (1 + np.exp(-logit))
         return p
 
     def _of_day(self, day: int, user_row: Ints, topics: Ints) -> tuple[Floats, Floats]:

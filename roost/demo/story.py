@@ -8,13 +8,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lab.world.live import Clock, LiveWorld
-from lab.world.settings import DAY_S, WorldSettings
+from lab.world.settings import DAY_S, LIVELY
 from lab.world.world import World
 from roost.demo.checker import AnswerChecker
 from roost.demo.probe import Freshness, measure_freshness
@@ -81,7 +81,7 @@ class Story:
         self._machine = machine
         self._say = say
         self._show = show
-        world = World(WorldSettings(seed=plan.seed, users=plan.users, tweets_per_day=plan.tweets_per_day))
+        world = World(replace(LIVELY, seed=plan.seed, users=plan.users, tweets_per_day=plan.tweets_per_day))
         # half of the users are served by us as soon as something is live, the others by the production policy
         elsewhere = np.arange(plan.users) % 2 == 0
         slice_s = plan.slice_days * DAY_S

@@ -219,9 +219,9 @@ def test_the_real_files_play_whole() -> None:
     assert all(a <= b for a, b in pairwise(source))
     by_user: dict[str, int] = {}
     for event in log.events:
-        event.check(append_time_ms=round(log.now_s * 1000))
         if isinstance(event, Impression):
             assert event.event_time_ms > by_user.get(event.user_id, -1), "a user's own order must survive any speed"
             by_user[event.user_id] = event.event_time_ms
-    for event in log.events[:200]:
+    for event in log.events[::50]:
+        event.check(append_time_ms=round(log.now_s * 1000))
         assert decode(type(event), encode(event)) == event

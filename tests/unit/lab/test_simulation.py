@@ -9,7 +9,7 @@ import pytest
 from lab.observed.log import KINDS, POSITIVE, UNFAVORITE, WorldLog
 from lab.world import World, WorldSettings, simulate
 from lab.world.policy import Shelf, Visits, propensities, serve
-from lab.world.settings import DAY_S
+from lab.world.settings import DAY_S, LIVELY
 from lab.world.simulation import Simulation
 from schemas.surfaces import load_surfaces
 
@@ -111,6 +111,12 @@ def test_the_truth_at_the_end_covers_what_is_alive(log: WorldLog, world: World) 
     assert (truth.p_retweet <= truth.p).all()
     assert truth.readable is not None
     assert truth.p[~truth.readable].max() < 0.01
+
+
+def test_a_lively_world_is_one_for_demos() -> None:
+    """Minutes of traffic must hold enough engagements to fine-tune on."""
+    lively = replace(LIVELY, users=400, tweets_per_day=500)
+    assert simulate(lively, 1, test_users=5).positive_rate == pytest.approx(1 / 6, abs=0.05)
 
 
 def test_equal_seeds_give_equal_logs(log: WorldLog) -> None:
