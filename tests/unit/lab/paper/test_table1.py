@@ -1,0 +1,126 @@
+"""The experiment's plumbing on a small world: what is measured, of whom, and that it can be told from noise."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lab.observed.parquet import to_parquet
+from lab.paper.evaluate import Evaluation, Split, evaluate, evaluate_lists, retrieve, split
+from lab.paper.recipes import TABLE_1, TorchModel
+from lab.paper.table1 import Table1Settings, table1
+from lab.paper.truth import oracle_lists
+from lab.world import WorldSettings, simulate
+from schemas.errors import InvalidInput
+from schemas.features.catalog import CATALOG
+from trainer.learning.towers import TowerConfig, TwoTowers
+
+SPEC = CATALOG["tweet-v1"]
+WORLD = WorldSettings(users=250, authors=60, tweets_per_day=200, languages=5)
+DAYS = 3.5
+SETTINGS = Table1Settings(
+    world=WORLD,
+    days=DAYS,
+    test_users=100,
+    towers=TowerConfig(dim=32, embedding_dim=8, hidden=(32,)),
+    recipes=tuple(replace(recipe, epochs=1) for recipe in TABLE_1),
+)
+
+
+@pytest.fixture(scope="module")
+def data() -> Split:
+    """A split of a small world."""
+    return split(simulate(WORLD, DAYS, test_users=100), SPEC)
+
+
+def test_nothing_of_the_test_days_is_learned_from(data: Split) -> None:
+    """A leak would show as a model that is too good; warm-up days, in which nobody has a history, are left out."""
+    test_begin_ms = (DAYS - 1) * 86_400_000
+    assert data.train.event_time_ms.max() < test_begin_ms <= data.test.event_time_ms.min()
+    assert data.train.event_time_ms.min() >= 2 * 86_400_000
+    assert len(data.train) > 500
+    assert len(data.queries) == 100
+    assert data.corpus.items.tolist() == data.log.truth.tweet.tolist()
+
+
+def test_a_log_too_short_for_the_split_is_refused() -> None:
+    """`--world` may be of one day."""
+    with pytest.raises(InvalidInput, match="too short"):
+        split(simulate(WORLD, 1, test_users=5), SPEC)
+
+
+def test_random_negatives_are_as_old_as_what_is_served(data: Split) -> None:
+    """Negatives with the counters of the last moment would teach that many engagements are a bad sign."""
+    assert len(np.unique(data.train_corpus.items)) < len(data.train_corpus)
+
+
+class Clairvoyant:
+    """A candidate's vector is the unit vector of its column, a query's the truth of its user: their product is p."""
+
+    def __init__(self, p: NDArray[np.float64]) -> None:
+        self._p = p.astype(np.float32)
+
+    def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the rows of p, one for each of the truth's users."""
+        return self._p[: len(ids)]
+
+    def embed_candidates(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return one unit vector for each of the truth's candidates."""
+        return np.eye(self._p.shape[1], dtype=np.float32)[: len(ids)]
+
+
+def test_a_model_that_knows_the_truth_retrieves_the_oracles_lists(data: Split) -> None:
+    """The upper end of every scale, through the same code as any model."""
+    p = data.log.truth.p
+    lists = retrieve(Clairvoyant(p), data, 20)
+    best = oracle_lists(data.log.truth, 20)
+    assert np.take_along_axis(p, lists, axis=1) == pytest.approx(np.take_along_axis(p, best, axis=1), rel=1e-4)
+
+
+def test_the_oracle_is_better_than_production_and_production_equals_itself(data: Split) -> None:
+    """The A/B's scale: production is 0, the oracle its top; its intervals do not touch 0."""
+    oracle = evaluate_lists(oracle_lists(data.log.truth, 200), data)
+    production = evaluate_lists(data.production, data)
+    assert production.ab_favorite_pct.value == 0
+    assert oracle.ab_favorite_pct.low > 0
+    assert oracle.engagement_at_10.value > production.engagement_at_10.value
+    assert oracle.unreadable.value == 0
+    assert np.isnan(oracle.auc)
+
+
+def test_every_figure_of_a_model_is_measured(data: Split) -> None:
+    """An untrained model is near chance on AUC: the metric itself adds nothing."""
+    measured = evaluate(TorchModel(TwoTowers(SPEC, SETTINGS.towers, seed=0)), data)
+    assert all(np.isfinite(value) for value in measured.values().values())
+    assert 0.35 < measured.per_user_auc < 0.65
+    for name, (low, high) in measured.intervals().items():
+        assert low <= measured.values()[name] <= high, name
+
+
+def test_table_1_has_a_row_a_model_for_every_seed(tmp_path: Path) -> None:
+    """The contract of `roost paper table1 --json`, on a world of somebody else's: seeds then differ in training alone."""
+    to_parquet(simulate(WORLD, DAYS, test_users=100), tmp_path)
+    told: list[tuple[object, ...]] = []
+    table = table1([1, 2], SETTINGS, world=tmp_path, on_progress=lambda *what: told.append(what))
+    models = ["implicit", "random", "random_in_batch", "fine_tuned"]
+    assert [row["model"] for row in table["rows"]] == models
+    assert table["seeds"] == [1, 2]
+    assert [[row["model"] for row in rows] for rows in table["per_seed"]] == [models, models]
+    figures = set(Evaluation.__dataclass_fields__)
+    assert figures | {"model", "ci"} == set(table["rows"][0])
+    for mean, one, other in zip(table["rows"], *table["per_seed"], strict=True):
+        assert mean["auc"] == pytest.approx((one["auc"] + other["auc"]) / 2)
+        assert mean["ci"]["auc"] == (min(one["auc"], other["auc"]), max(one["auc"], other["auc"]))
+    assert [row["model"] for row in table["references"][0]] == ["production", "oracle"]
+    assert {what[1] for what in told} == {"world", *models}
+
+
+def test_a_fine_tune_starts_from_its_parent() -> None:
+    """Table 1's third row is the second one's model, tuned: at a tenth of the rate, for one epoch (section 6.2)."""
+    tuned = next(recipe for recipe in TABLE_1 if recipe.name == "fine_tuned")
+    parent = next(recipe for recipe in TABLE_1 if recipe.name == tuned.parent)
+    assert tuned.learning_rate == pytest.approx(parent.learning_rate / 10)
+    assert tuned.epochs == 1
+    assert TABLE_1.index(parent) < TABLE_1.index(tuned)
