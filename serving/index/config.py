@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 class CompressedConfig:
     """The 4-bit product-quantised tier, scanned whole and re-ranked in fp32.
 
-    Half a byte a dimension; the scan is linear, so it is the cheapest tier up to some 70,000 rows.
+    Half a byte a dimension; the scan is linear, so it is the cheapest tier up to some 100,000 rows.
     """
 
     train_from_rows: int = 8_192
@@ -49,7 +49,7 @@ class GraphConfig:
     """A graph with fewer live rows than this share costs more than it saves, and is dropped until the next one."""
     breadth_per_hit: float = 2.2
     """Nodes kept while walking, for each hit the graph is expected to give; recall grows with it."""
-    breadth_slack: int = 64
+    breadth_slack: int = 128
     walk_us_per_breadth: float = 0.7
     """Cost of one node kept, at 50,000 rows; it grows with the fourth root of the rows. Only ratios to the scans matter."""
 

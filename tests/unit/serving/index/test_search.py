@@ -49,7 +49,7 @@ GRAPH = GraphConfig(build_from_rows=500)
 
 
 def test_the_graph_is_walked_when_scanning_costs_more_and_codes_are_scanned_otherwise(vectors: np.ndarray) -> None:
-    """Neither is cheaper for every k and size: at 200 hits a scan wins up to some 100,000 rows, at 10 the graph does."""
+    """Neither is cheaper for every k and size: a scan grows with the rows, a walk with the hits wanted."""
     dear_scan = dataclasses.replace(CODES, scan_us_per_row=1.0)
     walked, scanned = filled(vectors, dear_scan, GRAPH), filled(vectors, CODES, GRAPH)
     query = vectors[17]
