@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -82,7 +82,8 @@ def export(towers: TwoTowers, *, graphs: Mapping[str, bytes] | None = None, seed
         NotAtParity: a vector differs from torch's by 1e-5 or more, or is not finite.
     """
     rows = {side: parity_rows(towers.spec, side, seed=seed) for side, _ in _SIDES}
-    graphs = graphs or export_graphs(towers.spec, towers.config)
+    # how gradients are kept is no part of the graph
+    graphs = graphs or export_graphs(towers.spec, replace(towers.config, sparse_gradients=False))
     files = {name: _filled(graphs[name], getattr(towers, side), towers.table) for side, name in _SIDES}
     onnx_towers = OnnxTowers(files)
     worst = 0.0
@@ -168,7 +169,7 @@ class _Exportable(nn.Module):
 def export_graphs(spec: FeatureSpec, config: TowerConfig) -> Mapping[str, bytes]:
     """Return both towers' graphs, with untrained weights: what the exporter makes depends on spec and configuration alone.
 
-    The first call takes seconds (measured: 3 s of a core); later ones are remembered.
+    The first call takes seconds (measured: 3 to 7 s of a core); later ones are remembered.
     """
     towers = TwoTowers(spec, config, seed=0)
     return {name: _to_onnx(getattr(towers, side), towers.table, parity_rows(spec, side, seed=0)[:4]) for side, name in _SIDES}
