@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 _STOP_POLL_S = 0.2
 _STOP_TIMEOUT_S = 20.0
+# of each partition; a larger record still comes, alone (KIP-74)
+_FETCH_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,9 @@ class _FaustRun:
             self._failure = error
 
     def _places(self) -> list[Place]:
-        return [(tp.topic, tp.partition) for tp in self._app.consumer.assignment() if tp.topic in self._topics]
+        # a long log takes long to restore from, and nothing is committed meanwhile
+        restoring = {topic for agent in self._agents if agent.restoring for topic in agent.topics}
+        return [(tp.topic, tp.partition) for tp in self._app.consumer.assignment() if tp.topic in self._topics - restoring]
 
 
 class _JobAgent:
@@ -145,6 +149,16 @@ class _JobAgent:
         topic = app.topic(*job.topics, key_serializer="raw", value_serializer="raw", allow_empty=True, internal=False)
         app.agent(topic, name=job.name)(self._consume)
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The inputs."""
+        return self._job.topics
+
+    @property
+    def restoring(self) -> bool:
+        """Whether a partition's state is being read from its log just now."""
+        return self._owned.restoring
 
     async def _consume(self, stream: Any) -> None:
         # take() acknowledges what it handed out even when its reader raised; noack_take() leaves it to us
@@ -259,6 +273,9 @@ def _build_app(settings: GroupSettings, folder: Path) -> faust.App:
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=settings.instance,
+        # Faust hands out all that it fetched before it asks for more: with the default of 1 MiB a partition, one topic's backlog
+        # kept the others standing still for a minute and more, and the watchdog took that for a wedge
+        consumer_max_fetch_size=_FETCH_BYTES,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 4,
         broker_request_timeout=max(40.0, settings.session_timeout_s * 2),

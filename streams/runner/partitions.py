@@ -48,7 +48,11 @@ class _Open:
 
 
 class OwnedPartitions:
-    """Processors by partition, opened when first needed. One thread at a time."""
+    """Processors by partition, opened when first needed. One thread at a time.
+
+    Attributes:
+        restoring: a partition is being opened just now; any thread may look.
+    """
 
     def __init__(self, job: Job, bootstrap: str, outbox: Outbox, *, flush_timeout_s: float) -> None:
         self._job = job
@@ -57,6 +61,7 @@ class OwnedPartitions:
         self._dead = DeadLetterWriter(outbox, role=job.name)
         self._flush_timeout_s = flush_timeout_s
         self._open: dict[int, _Open] = {}
+        self.restoring = False
 
     def run(self, batches: Mapping[int, Sequence[InboundRecord]], clocks: Mapping[int, Clock]) -> None:
         """Fold a batch per partition and make all that came of it durable.
@@ -86,9 +91,11 @@ class OwnedPartitions:
     def _opened(self, partition: int) -> _Open:
         entry = self._open.get(partition)
         if entry is None:
+            self.restoring = True
             changelog = self._job.changelog
             store = ChangelogStore(restore(self._bootstrap, changelog, partition) if changelog is not None else None)
             entry = self._open[partition] = _Open(self._job.open_partition(partition, store), store)
+            self.restoring = False
         return entry
 
     def _flush(self) -> None:

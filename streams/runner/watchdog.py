@@ -29,7 +29,11 @@ class Progress:
         self._moved_at: dict[Place, tuple[int, float]] = {}
 
     def stuck(self, committed: Mapping[Place, int], ends: Mapping[Place, int], now_s: float) -> list[Place]:
-        """Return the partitions that are stuck at `now_s`, given next offsets committed and high-water marks."""
+        """Return the partitions that are stuck at `now_s`, given next offsets committed and high-water marks.
+
+        One that was not asked about at the last look begins anew.
+        """
+        self._moved_at = {place: moved for place, moved in self._moved_at.items() if place in committed}
         found = []
         for place, offset in committed.items():
             at, since_s = self._moved_at.get(place, (-1, now_s))

@@ -113,15 +113,15 @@ def group(names: Names, instance: str = "0") -> GroupSettings:
 class Running:
     """`run_jobs` in a thread."""
 
-    def __init__(self, settings: GroupSettings, job: Job) -> None:
+    def __init__(self, settings: GroupSettings, *jobs: Job) -> None:
         self.stop = threading.Event()
         self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(settings, job), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(settings, jobs), daemon=True)
         self._thread.start()
 
-    def _run(self, settings: GroupSettings, job: Job) -> None:
+    def _run(self, settings: GroupSettings, jobs: Sequence[Job]) -> None:
         try:
-            run_jobs(settings, [job], self.stop)
+            run_jobs(settings, jobs, self.stop)
         except BaseException as error:  # noqa: BLE001  the test looks at it
             self.error = error
 
@@ -132,9 +132,9 @@ class Running:
 
 
 @contextmanager
-def running(settings: GroupSettings, job: Job) -> Iterator[Running]:
-    """Run a job, and stop it at the end."""
-    run = Running(settings, job)
+def running(settings: GroupSettings, *jobs: Job) -> Iterator[Running]:
+    """Run jobs, and stop them at the end."""
+    run = Running(settings, *jobs)
     try:
         yield run
     finally:
@@ -183,6 +183,36 @@ def test_a_change_that_its_log_refuses_ends_the_process_before_anything_is_commi
     assert isinstance(run.error, DeliveryFailed)
     assert names.committed() == 0
     assert names.counts() == {}
+
+
+class Slow:
+    """Takes two milliseconds for every record."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def process(self, batch: Sequence[InboundRecord], clock: Clock) -> Work:
+        """See `PartitionProcessor`."""
+        time.sleep(len(batch) * 0.002)
+        self.seen += len(batch)
+        return Work()
+
+
+def test_one_topic_s_backlog_keeps_no_other_topic_waiting(names: Names) -> None:
+    """Faust hands out all it fetched before it fetches again: after a replay of 100,000 ratings, users stood still for a minute."""
+    names.create()
+    backlog, records = f"{names.group}-backlog", 15_000
+    create_topics(wait_for_broker(names.bootstrap, timeout_s=20), [Topic(backlog, "record", 1)])
+    producer = make_producer(names.bootstrap, linger_ms=50)
+    for _ in range(records):
+        producer.produce(backlog, b"1")
+    assert producer.flush(20) == 0
+    slow = Slow()
+    with running(group(names), counting_job(names), Job("slow", (backlog,), None, lambda *_: slow, batch_records=500)):
+        until(lambda: slow.seen > 0, what="the backlog has begun")
+        names.send("a")
+        until(lambda: names.counts() == {"a": 1}, what="the other topic's record was counted")
+        assert slow.seen < records / 2
 
 
 CHILD = """

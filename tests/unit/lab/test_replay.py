@@ -1,5 +1,7 @@
 """MovieLens as a live stream: its files read to the letter, its real order kept, its likes told apart."""
 
+from collections import Counter
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,9 +12,15 @@ from lab.replay import replay
 from lab.replay.records import Event
 from schemas.codec import decode, encode
 from schemas.errors import InvalidInput
-from schemas.records.candidates import Tweet
-from schemas.records.feedback import Engagement, Impression
-from schemas.records.users import User
+from schemas.records.candidates import Candidate, Tweet
+from schemas.records.feedback import Engagement, Example, Impression, Label
+from schemas.records.users import User, UserState
+from schemas.surfaces import load_surfaces
+from schemas.topics import ENGAGEMENTS, IMPRESSIONS
+from schemas.wire.inbound import InboundRecord
+from streams.labeler.processor import LabelProcessor
+from streams.processor import Clock
+from streams.runner.changelog import ChangelogStore
 
 ITEMS = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
 MADE_ITEMS = (
@@ -36,6 +44,21 @@ def files(tmp_path: Path) -> Path:
     (tmp_path / "ml-100k.user").write_text(MADE_PEOPLE, "utf-8")
     (tmp_path / "ml-100k.inter").write_text(MADE_RATINGS, "utf-8")
     return tmp_path
+
+
+@dataclass
+class FilmsOnly:
+    """What a labeler sees where no user has a state yet."""
+
+    films: dict[str, Candidate]
+
+    def candidate(self, candidate_id: str) -> Candidate | None:
+        """See `streams.labeler.features.Sight`."""
+        return self.films.get(candidate_id)
+
+    def user_state(self, user_id: str) -> UserState | None:
+        """See `streams.labeler.features.Sight`."""
+        return None
 
 
 class Log:
@@ -225,3 +248,31 @@ def test_the_real_files_play_whole() -> None:
     for event in log.events[::50]:
         event.check(append_time_ms=round(log.now_s * 1000))
         assert decode(type(event), encode(event)) == event
+
+
+def test_a_replay_without_pauses_is_labelled_as_soon_as_it_is_over(files: Path) -> None:
+    """Its event times lie in the last moments: with a timeline's label window, nobody could train on them for half an hour."""
+    log = Log()
+    replay("movielens-100k", log, files=files, now_s=log.clock)
+    joined = [event for event in log.events if isinstance(event, Impression | Engagement)]
+    films = {
+        e.candidate_id: Candidate(e.candidate_id, 0, 0, 0, attributes=e.attributes()) for e in log.events if isinstance(e, Tweet)
+    }
+    labeler = LabelProcessor(0, ChangelogStore(), surfaces=load_surfaces(), sight=FilmsOnly(films))
+    now_ms = round(NOW_S * 1000)
+    offsets = Counter[str]()
+    records = []
+    for event in joined:
+        topic = IMPRESSIONS if isinstance(event, Impression) else ENGAGEMENTS
+        records.append(InboundRecord(topic, 0, offsets[topic], now_ms, event.candidate_id.encode(), encode(event)))
+        offsets[topic] += 1
+    assert not labeler.process(records, Clock(now_ms, {})).dead
+    later = labeler.process([], Clock(now_ms + 2_000, dict.fromkeys((IMPRESSIONS, ENGAGEMENTS), 2_000)))
+    examples = [decode(Example, output.value) for output in later.outputs if output.value is not None]
+    assert {(e.user_id, e.candidate_id): e.label for e in examples} == {
+        ("ml-7", "t:ml-1"): Label.POSITIVE,
+        ("ml-7", "t:ml-2"): Label.POSITIVE,
+        ("ml-7", "t:ml-3"): Label.IMPLICIT_NEGATIVE,
+        ("ml-8", "t:ml-1"): Label.IMPLICIT_NEGATIVE,
+        ("ml-8", "t:ml-2"): Label.IMPLICIT_NEGATIVE,
+    }
