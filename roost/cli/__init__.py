@@ -6,21 +6,13 @@ from typing import Annotated
 import typer
 
 from roost import __version__
-from roost.cli import bench, data, demo, machine, models, roles, rollout, topics, train
+from roost.cli.commands import CommandTable
 from roost.cli.output import EXIT_FAILURE, Unwound, err, exit_code, unwind_on_signals
 from schemas.errors import RoostError
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(name="roost", no_args_is_help=True, pretty_exceptions_enable=False)
-for part in (machine, demo, data, roles):
-    part.add_to(app)
-app.add_typer(train.app, name="train")
-app.add_typer(models.app, name="models")
-app.add_typer(rollout.app, name="rollout")
-app.add_typer(topics.app, name="topics")
-app.add_typer(data.dlq_app, name="dlq")
-app.add_typer(bench.app, name="bench")
+app = typer.Typer(name="roost", cls=CommandTable, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature typer calls
@@ -48,7 +40,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code: 0 ok, 1 failure, 2 usage, 3 refused, 4 compare-and-set lost, 130/143 signals."""
     try:
-        app(arguments)
+        app(arguments, prog_name="roost")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else EXIT_FAILURE
     except RoostError as error:

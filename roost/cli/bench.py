@@ -9,7 +9,7 @@ import typer
 from roost.cli.output import emit, say, set_up_logging, table
 from roost.cli.target import AsJson
 
-app = typer.Typer(no_args_is_help=True, help="Benchmarks against baselines, measured in the same run.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Benchmarks against baselines, measured in the same run.")
 
 Live = Annotated[int, typer.Option(help="Live candidates in the index.", min=1_000)]
 Seeds = Annotated[int, typer.Option(help="How many seeds, from 1 up.", min=1)]

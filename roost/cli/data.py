@@ -1,6 +1,5 @@
-"""`roost publish`, `replay`, `query` and `dlq …`: events in, answers out. Parses words; the work is done elsewhere."""
+"""`roost publish`, `replay` and `query`: events in, answers out. Parses words; the work is done elsewhere."""
 
-import base64
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,15 +10,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from roost.cli.output import emit, err, out, table
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, bootstrap_of, node_url_of
-from roost.dead_letters import dead_letter_topics, read_dead_letters
 from roost.publish import TOPICS, publish_file
-from schemas.wire.dlq import DeadLetter
 from serving.client import Answer, Client
 from streams.producer import Producer
-
-dlq_app = typer.Typer(no_args_is_help=True, help="Records that could not be processed.")
-
-Topic = Annotated[str, typer.Argument(help="A topic, such as tweets.")]
 
 
 def publish(
@@ -103,54 +96,6 @@ def replay(
     emit(data, as_json=as_json, show=lambda: table(["", " #"], data.items()))
 
 
-@dlq_app.command("list")
-def dlq_list(*, bootstrap: Bootstrap = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
-    """Count the entries by topic and error.
-
-    Example: roost dlq list
-    """
-    broker = bootstrap_of(bootstrap, data_dir)
-    counts: dict[tuple[str, str], int] = {}
-    for topic in dead_letter_topics():
-        for entry in read_dead_letters(broker, topic):
-            counts[topic, entry.error_kind] = counts.get((topic, entry.error_kind), 0) + 1
-    rows = [{"topic": topic, "error": kind, "entries": count} for (topic, kind), count in counts.items()]
-
-    def show() -> None:
-        if rows:
-            table(["topic", "error", "entries #"], (row.values() for row in rows))
-        else:
-            out.print("no dead letters")
-
-    emit({"dead_letters": rows}, as_json=as_json, show=show)
-
-
-@dlq_app.command("show")
-def dlq_show(
-    topic: Topic,
-    *,
-    limit: Annotated[int, typer.Option(help="At most this many, the newest.")] = 20,
-    bootstrap: Bootstrap = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
-) -> None:
-    """Show a topic's entries: where they were, what is wrong, and the original bytes.
-
-    Example: roost dlq show tweets
-    """
-    entries = list(read_dead_letters(bootstrap_of(bootstrap, data_dir), topic))[-limit:]
-
-    def show() -> None:
-        for entry in entries:
-            out.print(f"[bold]{entry.record_key.decode()}[/bold]  {entry.error_kind}")
-            out.print(f"  {entry.error}", markup=False)
-            out.print(f"  key {entry.key!r}  value {(entry.value or b'')[:80]!r}", markup=False)
-        if not entries:
-            out.print(f"no dead letters of {topic}")
-
-    emit({"topic": topic, "entries": [_entry_data(entry) for entry in entries]}, as_json=as_json, show=show)
-
-
 def print_answer(answer: Answer, *, to: Console = out) -> None:
     """Print an answer as a table for people."""
     cold = ", a user never seen: answered from context" if answer.cold else ""
@@ -173,23 +118,7 @@ def age(seconds: float) -> str:
     return f"{seconds:.0f} d"
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands that have no group of their own."""
-    for command in (publish, replay, query):
-        app.command()(command)
-
-
 def _progress() -> Progress:
     return Progress(
         SpinnerColumn(), TextColumn("{task.description}: {task.completed:,.0f} events"), TimeElapsedColumn(), console=err
     )
-
-
-def _entry_data(entry: DeadLetter) -> dict[str, Any]:
-    data = entry.to_avro()
-    for name in ("key", "value"):
-        data[name] = None if data[name] is None else base64.b64encode(data[name]).decode()
-    data["headers"] = [
-        {"key": h["key"], "value": None if h["value"] is None else base64.b64encode(h["value"]).decode()} for h in data["headers"]
-    ]
-    return data

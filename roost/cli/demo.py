@@ -26,7 +26,9 @@ def demo(
     keep: Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole loop on the simulated world: events, index, answers, fine-tune, rollout, rollback. About four minutes.
+    """Run the whole loop on a simulated world, in about four minutes.
+
+    Events, index, answers, fine-tune, rollout, rollback; on a machine of its own, gone at the end.
 
     Example: roost demo --json
     """
@@ -54,11 +56,6 @@ def demo(
     emit(figures, as_json=as_json, show=lambda: table(["", " #"], _rows(figures)))
     if shortfalls:
         raise typer.Exit(EXIT_FAILURE)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(demo)
 
 
 def _shortfalls(figures: dict[str, Any]) -> list[str]:

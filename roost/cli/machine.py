@@ -29,7 +29,9 @@ def up(
     role: Annotated[list[str] | None, typer.Option(help=f"Only these roles, out of {', '.join(ROLES)}.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything runs.")] = False,
 ) -> None:
-    """Start all roles on this machine, on a real broker; KAFKA_BOOTSTRAP_SERVERS names your own.
+    """Start all roles on this machine, on a real broker.
+
+    KAFKA_BOOTSTRAP_SERVERS names your own broker; ROOST_TRAIN the surfaces that are trained on schedule, separated by commas.
 
     Example: roost up --detach
     """
@@ -82,12 +84,6 @@ def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
         table(["role", "pid #"], deployment.roles.items())
 
     emit(data, as_json=as_json, show=show)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    for command in (up, down, status):
-        app.command()(command)
 
 
 def _detach(data_dir: Path) -> None:

@@ -8,7 +8,7 @@ from roost.cli.output import emit, out, table
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir, Registry, registry_of
 from schemas.bundle import Manifest, list_bundles, read_bundle
 
-app = typer.Typer(no_args_is_help=True, help="The bundles in the registry.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The bundles in the registry.")
 
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
 BundleId = Annotated[str, typer.Argument(help="16 hex digits.")]

@@ -6,8 +6,6 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-import typer
-
 from roost.cli.output import set_up_logging
 
 log = logging.getLogger(__name__)
@@ -55,12 +53,6 @@ def serve() -> None:
     from serving.settings import NodeSettings  # noqa: PLC0415 - as above
 
     _run("node", lambda stop: run_node(NodeSettings(), stop))
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    for command in (embed, label, control, serve):
-        app.command()(command)
 
 
 def stop_on_signals() -> threading.Event:

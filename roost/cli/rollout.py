@@ -14,7 +14,7 @@ from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, boots
 from schemas.records.control import CommandKind, Rollout, RolloutCommand
 from streams.controller.client import RolloutClient
 
-app = typer.Typer(no_args_is_help=True, help="Roll a tower version out, watch it, and roll it back.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Roll a tower version out, watch it, and roll it back.")
 
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
 Revision = Annotated[

@@ -9,7 +9,7 @@ from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, boots
 from schemas.topics import DEFAULT_PARTITIONS, standard_topics
 from schemas.wire.admin import check_topics, create_topics, wait_for_broker
 
-app = typer.Typer(no_args_is_help=True, help="Create the topics on your own cluster, or check them.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Create the topics on your own cluster, or check them.")
 
 Partitions = Annotated[
     int, typer.Option(envvar="ROOST_PARTITIONS", help="Of every topic keyed by candidate or by user; all roles' must agree.", min=1)

@@ -27,7 +27,7 @@ from streams.controller.client import RolloutClient
 
 log = logging.getLogger(__name__)
 
-app = typer.Typer(no_args_is_help=True, help="Train towers and publish them as bundles.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train towers and publish them as bundles.")
 
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
 SurfacesFile = Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file (TOML).")]

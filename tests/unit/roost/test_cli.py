@@ -1,6 +1,8 @@
 """The command line's promises: exit codes, one JSON object, sentences instead of traces."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import typer
 
 from roost import cli
 from roost.cli import output
+from roost.cli.commands import COMMANDS
 from roost.machine.deployment import Deployment
 from schemas.errors import CompareAndSetLost, Refused, RoostError
 
@@ -86,3 +89,23 @@ def test_every_command_helps_with_an_example(command: str, capsys: pytest.Captur
     """A person copies the example before reading the options."""
     assert cli.run([*command.split(), "--help"]) == 0
     assert "Example: roost" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", COMMANDS)
+def test_the_table_of_commands_says_what_each_command_says_of_itself(word: str) -> None:
+    """The help is drawn from the table without importing anything: it must not drift from the commands."""
+    entry = COMMANDS[word]
+    command = entry.load(word)
+    assert command.name == word
+    assert (command.help or "").splitlines()[0] == entry.line
+
+
+def test_help_imports_nothing_that_a_command_needs() -> None:
+    """`roost --help` is the first thing anybody types; with Kafka, HTTP and numpy it took seconds on a busy machine."""
+    heavy = ("numpy", "confluent_kafka", "httpx", "pydantic", "torch", "faust", "onnxruntime")
+    code = (
+        f"import sys; from roost import cli; cli.run(['--help']); sys.exit(' '.join(m for m in {heavy} if m in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "replay" in done.stdout

@@ -1,0 +1,66 @@
+"""The table of commands, and a group that imports a command's module only when it is called. Runs nothing itself.
+
+`roost --help` and a mistyped word need none of what the commands need: Kafka, HTTP and numpy take most of a second to import.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command: `module` holds it as `name`, a function or a `typer.Typer`; `line` is the first sentence of its help."""
+
+    module: str
+    name: str
+    line: str
+
+    def load(self, word: str) -> Any:
+        """Import the command, under the word it is called by."""
+        part = getattr(import_module(self.module), self.name)
+        if isinstance(part, typer.Typer):
+            group = get_command(part)
+            group.name = word
+            return group
+        single = typer.Typer(add_completion=False)
+        single.command(word)(part)
+        return get_command(single)
+
+
+COMMANDS: dict[str, Entry] = {
+    "up": Entry("roost.cli.machine", "up", "Start all roles on this machine, on a real broker."),
+    "down": Entry("roost.cli.machine", "down", "Stop what `roost up` started: every role flushed and committed."),
+    "status": Entry("roost.cli.machine", "status", "Say what runs, where, and whether the node is ready."),
+    "demo": Entry("roost.cli.demo", "demo", "Run the whole loop on a simulated world, in about four minutes."),
+    "replay": Entry("roost.cli.data", "replay", "Play recorded interactions through the same topics as live traffic."),
+    "publish": Entry("roost.cli.data", "publish", "Publish events from a file; returns once the broker acknowledged them all."),
+    "query": Entry("roost.cli.data", "query", "Retrieve candidates for a user."),
+    "embed": Entry("roost.cli.roles", "embed", "Embed candidates as they change, for every bundle in use."),
+    "label": Entry("roost.cli.roles", "label", "Join impressions with engagements into examples, and fold user states."),
+    "control": Entry("roost.cli.roles", "control", "Answer rollout commands and take bundles through their stages."),
+    "serve": Entry("roost.cli.roles", "serve", "Keep a live index per bundle and answer queries over HTTP."),
+    "train": Entry("roost.cli.train", "app", "Train towers and publish them as bundles."),
+    "models": Entry("roost.cli.models", "app", "The bundles in the registry."),
+    "rollout": Entry("roost.cli.rollout", "app", "Roll a tower version out, watch it, and roll it back."),
+    "topics": Entry("roost.cli.topics", "app", "Create the topics on your own cluster, or check them."),
+    "dlq": Entry("roost.cli.dlq", "app", "Records that could not be processed."),
+    "bench": Entry("roost.cli.bench", "app", "Benchmarks against baselines, measured in the same run."),
+}
+
+
+class CommandTable(TyperGroup):
+    """The group of `COMMANDS`. Its help is drawn from the table; only the command that is called is imported."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {word: TyperCommand(word, help=entry.line) for word, entry in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the called command itself, imported; a word that is none ends with a usage error."""
+        word, _, rest = super().resolve_command(ctx, args)
+        return word, COMMANDS[word].load(word) if word else None, rest
