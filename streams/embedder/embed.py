@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.codec import encode_mapping
-from schemas.records.candidates import Candidate, CandidateAttributes, CandidateFeatures, embedding_subject
+from schemas.codec import encode
+from schemas.records.candidates import Candidate, CandidateAttributes, CandidateFeatures, Embedding, embedding_subject
 from schemas.surfaces import Surface
 from schemas.topics import embeddings_topic_name
 from schemas.towers import Towers
 from streams.state import OutboundRecord
 
 _TOWER_BATCH = 512
-# the branch of the union, named: the Avro writer need not try
-_FEATURES_BRANCH = "roost.CandidateFeatures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +54,33 @@ class Target:
         self, candidate: Candidate, attributes: CandidateAttributes, features: CandidateFeatures, vector: bytes, now_ms: int
     ) -> OutboundRecord:
         return self._record(
-            candidate,
-            {
-                "vector": vector,
-                "deleted": False,
-                "created_ms": attributes.created_ms,
-                "text": attributes.text,
-                "features": (_FEATURES_BRANCH, features.to_avro()),
-            },
-            now_ms,
+            Embedding(
+                vector,
+                candidate.candidate_id,
+                candidate.event_time_ms,
+                candidate.sequence,
+                attributes.created_ms,
+                candidate.append_time_ms,
+                now_ms,
+                text=attributes.text,
+                features=features,
+            )
         )
 
     def _delete(self, candidate: Candidate, now_ms: int) -> OutboundRecord:
-        nothing = {"vector": bytes(4 * self.towers.dim), "deleted": True, "created_ms": 0, "text": "", "features": None}
-        return self._record(candidate, nothing, now_ms)
+        return self._record(
+            Embedding(
+                bytes(4 * self.towers.dim),
+                candidate.candidate_id,
+                candidate.event_time_ms,
+                candidate.sequence,
+                0,
+                candidate.append_time_ms,
+                now_ms,
+                deleted=True,
+            )
+        )
 
-    def _record(self, candidate: Candidate, content: dict[str, object], now_ms: int) -> OutboundRecord:
-        values = {
-            **content,
-            "candidate_id": candidate.candidate_id,
-            "event_time_ms": candidate.event_time_ms,
-            "sequence": candidate.sequence,
-            "append_time_ms": candidate.append_time_ms,
-            "embedded_ms": now_ms,
-        }
-        value = encode_mapping(embedding_subject(self.towers.dim), values)
-        return OutboundRecord(self.topic, candidate.candidate_id.encode(), value)
+    def _record(self, embedding: Embedding) -> OutboundRecord:
+        value = encode(embedding, subject=embedding_subject(self.towers.dim))
+        return OutboundRecord(self.topic, embedding.candidate_id.encode(), value)
