@@ -55,6 +55,11 @@ class Surface:
 Surfaces = Mapping[str, Surface]
 
 
+def names_of(text: object) -> object:
+    """Return the surface names of a comma-separated list, as environment variables give them; anything else as it is."""
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if isinstance(text, str) else text
+
+
 def load_surfaces(path: Path | None = None) -> dict[str, Surface]:
     """Read the surfaces from a TOML file, by default the shipped one; raises `ValueError` that names the key to mend."""
     text = path.read_text("utf-8") if path else (resources.files("schemas") / "surfaces.toml").read_text("utf-8")

@@ -2,10 +2,12 @@
 
 import socket
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from schemas.surfaces import names_of
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 
@@ -17,7 +19,7 @@ class NodeSettings(BaseSettings):
         bootstrap: host:port of the brokers, comma-separated.
         registry: folder of published bundles, `<surface>/<bundle id>/`.
         surfaces: TOML file of surfaces; None means the shipped ones.
-        serve: names of the surfaces this node serves; empty means all of the file.
+        serve: names of the surfaces this node serves, in the environment separated by commas; empty means all of the file.
         node_id: tells nodes apart; part of the heartbeat's key. By default the host's name.
         http_host: address to bind; anything but the default makes the node reachable from other machines.
         http_port: 0 means any free one.
@@ -31,7 +33,7 @@ class NodeSettings(BaseSettings):
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
     registry: Path = Path("registry")
     surfaces: Path | None = None
-    serve: tuple[str, ...] = ()
+    serve: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names_of)] = ()
     node_id: str = Field(default_factory=socket.gethostname, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8700, ge=0, le=65_535)

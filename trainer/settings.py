@@ -1,9 +1,12 @@
 """Settings of the trainer, read once from the environment. Connects to nothing."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from schemas.surfaces import names_of
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 
@@ -15,7 +18,7 @@ class TrainerSettings(BaseSettings):
         bootstrap: host:port of the brokers, comma-separated.
         registry: folder of published bundles, `<surface>/<bundle id>/`.
         surfaces: TOML file of surfaces; None means the shipped ones.
-        train: names of the surfaces this process trains.
+        train: names of the surfaces this process trains; in the environment separated by commas.
         interval_s: shortest time between two trainings of a surface.
         poll_s: how often the rollout state and the topics are looked at.
         min_fresh_examples: fine-tune once this many came since those the live bundle was trained on.
@@ -36,7 +39,7 @@ class TrainerSettings(BaseSettings):
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
     registry: Path = Path("registry")
     surfaces: Path | None = None
-    train: tuple[str, ...] = Field(default=("home-timeline",), min_length=1)
+    train: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names_of)] = Field(default=("home-timeline",), min_length=1)
     interval_s: float = Field(default=300.0, ge=0)
     poll_s: float = Field(default=1.0, gt=0)
     min_fresh_examples: int = Field(default=1_000, ge=1)

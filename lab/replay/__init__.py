@@ -1,5 +1,6 @@
 """Recorded interactions played as a live stream, in their real order. Never imported by serving, streams or trainer."""
 
+from lab.replay.liked import Liked, liked
 from lab.replay.play import ReplaySummary, replay
 
-__all__ = ["ReplaySummary", "replay"]
+__all__ = ["Liked", "ReplaySummary", "liked", "replay"]

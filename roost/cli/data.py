@@ -8,9 +8,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from roost.cli.output import emit, err, out, table
+from roost.cli.output import emit, err, out, table, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, bootstrap_of, node_url_of
 from roost.publish import TOPICS, publish_file
+from schemas.errors import RoostError
 from serving.client import Answer, Client
 from streams.producer import Producer
 
@@ -35,7 +36,7 @@ def publish(
         count = publish_file(topic, source, producer, on_progress=lambda done: progress.update(task, completed=done))
         progress.update(task, completed=count)
     data = {"topic": topic, "acknowledged": count}
-    emit(data, as_json=as_json, show=lambda: out.print(f"{count} events acknowledged on {topic}"))
+    emit(data, as_json=as_json, show=lambda: tell(f"{count} events acknowledged on {topic}"))
 
 
 def query(
@@ -49,6 +50,9 @@ def query(
     language: Annotated[list[str] | None, typer.Option("--language", help="Only these languages; may be repeated.")] = None,
     max_age_s: Annotated[float | None, typer.Option(help="Only candidates younger than this many seconds.")] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Score every candidate, to see what the index should have found.")] = False,
+    liked: Annotated[
+        bool, typer.Option("--liked", help="First show what a user of a replayed data set rated highest, to judge the answer by.")
+    ] = False,
     node: NodeUrl = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -56,6 +60,8 @@ def query(
     """Retrieve candidates for a user.
 
     Example: roost query --surface home-timeline --user u:42 --k 10
+
+    Example: roost query --surface movies --user ml-42 --liked
     """
     pairs = [pair.partition("=") for pair in context or ()]
     if bad := [name for name, equals, _ in pairs if not equals]:
@@ -70,7 +76,17 @@ def query(
             max_age_s=max_age_s,
             exact=exact,
         )
-    emit(asdict(answer), as_json=as_json, show=lambda: print_answer(answer))
+    favourites = _favourites(user) if liked else None
+
+    def show() -> None:
+        if favourites is not None:
+            table(
+                ["stars #", "liked"], ((f"{film['stars']:g}", film["text"]) for film in favourites), title=f"{user} rated highest"
+            )
+            out.print()
+        print_answer(answer)
+
+    emit(asdict(answer) | ({} if favourites is None else {"liked": favourites}), as_json=as_json, show=show)
 
 
 def replay(
@@ -93,7 +109,11 @@ def replay(
             dataset, producer, speed=speed, on_progress=lambda done, total: progress.update(task, completed=done, total=total)
         )
     data: dict[str, Any] = {"dataset": dataset, **summary}
-    emit(data, as_json=as_json, show=lambda: table(["", " #"], data.items()))
+
+    def show() -> None:
+        table(["", " #"], ((name, f"{value:.1f}" if isinstance(value, float) else value) for name, value in data.items()))
+
+    emit(data, as_json=as_json, show=show)
 
 
 def print_answer(answer: Answer, *, to: Console = out) -> None:
@@ -122,3 +142,12 @@ def _progress() -> Progress:
     return Progress(
         SpinnerColumn(), TextColumn("{task.description}: {task.completed:,.0f} events"), TimeElapsedColumn(), console=err
     )
+
+
+def _favourites(user: str) -> list[dict[str, Any]]:
+    from lab.replay import liked  # noqa: PLC0415 - only this option needs the data set
+
+    films = liked(user)
+    if not films:
+        raise RoostError(f"{user!r} liked nothing in the replayed data set; its users are ml-1 to ml-943")
+    return [{"candidate_id": film.candidate_id, "text": film.text, "stars": film.stars} for film in films]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from roost.cli.checked import settings_of
 from roost.cli.data import print_answer
 from roost.cli.output import EXIT_FAILURE, emit, err, say, set_up_logging, table
 from roost.cli.target import AsJson
@@ -40,7 +41,7 @@ def demo(
     surfaces = data_dir / "surfaces.toml"
     surfaces.write_text(SURFACES_TOML)
     try:
-        with Machine(MachinePlan(data_dir, surfaces, _ROLES), LauncherSettings(), say=say) as machine:
+        with Machine(MachinePlan(data_dir, surfaces, _ROLES), settings_of(LauncherSettings), say=say) as machine:
             story = Story(DemoPlan(seed=seed, live_s=live_s), machine, say=say, show=lambda answer: print_answer(answer, to=err))
             try:
                 figures = story.run()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from roost.cli.output import emit, out, table
+from roost.cli.output import emit, out, table, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, bootstrap_of
 from roost.dead_letters import dead_letter_topics, read_dead_letters
 from schemas.wire.dlq import DeadLetter
@@ -32,7 +32,7 @@ def dlq_list(*, bootstrap: Bootstrap = None, data_dir: DataDir = DEFAULT_DATA_DI
         if rows:
             table(["topic", "error", "entries #"], (row.values() for row in rows))
         else:
-            out.print("no dead letters")
+            tell("no dead letters")
 
     emit({"dead_letters": rows}, as_json=as_json, show=show)
 
@@ -55,10 +55,10 @@ def dlq_show(
     def show() -> None:
         for entry in entries:
             out.print(f"[bold]{entry.record_key.decode()}[/bold]  {entry.error_kind}")
-            out.print(f"  {entry.error}", markup=False)
-            out.print(f"  key {entry.key!r}  value {(entry.value or b'')[:80]!r}", markup=False)
+            tell(f"  {entry.error}")
+            tell(f"  key {entry.key!r}  value {(entry.value or b'')[:80]!r}")
         if not entries:
-            out.print(f"no dead letters of {topic}")
+            tell(f"no dead letters of {topic}")
 
     emit({"topic": topic, "entries": [_entry_data(entry) for entry in entries]}, as_json=as_json, show=show)
 

@@ -11,7 +11,8 @@ from typing import Annotated
 import httpx
 import typer
 
-from roost.cli.output import emit, out, say, set_up_logging, table
+from roost.cli.checked import settings_of, surfaces_of
+from roost.cli.output import emit, say, set_up_logging, table, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
 from roost.machine.deployment import Deployment
 from roost.machine.machine import ROLES, Machine, MachinePlan
@@ -19,6 +20,7 @@ from roost.settings import LauncherSettings
 from schemas.errors import RoostError
 
 DEFAULT_HTTP_PORT = 8470
+_SILENT = "not answering"
 
 
 def up(
@@ -35,12 +37,14 @@ def up(
 
     Example: roost up --detach
     """
+    settings = settings_of(LauncherSettings)
+    surfaces_of(surfaces)
     if detach:
         _detach(data_dir)
         return
     set_up_logging()
     plan = MachinePlan(data_dir.resolve(), surfaces.resolve() if surfaces else None, tuple(role or ROLES), http_port)
-    with Machine(plan, LauncherSettings(), say=say) as machine:
+    with Machine(plan, settings, say=say) as machine:
         say("up; Ctrl-C or `roost down` stops it")
         while True:
             machine.watch()
@@ -70,7 +74,7 @@ def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
     Example: roost status --json
     """
     deployment = Deployment.require(data_dir.resolve())
-    node = _node_state(deployment.node_url)
+    node = _node_state(deployment.node_url) if "serve" in deployment.roles else "not started"
     data = {
         "bootstrap": deployment.bootstrap,
         "node_url": deployment.node_url,
@@ -80,8 +84,8 @@ def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
     }
 
     def show() -> None:
-        out.print(f"broker    {deployment.bootstrap}\nnode      {deployment.node_url} ({node})\nbundles   {deployment.registry}")
-        table(["role", "pid #"], deployment.roles.items())
+        tell(f"broker    {deployment.bootstrap}\nnode      {deployment.node_url} ({node})\nbundles   {deployment.registry}")
+        table(["role", "pid #"], ((name, pid or "starting again") for name, pid in deployment.roles.items()))
 
     emit(data, as_json=as_json, show=show)
 
@@ -91,19 +95,31 @@ def _detach(data_dir: Path) -> None:
     log_path = data_dir / "up.log"
     words = [word for word in sys.argv[1:] if word not in ("--detach", "-d")]
     with log_path.open("ab") as log:
+        began_byte = log.tell()
         launcher = subprocess.Popen(
             [sys.executable, "-m", "roost", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     while (deployment := Deployment.find(data_dir.resolve())) is None or deployment.pid != launcher.pid:
-        if launcher.poll() is not None:
-            raise RoostError(f"`roost up` ended with {launcher.returncode}; its log is {log_path}")
+        _check_launcher(launcher, log_path, began_byte)
+        time.sleep(0.1)
+    while "serve" in deployment.roles and _node_state(deployment.node_url) == _SILENT:
+        _check_launcher(launcher, log_path, began_byte)
         time.sleep(0.1)
     say(f"up: broker {deployment.bootstrap}, node {deployment.node_url}; `roost down` stops it")
+
+
+def _check_launcher(launcher: subprocess.Popen[bytes], log_path: Path, began_byte: int) -> None:
+    if launcher.poll() is not None:
+        said = log_path.read_bytes()[began_byte:].decode(errors="replace").strip().splitlines()
+        reason = said[-1].removeprefix("roost: ") if said else f"it ended with {launcher.returncode}"
+        raise RoostError(f"`roost up` could not start: {reason} (log: {log_path})")
 
 
 def _node_state(url: str) -> str:
     try:
         answer = httpx.get(f"{url}/readyz", timeout=2.0)
     except httpx.TransportError:
-        return "not answering"
-    return "ready" if answer.is_success else "not ready"
+        return _SILENT
+    if answer.is_success:
+        return "ready"
+    return f"not ready: {'; '.join(answer.json()['reasons'])}"

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from roost.cli.output import emit, out, table
+from roost.cli.output import emit, table, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir, Registry, registry_of
 from schemas.bundle import Manifest, list_bundles, read_bundle
 
@@ -31,7 +31,7 @@ def list_(
 
     def show() -> None:
         if not rows:
-            out.print(f"no bundles of {surface} in {root}; `roost train pretrain` makes the first")
+            tell(f"no bundles of {surface} in {root}; `roost train pretrain` makes the first")
             return
         columns = ["id", "recipe", "parent", "auc #", "per_user_auc #", "language_mismatch #", "gates"]
         table(columns, ([_cell(row.get(column.removesuffix(" #"))) for column in columns] for row in rows))
@@ -93,7 +93,7 @@ def verify(
     emit(
         {"id": bundle, "valid": True},
         as_json=as_json,
-        show=lambda: out.print(f"{bundle} is whole and its towers answer as trained"),
+        show=lambda: tell(f"{bundle} is whole and its towers answer as trained"),
     )
 
 

@@ -9,12 +9,18 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from schemas.errors import CompareAndSetLost, Refused, RoostError
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# in a file or a pipe there is no edge to fold a table at; 80 columns would break ids in two
+_WIDTH_ELSEWHERE = 160
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDTH_ELSEWHERE)
+
+_TALKATIVE = ("httpx", "faust", "mode", "aiokafka", "onnx_ir", "onnxscript", "torch")
 
 EXIT_FAILURE = 1
 EXIT_REFUSED = 3
@@ -32,13 +38,26 @@ def emit(data: Mapping[str, Any], *, as_json: bool, show: Callable[[], None]) ->
 
 def table(columns: Sequence[str], rows: Iterable[Iterable[object]], *, title: str | None = None, to: Console = out) -> None:
     """Print rows as a table; columns whose name ends in ` #` are numbers, set to the right."""
-    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    to.print(drawn_table(columns, rows, title=title))
+
+
+def drawn_table(columns: Sequence[str], rows: Iterable[Iterable[object]], *, title: str | None = None) -> Table:
+    """Return what `table` prints."""
+    drawn = Table(
+        title=None if title is None else escape(title), title_justify="left", header_style="bold", box=None, pad_edge=False
+    )
     for column in columns:
         right = column.endswith(" #")
         drawn.add_column(column.removesuffix(" #"), justify="right" if right else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(str(cell) for cell in row))
-    to.print(drawn)
+        # escaped: an id or a text from outside may look like markup
+        drawn.add_row(*(escape(str(cell)) for cell in row))
+    return drawn
+
+
+def tell(sentence: str) -> None:
+    """Print a sentence, or a line, of the answer on stdout, as it is and unbroken."""
+    out.print(sentence, markup=False, soft_wrap=True)
 
 
 def say(sentence: str) -> None:
@@ -56,8 +75,9 @@ def exit_code(error: RoostError) -> int:
 def set_up_logging(*, level: int = logging.INFO) -> None:
     """Send logs to stderr, with time, level and module."""
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
-    # one line a request would drown the rest
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # what they say of every step of theirs would drown what our roles say
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
 class Unwound(BaseException):

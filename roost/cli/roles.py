@@ -4,11 +4,37 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
+from typing import Protocol, TypeVar
 
+from roost.cli.checked import settings_of, surfaces_of
 from roost.cli.output import set_up_logging
+from schemas.errors import BrokerUnavailable
 
 log = logging.getLogger(__name__)
+
+
+class RoleSettings(Protocol):
+    """What every role's settings have."""
+
+    @property
+    def bootstrap(self) -> str:
+        """host:port of the brokers."""
+        ...
+
+    @property
+    def surfaces(self) -> Path | None:
+        """The surfaces file, or None for the shipped one."""
+        ...
+
+    @property
+    def model_fields_set(self) -> set[str]:
+        """The fields that the environment gave."""
+        ...
+
+
+SettingsT = TypeVar("SettingsT", bound=RoleSettings)
 
 
 def embed() -> None:
@@ -19,7 +45,7 @@ def embed() -> None:
     from streams.embedder.role import run_embedder  # noqa: PLC0415 - each role loads only what its extra installs
     from streams.settings import EmbedderSettings  # noqa: PLC0415 - as above
 
-    _run("embedder", lambda stop: run_embedder(EmbedderSettings(), stop))
+    _run("embedder", settings_of(EmbedderSettings), run_embedder)
 
 
 def label() -> None:
@@ -30,7 +56,8 @@ def label() -> None:
     from streams.label_role import run_label_roles  # noqa: PLC0415 - as above
     from streams.settings import LabelerSettings, UserStateSettings  # noqa: PLC0415 - as above
 
-    _run("labeler", lambda stop: run_label_roles(LabelerSettings(), UserStateSettings(), stop))
+    user_state = settings_of(UserStateSettings)
+    _run("labeler", settings_of(LabelerSettings), lambda settings, stop: run_label_roles(settings, user_state, stop))
 
 
 def control() -> None:
@@ -41,7 +68,7 @@ def control() -> None:
     from streams.controller.role import run_controller  # noqa: PLC0415 - as above
     from streams.settings import ControllerSettings  # noqa: PLC0415 - as above
 
-    _run("controller", lambda stop: run_controller(ControllerSettings(), stop))
+    _run("controller", settings_of(ControllerSettings), run_controller)
 
 
 def serve() -> None:
@@ -52,7 +79,7 @@ def serve() -> None:
     from serving.node.role import run_node  # noqa: PLC0415 - as above
     from serving.settings import NodeSettings  # noqa: PLC0415 - as above
 
-    _run("node", lambda stop: run_node(NodeSettings(), stop))
+    _run("node", settings_of(NodeSettings), run_node)
 
 
 def stop_on_signals() -> threading.Event:
@@ -68,8 +95,27 @@ def stop_on_signals() -> threading.Event:
     return stop
 
 
-def _run(name: str, role: Callable[[threading.Event], None]) -> None:
+def announce(name: str, settings: RoleSettings) -> None:
+    """Set logging up and say what starts; raises `RoostError` when the surfaces file is wrong."""
     set_up_logging()
-    log.info("%s starting", name)
-    role(stop_on_signals())
+    surfaces_of(settings.surfaces)
+    given = "bootstrap" in settings.model_fields_set
+    log.info(
+        "%s starting on the broker at %s%s", name, settings.bootstrap, "" if given else " (KAFKA_BOOTSTRAP_SERVERS is not set)"
+    )
+
+
+def run_until_stopped(name: str, role: Callable[[threading.Event], None]) -> None:
+    """Run a role until SIGTERM or SIGINT; a broker that was away when the signal came is no failure."""
+    stop = stop_on_signals()
+    try:
+        role(stop)
+    except BrokerUnavailable:
+        if not stop.is_set():
+            raise
     log.info("%s stopped", name)
+
+
+def _run(name: str, settings: SettingsT, role: Callable[[SettingsT, threading.Event], None]) -> None:
+    announce(name, settings)
+    run_until_stopped(name, lambda stop: role(settings, stop))

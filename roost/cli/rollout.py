@@ -6,12 +6,15 @@ import uuid
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
-from roost.cli.output import emit, out, table
+from roost.cli.output import drawn_table, emit, out, say
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, bootstrap_of
 from schemas.records.control import CommandKind, Rollout, RolloutCommand
+from schemas.rollout import UNDER_WAY
 from streams.controller.client import RolloutClient
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Roll a tower version out, watch it, and roll it back.")
@@ -151,6 +154,8 @@ def status(
 
     Example: roost rollout status --watch
     """
+    if watch and as_json:
+        raise typer.BadParameter("--json prints one object; it cannot be combined with --watch")
     with RolloutClient(bootstrap_of(bootstrap, data_dir)) as client:
         if not watch:
             states = {name: state for name, state in client.states().items() if surface in (None, name)}
@@ -158,8 +163,7 @@ def status(
             return
         with Live(console=out, refresh_per_second=1) as live:
             while True:
-                states = {name: state for name, state in client.states().items() if surface in (None, name)}
-                live.update(Text("\n".join(_lines(states)) or "no rollouts yet"))
+                live.update(_drawn({name: state for name, state in client.states().items() if surface in (None, name)}))
                 time.sleep(1.0)
 
 
@@ -170,25 +174,35 @@ def as_data(rollout: Rollout) -> dict[str, Any]:
 
 def _show(rollout: Rollout, *, as_json: bool) -> None:
     emit(as_data(rollout), as_json=as_json, show=lambda: _print({rollout.surface: rollout}))
+    if rollout.in_stage(*UNDER_WAY):
+        say("`roost rollout status --watch` shows how it goes on")
 
 
 def _print(states: dict[str, Rollout]) -> None:
+    out.print(_drawn(states))
+
+
+def _drawn(states: dict[str, Rollout]) -> RenderableType:
     if not states:
-        out.print("no rollouts yet; `roost models list` shows the bundles, `roost rollout start` begins one")
-    for name, state in states.items():
-        frozen = ", frozen" if state.frozen else ""
-        table(
-            ["bundle", "stage", "canary #", "since"],
-            (
-                (entry.bundle, entry.state, f"{entry.share_bp / 100:g} %" if entry.share_bp else "", _clock(entry.since_ms))
-                for entry in state.bundles
-            ),
-            title=f"{name}: revision {state.revision}{frozen} ({state.reason or 'no reason given'})",
+        return Text("no rollouts yet; `roost models list` shows the bundles, `roost rollout start` begins one")
+    return Group(*(_drawn_surface(state) for state in states.values()))
+
+
+def _drawn_surface(state: Rollout) -> Table:
+    frozen = ", frozen" if state.frozen else ""
+    reason = f" ({state.reason})" if state.reason else ""
+    rows = (
+        (
+            entry.bundle,
+            f"{entry.state}, paused" if entry.paused else entry.state,
+            f"{entry.share_bp / 100:g} %" if entry.share_bp else "",
+            _clock(entry.since_ms),
         )
-
-
-def _lines(states: dict[str, Rollout]) -> list[str]:
-    return [f"{name} r{state.revision}  {entry.bundle}  {entry.state}" for name, state in states.items() for entry in state.bundles]
+        for entry in state.bundles
+    )
+    return drawn_table(
+        ["bundle", "stage", "canary #", "since"], rows, title=f"{state.surface}: revision {state.revision}{frozen}{reason}"
+    )
 
 
 def _clock(time_ms: int) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from roost.cli.output import emit, out
+from roost.cli.output import emit, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, bootstrap_of
 from schemas.topics import DEFAULT_PARTITIONS, standard_topics
 from schemas.wire.admin import check_topics, create_topics, wait_for_broker
@@ -37,8 +37,8 @@ def create(
 
     def show() -> None:
         for name in created:
-            out.print(f"created {name}")
-        out.print(f"{len(wanted)} topics are as they must be, {len(created)} of them new")
+            tell(f"created {name}")
+        tell(f"{len(wanted)} topics are as they must be, {len(created)} of them new")
 
     emit({"created": created, "topics": len(wanted)}, as_json=as_json, show=show)
 
@@ -58,4 +58,4 @@ def check(
     """
     wanted = standard_topics(partitions)
     check_topics(wait_for_broker(bootstrap_of(bootstrap, data_dir), timeout_s=wait_s), wanted)
-    emit({"topics": len(wanted)}, as_json=as_json, show=lambda: out.print(f"{len(wanted)} topics are as they must be"))
+    emit({"topics": len(wanted)}, as_json=as_json, show=lambda: tell(f"{len(wanted)} topics are as they must be"))

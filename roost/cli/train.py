@@ -15,14 +15,14 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from roost.cli.checked import settings_of, surfaces_of
 from roost.cli.models import summary
-from roost.cli.output import emit, err, out, set_up_logging, table
-from roost.cli.roles import stop_on_signals
+from roost.cli.output import emit, err, out, table
+from roost.cli.roles import announce, run_until_stopped
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, Registry, bootstrap_of, registry_of
 from schemas.bundle import read_bundle
 from schemas.errors import Refused, RoostError
 from schemas.records.control import CommandKind, RolloutCommand
-from schemas.surfaces import load_surfaces
 from streams.controller.client import RolloutClient
 
 log = logging.getLogger(__name__)
@@ -103,17 +103,21 @@ def schedule(
         typer.Option(help="auto: a bundle that passes its gates starts a rollout; ask: it is only published."),
     ] = "auto",
 ) -> None:
-    """Fine-tune every surface on fresh examples, again and again; settings from the environment, as for every role.
+    """Fine-tune surfaces on fresh examples, again and again; settings from the environment, as for every role.
+
+    ROOST_TRAIN names the surfaces, separated by commas; home-timeline by default.
 
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 ROOST_REGISTRY=./bundles roost train schedule --rollout ask
     """
     from trainer.schedule import run_schedule  # noqa: PLC0415 - torch takes seconds to load
     from trainer.settings import TrainerSettings  # noqa: PLC0415 - as above
 
-    set_up_logging()
-    settings = TrainerSettings()
+    settings = settings_of(TrainerSettings)
+    announce("trainer", settings)
+    if unknown := set(settings.train) - surfaces_of(settings.surfaces).keys():
+        raise RoostError(f"ROOST_TRAIN names no surface: {', '.join(sorted(unknown))}")
     hand_over = _starting_rollouts(settings.bootstrap) if rollout == "auto" else _asking
-    run_schedule(settings, on_bundle=hand_over, stop=stop_on_signals())
+    run_until_stopped("trainer", lambda stop: run_schedule(settings, on_bundle=hand_over, stop=stop))
 
 
 class _Job:
@@ -122,7 +126,7 @@ class _Job:
     def __init__(self, surface: str, surfaces_file: Path | None, bootstrap: str) -> None:
         from trainer.data.topics import TopicSources  # noqa: PLC0415 - torch takes seconds to load
 
-        surfaces = load_surfaces(surfaces_file)
+        surfaces = surfaces_of(surfaces_file)
         if surface not in surfaces:
             raise RoostError(f"there is no surface {surface!r}; there are {', '.join(surfaces)}")
         self.surface = surfaces[surface]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.replay import Liked, liked, replay
 from lab.replay import movielens as ml
-from lab.replay import replay
 from lab.replay.records import Event
 from schemas.codec import decode, encode
 from schemas.errors import InvalidInput
@@ -276,3 +276,10 @@ def test_a_replay_without_pauses_is_labelled_as_soon_as_it_is_over(files: Path) 
         ("ml-8", "t:ml-1"): Label.IMPLICIT_NEGATIVE,
         ("ml-8", "t:ml-2"): Label.IMPLICIT_NEGATIVE,
     }
+
+
+def test_what_a_user_liked_reads_as_it_was_replayed(files: Path) -> None:
+    """Whoever judges an answer compares it with this."""
+    assert liked("ml-7", files=files) == [Liked("t:ml-2", "Misérables, Les (1995)", 5.0), Liked("t:ml-1", "Toy Story (1995)", 4.0)]
+    assert liked("ml-8", files=files) == []
+    assert liked("u:1", files=files) == []

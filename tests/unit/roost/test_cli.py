@@ -109,3 +109,36 @@ def test_help_imports_nothing_that_a_command_needs() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "replay" in done.stdout
+
+
+def test_a_wrong_setting_is_a_sentence_that_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever runs a container sees its last line only."""
+    monkeypatch.setenv("ROOST_CHECKPOINT_INTERVAL_S", "-1")
+    assert cli.run(["embed"]) == 1
+    assert capsys.readouterr().err.startswith(
+        "roost: a setting is wrong: ROOST_CHECKPOINT_INTERVAL_S input should be greater than 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(None, "cannot be read"), ("[home-timeline]\nspeed = 3\n", "unknown keys ['speed']"), ("nonsense", "is wrong")],
+)
+def test_a_wrong_surfaces_file_is_a_sentence_before_anything_starts(
+    content: str | None, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `up --detach` the trace would be in a log that nobody has looked for yet."""
+    surfaces = tmp_path / "surfaces.toml"
+    if content is not None:
+        surfaces.write_text(content)
+    assert cli.run(["up", "--detach", "--surfaces", str(surfaces), "--data-dir", str(tmp_path / "data")]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+def test_watching_and_json_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object cannot be refreshed every second."""
+    assert cli.run(["rollout", "status", "--watch", "--json", "--bootstrap", "127.0.0.1:1"]) == 2
+    assert capsys.readouterr().out == ""

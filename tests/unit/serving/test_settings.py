@@ -14,7 +14,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("ROOST_REGISTRY", "/registry")
     monkeypatch.setenv("ROOST_NODE_ID", "n7")
     monkeypatch.setenv("ROOST_HTTP_PORT", "8701")
-    monkeypatch.setenv("ROOST_SERVE", '["movies"]')
+    monkeypatch.setenv("ROOST_SERVE", "movies")
     settings = NodeSettings()
     assert (settings.bootstrap, settings.registry, settings.node_id) == ("k1:9092,k2:9092", Path("/registry"), "n7")
     assert (settings.http_port, settings.serve) == (8701, ("movies",))

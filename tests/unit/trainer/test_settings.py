@@ -12,7 +12,7 @@ def test_settings_come_from_the_environment_with_the_names_the_other_roles_use(m
     """One deployment, one set of variables."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "broker:9092")
     monkeypatch.setenv("ROOST_REGISTRY", "bundles")
-    monkeypatch.setenv("ROOST_TRAIN", '["home-timeline", "movies"]')
+    monkeypatch.setenv("ROOST_TRAIN", "home-timeline, movies")
     settings = TrainerSettings()
     assert (settings.bootstrap, settings.registry) == ("broker:9092", Path("bundles"))
     assert settings.train == ("home-timeline", "movies")

@@ -1,0 +1,42 @@
+"""Settings and surfaces files as a command reads them: what is wrong in one becomes a sentence. Runs nothing."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from schemas.errors import RoostError
+from schemas.surfaces import Surface, load_surfaces
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def settings_of(kind: type[SettingsT]) -> SettingsT:
+    """Return the settings that the environment gives; raises `RoostError` that names each variable to mend."""
+    try:
+        return kind()
+    except ValidationError as error:
+        faults = [f"{_variable(kind, fault['loc'])} {_lower(fault['msg'])} (it is {fault['input']!r})" for fault in error.errors()]
+        raise RoostError(f"a setting is wrong: {'; '.join(faults)}") from error
+
+
+def surfaces_of(path: Path | None) -> dict[str, Surface]:
+    """Return the surfaces of a file, by default the shipped one; raises `RoostError` that says what to mend."""
+    try:
+        return load_surfaces(path)
+    except OSError as error:
+        raise RoostError(f"the surfaces file {path} cannot be read ({error.strerror}); name another with ROOST_SURFACES") from error
+    # not TOML, or a key that is wrong
+    except ValueError as error:
+        raise RoostError(f"the surfaces file {path} is wrong: {error}") from error
+
+
+def _variable(kind: type[BaseSettings], place: tuple[int | str, ...]) -> str:
+    # where a field has an alias, the place is the alias
+    name = str(place[0]) if place else ""
+    return f"{kind.model_config.get('env_prefix', '')}{name}".upper() if name in kind.model_fields else name
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
