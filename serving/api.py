@@ -129,6 +129,33 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class AgeCount:
+    """How many candidates were created between two ages; `to_s` is None for the oldest."""
+
+    from_s: float
+    to_s: float | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceStats:
+    """What the live bundle's index of a surface holds, counted at one moment.
+
+    Attributes:
+        as_of_ms: when it was counted; the node counts at most every two seconds.
+        languages: candidates by language, most first.
+        ages: youngest first.
+    """
+
+    surface: str
+    bundle: str
+    as_of_ms: int
+    live: int
+    languages: dict[str, int]
+    ages: list[AgeCount]
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What every refusal carries: a stable code and a sentence that says what to do."""
 
@@ -137,4 +164,5 @@ class Problem:
 
 
 ANSWER_JSON: TypeAdapter[Answer] = TypeAdapter(Answer)
+STATS_JSON: TypeAdapter[SurfaceStats] = TypeAdapter(SurfaceStats)
 PROBLEM_JSON: TypeAdapter[Problem] = TypeAdapter(Problem)

@@ -13,11 +13,12 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from schemas.errors import BundleError
-from serving.api import ANSWER_JSON, MAX_BODY_BYTES, PROBLEM_JSON, Answer, Problem, RetrieveRequest
+from serving.api import ANSWER_JSON, MAX_BODY_BYTES, PROBLEM_JSON, STATS_JSON, Answer, Problem, RetrieveRequest, SurfaceStats
 from serving.health import HasHealth, NodeHealth
 from serving.http.body_limit import BodyLimit
 from serving.http.collector import HealthCollector
 from serving.metrics import NodeMetrics
+from serving.query.census import SurfaceCensus
 from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, QueryRefused, UnknownSurface
 from serving.query.retrieve import Retriever
 
@@ -35,10 +36,13 @@ _REFUSALS: dict[type[Exception], tuple[str, int]] = {
 _PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (404, 409, 413, 422, 503)}
 
 
-def build_app(retriever: Retriever, node: HasHealth, metrics: NodeMetrics, *, version: str, pool: Executor) -> FastAPI:
+def build_app(
+    retriever: Retriever, node: HasHealth, metrics: NodeMetrics, *, census: SurfaceCensus, version: str, pool: Executor
+) -> FastAPI:
     """Return the application.
 
     Args:
+        census: counts what the live indexes hold.
         pool: answers queries; those beyond its threads wait in line. Its owner shuts it down.
     """
     metrics.add(HealthCollector(node))
@@ -47,6 +51,7 @@ def build_app(retriever: Retriever, node: HasHealth, metrics: NodeMetrics, *, ve
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     _add_problems(app, metrics)
     _add_retrieve(app, retriever, metrics, pool)
+    _add_stats(app, census)
     _add_operations(app, node, metrics, version)
     return app
 
@@ -80,6 +85,14 @@ def _add_retrieve(app: FastAPI, retriever: Retriever, metrics: NodeMetrics, pool
         """Return the best candidates for a user, wholly from the one bundle the answer names."""
         body = await asyncio.get_running_loop().run_in_executor(pool, answer, surface, request)
         return Response(body, media_type="application/json")
+
+
+def _add_stats(app: FastAPI, census: SurfaceCensus) -> None:
+    # a plain function: counting waits its turn on a thread, and queries have threads of their own
+    @app.get("/v1/surfaces/{surface}/stats", response_model=SurfaceStats, responses=_PROBLEMS, tags=["operate"])
+    def stats(surface: str) -> Response:
+        """What the live bundle's index holds, by language and age; counted at most every two seconds."""
+        return Response(STATS_JSON.dump_json(census.of(surface)), media_type="application/json")
 
 
 def _add_operations(app: FastAPI, node: HasHealth, metrics: NodeMetrics, version: str) -> None:

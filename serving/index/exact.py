@@ -1,6 +1,8 @@
 """The reference index: a dict and a full scan. Obviously right, used as the fake in tests; not for large corpora."""
 
 import threading
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +12,7 @@ from serving.index.errors import IndexClosed
 from serving.index.protocol import (
     EVERYTHING,
     Candidate,
+    Census,
     Filter,
     FloatArray,
     Hits,
@@ -147,6 +150,14 @@ class ExactIndex:
             payloads=[row.payload for row in held],
         )
         return IndexContents(rows, deleted, self._expired_before_ms)
+
+    def census(self, created_edges_ms: Sequence[int]) -> Census:
+        """See `CandidateIndex.census`."""
+        self._refuse_if_closed()
+        with self._lock:
+            held = list(self._live.values())
+        places = Counter(bisect_right(created_edges_ms, row.created_ms) for row in held)
+        return Census(len(held), Counter(row.language for row in held), [places[at] for at in range(len(created_edges_ms) + 1)])
 
     def stats(self) -> IndexStats:
         """Every row counts as fresh: all are scanned exactly."""

@@ -19,6 +19,7 @@ from serving.index.ledger import fitting_rows
 from serving.index.protocol import (
     EVERYTHING,
     Candidate,
+    Census,
     Filter,
     FloatArray,
     Hits,
@@ -172,6 +173,21 @@ class LiveIndex:
             deleted, horizon = self._state.ledger.remembered()
         rows = rows_at(view.arena, view.arena.live_slots(view.fresh_to, view.sequence))
         return IndexContents(rows, deleted, horizon)
+
+    def census(self, created_edges_ms: Sequence[int]) -> Census:
+        """See `CandidateIndex.census`. Takes no lock; some 2 ms at 100,000 rows."""
+        self._refuse_if_closed()
+        view = self._state.view
+        arena = view.arena
+        slots = arena.live_slots(view.fresh_to, view.sequence)
+        by_code = np.bincount(arena.language[slots])
+        codes = np.flatnonzero(by_code).astype(np.int32)
+        places = np.searchsorted(np.asarray(created_edges_ms, np.int64), arena.created_ms[slots], side="right")
+        return Census(
+            live=len(slots),
+            languages=dict(zip(arena.languages.decode(codes), by_code[codes].tolist(), strict=True)),
+            ages=np.bincount(places, minlength=len(created_edges_ms) + 1).tolist(),
+        )
 
     def maintain(self, at_most_steps: int | None = None) -> None:
         """Do upkeep that is due now, on this thread: settle, build, compact. For an index without a builder thread."""

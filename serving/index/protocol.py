@@ -185,6 +185,19 @@ class IndexStats:
     counters: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What is live, counted at one moment: in all, by language, and by age.
+
+    `ages` has one count more than the edges that were asked for: created before the first edge, between each two, and at or after
+    the last.
+    """
+
+    live: int
+    languages: Mapping[str, int]
+    ages: Sequence[int]
+
+
 class CandidateIndex(Protocol):
     """Live nearest candidates by cosine. Safe for any number of threads; every write is visible on return."""
 
@@ -231,6 +244,10 @@ class CandidateIndex(Protocol):
 
     def contents(self) -> IndexContents:
         """A consistent copy of everything live, for snapshots and rebuilds."""
+        ...
+
+    def census(self, created_edges_ms: Sequence[int]) -> Census:
+        """Count what is live by language, and by creation time between ascending edges. One pass over two columns."""
         ...
 
     def stats(self) -> IndexStats:

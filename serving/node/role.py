@@ -17,6 +17,7 @@ from serving.metrics import NodeMetrics
 from serving.node.bundle_tail import NodeParts
 from serving.node.contact import BrokerContact
 from serving.node.node import Node
+from serving.query.census import SurfaceCensus
 from serving.query.epochs import Routing, RoutingTable
 from serving.query.retrieve import Retriever
 from serving.query.users import UserStore
@@ -53,7 +54,7 @@ def build_node(settings: NodeSettings) -> BuiltNode:
     parts = NodeParts(settings.bootstrap, settings.registry, Masks(), metrics, _live_index, BrokerContact())
     node = Node(settings.node_id, surfaces, parts, routings=routings, users=users)
     pool = ThreadPoolExecutor(settings.query_threads, thread_name_prefix="query")
-    app = build_app(Retriever(routings, users), node, metrics, version=_release(), pool=pool)
+    app = build_app(Retriever(routings, users), node, metrics, census=SurfaceCensus(routings), version=_release(), pool=pool)
     server = HttpServer(app, host=settings.http_host, port=settings.http_port)
     node.url = server.url
     return BuiltNode(node, server, pool)

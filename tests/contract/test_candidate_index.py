@@ -357,3 +357,16 @@ def test_a_closed_index_refuses_reads_and_writes() -> None:
             index.search(random_vectors(1)[0], 1)
         with pytest.raises(IndexClosed):
             index.upsert(rows(ids(1)))
+
+
+def test_a_census_counts_what_is_live_by_language_and_age_in_every_tier(index: CandidateIndex) -> None:
+    """What operators see of the corpus must be what can be returned: no dead row, no deleted one, no old version."""
+    assert index.census([10]).ages == [0, 0]
+    index.upsert(rows(ids(100), languages=["en", "ja"] * 50, created_ms=2_000))
+    settle(index)
+    index.upsert(rows(["t:0"], languages=["de"], time_ms=1_500, created_ms=5_000))
+    index.delete(["t:1"], at(2_000))
+    census = index.census([2_000, 2_001, 5_001])
+    assert census.live == len(index) == 99
+    assert dict(census.languages) == {"en": 49, "ja": 49, "de": 1}
+    assert list(census.ages) == [0, 98, 1, 0]

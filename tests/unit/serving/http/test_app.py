@@ -10,12 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.api import ANSWER_JSON, MAX_BODY_BYTES
+from serving.api import ANSWER_JSON, MAX_BODY_BYTES, STATS_JSON
 from serving.client import AnswerUnreadable, Client, InlineUser, NodeIsBehind, NodeUnreachable, NotServing, RequestRefused
 from serving.health import NodeHealth
 from serving.http.app import build_app
 from serving.http.server import CannotListen, HttpServer
 from serving.metrics import NodeMetrics
+from serving.query.census import SurfaceCensus
 from serving.query.epochs import Routing, RoutingTable
 from serving.query.retrieve import Retriever
 from serving.query.users import UserStore
@@ -43,7 +44,14 @@ class Served:
         self.node = FakeNode()
         self.epoch = FilledEpoch(registry, seed=1)
         self.pool = ThreadPoolExecutor(2)
-        app = build_app(Retriever(self.table, UserStore()), self.node, NodeMetrics(), version="1.2.3", pool=self.pool)
+        app = build_app(
+            Retriever(self.table, UserStore()),
+            self.node,
+            NodeMetrics(),
+            census=SurfaceCensus(self.table),
+            version="1.2.3",
+            pool=self.pool,
+        )
         self.server = HttpServer(app, host="127.0.0.1", port=0)
         self.server.start()
         self.http = httpx.Client(base_url=self.server.url, timeout=10)
@@ -231,3 +239,22 @@ def test_a_taken_port_is_a_sentence(served: Served) -> None:
     port = int(served.server.url.rsplit(":", 1)[1])
     with pytest.raises(CannotListen, match="choose another ROOST_HTTP_PORT"):
         HttpServer(lambda *_: None, host="127.0.0.1", port=port)  # type: ignore[arg-type]
+
+
+def test_the_stats_of_a_surface_count_its_candidates_by_language_and_age(served: Served) -> None:
+    """Whoever watches asks the node: only its index knows what is live."""
+    response = served.http.get(f"/v1/surfaces/{HOME.name}/stats")
+    stats = STATS_JSON.validate_json(response.content)
+    assert (stats.surface, stats.bundle, stats.live) == (HOME.name, served.epoch.bundle, 30)
+    assert sum(stats.languages.values()) == 30
+    assert [age.count for age in stats.ages if age.count] == [30], "all were created in 1970"
+    assert stats.ages[-1].to_s is None
+
+
+def test_the_stats_of_an_unknown_surface_or_one_without_a_bundle_are_refused_in_a_sentence(served: Served) -> None:
+    """A page that shows why is worth more than an empty chart."""
+    assert served.http.get("/v1/surfaces/nope/stats").status_code == 404
+    served.table.put(Routing(HOME))
+    response = served.http.get(f"/v1/surfaces/{HOME.name}/stats")
+    assert response.status_code == 503
+    assert response.json()["error"] == "nothing_live"
