@@ -1,6 +1,6 @@
 """What the node measures of itself, in Prometheus' conventions. Serves nothing; see `serving.http`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.registry import Collector
@@ -30,6 +30,13 @@ class NodeMetrics:
             buckets=_FRESHNESS_BUCKETS_S,
             registry=self.registry,
         )
+        self.new_to_retrievable_seconds = Histogram(
+            "roost_new_to_retrievable_seconds",
+            "From the broker's append time of a candidate's first record to its row: without those whose counters changed.",
+            ["surface"],
+            buckets=_FRESHNESS_BUCKETS_S,
+            registry=self.registry,
+        )
         self.rows_applied = Counter(
             "roost_embeddings_applied", "Embedding records put in force.", ["surface", "bundle"], registry=self.registry
         )
@@ -49,8 +56,10 @@ class NodeMetrics:
         for metric in (self.rows_applied, self.bad_embeddings):
             metric.remove(surface, bundle)
 
-    def retrievable(self, surface: str, ages_s: Iterable[float]) -> None:
-        """Note how old records were when they became retrievable."""
-        histogram = self.publish_to_retrievable_seconds.labels(surface)
+    def retrievable(self, surface: str, ages_s: Sequence[float], *, new: Iterable[int]) -> None:
+        """Note how old records were when they became retrievable; `new` are the positions of those the index had not held."""
+        of_all, of_new = self.publish_to_retrievable_seconds.labels(surface), self.new_to_retrievable_seconds.labels(surface)
         for age_s in ages_s:
-            histogram.observe(age_s)
+            of_all.observe(age_s)
+        for position in new:
+            of_new.observe(ages_s[position])

@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "label": Entry("roost.cli.roles", "label", "Join impressions with engagements into examples, and fold user states."),
     "control": Entry("roost.cli.roles", "control", "Answer rollout commands and take bundles through their stages."),
     "serve": Entry("roost.cli.roles", "serve", "Keep a live index per bundle and answer queries over HTTP."),
+    "console": Entry("roost.cli.console", "console", "Show the deployment in a browser: overview, rollouts, playground, paper."),
     "train": Entry("roost.cli.train", "app", "Train towers and publish them as bundles."),
     "models": Entry("roost.cli.models", "app", "The bundles in the registry."),
     "rollout": Entry("roost.cli.rollout", "app", "Roll a tower version out, watch it, and roll it back."),

@@ -20,6 +20,7 @@ from roost.settings import LauncherSettings
 from schemas.errors import RoostError
 
 DEFAULT_HTTP_PORT = 8470
+DEFAULT_CONSOLE_PORT = 8780
 _SILENT = "not answering"
 
 
@@ -28,6 +29,7 @@ def up(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     surfaces: Annotated[Path | None, typer.Option(help="Surfaces file (TOML); the shipped one by default.")] = None,
     http_port: Annotated[int, typer.Option(help="Port of the serving node, on 127.0.0.1.")] = DEFAULT_HTTP_PORT,
+    console_port: Annotated[int, typer.Option(help="Port of the console, on 127.0.0.1.")] = DEFAULT_CONSOLE_PORT,
     role: Annotated[list[str] | None, typer.Option(help=f"Only these roles, out of {', '.join(ROLES)}.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything runs.")] = False,
 ) -> None:
@@ -43,7 +45,7 @@ def up(
         _detach(data_dir)
         return
     set_up_logging()
-    plan = MachinePlan(data_dir.resolve(), surfaces.resolve() if surfaces else None, tuple(role or ROLES), http_port)
+    plan = MachinePlan(data_dir.resolve(), surfaces.resolve() if surfaces else None, tuple(role or ROLES), http_port, console_port)
     with Machine(plan, settings, say=say) as machine:
         say("up; Ctrl-C or `roost down` stops it")
         while True:
@@ -79,12 +81,14 @@ def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
         "bootstrap": deployment.bootstrap,
         "node_url": deployment.node_url,
         "node": node,
+        "console_url": deployment.console_url,
         "registry": deployment.registry,
         "roles": deployment.roles,
     }
 
     def show() -> None:
         tell(f"broker    {deployment.bootstrap}\nnode      {deployment.node_url} ({node})\nbundles   {deployment.registry}")
+        tell(f"console   {deployment.console_url or 'not started'}")
         table(["role", "pid #"], ((name, pid or "starting again") for name, pid in deployment.roles.items()))
 
     emit(data, as_json=as_json, show=show)
@@ -105,7 +109,8 @@ def _detach(data_dir: Path) -> None:
     while "serve" in deployment.roles and _node_state(deployment.node_url) == _SILENT:
         _check_launcher(launcher, log_path, began_byte)
         time.sleep(0.1)
-    say(f"up: broker {deployment.bootstrap}, node {deployment.node_url}; `roost down` stops it")
+    console = f", console {deployment.console_url}" if deployment.console_url else ""
+    say(f"up: broker {deployment.bootstrap}, node {deployment.node_url}{console}; `roost down` stops it")
 
 
 def _check_launcher(launcher: subprocess.Popen[bytes], log_path: Path, began_byte: int) -> None:

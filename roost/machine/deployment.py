@@ -21,6 +21,7 @@ class Deployment:
         registry: folder of the bundles.
         surfaces: file of the surfaces, or None for the shipped ones.
         roles: process id by role.
+        console_url: base address of the console; None when it does not run.
     """
 
     pid: int
@@ -29,6 +30,7 @@ class Deployment:
     registry: str
     surfaces: str | None
     roles: dict[str, int]
+    console_url: str | None = None
 
     def write(self, data_dir: Path) -> None:
         """Write whole or not at all."""

@@ -30,6 +30,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "label": ("label",),
     "serve": ("serve",),
     "train": ("train", "schedule"),
+    "console": ("console",),
 }
 _STOP_S = 30.0
 
@@ -43,6 +44,7 @@ class MachinePlan:
         surfaces: a surfaces file, or None for the shipped one.
         roles: names out of `ROLES`.
         http_port: port of the node; None takes a free one.
+        console_port: port of the console; None takes a free one.
         environment: more variables for every role.
     """
 
@@ -50,6 +52,7 @@ class MachinePlan:
     surfaces: Path | None = None
     roles: tuple[str, ...] = tuple(ROLES)
     http_port: int | None = None
+    console_port: int | None = None
     environment: Mapping[str, str] | None = None
 
 
@@ -71,6 +74,7 @@ class Machine:
         self._roles: list[RoleProcess] = []
         self.bootstrap = ""
         self.node_url = f"http://127.0.0.1:{plan.http_port or free_port()}"
+        self.console_url = f"http://127.0.0.1:{plan.console_port or free_port()}" if "console" in plan.roles else None
 
     @property
     def registry(self) -> Path:
@@ -106,6 +110,7 @@ class Machine:
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "ROOST_REGISTRY": str(self.registry),
             "ROOST_HTTP_PORT": self.node_url.rpartition(":")[2],
+            **({"ROOST_CONSOLE_PORT": self.console_url.rpartition(":")[2]} if self.console_url else {}),
             **({"ROOST_SURFACES": str(self._plan.surfaces)} if self._plan.surfaces else {}),
             **(self._plan.environment or {}),
         }
@@ -118,6 +123,8 @@ class Machine:
         if "serve" in self._plan.roles:
             self._await_node(timeout_s=60)
             self._say(f"node at {self.node_url} ({time.monotonic() - started_s:.1f} s)")
+        if self.console_url:
+            self._say(f"console at {self.console_url}")
 
     def watch(self) -> None:
         """Revive roles that died; call it about once a second."""
@@ -158,6 +165,7 @@ class Machine:
             registry=str(self.registry),
             surfaces=str(self._plan.surfaces) if self._plan.surfaces else None,
             roles={role.name: role.pid or 0 for role in self._roles},
+            console_url=self.console_url,
         ).write(self._plan.data_dir)
 
     def _await_node(self, *, timeout_s: float) -> None:

@@ -32,30 +32,37 @@ class FilledIndex:
     def __len__(self) -> int:
         return len(self.index)
 
-    def apply(self, batch: EmbeddingBatch) -> None:
-        """Put a batch in force: its rows here, its deletes in every epoch. Harmless when it comes again."""
+    def apply(self, batch: EmbeddingBatch) -> list[int]:
+        """Put a batch in force: its rows here, its deletes in every epoch. Harmless when it comes again.
+
+        Returns the positions of the rows whose candidates the index had not held.
+        """
+        new: list[int] = []
         if batch.forgotten:
             self._forget(batch.forgotten)
         if len(batch.rows):
-            self._upsert(batch.rows)
+            new = self._upsert(batch.rows)
             newest = int(batch.append_time_ms.max())
             self.newest_append_ms = max(newest, self.newest_append_ms or newest)
         self._masks.add(batch.deleted)
+        return new
 
-    def _upsert(self, rows: Rows) -> None:
+    def _upsert(self, rows: Rows) -> list[int]:
         now_s = time.monotonic()
+        new: list[int] = []
         with self._lock:
             self.index.upsert(rows)
             self._settle()
-            for candidate_id, created_ms, version in zip(
-                rows.candidate_ids, rows.created_ms.tolist(), rows.versions.tolist(), strict=True
-            ):
+            columns = zip(rows.candidate_ids, rows.created_ms.tolist(), rows.versions.tolist(), strict=True)
+            for position, (candidate_id, created_ms, version) in enumerate(columns):
                 # the index ignores both kinds as well
                 if min(created_ms, version[0]) < self._horizon_ms or self._masks.hides(candidate_id, version):
                     continue
                 if candidate_id not in self._created_ms:
                     self._arrivals.append((now_s, candidate_id))
+                    new.append(position)
                 self._created_ms[candidate_id] = created_ms
+        return new
 
     def mask(self, candidate_ids: Sequence[str], versions: NDArray[np.int64]) -> None:
         """See `Maskable.mask`."""

@@ -220,10 +220,10 @@ class BundleTail:
         for _, run in groupby(records, key=lambda record: record.value is None):
             run_records = tuple(run)
             batch = decode_batch(self.bundle, loaded.filled.index.dim, run_records)
-            loaded.filled.apply(batch)
+            new = loaded.filled.apply(batch)
             if batch.bad or self._bad:
                 self._note_bad(run_records, batch.bad)
-            self._measure(batch)
+            self._measure(batch, new)
 
     def _note_bad(self, records: Sequence[InboundRecord], found: Sequence[BadEmbedding]) -> None:
         """Keep the bad records that stand: a later good one of the same candidate settles the matter."""
@@ -239,10 +239,10 @@ class BundleTail:
             elif newest[bad.key] == bad.offset:
                 self._bad[bad.key] = bad
 
-    def _measure(self, batch: EmbeddingBatch) -> None:
+    def _measure(self, batch: EmbeddingBatch, new: Sequence[int]) -> None:
         metrics = self._parts.metrics
         metrics.rows_applied.labels(self.surface.name, self.bundle).inc(len(batch.rows) + len(batch.deleted))
         # a replay is not news
         if self.is_live and self._follower.caught_up and len(batch.rows):
             ages_s = np.maximum(wall_clock_ms() - batch.append_time_ms, 0) / 1000
-            metrics.retrievable(self.surface.name, ages_s.tolist())
+            metrics.retrievable(self.surface.name, ages_s.tolist(), new=new)

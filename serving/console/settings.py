@@ -1,0 +1,40 @@
+"""Settings of the console, read once from the environment. Connects to nothing."""
+
+import getpass
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from serving.settings import BOOTSTRAP_VARIABLE
+
+DEFAULT_PORT = 8780
+
+
+class ConsoleSettings(BaseSettings):
+    """What the console reads: `KAFKA_BOOTSTRAP_SERVERS`, the rest from `ROOST_` and the field's name.
+
+    Attributes:
+        bootstrap: host:port of the brokers, comma-separated.
+        registry: folder of published bundles, for gates and metrics.
+        surfaces: TOML file of surfaces; None means the shipped ones.
+        console_host: address to bind; anything but the default makes the console reachable from other machines.
+        console_port: 0 means any free one.
+        console_hosts: more host names under which browsers may ask for the console: others are refused, so that no foreign page can
+            reach it by a name of its own.
+        console_results: folder of the experiments' results, JSON files, for the page of the paper.
+        console_actor: who the history says gave the commands.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="ROOST_", frozen=True, extra="forbid", env_ignore_empty=True, populate_by_name=True
+    )
+
+    bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
+    registry: Path = Path("registry")
+    surfaces: Path | None = None
+    console_host: str = "127.0.0.1"
+    console_port: int = Field(default=DEFAULT_PORT, ge=0, le=65_535)
+    console_hosts: tuple[str, ...] = ()
+    console_results: Path = Path("docs/bench")
+    console_actor: str = Field(default_factory=lambda: f"console:{getpass.getuser()}", max_length=64)

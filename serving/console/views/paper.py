@@ -1,0 +1,106 @@
+"""The page of the paper: tables out of the experiments' results, whatever figures they hold. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from serving.console.views import figures
+
+TITLES: Mapping[str, str] = {
+    "table1": "Table 1: offline results",
+    "table2": "Table 2: online results",
+    "fig3": "Figure 3",
+    "fig5": "Figure 5",
+    "fig6": "Figure 6",
+    "continual": "Continual training",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A value with its interval, or without one."""
+
+    text: str
+    interval: str = ""
+    is_number: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under columns. `numeric` tells by column whether it holds numbers."""
+
+    caption: str
+    columns: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One file: its single figures and its tables."""
+
+    name: str
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    tables: tuple[Table, ...]
+
+
+def results(files: Mapping[str, object]) -> tuple[Result, ...]:
+    """Return the results, the paper's own first; what is no JSON object is left out."""
+    found = [_result(name, content) for name, content in files.items() if isinstance(content, dict)]
+    order = list(TITLES)
+    return tuple(sorted(found, key=lambda result: (order.index(result.name) if result.name in order else len(order), result.name)))
+
+
+def _result(name: str, content: Mapping[str, object]) -> Result:
+    facts, tables = [], []
+    for key, value in content.items():
+        rows = _rows(value)
+        if rows:
+            tables.append(_table(key.replace("_", " "), rows))
+        elif (text := _scalar(value)) is not None:
+            facts.append((key.replace("_", " "), text))
+        elif isinstance(value, dict):
+            facts += [
+                (f"{key} {inner}".replace("_", " "), text) for inner, one in value.items() if (text := _scalar(one)) is not None
+            ]
+    return Result(name, TITLES.get(name, name.replace("_", " ")), tuple(facts), tuple(tables))
+
+
+def _rows(value: object) -> list[Mapping[str, object]]:
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        return list(value)
+    return []
+
+
+def _table(caption: str, rows: Sequence[Mapping[str, object]]) -> Table:
+    columns = tuple(dict.fromkeys(key for row in rows for key, value in row.items() if _scalar(value) is not None))
+    cells = tuple(tuple(_cell(row, column) for column in columns) for row in rows)
+    numeric = tuple(all(row[at].is_number or row[at].text == figures.MISSING for row in cells) for at in range(len(columns)))
+    return Table(caption, tuple(column.replace("_", " ") for column in columns), numeric, cells)
+
+
+def _cell(row: Mapping[str, object], column: str) -> Cell:
+    value = row.get(column)
+    intervals = row.get("ci")
+    interval = intervals.get(column) if isinstance(intervals, dict) else None
+    shown = ""
+    if isinstance(interval, list) and len(interval) == 2 and all(_is_number(bound) for bound in interval):
+        shown = f"{figures.number(interval[0])} to {figures.number(interval[1])}"
+    return Cell(_scalar(value) or figures.MISSING, shown, _is_number(value))
+
+
+def _scalar(value: object) -> str | None:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return figures.number(value)
+    if isinstance(value, str):
+        return value[:200]
+    # lists of plain numbers, such as seeds
+    if isinstance(value, list) and value and len(value) <= 12 and all(_is_number(one) for one in value):
+        return ", ".join(figures.number(one) for one in value)
+    return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

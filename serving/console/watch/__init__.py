@@ -1,0 +1,1 @@
+"""Reading the deployment every two seconds: broker, nodes, registry, results. Draws nothing."""

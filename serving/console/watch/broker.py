@@ -1,0 +1,132 @@
+"""The control plane and the ends of the input topics, as the broker has them. Asks no node."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from schemas.codec import decode
+from schemas.errors import InvalidInput
+from schemas.records.control import NodeStatus, Rollout
+from schemas.rollout import fold, nothing_yet
+from schemas.topics import NODE_STATUS, ROLLOUTS
+from schemas.wire.inbound import InboundRecord
+from serving.console.readings import BrokerReading, Heartbeat
+from serving.node.follower import FollowerCallbacks, TopicFollower
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", Rollout, NodeStatus)
+
+HISTORY = 60
+_ASK_S = 2.0
+
+
+class ControlLog:
+    """The records of `rollouts` and `node-status`, folded. Fed on followers' threads, read on any."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, Rollout] = {}
+        self._history: dict[str, deque[Rollout]] = {}
+        self._heartbeats: dict[str, Heartbeat] = {}
+        self._lock = threading.Lock()
+
+    def take_rollouts(self, records: Sequence[InboundRecord]) -> None:
+        """Fold rollout records; a second record of one revision, from a controller that came too late, is history's too."""
+        for record in records:
+            rollout = _decoded(Rollout, record)
+            if rollout is None:
+                continue
+            with self._lock:
+                self._states[rollout.surface] = fold(self._states.get(rollout.surface) or nothing_yet(rollout.surface), rollout)
+                self._history.setdefault(rollout.surface, deque(maxlen=HISTORY)).append(rollout)
+
+    def take_statuses(self, records: Sequence[InboundRecord]) -> None:
+        """Keep the newest report of each instance."""
+        for record in records:
+            status = None if record.value is None else _decoded(NodeStatus, record)
+            with self._lock:
+                if status is not None:
+                    self._heartbeats[status.instance] = Heartbeat(status, record.timestamp_ms)
+                elif record.value is None and record.key is not None:
+                    self._heartbeats.pop(record.key.decode(errors="replace"), None)
+
+    def forget_rollouts(self) -> None:
+        """Begin anew: the topic is another one."""
+        with self._lock:
+            self._states.clear()
+            self._history.clear()
+
+    def reading(self, trouble: str | None, ends: Mapping[str, Mapping[int, int]]) -> BrokerReading:
+        """Return what is known now."""
+        with self._lock:
+            history = {surface: tuple(records) for surface, records in self._history.items()}
+            return BrokerReading(trouble, dict(self._states), history, dict(self._heartbeats), ends)
+
+
+def _decoded(kind: type[T], record: InboundRecord) -> T | None:
+    try:
+        return decode(kind, record.value or b"")
+    except InvalidInput as error:
+        # its owner is elsewhere, and says so; here it is one line less in a table
+        log.warning("%s/%d/%d is passed over: %s", record.topic, record.partition, record.offset, error)
+        return None
+
+
+class BrokerWatch:
+    """Follows the control plane on threads of its own; the ends are asked for at each reading."""
+
+    def __init__(self, bootstrap: str, topics: Sequence[str]) -> None:
+        """Follow nothing yet.
+
+        Args:
+            topics: those whose ends are wanted.
+        """
+        self._bootstrap = bootstrap
+        self._topics = tuple(topics)
+        self._log = ControlLog()
+        self._rollouts = TopicFollower(
+            bootstrap, ROLLOUTS, FollowerCallbacks(self._log.take_rollouts, recreated=self._log.forget_rollouts)
+        )
+        self._statuses = TopicFollower(bootstrap, NODE_STATUS, FollowerCallbacks(self._log.take_statuses))
+        self._admin: AdminClient | None = None
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._rollouts.start()
+        self._statuses.start()
+
+    def stop(self) -> None:
+        """End the threads."""
+        self._rollouts.stop()
+        self._statuses.stop()
+
+    def read(self) -> BrokerReading:
+        """Return what is known now; one thread at a time. A broker that is away is a sentence in it, no error."""
+        try:
+            ends = self._ends()
+        except KafkaException as error:
+            reason = error.args[0].str()
+            return self._log.reading(f"the broker at {self._bootstrap} does not answer ({reason})", {})
+        trouble = self._rollouts.trouble or self._statuses.trouble
+        return self._log.reading(trouble, ends)
+
+    def _ends(self) -> dict[str, dict[int, int]]:
+        if self._admin is None:
+            self._admin = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 1000})
+        known = self._admin.list_topics(timeout=_ASK_S).topics
+        wanted = {
+            TopicPartition(name, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
+            for name in self._topics
+            if name in known
+            for partition in known[name].partitions
+        }
+        ends: dict[str, dict[int, int]] = {}
+        futures = self._admin.list_offsets(wanted, request_timeout=_ASK_S) if wanted else {}
+        for place, future in futures.items():
+            ends.setdefault(place.topic, {})[place.partition] = future.result(_ASK_S).offset
+        return ends

@@ -1,0 +1,51 @@
+"""What the console reads from disk: manifests of bundles, results of experiments. Verifies bundles whole; runs no tower."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from schemas.bundle import Manifest, list_bundles, read_bundle
+from schemas.errors import BundleError
+
+MAX_RESULT_BYTES = 4 << 20
+
+
+class RegistryCatalog:
+    """The registry's folder. A bundle never changes: its manifest is read once."""
+
+    def __init__(self, registry: Path) -> None:
+        self._registry = registry
+        self._manifests: dict[tuple[str, str], Manifest] = {}
+
+    def bundles(self, surface: str) -> list[str]:
+        """See `Catalog.bundles`."""
+        return list_bundles(self._registry, surface)
+
+    def manifest(self, surface: str, bundle: str) -> Manifest | None:
+        """See `Catalog.manifest`."""
+        found = self._manifests.get((surface, bundle))
+        if found is None:
+            try:
+                found = self._manifests[surface, bundle] = read_bundle(self._registry, surface, bundle).manifest
+            except BundleError:
+                return None
+        return found
+
+
+class ResultFiles:
+    """A folder of JSON files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self) -> Mapping[str, object]:
+        """See `ResultsFolder.read`."""
+        found: dict[str, object] = {}
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                if path.stat().st_size <= MAX_RESULT_BYTES:
+                    found[path.stem] = json.loads(path.read_text("utf-8"))
+            except (OSError, ValueError):
+                # a run that is being written, or no JSON: its page says what is there
+                continue
+        return found

@@ -1,0 +1,104 @@
+"""Reads everything every two seconds and keeps the last minutes. Draws nothing, decides nothing."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+from schemas.surfaces import Surfaces
+from schemas.topics import USER_STATES, USERS, embeddings_topic_name
+from serving.console.readings import DEAD_LETTERS, INPUTS, BrokerReading, Catalog, Moment, NodeReading, SampledDelays
+from serving.console.watch.broker import BrokerWatch
+from serving.console.watch.delays import sampled_delays
+from serving.console.watch.newest import NewestRecords
+from serving.console.watch.nodes import NodeReader
+from serving.query.retrieve import wall_clock_ms
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 2.0
+KEPT = 300
+_SAMPLED_PER_PARTITION = 50
+_USERS_PER_PARTITION = 8
+_USERS_KEPT = 24
+
+
+class Watcher:
+    """One thread that reads; `moments` may be asked for on any."""
+
+    def __init__(self, bootstrap: str, surfaces: Surfaces, catalog: Catalog) -> None:
+        self._surfaces = surfaces
+        self._catalog = catalog
+        self._broker = BrokerWatch(bootstrap, (*INPUTS, *DEAD_LETTERS))
+        self._nodes = NodeReader()
+        self._newest = NewestRecords(bootstrap)
+        self._moments: deque[Moment] = deque(maxlen=KEPT)
+        self._users: tuple[str, ...] = ()
+        self._stopping = threading.Event()
+        self._due = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="console-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._broker.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the threads and close the connections."""
+        self._stopping.set()
+        self._due.set()
+        self._thread.join()
+        self._broker.stop()
+        self._nodes.close()
+        self._newest.close()
+
+    def moments(self) -> Sequence[Moment]:
+        """See `HasMoments`."""
+        return tuple(self._moments)
+
+    def hurry(self) -> None:
+        """See `HasMoments`."""
+        self._due.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            started_s = time.monotonic()
+            try:
+                self._moments.append(self._read())
+            # a page that lags says so; a thread that ended would show yesterday's figures for ever
+            except Exception:
+                log.exception("reading the deployment failed; trying again")
+            self._due.wait(max(0.1, EVERY_S - (time.monotonic() - started_s)))
+            self._due.clear()
+
+    def _read(self) -> Moment:
+        broker = self._broker.read()
+        moment = Moment(wall_clock_ms(), broker)
+        nodes = tuple(
+            self._nodes.read(beat.status.instance, beat.status.url)
+            if beat.status.url
+            else NodeReading(beat.status.instance, "", "its heartbeat names no address")
+            for beat in moment.live_nodes()
+        )
+        return replace(moment, at_ms=wall_clock_ms(), nodes=nodes, delays=self._delays(broker), users=self._recent_users(broker))
+
+    def _delays(self, broker: BrokerReading) -> dict[str, SampledDelays]:
+        delays: dict[str, SampledDelays] = {}
+        for surface, state in broker.states.items():
+            manifest = None if state.live is None else self._catalog.manifest(surface, state.live)
+            if state.live is None or manifest is None or surface not in self._surfaces:
+                continue
+            # partition p of a bundle's topic holds the ids of partition p of its candidates' topic
+            partitions = broker.ends.get(self._surfaces[surface].candidate_topic, {})
+            topic = embeddings_topic_name(state.live)
+            records = self._newest.read(topic, partitions, per_partition=_SAMPLED_PER_PARTITION)
+            delays[surface] = sampled_delays(records, manifest.dim)
+        return delays
+
+    def _recent_users(self, broker: BrokerReading) -> tuple[str, ...]:
+        records = self._newest.read(USER_STATES, broker.ends.get(USERS, {}), per_partition=_USERS_PER_PARTITION)
+        keys = (record.key.decode(errors="replace") for record in records if record.key is not None and record.value is not None)
+        self._users = tuple(dict.fromkeys((*keys, *self._users)))[:_USERS_KEPT]
+        return self._users

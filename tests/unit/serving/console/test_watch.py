@@ -1,0 +1,130 @@
+"""What the console reads: logs folded, samples decoded, nodes asked. Without a broker."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client import generate_latest
+
+from schemas.codec import encode
+from schemas.ids import Version
+from schemas.records.control import NodeStatus, Outcome, Stage
+from schemas.topics import NODE_STATUS, ROLLOUTS
+from schemas.wire.inbound import InboundRecord
+from serving.console.readings import QUERY_SECONDS, Delays
+from serving.console.watch.broker import HISTORY, ControlLog
+from serving.console.watch.delays import sampled_delays
+from serving.console.watch.files import RegistryCatalog, ResultFiles
+from serving.console.watch.nodes import NodeReader, histograms_of
+from serving.metrics import NodeMetrics
+from tests.bundles import publish_bundle
+from tests.console_fakes import HOME, LIVE, NEXT, rollout, stage
+from tests.filled_epochs import DIM, deleted, live, tweeted
+
+
+def logged(value: bytes | None, *, offset: int = 0, key: bytes = b"k", topic: str = ROLLOUTS) -> InboundRecord:
+    """Return a consumed record."""
+    return InboundRecord(topic, 0, offset, 77, key, value)
+
+
+def test_the_log_folds_by_revision_keeps_refusals_as_history_and_passes_over_garbage() -> None:
+    """The same fold as everywhere: a zombie controller's record changes nothing here either."""
+    log = ControlLog()
+    first = rollout(stage(LIVE, Stage.REGISTERED), revision=1)
+    refused = rollout(stage(LIVE, Stage.REGISTERED), revision=1, outcome=Outcome.REFUSED, reason="no")
+    zombie = rollout(stage(NEXT, Stage.LIVE), revision=1)
+    log.take_rollouts(
+        [logged(encode(first)), logged(b"\x00garbage"), logged(None), logged(encode(refused)), logged(encode(zombie))]
+    )
+    reading = log.reading(None, {})
+    assert reading.states[HOME.name] == first
+    assert [record.outcome for record in reading.history[HOME.name]] == [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.ACCEPTED]
+    log.take_rollouts([logged(encode(first))] * HISTORY)
+    assert len(log.reading(None, {}).history[HOME.name]) == HISTORY
+    log.forget_rollouts()
+    assert log.reading("away", {}).states == {}
+
+
+def test_heartbeats_are_timed_by_the_broker_and_a_null_forgets_one() -> None:
+    """A node whose clock is an hour ahead must not look alive for an hour."""
+    log = ControlLog()
+    status = NodeStatus("node:n1", 999_999, True)
+    log.take_statuses([logged(encode(status), key=b"node:n1", topic=NODE_STATUS), logged(b"garbage", key=b"node:n2")])
+    beats = log.reading(None, {}).heartbeats
+    assert {name: beat.heard_ms for name, beat in beats.items()} == {"node:n1": 77}
+    log.take_statuses([logged(None, key=b"node:n1")])
+    assert log.reading(None, {}).heartbeats == {}
+
+
+def test_delays_are_measured_from_the_brokers_append_and_only_of_what_is_live() -> None:
+    """Appended at 2,000, logged at 5,000; deletes and garbage say nothing of freshness."""
+    vector = [1.0] + [0.0] * (DIM - 1)
+    records = [
+        live(tweeted("t:1", version=Version(1_990, 0)), vector),
+        deleted("t:2", Version(1, 0)),
+        InboundRecord("embeddings.x", 0, 1, 5_000, b"t:3", b"garbage"),
+        InboundRecord("embeddings.x", 0, 1, 5_000, b"t:4", None),
+    ]
+    sampled = sampled_delays(records, DIM)
+    assert sampled.new == Delays((10,), (0,), (3_000,))
+    assert sampled.refreshed == Delays()
+
+
+def test_histograms_are_read_from_what_a_node_exports() -> None:
+    """The node's own metrics, through the text format: a renamed metric fails here, not on the page."""
+    metrics = NodeMetrics()
+    metrics.retrieve_seconds.labels(HOME.name).observe(0.004)
+    metrics.retrievable(HOME.name, [0.02, 0.5], new=[1])
+    found = histograms_of(generate_latest(metrics.registry).decode())
+    assert found[QUERY_SECONDS][HOME.name].total == 1
+    assert found["roost_new_to_retrievable_seconds"][HOME.name].total == 1
+    assert (found["roost_new_to_retrievable_seconds"][HOME.name].quantile(0.5) or 0) > 0.3
+    assert "roost_publish_to_retrievable_seconds" not in found
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (httpx.Response(200, text="<html>another service</html>"), "something else than a node"),
+        (httpx.Response(200, json={"node": 1}), "something else than a node"),
+        (httpx.ConnectError("refused"), "does not answer"),
+        (httpx.ReadTimeout("slow"), "does not answer"),
+    ],
+)
+def test_a_node_that_does_not_answer_as_one_is_a_sentence(answer: httpx.Response | httpx.TransportError, sentence: str) -> None:
+    """One broken node must not empty the page of the others."""
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    reader = NodeReader(transport=httpx.MockTransport(handle))
+    reading = reader.read("node:n1", "http://n1")
+    assert reading.health is None
+    assert sentence in (reading.trouble or "")
+    assert NodeReader().read("node:n1", "no url at all").trouble is not None
+
+
+def test_a_bundles_manifest_is_read_once_and_a_damaged_one_is_none(tmp_path: Path) -> None:
+    """The page refreshes every two seconds; a bundle never changes."""
+    bundle = publish_bundle(tmp_path, surface=HOME.name, seed=1)
+    catalog = RegistryCatalog(tmp_path)
+    assert catalog.bundles(HOME.name) == [bundle]
+    found = catalog.manifest(HOME.name, bundle)
+    assert found is not None
+    assert catalog.manifest(HOME.name, bundle) is found
+    (tmp_path / HOME.name / bundle / "manifest.json").write_bytes(b"{}")
+    assert RegistryCatalog(tmp_path).manifest(HOME.name, bundle) is None
+    assert catalog.manifest(HOME.name, "../../etc") is None
+
+
+def test_results_are_read_by_name_and_half_written_ones_are_left_out(tmp_path: Path) -> None:
+    """A run may be writing while somebody looks."""
+    (tmp_path / "b.json").write_text(json.dumps({"x": 1}))
+    (tmp_path / "a.json").write_text(json.dumps([1]))
+    (tmp_path / "broken.json").write_text('{"x": ')
+    (tmp_path / "notes.txt").write_text("no")
+    assert list(ResultFiles(tmp_path).read()) == ["a", "b"]
+    assert ResultFiles(tmp_path / "absent").read() == {}
