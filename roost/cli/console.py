@@ -39,7 +39,9 @@ def console(
     registry: Registry = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Show the deployment in a browser: overview, rollouts, playground, paper. Reads, and sends only rollout commands.
+    """Show the deployment in a browser: overview, rollouts, playground, paper.
+
+    It reads, and sends only rollout commands.
 
     Example: roost console --port 8780
     """
