@@ -15,6 +15,7 @@ import numpy as np
 
 from lab.world.live import Clock, LiveWorld
 from lab.world.settings import DAY_S, LIVELY
+from lab.world.vocabulary import LANGUAGES
 from lab.world.world import World
 from roost.demo.checker import AnswerChecker
 from roost.demo.probe import Freshness, measure_freshness
@@ -24,6 +25,7 @@ from roost.settings import child_environment
 from schemas.codec import decode
 from schemas.errors import RoostError
 from schemas.records.control import CommandKind, NodeStatus, Rollout, RolloutCommand
+from schemas.records.users import User
 from schemas.surfaces import load_surfaces
 from schemas.topics import EXAMPLES, NODE_STATUS, embeddings_topic_name
 from schemas.wire.tail import TailReader
@@ -113,7 +115,7 @@ class Story:
             self._say(f"{self._plan.live_s:g} s of traffic; half the users are served by the index, and react")
             time.sleep(self._plan.live_s)
             for user in itertools.islice(self._world.users(), 1, 6, 2):
-                self._say(f"{user.user_id} declares {', '.join(user.languages)}; interests {', '.join(user.interests)}")
+                self._say(self._introduction(user))
                 answer = self._traffic.ask(user.user_id, k=5)
                 if answer is not None:
                     self._show(answer)
@@ -222,6 +224,12 @@ class Story:
             if time.monotonic() > deadline_s:
                 raise RoostError(f"waited {timeout_s:g} s for {what}; `roost rollout status` and the logs say why")
             time.sleep(0.05)
+
+    def _introduction(self, user: User) -> str:
+        """Say who a user claims to be, and what only the world knows: some declare a language they hardly read."""
+        spoken = self._world.world.users.spoken[int(user.user_id.removeprefix("u:"))]
+        reads = ", ".join(LANGUAGES[row] for row in np.flatnonzero(spoken))
+        return f"{user.user_id} declares {', '.join(user.languages)}, truly reads {reads}; interests {', '.join(user.interests)}"
 
     def _lost(self, bundle: str, *, timeout_s: float = 20.0) -> int:
         """Count acknowledged tweets, alive and inside the recency window, that the live bundle's embeddings lack."""
