@@ -89,7 +89,7 @@ def publish_bundle(
         dim=dim,
         metric="cosine",
         feature_spec=spec,
-        files={name: _sha256(content) for name, content in files.items()},
+        files={name: sha256_of(content) for name, content in files.items()},
         canary=CanaryVectors(
             query_ids=query_ids.tolist(),
             query_vectors=_run(files[QUERY_TOWER], query_ids).tolist(),
@@ -123,5 +123,6 @@ def _run(tower: bytes, ids: NDArray[np.int64]) -> NDArray[np.float32]:
     return vectors
 
 
-def _sha256(content: bytes) -> str:
+def sha256_of(content: bytes) -> str:
+    """Return a digest as a manifest holds it."""
     return hashlib.sha256(content).hexdigest()

@@ -5,13 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from roost.cli.output import emit, table, tell
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir, Registry, registry_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, BundleId, DataDir, Registry, registry_of
 from schemas.bundle import Manifest, list_bundles, read_bundle
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The bundles in the registry.")
 
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
-BundleId = Annotated[str, typer.Argument(help="16 hex digits.")]
 DEFAULT_SURFACE = "home-timeline"
 
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from schemas.errors import CompareAndSetLost, Refused, RoostError
 
@@ -38,11 +39,18 @@ def emit(data: Mapping[str, Any], *, as_json: bool, show: Callable[[], None]) ->
 
 def table(columns: Sequence[str], rows: Iterable[Iterable[object]], *, title: str | None = None, to: Console = out) -> None:
     """Print rows as a table; columns whose name ends in ` #` are numbers, set to the right."""
-    to.print(drawn_table(columns, rows, title=title))
+    if title is not None:
+        to.print(drawn_title(title))
+    to.print(drawn_table(columns, rows))
 
 
-def drawn_table(columns: Sequence[str], rows: Iterable[Iterable[object]], *, title: str | None = None) -> Table:
-    """Return what `table` prints."""
+def drawn_title(title: str) -> Text:
+    """Return the line above a table: never folded, however narrow the table is."""
+    return Text(title, style="italic", no_wrap=True, overflow="ignore")
+
+
+def drawn_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> Table:
+    """Return what `table` prints below its title."""
     drawn = Table(
         title=None if title is None else escape(title), title_justify="left", header_style="bold", box=None, pad_edge=False
     )

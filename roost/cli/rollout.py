@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roost.cli.output import drawn_table, emit, out, say
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, bootstrap_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, BundleId, DataDir, bootstrap_of
 from schemas.records.control import CommandKind, Rollout, RolloutCommand
 from schemas.rollout import UNDER_WAY
 from streams.controller.client import RolloutClient
@@ -24,7 +24,6 @@ Revision = Annotated[
     int | None, typer.Option("--revision", help="Only if the surface is at this revision (exit code 4 otherwise).")
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Kept in the history.")]
-BundleId = Annotated[str, typer.Argument(help="16 hex digits; see `roost models list`.")]
 DEFAULT_SURFACE = "home-timeline"
 _WAIT_S = 30.0
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from roost.machine.deployment import Deployment
+from schemas.ids import is_bundle_id
 
 Bootstrap = Annotated[
     str | None,
@@ -21,6 +22,16 @@ NodeUrl = Annotated[
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="ROOST_DATA_DIR", help="Folder of the local deployment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 DEFAULT_DATA_DIR = Path(".roost")
+
+
+def _bundle_id(text: str) -> str:
+    if not is_bundle_id(text):
+        raise typer.BadParameter(f"{text[:64]!r} is not 16 hex digits; see `roost models list`")
+    return text
+
+
+# an id becomes a path and the name of a topic: nothing else gets past the command line
+BundleId = Annotated[str, typer.Argument(callback=_bundle_id, help="16 hex digits; see `roost models list`.")]
 
 
 def bootstrap_of(option: str | None, data_dir: Path) -> str:

@@ -1,0 +1,289 @@
+"""A whole machine as a user has it: recorded ratings in, titles out; bad input set aside, bad bundles refused, roles killed."""
+
+import json
+import os
+import signal
+import struct
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from lab.replay import replay
+from lab.replay.movielens import MovieLens, load
+from lab.replay.records import LIKED_STARS, Event, candidate_id, event_times_before, events, user_id
+from roost import cli
+from roost.dead_letters import dead_letter_topics, read_dead_letters
+from roost.machine.machine import Machine, MachinePlan
+from roost.settings import LauncherSettings
+from schemas.bundle import CANDIDATE_TOWER, read_bundle, write_bundle
+from schemas.codec import decode
+from schemas.ids import is_bundle_id
+from schemas.records.candidates import Candidate
+from schemas.records.control import CommandKind, RolloutCommand
+from schemas.records.feedback import Engagement, EngagementKind, Example, Impression, Label
+from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUT_COMMANDS, TWEETS, USER_EVENTS, USER_STATES
+from schemas.wire.client import make_producer
+from schemas.wire.tail import TailReader
+from serving.client import Answer, Client, ClientError
+from streams.controller.client import RolloutClient
+from streams.producer import Producer
+from tests.bundles import publish_bundle, sha256_of
+from tests.integration.waiting import until
+from tests.posts import now_ms
+
+MOVIES, HOME = "movies", "home-timeline"
+RATINGS, MORE_RATINGS = 1_500, 2_500
+UNKNOWN_SCHEMA = b"\x00" + struct.pack(">I", 0x40000001) + b"whatever"
+TRACE = b"\x00\xff"
+BAD_VALUES = (b"\xff\xfe not avro", b"", UNKNOWN_SCHEMA)
+
+
+class Flight:
+    """A machine that has replayed a prefix of MovieLens, with random towers live on both surfaces; tweets there are none."""
+
+    def __init__(self, machine: Machine, data: MovieLens) -> None:
+        self.machine = machine
+        self.data = data
+        self.client = Client(machine.node_url, timeout_s=10.0)
+        self.live = {name: publish_bundle(machine.registry, surface=name, dim=dim) for name, dim in ((MOVIES, 32), (HOME, 64))}
+        self._ended = threading.Event()
+        self._watching = threading.Thread(target=self._watch)
+        self._watching.start()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.2):
+            self.machine.watch()
+
+    def go_live(self) -> None:
+        """Start both bundles by the controller, and wait until the node answers from them."""
+        for surface, bundle in self.live.items():
+            command = RolloutCommand(
+                f"start-{surface}", surface, CommandKind.START, time_ms=now_ms(), bundle=bundle, automatic=True
+            )
+            with RolloutClient(self.machine.bootstrap) as client:
+                client.send(command)
+        until(self.client.ready, what="both bundles are live on the node", timeout_s=60)
+
+    def ask(self, user: str, *, surface: str = MOVIES, k: int = 20) -> Answer:
+        """Retrieve for a user."""
+        return self.client.retrieve(surface, user_id=user, k=k)
+
+    def finds(self, candidate: str) -> bool:
+        """Tell whether the node returns a candidate; a node that is starting does not."""
+        try:
+            return candidate in {found.candidate_id for found in self.ask("nobody", k=1000).candidates}
+        except ClientError:
+            return False
+
+    def send(self, topic: str, key: bytes, value: bytes) -> str:
+        """Write bytes as they are, with a header; returns the record's place."""
+        places: list[str] = []
+        producer = make_producer(self.machine.bootstrap)
+        producer.produce(
+            topic,
+            value,
+            key,
+            headers={"trace": TRACE},
+            on_delivery=lambda _, message: places.append(f"{message.topic()}/{message.partition()}/{message.offset()}"),
+        )
+        assert producer.flush(20) == 0
+        return places[0]
+
+    def newest(self, topic: str) -> dict[bytes, bytes]:
+        """Return the newest value of every key of a topic."""
+        with TailReader(self.machine.bootstrap, topic, range(4)) as reader:
+            return {record.key: record.value for record in reader.read_to_end() if record.key and record.value}
+
+    def labels(self) -> dict[str, Label]:
+        """Return every replayed rating's label, by example id, as of its highest revision."""
+        with TailReader(self.machine.bootstrap, EXAMPLES, range(4)) as reader:
+            examples = [decode(Example, record.value) for record in reader.read_to_end() if record.value]
+        return {e.example_id: e.label for e in sorted(examples, key=lambda e: e.revision) if e.request_id.startswith("ml-")}
+
+    def positives(self, count: int) -> Counter[Label]:
+        """Return how many labels of each kind the first `count` ratings must have."""
+        liked = sum(rating.stars >= LIKED_STARS for rating in self.data.ratings[:count])
+        return Counter({Label.POSITIVE: liked, Label.IMPLICIT_NEGATIVE: count - liked})
+
+    def close(self) -> None:
+        """End."""
+        self._ended.set()
+        self._watching.join()
+        self.client.close()
+
+
+@pytest.fixture(scope="module")
+def flight(launcher_settings: LauncherSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flight]:
+    """Yield a machine after its replay."""
+    plan = MachinePlan(
+        tmp_path_factory.mktemp("machine"),
+        roles=("control", "embed", "label", "serve"),
+        environment={"ROOST_SESSION_TIMEOUT_S": "6", "OMP_NUM_THREADS": "1"},
+    )
+    with Machine(plan, launcher_settings, say=print) as machine:
+        flight = Flight(machine, load())
+        try:
+            with Producer(machine.bootstrap) as producer:
+                replay("movielens-100k", producer, count=RATINGS)
+            flight.go_live()
+            yield flight
+        finally:
+            flight.close()
+
+
+def test_a_replayed_user_is_answered_with_titles(flight: Flight, capsys: pytest.CaptureFixture[str]) -> None:
+    """The promise of the first minute: real people, real films, an answer that a person can read."""
+    titles = {candidate_id(movie.movie_id): movie.text for movie in flight.data.movies.values()}
+    person = flight.data.ratings[0].person_id
+    until(lambda: not flight.ask(user_id(person)).cold, what="the user's state has reached the node")
+    answer = flight.ask(user_id(person))
+    assert answer.bundle == flight.live[MOVIES]
+    assert [found.text for found in answer.candidates] == [titles[found.candidate_id] for found in answer.candidates]
+    assert len(answer.candidates) == 20
+    words = ["query", "--surface", MOVIES, "--user", user_id(person), "--liked", "--node", flight.machine.node_url]
+    assert cli.run([*words, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert all(film["stars"] >= LIKED_STARS for film in printed["liked"])
+    assert cli.run(words) == 0
+    shown = capsys.readouterr().out
+    assert printed["liked"][0]["text"] in shown
+    assert printed["candidates"][0]["text"] in shown
+
+
+def test_every_replayed_rating_is_an_example_soon_after(flight: Flight) -> None:
+    """Training waits for them: event times of a replay without pauses are just past, and nothing more comes to move a watermark."""
+    until(lambda: len(flight.labels()) == RATINGS, what="an example for each rating")
+    until(lambda: Counter(flight.labels().values()) == flight.positives(RATINGS), what="the right labels")
+
+
+def test_more_than_there_is_and_who_is_unknown_and_an_empty_index_are_answers(flight: Flight) -> None:
+    """Not one of them is the node's failure."""
+    films = len({rating.movie_id for rating in flight.data.ratings[:RATINGS]})
+    until(lambda: len(flight.ask("nobody", k=1000).candidates) >= films, what="every film is in the index")
+    assert flight.ask("nobody", k=1000).cold
+    assert flight.ask("Ω\U0001f426", k=1).candidates
+    empty = flight.ask("nobody", surface=HOME, k=1000)
+    assert (empty.candidates, empty.bundle) == ([], flight.live[HOME])
+
+
+def test_bad_bytes_on_any_input_lie_in_its_dead_letters_and_the_rest_goes_on(flight: Flight) -> None:
+    """One producer's bug must cost its own records only, and nobody may have to guess what they were."""
+    bad: dict[str, tuple[str, bytes]] = {}
+    inputs = [topic for topic in dead_letter_topics() if topic not in ("accounts", "articles")]
+    assert set(inputs) == {TWEETS, "users", "impressions", "engagements", USER_EVENTS, ROLLOUT_COMMANDS}
+    for topic in inputs:
+        for number, value in enumerate(BAD_VALUES):
+            key = f"t:ml-bad{number}".encode()
+            bad[flight.send(topic, key, value)] = (topic, value)
+    with Producer(flight.machine.bootstrap) as producer:
+        producer.tweet("t:ml-after", author_id="", text="After the bad bytes", language="und")
+        producer.user("after-the-bytes", languages=("en",))
+        impression = Impression("after", "t:ml-after", "after-the-bytes", MOVIES, 0, now_ms())
+        producer.send(impression)
+        producer.send(Engagement("after-e", "after-the-bytes", "t:ml-after", EngagementKind.FAVORITE, now_ms(), "after"))
+    with RolloutClient(flight.machine.bootstrap) as client:
+        client.send(RolloutCommand("after-the-bytes", MOVIES, CommandKind.UNFREEZE, time_ms=now_ms()))
+    until(lambda: flight.finds("t:ml-after"), what="the tweet after the bad ones is retrievable")
+    until(lambda: b"after-the-bytes" in flight.newest(USER_STATES), what="the user after the bad ones has a state")
+    until(lambda: b"after-the-bytes" in flight.newest(EXAMPLES), what="the impression after the bad ones is an example")
+
+    def entries() -> dict[str, tuple[str, bytes | None]]:
+        letters = [letter for topic in inputs for letter in read_dead_letters(flight.machine.bootstrap, topic)]
+        assert all(letter.key is not None and letter.headers[0].value == TRACE for letter in letters)
+        return {letter.record_key.decode(): (letter.topic, letter.value) for letter in letters}
+
+    until(lambda: entries() == bad, what="each bad record, and nothing else, lies in its dead-letter topic")
+
+
+def _corrupt(registry: Path) -> str:
+    bundle = publish_bundle(registry, surface=MOVIES, dim=32, seed=5)
+    tower = registry / MOVIES / bundle / CANDIDATE_TOWER
+    tower.write_bytes(tower.read_bytes()[:-1] + b"\x00")
+    return bundle
+
+
+def _forged(registry: Path, tower_of: Callable[[bytes], bytes]) -> str:
+    good = read_bundle(registry, MOVIES, publish_bundle(registry, surface=MOVIES, dim=32, seed=6))
+    files = {**good.files, CANDIDATE_TOWER: tower_of(good.files[CANDIDATE_TOWER])}
+    return write_bundle(registry, replace(good.manifest, files={name: sha256_of(data) for name, data in files.items()}), files)
+
+
+def _nan(tower: bytes) -> bytes:
+    model = onnx.load_from_string(tower)
+    table = next(constant for constant in model.graph.initializer if constant.name == "table")
+    table.CopyFrom(numpy_helper.from_array(np.full_like(numpy_helper.to_array(table), np.nan), "table"))
+    return bytes(model.SerializeToString())
+
+
+def _of_dim_64(registry: Path) -> bytes:
+    other = read_bundle(registry, MOVIES, publish_bundle(registry, surface=MOVIES, dim=64, seed=7))
+    return other.files[CANDIDATE_TOWER]
+
+
+BAD_BUNDLES: dict[str, tuple[Callable[[Path], str], str]] = {
+    "missing": (lambda _: "0123456789abcdef", "cannot be read"),
+    "corrupt": (_corrupt, "SHA-256"),
+    "nan": (lambda registry: _forged(registry, _nan), "NaN"),
+    "wrong dim": (lambda registry: _forged(registry, lambda _: _of_dim_64(registry)), "the manifest says 32"),
+    "of another surface": (lambda registry: publish_bundle(registry, surface=HOME, seed=8), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_BUNDLES)
+def test_a_bad_bundle_is_refused_in_a_sentence_and_the_live_one_stays(
+    kind: str, flight: Flight, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 3, before any node or the embedder has touched it."""
+    make, sentence = BAD_BUNDLES[kind]
+    bundle = make(flight.machine.registry)
+    assert is_bundle_id(bundle)
+    assert cli.run(["rollout", "start", bundle, "--surface", MOVIES, "--bootstrap", flight.machine.bootstrap]) == 3
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert sentence in said.err
+    assert flight.ask("nobody").bundle == flight.live[MOVIES]
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "0123456789ABCDEF", "0123456789abcde", "", "0123456789abcdef\n"])
+def test_what_is_no_bundle_id_is_a_usage_error(name: str, flight: Flight, capsys: pytest.CaptureFixture[str]) -> None:
+    """An id becomes a path and a topic name: nothing else gets that far."""
+    assert cli.run(["rollout", "start", name, "--surface", MOVIES, "--bootstrap", flight.machine.bootstrap]) == 2
+    assert cli.run(["models", "show", name, "--surface", MOVIES, "--registry", str(flight.machine.registry)]) == 2
+    assert "16 hex digits" in " ".join(capsys.readouterr().err.split())
+
+
+def test_every_role_killed_in_the_middle_of_a_stream_comes_back_and_nothing_is_lost_or_doubled(flight: Flight) -> None:
+    """The launcher revives them, and their state is in the log: counters, labels and index end as if nothing had happened."""
+    first = len(list(events(flight.data, event_times_before(now_ms(), count=RATINGS), count=RATINGS)))
+    rest: list[Event] = list(events(flight.data, event_times_before(now_ms(), count=MORE_RATINGS), count=MORE_RATINGS))[first:]
+    roles = [role.name for role in flight.machine.roles]
+    with Producer(flight.machine.bootstrap) as producer:
+        for number, name in enumerate(roles):
+            for event in rest[number * len(rest) // len(roles) : (number + 1) * len(rest) // len(roles)]:
+                producer.send(event)
+            producer.flush()
+            killed = flight.machine.role(name).pid
+            assert killed is not None
+            os.kill(killed, signal.SIGKILL)
+    until(lambda: all(role.restarts == 1 for role in flight.machine.roles), what="every role was started again")
+    likes = Counter(candidate_id(r.movie_id) for r in flight.data.ratings[:MORE_RATINGS] if r.stars >= LIKED_STARS)
+
+    def counted() -> Counter[str]:
+        known = [decode(Candidate, value) for value in flight.newest(CANDIDATES).values()]
+        return +Counter({c.candidate_id: c.counters.favorite for c in known if c.candidate_id != "t:ml-after"})
+
+    until(lambda: counted() == likes, what="every film has exactly its likes", timeout_s=60)
+    wanted = flight.positives(MORE_RATINGS)
+    until(lambda: Counter(flight.labels().values()) == wanted, what="every rating has its label", timeout_s=60)
+    until(flight.client.ready, what="the node is whole again", timeout_s=60)
+    newest = candidate_id(flight.data.ratings[MORE_RATINGS - 1].movie_id)
+    until(lambda: flight.finds(newest), what="the newest film is retrievable")
+    with RolloutClient(flight.machine.bootstrap) as client:
+        assert client.states()[MOVIES].live == flight.live[MOVIES]
