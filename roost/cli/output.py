@@ -51,9 +51,7 @@ def drawn_title(title: str) -> Text:
 
 def drawn_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> Table:
     """Return what `table` prints below its title."""
-    drawn = Table(
-        title=None if title is None else escape(title), title_justify="left", header_style="bold", box=None, pad_edge=False
-    )
+    drawn = Table(header_style="bold", box=None, pad_edge=False)
     for column in columns:
         right = column.endswith(" #")
         drawn.add_column(column.removesuffix(" #"), justify="right" if right else "left", overflow="fold")

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from roost.cli.output import drawn_table, emit, out, say
+from roost.cli.output import drawn_table, drawn_title, emit, out, say
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, BundleId, DataDir, bootstrap_of
 from schemas.records.control import CommandKind, Rollout, RolloutCommand
 from schemas.rollout import UNDER_WAY
@@ -184,12 +184,16 @@ def _print(states: dict[str, Rollout]) -> None:
 def _drawn(states: dict[str, Rollout]) -> RenderableType:
     if not states:
         return Text("no rollouts yet; `roost models list` shows the bundles, `roost rollout start` begins one")
-    return Group(*(_drawn_surface(state) for state in states.values()))
+    return Group(*(part for state in states.values() for part in (_drawn_title(state), _drawn_bundles(state))))
 
 
-def _drawn_surface(state: Rollout) -> Table:
+def _drawn_title(state: Rollout) -> Text:
     frozen = ", frozen" if state.frozen else ""
     reason = f" ({state.reason})" if state.reason else ""
+    return drawn_title(f"{state.surface}: revision {state.revision}{frozen}{reason}")
+
+
+def _drawn_bundles(state: Rollout) -> Table:
     rows = (
         (
             entry.bundle,
@@ -199,9 +203,7 @@ def _drawn_surface(state: Rollout) -> Table:
         )
         for entry in state.bundles
     )
-    return drawn_table(
-        ["bundle", "stage", "canary #", "since"], rows, title=f"{state.surface}: revision {state.revision}{frozen}{reason}"
-    )
+    return drawn_table(["bundle", "stage", "canary #", "since"], rows)
 
 
 def _clock(time_ms: int) -> str:
