@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings
+from pydantic import BaseModel, ValidationError
 
 from schemas.errors import RoostError
 from schemas.surfaces import Surface, load_surfaces
 
-SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
 def settings_of(kind: type[SettingsT]) -> SettingsT:
@@ -32,7 +31,7 @@ def surfaces_of(path: Path | None) -> dict[str, Surface]:
         raise RoostError(f"the surfaces file {path} is wrong: {error}") from error
 
 
-def _variable(kind: type[BaseSettings], place: tuple[int | str, ...]) -> str:
+def _variable(kind: type[BaseModel], place: tuple[int | str, ...]) -> str:
     # where a field has an alias, the place is the alias
     name = str(place[0]) if place else ""
     return f"{kind.model_config.get('env_prefix', '')}{name}".upper() if name in kind.model_fields else name

@@ -1,6 +1,7 @@
 """Settings every Kafka client of ours shares, and making a producer or consumer with them. Reads no environment."""
 
 import logging
+import re
 import time
 from collections.abc import Mapping
 
@@ -11,9 +12,11 @@ from schemas.wire.partition import PARTITIONER
 
 Setting = str | int | float | bool
 
+_DURATION = re.compile(r"\d+ms\b")
+
 
 class _OnceInAWhile(logging.Filter):
-    """Lets the same text through once in 10 s: a client repeats "connection refused" ten times a second."""
+    """Lets the same text through once in 10 s: a client repeats "connection refused (after 3ms …)" ten times a second."""
 
     def __init__(self, quiet_s: float = 10.0) -> None:
         super().__init__()
@@ -21,7 +24,8 @@ class _OnceInAWhile(logging.Filter):
         self._last_s: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        text, now_s = record.getMessage(), time.monotonic()
+        # how many milliseconds an attempt took makes it no other message
+        text, now_s = _DURATION.sub("", record.getMessage()), time.monotonic()
         if now_s - self._last_s.get(text, -self._quiet_s) < self._quiet_s:
             return False
         if len(self._last_s) > 1000:
