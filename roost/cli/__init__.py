@@ -8,6 +8,7 @@ import typer
 from roost import __version__
 from roost.cli.commands import CommandTable
 from roost.cli.output import EXIT_FAILURE, Unwound, err, exit_code, unwind_on_signals
+from roost.cli.settings import keep_model_use_private
 from schemas.errors import RoostError
 
 __all__ = ["app", "main"]
@@ -34,6 +35,7 @@ def _roost(
 def main() -> None:
     """Run the command line; the console script `roost`."""
     unwind_on_signals()
+    keep_model_use_private()
     sys.exit(run(sys.argv[1:]))
 
 
