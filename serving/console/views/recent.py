@@ -16,13 +16,17 @@ def window(moments: Sequence[Moment], seconds: float) -> Sequence[Moment]:
 
 
 def histogram_since(moments: Sequence[Moment], metric: str, surface: str) -> Histogram:
-    """Return what all nodes together added to a histogram between the first and the last of `moments`."""
+    """Return what all nodes together added to a histogram over `moments`; a node's figures count from the first that knows it."""
     if not moments:
         return merged(())
-    earlier = {node.instance: node.histograms.get(metric, {}).get(surface) for node in moments[0].nodes}
+    earlier: dict[str, Histogram | None] = {}
+    for moment in moments[:-1]:
+        for node in moment.nodes:
+            if node.health is not None:
+                earlier.setdefault(node.instance, node.histograms.get(metric, {}).get(surface))
     return merged(
         node.histograms[metric][surface].since(earlier[node.instance])
         for node in moments[-1].nodes
-        # a node not known before would bring the figures of its whole life
+        # one known for the first time would bring the figures of its whole life
         if surface in node.histograms.get(metric, {}) and node.instance in earlier
     )

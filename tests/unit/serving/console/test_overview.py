@@ -81,6 +81,14 @@ def test_the_waterfall_follows_a_new_candidate_from_stage_to_stage() -> None:
     assert view.refreshed.p50_ms == 410
 
 
+def test_a_node_that_has_just_come_counts_from_its_first_reading() -> None:
+    """Its histograms hold its whole life: taken as one minute's they would show a storm of queries."""
+    before = moment(at_ms=NOW_MS - 4_000, beats=[embedder()], nodes=[])
+    first = moment(at_ms=NOW_MS - 2_000, nodes=[reading(queries=1_000)])
+    assert figure(overview([before, first], HOME), "Query")[0] == "–"
+    assert figure(overview([before, first, moment(nodes=[reading(queries=1_100)])], HOME), "Query") == ("10", "ms", "")
+
+
 def test_stages_without_a_value_are_left_out() -> None:
     """Nothing measured is not the same as 0 ms."""
     quiet = moment(delays={HOME.name: SampledDelays(Delays(), Delays())}, nodes=[reading(queries=0)])
