@@ -24,7 +24,9 @@ def main(url: str, folder: Path, pages: list[str]) -> None:
         for size, (width, height) in SIZES.items():
             for colours in ("light", "dark"):
                 context = browser.new_context(
-                    viewport={"width": width, "height": height}, color_scheme="dark" if colours == "dark" else "light"
+                    viewport={"width": width, "height": height},
+                    color_scheme="dark" if colours == "dark" else "light",
+                    locale="en-GB",
                 )
                 page = context.new_page()
                 for name in pages:

@@ -174,7 +174,8 @@ class Watched:
 @pytest.fixture
 def watched(browser: Browser, deployment: Deployment) -> Iterator[Watched]:
     """Yield a page in a profile of its own; afterwards it has complained of nothing and asked nobody else."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, base_url=deployment.url)
+    # without a locale some builds call theirs "en-US@posix", which is none to Intl
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, base_url=deployment.url, locale="en-GB")
     context.set_default_timeout(20_000)
     seen = Watched(context.new_page(), context)
     seen.page.on("console", lambda message: seen.note(message.type, message.text))

@@ -159,7 +159,7 @@ def _figures(moments: Sequence[Moment], now: Moment, surface: str, lag: Lag, liv
     rates = [_rate(rated[0], rated[-1], topic) for topic in INPUTS]
     known = [rate for rate in rates if rate is not None]
     ready = sum(node.health is not None and node.health.ready for node in now.nodes)
-    dead = sum(sum(ends.values()) for topic, ends in now.broker.ends.items() if topic in DEAD_LETTERS)
+    dead = _dead_letters(now)
     largest = lag.largest
     return (
         Figure("Events in", figures.rate(sum(known) if known else None), "a second", "all inputs, last 10 s"),
@@ -182,6 +182,11 @@ def _figures(moments: Sequence[Moment], now: Moment, surface: str, lag: Lag, liv
         ),
         Figure("Dead letters", figures.count(dead), "", "kept for `roost dlq`", "warn" if dead else ""),
     )
+
+
+def _dead_letters(moment: Moment) -> int | None:
+    counts = [sum(ends.values()) for topic, ends in moment.broker.ends.items() if topic in DEAD_LETTERS]
+    return sum(counts) if counts else None
 
 
 def _queries_note(queries: Histogram, seconds: float) -> str:

@@ -15,6 +15,9 @@ TITLES: Mapping[str, str] = {
 }
 
 
+_HOW_IT_WAS_RUN = ("bench", "machine", "config", "commit", "seed_list", "seeds", "settings")
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A value with its interval, or without one."""
@@ -36,11 +39,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One file: its single figures and its tables."""
+    """One file: its single figures, its tables, and how it was run: machine, configuration, commit."""
 
     name: str
     title: str
     facts: tuple[tuple[str, str], ...]
+    run: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
 
 
@@ -52,18 +56,20 @@ def results(files: Mapping[str, object]) -> tuple[Result, ...]:
 
 
 def _result(name: str, content: Mapping[str, object]) -> Result:
-    facts, tables = [], []
+    facts: list[tuple[str, str]] = []
+    run: list[tuple[str, str]] = []
+    tables: list[Table] = []
     for key, value in content.items():
         rows = _rows(value)
         if rows:
             tables.append(_table(key.replace("_", " "), rows))
         elif (text := _scalar(value)) is not None:
-            facts.append((key.replace("_", " "), text))
+            (run if key in _HOW_IT_WAS_RUN else facts).append((key.replace("_", " "), text))
         elif isinstance(value, dict):
-            facts += [
+            (run if key in _HOW_IT_WAS_RUN else facts).extend(
                 (f"{key} {inner}".replace("_", " "), text) for inner, one in value.items() if (text := _scalar(one)) is not None
-            ]
-    return Result(name, TITLES.get(name, name.replace("_", " ")), tuple(facts), tuple(tables))
+            )
+    return Result(name, TITLES.get(name, name.replace("_", " ")), tuple(facts), tuple(run), tuple(tables))
 
 
 def _rows(value: object) -> list[Mapping[str, object]]:

@@ -83,5 +83,5 @@ def test_results_become_tables_with_their_intervals_the_papers_own_first() -> No
     assert (table.columns, table.numeric) == (("model", "auc"), (False, True))
     assert (table.rows[0][1].text, table.rows[0][1].interval) == ("0.7123", "0.7 to 0.72")
     assert table.rows[1][1].text == "–"
-    assert found[0].facts == (("seeds", "1, 2"),)
-    assert found[1].facts == (("live", "50,000"), ("machine cores", "2"))
+    assert (found[0].facts, found[0].run) == ((), (("seeds", "1, 2"),))
+    assert (found[1].facts, found[1].run) == ((("live", "50,000"),), (("machine cores", "2"),))
