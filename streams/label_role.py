@@ -5,10 +5,8 @@ import threading
 from streams.labeler.role import labeler_job
 from streams.runner.faust_runner import group_settings, run_jobs
 from streams.runner.start import ready_broker
-from streams.settings import LabelerSettings, UserStateSettings
+from streams.settings import LABEL_ROLES_GROUP, LabelerSettings, UserStateSettings
 from streams.userstate.role import user_state_job
-
-GROUP = "labeler-and-user-state"
 
 
 def run_label_roles(labeler: LabelerSettings, user_state: UserStateSettings, stop: threading.Event) -> None:
@@ -18,6 +16,6 @@ def run_label_roles(labeler: LabelerSettings, user_state: UserStateSettings, sto
     user's state is a set. Raises as `streams.labeler.role.run_labeler`.
     """
     ready_broker(labeler, stop.is_set)
-    group = group_settings(labeler, GROUP, wedged_after_s=labeler.wedged_after_s)
+    group = group_settings(labeler, LABEL_ROLES_GROUP, wedged_after_s=labeler.wedged_after_s)
     with labeler_job(labeler) as job:
         run_jobs(group, [job, user_state_job(user_state)], stop)

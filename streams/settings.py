@@ -8,6 +8,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from schemas.topics import DEFAULT_PARTITIONS
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
+# the consumer group of labeler and user state in one process
+LABEL_ROLES_GROUP = "labeler-and-user-state"
 
 
 class StreamsSettings(BaseSettings):

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
@@ -62,6 +63,21 @@ def create_topics(admin: AdminClient, topics: Iterable[Topic], *, replication: i
     return created
 
 
+@dataclass(frozen=True, slots=True)
+class TopicFault:
+    """How a topic differs from what the contracts ask.
+
+    Attributes:
+        missing: it does not exist.
+        setting: the configuration entry that differs, and the value it must have; None where it is not a setting.
+    """
+
+    topic: str
+    sentence: str
+    missing: bool = False
+    setting: tuple[str, str] | None = None
+
+
 def check_topics(admin: AdminClient, topics: Iterable[Topic], *, timeout_s: float = 30.0) -> None:
     """Check that topics are as the contracts ask.
 
@@ -69,27 +85,43 @@ def check_topics(admin: AdminClient, topics: Iterable[Topic], *, timeout_s: floa
         TopicMismatch: names the first topic that is missing or differs, and in what.
         BrokerUnavailable: no answer within `timeout_s`.
     """
+    if faults := topic_faults(admin, topics, timeout_s=timeout_s):
+        raise TopicMismatch(faults[0].sentence)
+
+
+def topic_faults(admin: AdminClient, topics: Iterable[Topic], *, timeout_s: float = 30.0) -> list[TopicFault]:
+    """Return everything in which topics differ from what the contracts ask: those of another shape first, then settings.
+
+    Raises:
+        TopicMismatch: the broker refuses to describe a topic.
+        BrokerUnavailable: no answer within `timeout_s`.
+    """
     wanted = {topic.name: topic for topic in topics}
     if not wanted:
-        return
+        return []
     existing = _partition_counts(admin, timeout_s)
+    faults = []
     for topic in wanted.values():
         if topic.name not in existing:
-            raise TopicMismatch(f"topic {topic.name} does not exist; run `roost topics create`")
-        if existing[topic.name] != topic.partitions:
-            raise TopicMismatch(
+            sentence = f"topic {topic.name} does not exist; run `roost up` or create it as `roost doctor` prints"
+            faults.append(TopicFault(topic.name, sentence, missing=True))
+        elif existing[topic.name] != topic.partitions:
+            sentence = (
                 f"topic {topic.name} has {existing[topic.name]} partitions, not {topic.partitions}: "
                 "partition p of one topic must hold the ids of partition p of all; recreate it"
             )
-    resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in wanted]
-    for resource, future in admin.describe_configs(resources, request_timeout=timeout_s).items():
+            faults.append(TopicFault(topic.name, sentence))
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in wanted if name in existing]
+    for resource, future in (admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}).items():
         try:
             entries = future.result(timeout_s)
         except KafkaException as error:
             raise _typed(error, f"topic {resource.name} cannot be described") from error
         for key, value in wanted[resource.name].config.items():
             if entries[key].value != value:
-                raise TopicMismatch(f"topic {resource.name} has {key}={entries[key].value}, not {value}; alter it")
+                sentence = f"topic {resource.name} has {key}={entries[key].value}, not {value}; alter it"
+                faults.append(TopicFault(resource.name, sentence, setting=(key, value)))
+    return faults
 
 
 def topic_id(admin: AdminClient, topic: str, *, timeout_s: float = 10.0) -> str:

@@ -33,8 +33,8 @@ from schemas.wire.admin import create_topics, wait_for_broker
 from schemas.wire.client import make_producer
 from schemas.wire.dlq import DeadLetter
 from schemas.wire.tail import TailReader
-from streams.label_role import GROUP
 from streams.producer import Producer
+from streams.settings import LABEL_ROLES_GROUP as GROUP
 from tests.integration.waiting import until
 
 PARTITIONS = 4

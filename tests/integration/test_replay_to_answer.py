@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import struct
 import threading
@@ -287,3 +288,20 @@ def test_every_role_killed_in_the_middle_of_a_stream_comes_back_and_nothing_is_l
     until(lambda: flight.finds(newest), what="the newest film is retrievable")
     with RolloutClient(flight.machine.bootstrap) as client:
         assert client.states()[MOVIES].live == flight.live[MOVIES]
+
+
+def test_the_doctor_finds_the_damaged_bundle_and_nothing_else(
+    flight: Flight, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A healthy machine must look healthy, or nobody reads the report."""
+    for surface, bundle in flight.live.items():
+        shutil.copytree(flight.machine.registry / surface / bundle, tmp_path / surface / bundle)
+    damaged = _corrupt(tmp_path)
+    where = ["--bootstrap", flight.machine.bootstrap, "--node", flight.machine.node_url, "--registry", str(tmp_path)]
+    assert cli.run(["doctor", "--json", *where]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"] is False
+    wrong = [finding for finding in report["findings"] if finding["verdict"] == "wrong"]
+    assert [finding["check"] for finding in wrong] == [f"bundle {damaged}"], wrong
+    checks = {finding["check"] for finding in report["findings"]}
+    assert checks >= {"surfaces", "broker", "topics", "writing", "clock", "lag of embed", "lag of label", "lag of control", "node"}

@@ -142,3 +142,10 @@ def test_watching_and_json_exclude_each_other(capsys: pytest.CaptureFixture[str]
     """One object cannot be refreshed every second."""
     assert cli.run(["rollout", "status", "--watch", "--json", "--bootstrap", "127.0.0.1:1"]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_the_doctor_without_a_broker_says_so_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One object for programs, whatever is wrong."""
+    assert cli.run(["doctor", "--bootstrap", "127.0.0.1:1", "--data-dir", str(tmp_path), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert [finding["check"] for finding in report["findings"] if finding["verdict"] == "wrong"] == ["broker"]

@@ -1,0 +1,196 @@
+"""Gathers the facts and has them judged: broker, topics, bundles, disks, clocks, lags, node. The thin shell of the checks.
+
+It reads, with one exception: a null under a key of its own goes to a dead-letter topic, whose readers pass nulls over. Only a write
+shows that the broker takes records, and only its append time shows the broker's clock.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+import httpx
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from roost.doctor.bundles import check_bundles
+from roost.doctor.checks import Place, ahead_ms, check_clock, check_disk, check_lag, check_node, check_roles, check_topics_found
+from roost.doctor.finding import Finding, note, ok, wrong
+from roost.doctor.packages import check_packages
+from schemas.errors import RoostError
+from schemas.records.control import Rollout
+from schemas.rollout import STREAMING
+from schemas.surfaces import Surfaces, load_surfaces
+from schemas.topics import (
+    ENGAGEMENTS,
+    IMPRESSIONS,
+    ROLLOUT_COMMANDS,
+    TWEETS,
+    USER_EVENTS,
+    USERS,
+    dlq,
+    embeddings_topic,
+    standard_topics,
+)
+from schemas.wire.admin import topic_faults, wait_for_broker
+from schemas.wire.client import make_consumer, make_producer
+from streams.controller.client import RolloutClient
+from streams.settings import LABEL_ROLES_GROUP, ControllerSettings, EmbedderSettings
+
+_BROKER_S = 3.0
+_APART_S = 3.0
+_PROBE_KEY = b"roost-doctor"
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What to examine.
+
+    Attributes:
+        bootstrap: the broker, or None when none is named and none runs here.
+        node_url: a serving node, or None.
+        registry: folder of the bundles.
+        surfaces: the surfaces file, or None for the shipped one.
+        data_dir: where a broker started here keeps its records, or None.
+        roles: process id by role of the launcher on this machine; empty without one.
+        partitions: of every topic keyed by candidate or by user.
+    """
+
+    bootstrap: str | None
+    node_url: str | None
+    registry: Path
+    surfaces: Path | None
+    data_dir: Path | None
+    roles: Mapping[str, int]
+    partitions: int
+
+
+def examine(patient: Patient) -> Iterator[Finding]:
+    """Yield findings as they are made, the ground first: what stands on something wrong is not looked at."""
+    yield from check_packages(_requirements(), _installed)
+    surfaces = None
+    try:
+        surfaces = load_surfaces(patient.surfaces)
+        yield ok("surfaces", ", ".join(surfaces))
+    # not there, not TOML, or a key that is wrong
+    except (OSError, ValueError) as error:
+        yield wrong("surfaces", f"{patient.surfaces}: {error}", "mend the file, or name another with ROOST_SURFACES")
+    places = {"bundles": patient.registry} | ({"broker's records": patient.data_dir} if patient.data_dir else {})
+    for what, place in places.items():
+        yield _disk(what, place)
+    yield (check_roles(patient.roles) if patient.roles else note("roles", "no launcher runs here", "roost up, or containers"))
+    states: Mapping[str, Rollout] = {}
+    if patient.bootstrap is None:
+        yield wrong("broker", "none is named and none runs here", "roost up, or set KAFKA_BOOTSTRAP_SERVERS")
+    else:
+        try:
+            admin = wait_for_broker(patient.bootstrap, timeout_s=_BROKER_S)
+            yield ok("broker", f"{patient.bootstrap} answers")
+            if surfaces is not None:
+                states = _states(patient.bootstrap)
+                yield from _topics(admin, patient, surfaces, states)
+            yield from _probe(patient.bootstrap)
+            yield from _lags(patient)
+        except (RoostError, KafkaException) as error:
+            reason = error.args[0].str() if isinstance(error, KafkaException) else error
+            yield wrong("broker", str(reason), "start it, or name another with KAFKA_BOOTSTRAP_SERVERS")
+    yield from check_bundles(patient.registry, states)
+    if patient.node_url is not None:
+        yield _node(patient.node_url)
+
+
+def _requirements() -> list[str] | None:
+    try:
+        return requires("roost")
+    except PackageNotFoundError:
+        return None
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _disk(what: str, place: Path) -> Finding:
+    there = next((folder for folder in (place, *place.parents) if folder.exists()), Path("/"))
+    usage = shutil.disk_usage(there)
+    return check_disk(what, str(place), free_bytes=usage.free, total_bytes=usage.total)
+
+
+def _states(bootstrap: str) -> Mapping[str, Rollout]:
+    try:
+        with RolloutClient(bootstrap) as client:
+            return client.states()
+    # the topic is missing: that is a finding of its own
+    except RoostError:
+        return {}
+
+
+def _topics(admin: AdminClient, patient: Patient, surfaces: Surfaces, states: Mapping[str, Rollout]) -> list[Finding]:
+    wanted = list(standard_topics(patient.partitions))
+    for name, state in states.items():
+        if name in surfaces:
+            bundles = state.in_stage(*STREAMING)
+            wanted += [embeddings_topic(entry.bundle, surfaces[name], patient.partitions) for entry in bundles]
+    faults = topic_faults(admin, wanted)
+    return check_topics_found(len(wanted), faults, patient.bootstrap or "")
+
+
+def _probe(bootstrap: str) -> Iterator[Finding]:
+    reports: list[tuple[str | None, int]] = []
+
+    def note_report(error: object, message: Message) -> None:
+        reports.append((None if error is None else str(error), message.timestamp()[1]))
+
+    producer = make_producer(bootstrap, message_timeout_ms=5_000)
+    began_ms = time.time_ns() // 1_000_000
+    producer.produce(dlq(ROLLOUT_COMMANDS), None, _PROBE_KEY, on_delivery=note_report)
+    producer.flush(6.0)
+    ended_ms = time.time_ns() // 1_000_000
+    error, append_ms = reports[0] if reports else ("no acknowledgement within 6 s", 0)
+    if error is not None:
+        yield wrong("writing", f"the broker took no record: {error}", "read the end of the broker's log; is its disk full?")
+        return
+    yield ok("writing", f"the first record was acknowledged in {ended_ms - began_ms} ms")
+    yield check_clock(ahead_ms(append_ms, began_ms, ended_ms))
+
+
+def _lags(patient: Patient) -> Iterator[Finding]:
+    groups = {
+        "embed": (EmbedderSettings.model_fields["group"].default, (TWEETS, ENGAGEMENTS), patient.partitions),
+        "label": (LABEL_ROLES_GROUP, (IMPRESSIONS, ENGAGEMENTS, USERS, USER_EVENTS), patient.partitions),
+        "control": (ControllerSettings.model_fields["group"].default, (ROLLOUT_COMMANDS,), 1),
+    }
+    for role, (group, topics, partitions) in groups.items():
+        places = [TopicPartition(topic, partition) for topic in topics for partition in range(partitions)]
+        # asks for offsets without joining the group: it never subscribes
+        consumer = make_consumer(patient.bootstrap or "", group)
+        try:
+            ends = {(p.topic, p.partition): consumer.get_watermark_offsets(p, _BROKER_S)[1] for p in places}
+            before = _committed(consumer, places)
+            if any((offset or 0) < ends[place] for place, offset in before.items()):
+                time.sleep(_APART_S)
+            yield check_lag(role, before, _committed(consumer, places), ends, apart_s=_APART_S)
+        finally:
+            consumer.close()
+
+
+def _committed(consumer: Consumer, places: list[TopicPartition]) -> dict[Place, int | None]:
+    offsets = consumer.committed(places, _BROKER_S)
+    return {(found.topic, found.partition): found.offset if found.offset >= 0 else None for found in offsets}
+
+
+def _node(url: str) -> Finding:
+    try:
+        health = httpx.get(f"{url}/readyz", timeout=_BROKER_S).json()
+        bundles = [bundle for surface in health["surfaces"] for bundle in surface["bundles"]]
+        alarms = [f"bundle {bundle['bundle']}: {alarm}" for bundle in bundles for alarm in bundle["alarms"]]
+        return check_node(url, health["ready"], health["reasons"], alarms)
+    # nobody, or something that is no node
+    except (httpx.TransportError, json.JSONDecodeError, KeyError, TypeError):
+        return check_node(url, None, (), ())
