@@ -64,6 +64,13 @@ def _write_string(append: Append, value: str) -> None:
     append(data)
 
 
+def string_bytes(value: str) -> bytes:
+    """Return an Avro string."""
+    parts: list[bytes] = []
+    _write_string(parts.append, value)
+    return b"".join(parts)
+
+
 def _write_bytes(append: Append, value: bytes) -> None:
     _write_long(append, len(value))
     append(value)

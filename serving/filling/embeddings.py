@@ -1,26 +1,24 @@
 """A batch of embedding records to columns for an index. Pure: bytes in, arrays out; bad records are named, never guessed at.
 
-The vector comes first in the record, so a batch of vectors is one numpy view; fastavro reads only what lies behind it.
+The vector comes first in the record, so a batch of vectors is one numpy view; what lies behind it is cut, or read whole.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import NamedTuple
 
-import fastavro
 import numpy as np
-from fastavro.schema import parse_schema
 from numpy.typing import NDArray
 
-from schemas.codec import HEADER_BYTES, decode_mapping, frame_id, schema_json, writer_id, writer_version
+from schemas.codec import HEADER_BYTES, decode_embedding, frame_id, writer_id
 from schemas.errors import InvalidInput, InvalidRecord, UndecodableRecord
 from schemas.ids import Version, check_candidate_id
 from schemas.records.candidates import embedding_subject
 from schemas.wire.inbound import InboundRecord
+from schemas.writing import string_bytes
+from serving.filling.cut import NotCut, can_cut, cut
 from serving.index import Rows
-from serving.query.payload import row_payload
+from serving.query.payload import payload_of_parts, row_payload
 
 _SMALLEST_LENGTH = 1e-6
 
@@ -54,64 +52,121 @@ class EmbeddingBatch:
     bad: tuple[BadEmbedding, ...]
 
 
+class _Row(NamedTuple):
+    """A live candidate as read; a tuple, since columns are made of thousands."""
+
+    candidate_id: str
+    vector: bytes
+    event_time_ms: int
+    sequence: int
+    created_ms: int
+    append_time_ms: int
+    language: str
+    author_id: str
+    payload: bytes
+    origin: InboundRecord
+
+
 def decode_batch(bundle: str, dim: int, records: Sequence[InboundRecord]) -> EmbeddingBatch:
     """Return the columns of records of `embeddings.<bundle>`; no record raises, a bad one is in `bad`.
 
     Rows and deletes carry versions, so their order does not matter; a null has none. Do not mix nulls with other records.
     """
+    reader = _Reader(bundle, dim)
     bad: list[BadEmbedding] = []
     deleted: list[tuple[str, Version]] = []
     forgotten: list[str] = []
-    kept: list[dict[str, Any]] = []
-    origins: list[InboundRecord] = []
-    vectors: list[bytes] = []
-    payloads: list[bytes] = []
+    rows: list[_Row] = []
     for record in records:
         try:
-            candidate_id, row, vector = _read(dim, record)
-            if row is None:
-                forgotten.append(candidate_id)
-            elif row["deleted"]:
-                deleted.append((candidate_id, Version(row["event_time_ms"], row["sequence"])))
-            else:
-                payloads.append(_payload(bundle, row))
-                kept.append(row)
-                origins.append(record)
-                vectors.append(vector)
+            found = reader.read(record)
         except InvalidInput as error:
-            bad.append(BadEmbedding(record.key, record.partition, record.offset, record.timestamp_ms, str(error)))
-    matrix = np.frombuffer(b"".join(vectors), "<f4").reshape(len(vectors), dim)
+            bad.append(_bad(record, str(error)))
+            continue
+        if isinstance(found, _Row):
+            rows.append(found)
+        elif isinstance(found, str):
+            forgotten.append(found)
+        else:
+            deleted.append(found)
+    matrix = np.frombuffer(b"".join([row.vector for row in rows]), "<f4").reshape(len(rows), dim)
     usable = _usable(matrix)
     if not usable.all():
-        for at in np.flatnonzero(~usable).tolist():
-            origin = origins[at]
-            reason = "the vector is NaN, infinite or zero"
-            bad.append(BadEmbedding(origin.key, origin.partition, origin.offset, origin.timestamp_ms, reason))
-        chosen = np.flatnonzero(usable).tolist()
-        kept, payloads, matrix = [kept[i] for i in chosen], [payloads[i] for i in chosen], matrix[usable]
-    rows, appended = _rows(kept, matrix, payloads), _longs(kept, "append_time_ms")
-    return EmbeddingBatch(rows, appended, tuple(deleted), tuple(forgotten), tuple(bad))
+        bad += [_bad(rows[at].origin, "the vector is NaN, infinite or zero") for at in np.flatnonzero(~usable).tolist()]
+        rows, matrix = [rows[at] for at in np.flatnonzero(usable).tolist()], matrix[usable]
+    return EmbeddingBatch(*_columns(rows, matrix), tuple(deleted), tuple(forgotten), tuple(bad))
 
 
-def _read(dim: int, record: InboundRecord) -> tuple[str, dict[str, Any] | None, bytes]:
-    """Return id, the mapping without its vector (None for a null) and the vector's bytes."""
-    key, value = record.key, record.value
-    if key is None:
-        raise InvalidRecord("the record has no key; an embedding's key is its candidate id")
-    if value is None:
-        return _id_of(key), None, b""
-    subject = embedding_subject(dim)
-    if frame_id(value) == writer_id(subject):
-        start = HEADER_BYTES + 4 * dim
-        row = _read_behind_vector(subject, value, start)
-        vector = value[HEADER_BYTES:start]
-    else:
-        # another release's schema: resolved in full, the slow way
-        row = decode_mapping(subject, value)
-        vector = row["vector"]
-    if row["candidate_id"].encode() != key:
-        raise InvalidRecord(f"the key is not the candidate id {row['candidate_id'][:64]!r}")
-    return row["candidate_id"], row, vector
+class _Reader:
+    """Reads records of one bundle: a row, an id with the version of its delete, or the id of a null."""
+
+    def __init__(self, bundle: str, dim: int) -> None:
+        self._bundle = bundle
+        self._dim = dim
+        self._behind_vector = HEADER_BYTES + 4 * dim
+        # a token's body begins with the bundle
+        self._token_head = string_bytes(bundle)
+        # another release's schema is read whole, the slow way
+        self._cut_id = writer_id(embedding_subject(dim)) if can_cut(dim) else None
+
+    def read(self, record: InboundRecord) -> _Row | tuple[str, Version] | str:
+        """Return what a record says; raises `InvalidInput` when it says nothing that could be believed."""
+        key, value = record.key, record.value
+        if key is None:
+            raise InvalidRecord("the record has no key; an embedding's key is its candidate id")
+        if value is None:
+            return _id_of(key)
+        if frame_id(value) != self._cut_id:
+            return self._read_whole(key, value, record)
+        if len(value) <= self._behind_vector:
+            raise UndecodableRecord(f"{len(value)} bytes are too few for a {embedding_subject(self._dim)} record")
+        try:
+            row = cut(value, self._behind_vector)
+        except NotCut:
+            # reading it whole tells why, or that it is well though unusual
+            return self._read_whole(key, value, record)
+        _check_key(key, row.candidate_id)
+        return _Row(
+            row.candidate_id,
+            value[HEADER_BYTES : self._behind_vector],
+            row.event_time_ms,
+            row.sequence,
+            row.created_ms,
+            row.append_time_ms,
+            row.language,
+            row.author_id,
+            payload_of_parts(self._token_head + row.token_body, row.text),
+            record,
+        )
+
+    def _read_whole(self, key: bytes, value: bytes, record: InboundRecord) -> _Row | tuple[str, Version]:
+        embedding = decode_embedding(self._dim, value)
+        _check_key(key, embedding.candidate_id)
+        if embedding.deleted:
+            return embedding.candidate_id, embedding.version
+        payload = row_payload(self._bundle, embedding)
+        if embedding.features is None:
+            raise RuntimeError("an embedding that has a payload has features")
+        return _Row(
+            embedding.candidate_id,
+            embedding.vector,
+            *embedding.version,
+            embedding.created_ms,
+            embedding.append_time_ms,
+            embedding.features.language,
+            embedding.features.author_id,
+            payload,
+            record,
+        )
+
+
+def _bad(record: InboundRecord, reason: str) -> BadEmbedding:
+    return BadEmbedding(record.key, record.partition, record.offset, record.timestamp_ms, reason)
+
+
+def _check_key(key: bytes, candidate_id: str) -> None:
+    if candidate_id.encode() != key:
+        raise InvalidRecord(f"the key is not the candidate id {candidate_id[:64]!r}")
 
 
 def _id_of(key: bytes) -> str:
@@ -123,53 +178,21 @@ def _id_of(key: bytes) -> str:
     return candidate_id
 
 
-def _read_behind_vector(subject: str, value: bytes, start: int) -> dict[str, Any]:
-    if len(value) <= start:
-        raise UndecodableRecord(f"{len(value)} bytes are too few for a {subject} record")
-    buffer = io.BytesIO(value)
-    buffer.seek(start)
-    try:
-        row: Any = fastavro.schemaless_reader(buffer, _behind_vector(subject), None)
-    # fastavro raises whatever the bytes provoke: EOFError, ValueError, IndexError, UnicodeDecodeError …
-    except Exception as error:
-        raise UndecodableRecord(f"not a {subject} record: {type(error).__name__}: {error}") from error
-    if buffer.tell() != len(value):
-        raise UndecodableRecord(f"{len(value) - buffer.tell()} bytes left over behind the {subject} record")
-    return row  # type: ignore[no-any-return]
-
-
-@cache
-def _behind_vector(subject: str) -> Any:
-    schema = schema_json(subject, writer_version(subject))
-    first, *rest = schema["fields"]
-    if first["name"] != "vector":
-        raise ValueError(f"{subject} no longer begins with its vector; read it in full")
-    return parse_schema({**schema, "fields": rest})
-
-
-def _payload(bundle: str, row: dict[str, Any]) -> bytes:
-    if row["features"] is None:
-        raise InvalidRecord(f"{row['candidate_id'][:64]!r} comes without the features its vector was computed from")
-    return row_payload(bundle, row)
-
-
 def _usable(matrix: NDArray[np.float32]) -> NDArray[np.bool_]:
     lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
     usable: NDArray[np.bool_] = np.isfinite(lengths) & (lengths > _SMALLEST_LENGTH)
     return usable
 
 
-def _longs(rows: list[dict[str, Any]], name: str) -> NDArray[np.int64]:
-    return np.fromiter((row[name] for row in rows), np.int64, len(rows))
-
-
-def _rows(rows: list[dict[str, Any]], matrix: NDArray[np.float32], payloads: list[bytes]) -> Rows:
-    return Rows(
-        candidate_ids=[row["candidate_id"] for row in rows],
+def _columns(rows: Sequence[_Row], matrix: NDArray[np.float32]) -> tuple[Rows, NDArray[np.int64]]:
+    numbers = np.array([row[2:6] for row in rows], np.int64).reshape(len(rows), 4)
+    columns = Rows(
+        candidate_ids=[row.candidate_id for row in rows],
         vectors=matrix,
-        versions=np.stack([_longs(rows, "event_time_ms"), _longs(rows, "sequence")], axis=1),
-        created_ms=_longs(rows, "created_ms"),
-        languages=[row["features"]["language"] for row in rows],
-        author_ids=[row["features"]["author_id"] for row in rows],
-        payloads=payloads,
+        versions=numbers[:, :2],
+        created_ms=numbers[:, 2],
+        languages=[row.language for row in rows],
+        author_ids=[row.author_id for row in rows],
+        payloads=[row.payload for row in rows],
     )
+    return columns, numbers[:, 3]
