@@ -17,6 +17,7 @@ import fastavro
 from fastavro.schema import parse_schema
 
 from schemas.errors import UndecodableRecord, UnknownSchema
+from schemas.reading import NotPlain, compile_reader
 from schemas.records.base import Message
 from schemas.records.candidates import Embedding, embedding_subject
 from schemas.writing import compile_writer
@@ -139,7 +140,27 @@ def decode_mapping(subject: str, data: bytes, lookup: SchemaLookup | None = None
 
 def decode(message_type: type[MessageT], data: bytes, lookup: SchemaLookup | None = None) -> MessageT:
     """Return the typed message in `data`; raises as `decode_mapping` does."""
+    if data[:HEADER_BYTES] == _head_and_writer(message_type.SUBJECT)[0]:
+        try:
+            message: MessageT = _reader(message_type)(data, HEADER_BYTES)
+        except NotPlain:
+            # read again below, by the reader that says what is wrong, or that nothing is
+            pass
+        else:
+            return message
     return message_type.from_avro(decode_mapping(message_type.SUBJECT, data, lookup))
+
+
+_READERS: dict[type[Message], Callable[[bytes, int], Any]] = {}
+
+
+def _reader(message_type: type[Message]) -> Callable[[bytes, int], Any]:
+    reader = _READERS.get(message_type)
+    if reader is None:
+        subject = message_type.SUBJECT
+        # two threads that come here together store readers that do the same
+        reader = _READERS[message_type] = compile_reader(schema_json(subject, writer_version(subject)), message_type)
+    return reader
 
 
 def decode_embedding(dim: int, data: bytes) -> Embedding:

@@ -1,7 +1,7 @@
 """The bridge between frozen dataclasses and the mappings Avro reads and writes. Knows no particular record."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import field, fields
+from dataclasses import MISSING, field, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
@@ -55,9 +55,9 @@ def check_sequence(sequence: int) -> None:
         raise InvalidRecord(f"sequence {sequence} is negative; count up from 0")
 
 
-def nested(record_type: type[Record]) -> Any:
-    """Mark a dataclass field that holds another record."""
-    return field(metadata={"read": record_type.from_avro, "write": record_type.to_avro})
+def nested(record_type: type[Record], *, default: Any = MISSING) -> Any:
+    """Mark a dataclass field that holds another record; one without a default must be given."""
+    return field(default=default, metadata={"record": record_type, "read": record_type.from_avro, "write": record_type.to_avro})
 
 
 def optional(record_type: type[Record]) -> Any:
@@ -67,6 +67,7 @@ def optional(record_type: type[Record]) -> Any:
     return field(
         default=None,
         metadata={
+            "record": record_type,
             "read": lambda data: None if data is None else record_type.from_avro(data),
             "write": lambda record: None if record is None else (branch, record.to_avro()),
         },
@@ -78,6 +79,7 @@ def sequence_of(record_type: type[Record]) -> Any:
     return field(
         default=(),
         metadata={
+            "record": record_type,
             "read": lambda items: tuple(record_type.from_avro(item) for item in items),
             "write": lambda records: [record.to_avro() for record in records],
         },
@@ -89,6 +91,7 @@ def mapping_of(record_type: type[Record]) -> Any:
     return field(
         default_factory=dict,
         metadata={
+            "record": record_type,
             "read": lambda items: {key: record_type.from_avro(item) for key, item in items.items()},
             "write": lambda records: {key: record.to_avro() for key, record in records.items()},
         },

@@ -145,7 +145,7 @@ class Candidate(Message):
     append_time_ms: int
     deleted: bool = False
     attributes: CandidateAttributes | None = optional(CandidateAttributes)
-    counters: Counters = field(default=Counters(), metadata={"read": Counters.from_avro, "write": Counters.to_avro})
+    counters: Counters = nested(Counters, default=Counters())
     source: Mapping[str, int] = field(default_factory=dict)
 
     @property

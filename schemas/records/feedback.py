@@ -133,9 +133,7 @@ class Example(Message):
     kinds: tuple[str, ...] = strings()
     provenance: Provenance = field(default=Provenance.UNKNOWN, metadata={"read": Provenance, "write": str})
     bundle: str | None = None
-    query: QueryFeatures = field(
-        default=QueryFeatures(), metadata={"read": QueryFeatures.from_avro, "write": QueryFeatures.to_avro}
-    )
+    query: QueryFeatures = nested(QueryFeatures, default=QueryFeatures())
     impression_partition: int = -1
     impression_offset: int = -1
     source_time_ms: int | None = None
