@@ -33,6 +33,8 @@ RELOAD_S = 5.0
 SILENT_S = 3.0
 # between full batches of a replay: queries get the interpreter, and a batch of 500 takes some 20 ms
 REPLAY_PAUSE_S = 0.002
+# a batch of one row takes the interpreter for as long as eight more rows in it would
+GATHER_S = 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class BundleTail:
             embeddings_topic_name(bundle),
             FollowerCallbacks(handle=self._handle, caught_up=changed, recreated=self._begin_anew),
             pause_s=REPLAY_PAUSE_S,
+            gather_s=GATHER_S,
         )
 
     def start(self) -> None:

@@ -45,16 +45,20 @@ class FollowerCallbacks:
 class TopicFollower:
     """One topic, one thread. A fault in `handle` is kept, logged and retried from the same offset: no record is passed over."""
 
-    def __init__(self, bootstrap: str, topic: str, callbacks: FollowerCallbacks, *, pause_s: float = 0.0) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, callbacks: FollowerCallbacks, *, pause_s: float = 0.0, gather_s: float = 0.0
+    ) -> None:
         """Follow nothing yet.
 
         Args:
             pause_s: waited after a full batch, so that a long replay leaves the interpreter to the queries.
+            gather_s: shortest time from one batch to the next: a batch costs more than a record.
         """
         self.topic = topic
         self._bootstrap = bootstrap
         self._callbacks = callbacks
         self._pause_s = pause_s
+        self._gather_s = gather_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"follow-{topic}", daemon=True)
         self._topic_id: str | None = None
@@ -112,6 +116,7 @@ class TopicFollower:
             self.trouble = None
             while not self._stopping.is_set():
                 records = reader.poll(MAX_RECORDS, _POLL_S)
+                came_s = time.monotonic()
                 if records:
                     self._callbacks.handle(records)
                 self.position = reader.next_offsets
@@ -121,8 +126,9 @@ class TopicFollower:
                 if not self.caught_up and all(self.position[p] >= end for p, end in self._targets.items()):
                     self.caught_up = True
                     self._callbacks.caught_up()
-                if full and self._pause_s:
-                    self._stopping.wait(self._pause_s)
+                rest_s = self._pause_s if full else came_s + self._gather_s - time.monotonic()
+                if records and rest_s > 0:
+                    self._stopping.wait(rest_s)
 
     def _identify(self) -> list[int]:
         """Return the topic's partitions; start over when it is another topic of the same name."""
