@@ -17,6 +17,7 @@ class BundleHealth:
         refusal: why the bundle cannot be used at all, or None.
         applied: next offset of its embeddings topic by partition; a standing bad record holds it back.
         coverage: share of the live bundle's settled ids that its index holds.
+        recall: share of the exact best that its search found on a sample, measured while it answers nobody; else None.
         index: None until the bundle is loaded.
     """
 
@@ -27,6 +28,7 @@ class BundleHealth:
     alarms: tuple[str, ...]
     applied: Mapping[int, int]
     coverage: float
+    recall: float | None
     lag_ms: int
     index: IndexStats | None
 

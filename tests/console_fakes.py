@@ -89,7 +89,7 @@ def reading(
     *, name: str = "n1", bundles: Sequence[tuple[str, str]] = ((LIVE, "live"),), reasons: tuple[str, ...] = (), queries: float = 100
 ) -> NodeReading:
     """Return what a node says over HTTP."""
-    of_bundles = tuple(BundleHealth(bundle, at, None, None, (), {0: 48}, 1.0, 3, index_stats()) for bundle, at in bundles)
+    of_bundles = tuple(BundleHealth(bundle, at, None, None, (), {0: 48}, 1.0, None, 3, index_stats()) for bundle, at in bundles)
     surface = SurfaceHealth(HOME.name, 5, LIVE, LIVE, None, of_bundles)
     health = NodeHealth(name, not reasons, reasons, (surface,), users=9, masked=0, flips=0, broker_age_s=0.1)
     ages = [AgeCount(0.0, 3_600.0, 30), AgeCount(3_600.0, None, 10)]

@@ -175,6 +175,7 @@ FILLED: dict[str, Message] = {
         live={"home-timeline": OLDER_BUNDLE},
         progress=(Progress("home-timeline", BUNDLE, 3, {"tweets": SourcePosition(42, NOON_MS)}, 7, 6, 1000, backfill_done=True),),
         coverage={BUNDLE: 0.5},
+        recall={BUNDLE: 0.75},
         errors=("partition 3 holds a vector of another dimension",),
     ),
     "dead-letter": DeadLetter(

@@ -14,7 +14,6 @@ from rich.text import Text
 from roost.cli.output import drawn_table, drawn_title, emit, out, say
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, BundleId, DataDir, bootstrap_of
 from schemas.records.control import CommandKind, Rollout, RolloutCommand
-from schemas.rollout import UNDER_WAY
 from streams.controller.client import RolloutClient
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Roll a tower version out, watch it, and roll it back.")
@@ -63,6 +62,7 @@ def start(
         reason=reason,
     )
     _show(rollout, as_json=as_json)
+    say("`roost rollout status --watch` shows how it goes on")
 
 
 @app.command()
@@ -173,8 +173,6 @@ def as_data(rollout: Rollout) -> dict[str, Any]:
 
 def _show(rollout: Rollout, *, as_json: bool) -> None:
     emit(as_data(rollout), as_json=as_json, show=lambda: _print({rollout.surface: rollout}))
-    if rollout.in_stage(*UNDER_WAY):
-        say("`roost rollout status --watch` shows how it goes on")
 
 
 def _print(states: dict[str, Rollout]) -> None:

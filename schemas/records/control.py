@@ -148,7 +148,13 @@ class Progress(Record):
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus(Message):
-    """A heartbeat. The instance is `embedder:<instance>` or `node:<id>`; only nodes count in the quorum."""
+    """A heartbeat. The instance is `embedder:<instance>` or `node:<id>`; only nodes count in the quorum.
+
+    Attributes:
+        coverage: by bundle, the share of the live epoch's settled ids that the node holds.
+        recall: by bundle that answers nobody yet, the share of the exact best that the node's search found on a sample of its
+            users' queries; absent until it was measured.
+    """
 
     SUBJECT: ClassVar[str] = "node-status"
 
@@ -160,4 +166,5 @@ class NodeStatus(Message):
     live: Mapping[str, str] = field(default_factory=dict)
     progress: tuple[Progress, ...] = sequence_of(Progress)
     coverage: Mapping[str, float] = field(default_factory=dict)
+    recall: Mapping[str, float] = field(default_factory=dict)
     errors: tuple[str, ...] = strings()

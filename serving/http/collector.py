@@ -56,17 +56,22 @@ def _of_surfaces(health: NodeHealth) -> Iterator[Metric]:
 def _of_bundles(health: NodeHealth) -> Iterator[Metric]:
     applied = GaugeMetricFamily("roost_applied_offset", "Next embeddings offset to apply.", labels=[*_BUNDLE, "partition"])
     covered = GaugeMetricFamily("roost_coverage_ratio", "Share of the live bundle's ids held.", labels=list(_BUNDLE))
+    recall = GaugeMetricFamily(
+        "roost_shadow_recall_ratio", "Share of the exact best found, while a bundle answers nobody.", labels=list(_BUNDLE)
+    )
     alarms = GaugeMetricFamily(
         "roost_bundle_alarms", "What is wrong with a bundle here; above 0 is an alarm.", labels=list(_BUNDLE)
     )
     lag = GaugeMetricFamily("roost_tail_lag_seconds", "Since all embeddings sent were applied.", labels=list(_BUNDLE))
     for labels, bundle in _bundles(health):
         covered.add_metric(labels, bundle.coverage)
+        if bundle.recall is not None:
+            recall.add_metric(labels, bundle.recall)
         alarms.add_metric(labels, len(bundle.alarms))
         lag.add_metric(labels, bundle.lag_ms / 1000)
         for partition, offset in bundle.applied.items():
             applied.add_metric([*labels, str(partition)], offset)
-    yield from (applied, covered, alarms, lag)
+    yield from (applied, covered, recall, alarms, lag)
 
 
 def _of_indices(health: NodeHealth) -> Iterator[Metric]:

@@ -33,6 +33,7 @@ def node_status(health: NodeHealth, *, time_ms: int, url: str) -> NodeStatus:
             progress for surface in health.surfaces for bundle in surface.bundles for progress in _progress(surface.surface, bundle)
         ),
         coverage={bundle.bundle: bundle.coverage for bundle in bundles},
+        recall={bundle.bundle: bundle.recall for bundle in bundles if bundle.recall is not None},
         errors=tuple(dict.fromkeys((*refusals, *health.reasons, *alarms))),
     )
 

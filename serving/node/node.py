@@ -2,19 +2,22 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from confluent_kafka import KafkaError, Message, Producer
 
 from schemas.codec import decode, encode
-from schemas.errors import InvalidInput
+from schemas.errors import BundleError, InvalidInput
 from schemas.records.control import Rollout
+from schemas.rollout import UNDER_WAY
 from schemas.surfaces import Surface
 from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES
 from schemas.wire.client import make_producer
 from schemas.wire.inbound import InboundRecord
 from serving.filling.filled import FilledIndex, coverage
 from serving.health import BundleHealth, NodeHealth, SurfaceHealth
+from serving.index import IndexClosed
+from serving.node.audit import ShadowAudit
 from serving.node.bundle_tail import BundleTail, NodeParts
 from serving.node.follower import FollowerCallbacks, TopicFollower
 from serving.node.heartbeat import NODE_PREFIX, EmbedderReports, node_status
@@ -58,6 +61,8 @@ class Node:
         self._user_states = self._follow(USER_STATES, self._take_users)
         self._statuses = self._follow(NODE_STATUS, self._reports.handle)
         self._coverage: dict[str, float] = {}
+        self._audit = ShadowAudit(users)
+        self._recall: dict[str, float] = {}
         self._producer: Producer | None = None
         self._stopping = threading.Event()
         self._leaving = ""
@@ -141,6 +146,20 @@ class Node:
         if windows_s and min(windows_s) > 0:
             self._parts.masks.prune(now_ms - int(max(windows_s) * 1000))
         self._coverage = {bundle: value for keeper in self._keepers.values() for bundle, value in self._covered(keeper).items()}
+        self._recall = {bundle: value for keeper in self._keepers.values() for bundle, value in self._audited(keeper)}
+
+    def _audited(self, keeper: SurfaceKeeper) -> Iterator[tuple[str, float]]:
+        for entry in keeper.rollout.in_stage(*UNDER_WAY):
+            tail = keeper.tails.get(entry.bundle)
+            if tail is None or tail.filled is None or (epoch := tail.epoch) is None:
+                continue
+            try:
+                yield entry.bundle, self._audit.recall(epoch, tail.filled)
+            except IndexClosed:
+                log.info("bundle %s left while its recall was measured", entry.bundle)
+            # a tower that fails on a real user's features must not pass as unmeasured for long: the rollout waits, the log says why
+            except BundleError as error:
+                log.warning("the recall of bundle %s cannot be measured: %s", entry.bundle, error)
 
     def _covered(self, keeper: SurfaceKeeper) -> dict[str, float]:
         live = keeper.routing.live
@@ -219,6 +238,7 @@ class Node:
             alarms=tail.alarms,
             applied=tail.applied,
             coverage=self._coverage.get(tail.bundle, 0.0),
+            recall=self._recall.get(tail.bundle),
             lag_ms=tail.freshness().lag_ms,
             index=None if filled is None else filled.index.stats(),
         )

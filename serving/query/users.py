@@ -7,12 +7,17 @@ and the first query for a user turns it into query features, which are smaller a
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
+
+import numpy as np
 
 from schemas.codec import decode
 from schemas.errors import InvalidInput
 from schemas.features.query import query_features
 from schemas.records.users import QueryFeatures, UserState
 from serving.api import InlineUser
+
+_DRAWN_FROM = 10_000
 
 
 class UserStore:
@@ -33,6 +38,12 @@ class UserStore:
                 self._states.pop(user_id, None)
             else:
                 self._states[user_id] = state
+
+    def some(self, count: int, rng: np.random.Generator) -> list[str]:
+        """Return at most `count` ids of users, drawn without replacement from the first ten thousand held."""
+        with self._lock:
+            pool = list(islice(self._states, _DRAWN_FROM))
+        return [pool[at] for at in rng.permutation(len(pool))[:count]]
 
     def features(self, user_id: str) -> QueryFeatures | None:
         """Return the user's query features without context; None for a user never seen, or erased."""

@@ -1,7 +1,8 @@
 """When a bundle is as good as the live one on every node: pure comparisons of heartbeats. Moves nothing.
 
 CONTRACTS, 'Epochs and rollouts': on every partition the backfill is done, each live node has applied all that the embedder wrote,
-and the bundle's input is read within a second of the live bundle's.
+and the bundle's input is read within a second of the live bundle's. Besides, each node's index holds the live one's candidates and
+finds what an exact scan finds: a graph that is damaged, or towers that one node runs otherwise, show in no offset.
 """
 
 from collections.abc import Iterable
@@ -11,6 +12,10 @@ from schemas.records.control import NodeStatus, Progress, Rollout, Stage
 EMBEDDER = "embedder:"
 NODE = "node:"
 MAX_BEHIND_LIVE_MS = 1000
+MIN_COVERAGE = 0.9999
+"""Of the live epoch's settled candidates, on every node."""
+MIN_RECALL = 0.95
+"""Of the exact best 200, on a sample of queries, on every node; a sound index has .99 and more."""
 
 Reports = dict[tuple[str, int], Progress]
 
@@ -23,13 +28,15 @@ def at_parity(statuses: Iterable[NodeStatus], state: Rollout, now_ms: int, *, pa
         silence_ms: who has not been heard of for this long is not live. Without a live node and embedder nothing is at parity.
     """
     live = _live(statuses, now_ms, silence_ms)
-    nodes = [_progress(status, state.surface) for status in live if status.instance.startswith(NODE)]
+    heard = [status for status in live if status.instance.startswith(NODE)]
+    nodes = [_progress(status, state.surface) for status in heard]
     reports = _embedder_reports(live, state.surface)
     waiting = state.in_stage(Stage.BUILDING, Stage.READY, Stage.CANARY)
     return {
         entry.bundle
         for entry in waiting
         if nodes
+        and all(_passes(status, entry.bundle) for status in heard)
         and all(
             (report := reports.get((entry.bundle, partition))) is not None
             and report.backfill_done
@@ -66,6 +73,11 @@ def _live(statuses: Iterable[NodeStatus], now_ms: int, silence_ms: int) -> list[
 
 def _progress(status: NodeStatus, surface: str) -> Reports:
     return {(entry.bundle, entry.partition): entry for entry in status.progress if entry.surface == surface}
+
+
+def _passes(status: NodeStatus, bundle: str) -> bool:
+    """Tell whether a node's index is good enough to answer from; a figure that was not measured yet is none."""
+    return status.coverage.get(bundle, 0.0) >= MIN_COVERAGE and status.recall.get(bundle, 0.0) >= MIN_RECALL
 
 
 def _embedder_reports(live: list[NodeStatus], surface: str) -> Reports:

@@ -69,13 +69,14 @@ class Machine:
     def report_parity(self, *bundles: str) -> None:
         """Have an embedder and a node report full parity of `bundles`."""
         source = {"tweets": SourcePosition(1, time.time_ns() // 1_000_000)}
+        whole = dict.fromkeys(bundles, 1.0)
         for instance in ("embedder:0", "node:a"):
             progress = tuple(
                 Progress(HOME, bundle, partition, source, embeddings_end=3, applied=3, backfill_done=True)
                 for bundle in bundles
                 for partition in range(PARTITIONS)
             )
-            self.write(NODE_STATUS, instance, NodeStatus(instance, 1, ready=True, progress=progress))
+            self.write(NODE_STATUS, instance, NodeStatus(instance, 1, ready=True, progress=progress, coverage=whole, recall=whole))
 
     def write(self, topic: str, key: str, message: NodeStatus | Rollout | bytes) -> None:
         """Write one record and wait for its acknowledgement."""

@@ -145,10 +145,17 @@ def embedder(*bundles: str, end: int = 10, done: bool = True, append_ms: int = N
     return NodeStatus("embedder:0", NOW_MS, ready=True, progress=progress)
 
 
-def node(name: str, *bundles: str, applied: int = 10) -> NodeStatus:
+def node(name: str, *bundles: str, applied: int = 10, coverage: float = 1.0, recall: float = 1.0) -> NodeStatus:
     """Return a node's heartbeat."""
     progress = tuple(Progress(HOME, bundle, p, applied=applied) for bundle in bundles for p in range(PARTITIONS))
-    return NodeStatus(f"node:{name}", NOW_MS, ready=True, progress=progress)
+    return NodeStatus(
+        f"node:{name}",
+        NOW_MS,
+        ready=True,
+        progress=progress,
+        coverage=dict.fromkeys(bundles, coverage),
+        recall=dict.fromkeys(bundles, recall),
+    )
 
 
 @pytest.fixture
@@ -356,6 +363,20 @@ def test_parity_needs_every_condition_on_every_partition_for_every_live_node() -
     assert parity(*good, node("b", OLD, NEW, applied=9)) == set(), "one node is one record behind"
     assert parity(embedder(OLD, NEW, done=False), good[1]) == set(), "the backfill goes on"
     assert parity(embedder(OLD, NEW, partitions=1), good[1]) == set(), "nobody reports partition 1"
+
+
+def test_a_node_that_misses_candidates_or_finds_too_few_holds_the_bundle_back() -> None:
+    """Offsets agree whatever an index lost, or a damaged graph no longer finds."""
+    good = (embedder(OLD, NEW), node("a", OLD, NEW))
+    assert parity(*good, node("b", OLD, NEW, coverage=0.9999, recall=0.95)) == {NEW}
+    assert parity(*good, node("b", OLD, NEW, coverage=0.99989)) == set()
+    assert parity(*good, node("b", OLD, NEW, recall=0.949)) == set()
+    assert parity(*good, replace(node("b", OLD, NEW), recall={})) == set(), "not measured yet"
+    assert parity(*good, replace(node("b", OLD, NEW), coverage={})) == set(), "not measured yet"
+    assert parity(*good, replace(node("b", OLD, NEW), coverage={NEW: float("nan")})) == set()
+    assert parity(*good, replace(node("b", OLD, NEW, recall=0.0), time_ms=NOW_MS - 10_000)) == {NEW}, (
+        "a silent node holds nothing back"
+    )
 
 
 def test_a_silent_node_leaves_the_quorum_and_a_silent_embedder_stops_everything() -> None:

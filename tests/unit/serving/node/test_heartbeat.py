@@ -12,7 +12,7 @@ BUNDLE = "a" * 16
 
 def health(*, refusal: str | None = None) -> NodeHealth:
     """Return a node with one bundle."""
-    bundle = BundleHealth(BUNDLE, "live", refusal, refusal, ("alarm",), {1: 7, 0: 5}, 0.5, 3, ExactIndex(32).stats())
+    bundle = BundleHealth(BUNDLE, "live", refusal, refusal, ("alarm",), {1: 7, 0: 5}, 0.5, 0.75, 3, ExactIndex(32).stats())
     surface = SurfaceHealth("home", 4, BUNDLE, BUNDLE, None, (bundle,))
     return NodeHealth("n1", True, (), (surface,), users=0, masked=0, flips=0, broker_age_s=None)
 
@@ -30,6 +30,7 @@ def test_a_heartbeat_has_a_line_for_each_partition_and_counts_rows_once() -> Non
     assert status.instance == "node:n1"
     assert [(p.partition, p.applied) for p in status.progress] == [(0, 5), (1, 7)]
     assert (status.revisions, status.live, status.coverage) == ({"home": 4}, {"home": BUNDLE}, {BUNDLE: 0.5})
+    assert status.recall == {BUNDLE: 0.75}
     assert status.errors == ("alarm",)
 
 
