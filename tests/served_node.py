@@ -98,7 +98,7 @@ def node_on_a_thread(path: WritePath, **changes: Any) -> Iterator[ServedNode]:
     """Run a node for the while."""
     settings = settings_for(path, **changes)
     stop = threading.Event()
-    thread = threading.Thread(target=run_node, args=(settings, stop))
+    thread = threading.Thread(target=run_node, args=(settings, stop), daemon=True)
     thread.start()
     node = ServedNode(f"http://127.0.0.1:{settings.http_port}", path.surface.name)
     try:

@@ -21,6 +21,7 @@ from schemas.topics import (
 )
 from schemas.wire.admin import create_topics, wait_for_broker
 from schemas.wire.client import make_consumer
+from schemas.wire.committed import committed_offsets
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 from streams.outbox import Outbox
@@ -98,7 +99,8 @@ def all_committed(bootstrap: str) -> bool:
     """Tell whether the embedder has committed all of its input."""
     consumer = make_consumer(bootstrap, "embedder")
     try:
-        places = consumer.committed([TopicPartition(topic, p) for topic in (TWEETS, ENGAGEMENTS) for p in range(4)], timeout=10)
-        return all(max(place.offset, 0) == consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
+        committed = committed_offsets(consumer, [(topic, p) for topic in (TWEETS, ENGAGEMENTS) for p in range(4)])
+        ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=10)[1] for place in committed}
+        return ends == {place: offset or 0 for place, offset in committed.items()}
     finally:
         consumer.close()

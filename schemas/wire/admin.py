@@ -16,6 +16,11 @@ log = logging.getLogger(__name__)
 _ATTEMPT_S = 2.0
 
 
+def make_admin(bootstrap: str) -> AdminClient:
+    """Return an admin client that logs nothing by itself: its callers say why a call failed."""
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 1000})
+
+
 def wait_for_broker(bootstrap: str, *, timeout_s: float, should_stop: Callable[[], bool] = lambda: False) -> AdminClient:
     """Return an admin client once a broker answers; the reason for waiting is logged at every attempt.
 
@@ -23,8 +28,7 @@ def wait_for_broker(bootstrap: str, *, timeout_s: float, should_stop: Callable[[
         BrokerUnavailable: none answered within `timeout_s`, or `should_stop` became true.
     """
     deadline = time.monotonic() + timeout_s
-    # silent: the reason is logged here, once an attempt
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 1000})
+    admin = make_admin(bootstrap)
     while True:
         try:
             admin.list_topics(timeout=_ATTEMPT_S)

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from schemas.errors import BrokerUnavailable
 from schemas.wire.client import make_consumer
+from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.tail import TailReader
@@ -228,22 +229,14 @@ class BatchRunner:
     def _assigned(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         started_s = time.monotonic()
         partitions = sorted({place.partition for place in places} - self._stores.keys())
-        try:
-            committed = consumer.committed(places, timeout=_TIMEOUT_S)
-        except KafkaException as error:
-            raise BrokerUnavailable(f"cannot ask for committed offsets: {error.args[0].str()}") from error
-        starts: dict[tuple[str, int], int] = {}
-        for place in committed:
-            if place.error is not None:
-                raise BrokerUnavailable(f"cannot ask for the committed offset of {place.topic}: {place.error.str()}")
-            starts[place.topic, place.partition] = place.offset
+        starts = committed_offsets(consumer, [(place.topic, place.partition) for place in places], timeout_s=_TIMEOUT_S)
         stores = self._restore(partitions)
         for partition, store in stores.items():
-            positions = {topic: max(starts.get((topic, partition), 0), 0) for topic in self._settings.topics}
+            positions = {topic: starts.get((topic, partition)) or 0 for topic in self._settings.topics}
             self._processor.assign(partition, store, positions)
         self._stores.update(stores)
         consumer.assign(
-            [TopicPartition(topic, p, offset if offset >= 0 else OFFSET_BEGINNING) for (topic, p), offset in starts.items()]
+            [TopicPartition(topic, p, OFFSET_BEGINNING if offset is None else offset) for (topic, p), offset in starts.items()]
         )
         self._next_checkpoint_s = time.monotonic() + self._settings.checkpoint_interval_s
         log.info(

@@ -9,6 +9,8 @@ The only module that imports faust. What it does about Faust's known traps (issu
   State lives in `streams.runner.changelog` instead, and outputs leave through our own producer, flushed before the acknowledgement.
 - exactly_once is broken (#323, #177, #517): at least once, and processors that repetition cannot hurt.
 - After a broker loss the offsets may stop in silence (#523, #175, #594): a watchdog ends the process.
+- Without a broker its consumer never stops, and blocks the event loop and the interpreter's end with it: it runs in daemon threads,
+  and a stop that takes too long is given up.
 - Topics are never created by Faust: `schemas.topics` says how they must be.
 """
 
@@ -17,16 +19,20 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import faust
 from aiokafka import TopicPartition
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
+from mode.threads import WorkerThread
 
+from schemas.errors import BrokerUnavailable
 from schemas.wire.inbound import InboundRecord
 from streams.outbox import Outbox
 from streams.processor import Clock
@@ -37,7 +43,6 @@ from streams.settings import StreamsSettings
 log = logging.getLogger(__name__)
 
 _STOP_POLL_S = 0.2
-_STOP_TIMEOUT_S = 20.0
 # of each partition; a larger record still comes, alone (KIP-74)
 _FETCH_BYTES = 64 * 1024
 
@@ -53,7 +58,9 @@ class GroupSettings:
         session_timeout_s: a killed member's partitions are given to another after this long.
         commit_interval_s: how often acknowledged offsets are committed.
         flush_timeout_s: how long a batch waits for the broker's acknowledgement before the process ends.
-        wedged_after_s: how long a partition may stand still with records to read before the process ends.
+        wedged_after_s: how long a partition may stand still with records to read, or this process be no member of its group while
+            the broker answers, before the process ends.
+        stop_timeout_s: how long a stop may take before it is given up: without a broker, nothing can be flushed or committed.
     """
 
     bootstrap: str
@@ -63,6 +70,7 @@ class GroupSettings:
     commit_interval_s: float = 1.0
     flush_timeout_s: float = 60.0
     wedged_after_s: float = 60.0
+    stop_timeout_s: float = 20.0
 
 
 def group_settings(settings: StreamsSettings, group: str, *, wedged_after_s: float) -> GroupSettings:
@@ -77,55 +85,110 @@ def group_settings(settings: StreamsSettings, group: str, *, wedged_after_s: flo
     )
 
 
-def run_jobs(settings: GroupSettings, jobs: Sequence[Job], stop: threading.Event) -> None:
+def run_jobs(
+    settings: GroupSettings, jobs: Sequence[Job], stop: threading.Event, *, on_wedged: Callable[[str], None] | None = None
+) -> None:
     """Run jobs until `stop` is set: then the batch under way is finished, flushed and committed. Blocks.
+
+    Args:
+        on_wedged: called with a sentence, from another thread, when the group stands still; by default the process ends at once.
 
     Raises:
         DeliveryFailed: a record was not acknowledged.
+        BrokerUnavailable: the broker went away, and stopping was given up; whatever was not committed comes again.
         Exception: whatever a processor raised. Nothing of the batch is committed then.
     """
     with tempfile.TemporaryDirectory(prefix="roost-faust-") as folder:
-        asyncio.run(_FaustRun(settings, jobs, Path(folder)).until(stop))
+        run = _FaustRun(settings, jobs, Path(folder), on_wedged)
+        ended: Future[None] = Future()
+
+        def work() -> None:
+            try:
+                ended.set_result(asyncio.run(run.until(stop)))
+            except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
+                ended.set_exception(error)
+            finally:
+                run.stopping.set()
+
+        threading.Thread(target=work, name=settings.group, daemon=True).start()
+        while not stop.is_set() and not run.stopping.is_set():
+            run.stopping.wait(_STOP_POLL_S)
+        try:
+            ended.result(settings.stop_timeout_s)
+        except TimeoutError:
+            # one of the run's own is as good an answer
+            raise run.failure or BrokerUnavailable(
+                f"{settings.group} did not leave its group within {settings.stop_timeout_s:g} s; is the broker up? "
+                "What is not committed comes again"
+            ) from None
+
+
+class _DaemonWorker(WorkerThread):
+    """A thread for Faust's consumer that the interpreter does not wait for: without a broker it never ends."""
+
+    def __init__(self, service: Any, **kwargs: Any) -> None:
+        super().__init__(service, **kwargs)
+        self.daemon = True
+
+    def run(self) -> None:
+        # cancelled when it gives up a consumer that does not stop; there is nobody left to tell
+        with suppress(asyncio.CancelledError):
+            super().run()
+
+
+AIOKafkaConsumerThread.Worker = _DaemonWorker
 
 
 class _FaustRun:
-    """One life of the application."""
+    """One life of the application.
 
-    def __init__(self, settings: GroupSettings, jobs: Sequence[Job], folder: Path) -> None:
+    Attributes:
+        failure: what ended it, if anything did.
+        stopping: set once it begins to stop.
+    """
+
+    def __init__(self, settings: GroupSettings, jobs: Sequence[Job], folder: Path, on_wedged: Callable[[str], None] | None) -> None:
+        self.failure: BaseException | None = None
+        self.stopping = threading.Event()
         self._settings = settings
-        self._failure: BaseException | None = None
+        self._topics = {topic for job in jobs for topic in job.topics}
         self._app = _build_app(settings, folder)
         # one producer for all: linger gathers a batch's records into few requests
         self._outbox = Outbox(settings.bootstrap, linger_ms=5)
         self._agents = [_JobAgent(job, self._app, settings, self._outbox, self._fail) for job in jobs]
-        self._topics = {topic for job in jobs for topic in job.topics}
+        self._watchdog = Watchdog(
+            settings.bootstrap,
+            settings.group,
+            settings.instance,
+            self._places,
+            wedged_after_s=settings.wedged_after_s,
+            on_wedged=on_wedged,
+        )
 
     async def until(self, stop: threading.Event) -> None:
-        watchdog = Watchdog(
-            self._settings.bootstrap, self._settings.group, self._places, wedged_after_s=self._settings.wedged_after_s
-        )
         await self._app.start()
-        watchdog.start()
+        self._watchdog.start()
         ticking = [asyncio.create_task(agent.tick_forever()) for agent in self._agents]
         try:
             # a signal handler sets `stop`, outside any event loop
-            while not stop.is_set() and self._failure is None and not self._app.crashed:  # noqa: ASYNC110
+            while not stop.is_set() and self.failure is None and not self._app.crashed:  # noqa: ASYNC110
                 await asyncio.sleep(_STOP_POLL_S)
         finally:
-            await asyncio.to_thread(watchdog.stop)
+            self.stopping.set()
+            await asyncio.to_thread(self._watchdog.stop)
             for task in ticking:
                 task.cancel()
             # no batch begins after this: the one under way is finished and acknowledged, so that stopping commits it
             for agent in self._agents:
                 await agent.close()
-            await asyncio.wait_for(self._app.stop(), _STOP_TIMEOUT_S)
-        if failure := self._failure or self._app.crash_reason:
+            await self._app.stop()
+        if failure := self.failure or self._app.crash_reason:
             raise failure
 
     def _fail(self, error: BaseException) -> None:
-        if self._failure is None:
+        if self.failure is None:
             log.critical("stopping before anything is committed: %s: %s", type(error).__name__, error)
-            self._failure = error
+            self.failure = error
 
     def _places(self) -> list[Place]:
         # a long log takes long to restore from, and nothing is committed meanwhile

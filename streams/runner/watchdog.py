@@ -1,6 +1,7 @@
-"""Ends a process whose consumer group stands still with records to read: a wedged client raises nothing. Restarts nothing itself.
+"""Ends a process whose consumer group stands still with records to read, or goes on without it. Restarts nothing itself.
 
-faust#523, #175, #594: after a broker loss the offsets stop without an error. It asks the broker itself, over its own connection.
+faust#523, #175, #594: after a broker loss the offsets stop without an error, and a client may never find back into its group, which
+raises nothing either. It asks the broker itself, over its own connections.
 """
 
 import logging
@@ -9,10 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerUnavailable
+from schemas.wire.admin import make_admin
 from schemas.wire.client import make_consumer
+from schemas.wire.committed import committed_offsets
 from schemas.wire.tail import TailReader
 
 log = logging.getLogger(__name__)
@@ -45,21 +49,24 @@ class Progress:
 
 
 class Watchdog:
-    """A daemon thread that calls `on_wedged` once a partition of the group is stuck."""
+    """A daemon thread that calls `on_wedged` once a partition of the group is stuck, or the process is no member of it for long."""
 
     def __init__(
         self,
         bootstrap: str,
         group: str,
+        instance: str,
         places: Callable[[], list[Place]],
         *,
         wedged_after_s: float,
         on_wedged: Callable[[str], None] | None = None,
     ) -> None:
-        """Watch the partitions `places` names at each look: those this process owns."""
+        """Watch the partitions `places` names at each look: those this process owns as the group's member `instance`."""
         self._bootstrap = bootstrap
         self._group = group
+        self._instance = instance
         self._places = places
+        self._wedged_after_s = wedged_after_s
         self._interval_s = wedged_after_s / 6
         self._progress = Progress(wedged_after_s)
         self._on_wedged = on_wedged or _exit
@@ -78,23 +85,39 @@ class Watchdog:
     def _run(self) -> None:
         # asks for offsets without joining the group: it never subscribes
         consumer = make_consumer(self._bootstrap, self._group)
+        admin = make_admin(self._bootstrap)
+        member_s = time.monotonic()
         try:
             while not self._stop.wait(self._interval_s):
-                places = self._places()
                 try:
-                    asked = [TopicPartition(topic, partition) for topic, partition in places]
-                    # nothing committed yet counts as 0: the first batch may be the one that is stuck
-                    committed = {(t.topic, t.partition): max(t.offset, 0) for t in consumer.committed(asked, _TIMEOUT_S)}
-                    ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), _TIMEOUT_S)[1] for place in places}
-                except KafkaException as error:
-                    log.warning("the watchdog cannot reach the broker: %s", error.args[0].str())
+                    reason = self._stuck_place(consumer)
+                    if self._is_member(admin):
+                        member_s = time.monotonic()
+                except (KafkaException, BrokerUnavailable) as error:
+                    log.warning("the watchdog cannot reach the broker: %s", error)
+                    # while it is away nobody can be a member
+                    member_s = time.monotonic()
                     continue
-                for topic, partition in self._progress.stuck(committed, ends, time.monotonic()):
-                    if self._has_record(topic, partition, committed[topic, partition]):
-                        reason = f"{topic}/{partition} stands at {committed[topic, partition]} of {ends[topic, partition]}"
-                        self._on_wedged(f"{self._group} is wedged: {reason} without a commit; ending to be restarted")
+                if reason is None and time.monotonic() - member_s >= self._wedged_after_s:
+                    reason = f"it has had no member {self._instance} for {self._wedged_after_s:g} s"
+                if reason is not None:
+                    self._on_wedged(f"{self._group} is wedged: {reason}; ending to be restarted")
         finally:
             consumer.close()
+
+    def _stuck_place(self, consumer: Consumer) -> str | None:
+        places = self._places()
+        # nothing committed yet counts as 0: the first batch may be the one that is stuck
+        committed = {place: offset or 0 for place, offset in committed_offsets(consumer, places, timeout_s=_TIMEOUT_S).items()}
+        ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), _TIMEOUT_S)[1] for place in places}
+        for topic, partition in self._progress.stuck(committed, ends, time.monotonic()):
+            if self._has_record(topic, partition, committed[topic, partition]):
+                return f"{topic}/{partition} stands at {committed[topic, partition]} of {ends[topic, partition]} without a commit"
+        return None
+
+    def _is_member(self, admin: AdminClient) -> bool:
+        described = admin.describe_consumer_groups([self._group], request_timeout=_TIMEOUT_S)[self._group].result(2 * _TIMEOUT_S)
+        return any(member.group_instance_id == self._instance for member in described.members)
 
     def _has_record(self, topic: str, partition: int, offset: int) -> bool:
         # offsets may belong to transaction markers: only a record that can be read proves that one is waiting

@@ -88,7 +88,7 @@ def console_on_a_thread(path: WritePath, controller: PlayedController, results: 
         console_results=results,
         console_actor="console:test",
     )
-    thread = threading.Thread(target=run_console, args=(settings, controller, stop), kwargs={"version": "1.2.3"})
+    thread = threading.Thread(target=run_console, args=(settings, controller, stop), kwargs={"version": "1.2.3"}, daemon=True)
     thread.start()
     try:
         url = f"http://127.0.0.1:{port}"

@@ -160,7 +160,7 @@ def test_of_two_operators_one_wins_and_bad_asks_are_refused_in_a_sentence(machin
             except (CompareAndSetLost, Refused) as error:
                 outcomes.append(error)
 
-    operators = [threading.Thread(target=operator, args=(bundle,)) for bundle in bundles]
+    operators = [threading.Thread(target=operator, args=(bundle,), daemon=True) for bundle in bundles]
     for thread in operators:
         thread.start()
     for thread in operators:

@@ -43,7 +43,7 @@ def running_embedder(settings: EmbedderSettings) -> Iterator[None]:
             errors.append(error)
             raise
 
-    thread = threading.Thread(target=run, name="embedder")
+    thread = threading.Thread(target=run, name="embedder", daemon=True)
     thread.start()
     try:
         yield
@@ -172,7 +172,7 @@ def test_without_a_broker_the_embedder_waits_and_says_why(caplog: pytest.LogCapt
     """Containers start in any order."""
     stop = threading.Event()
     settings = EmbedderSettings(bootstrap="127.0.0.1:9", broker_wait_s=60)
-    thread = threading.Thread(target=run_embedder, args=(settings, stop))
+    thread = threading.Thread(target=run_embedder, args=(settings, stop), daemon=True)
     thread.start()
     wait_until(lambda: "waiting for the broker at 127.0.0.1:9" in caplog.text, timeout_s=10, what="a visible reason")
     stop.set()

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from roost.broker import Broker
 from schemas.codec import decode, encode
@@ -30,7 +29,8 @@ from schemas.records.users import QueryFeatures, User, UserState
 from schemas.tokens import write_token
 from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS, USER_STATES, USERS, dlq, standard_topics
 from schemas.wire.admin import create_topics, wait_for_broker
-from schemas.wire.client import make_producer
+from schemas.wire.client import make_consumer, make_producer
+from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetter
 from schemas.wire.tail import TailReader
 from streams.producer import Producer
@@ -137,10 +137,10 @@ def user_states(bootstrap: str) -> dict[str, UserState]:
 
 def committed(bootstrap: str, topic: str) -> int:
     """Return how many records of a topic the group has committed."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": GROUP})
-    offsets = consumer.committed([TopicPartition(topic, p) for p in range(PARTITIONS)], 10)
+    consumer = make_consumer(bootstrap, GROUP)
+    offsets = committed_offsets(consumer, [(topic, p) for p in range(PARTITIONS)])
     consumer.close()
-    return sum(max(offset.offset, 0) for offset in offsets)
+    return sum(offset or 0 for offset in offsets.values())
 
 
 def now_ms() -> int:

@@ -257,7 +257,7 @@ def test_queries_never_fail_nor_mix_while_the_towers_are_swapped_ten_times(path:
             until(lambda bundle=bundle: node.bundles().get(bundle, {"not_ready": "absent"})["not_ready"] is None)  # type: ignore[misc]
             until(lambda bundle=bundle: len(node.ask(k=1000, pin=bundle).candidates) == len(posts))  # type: ignore[misc]
         path.ready(bundles[1])
-        asking = threading.Thread(target=ask)
+        asking = threading.Thread(target=ask, daemon=True)
         asking.start()
         try:
             path.command(CommandKind.PROMOTE, bundles[1])

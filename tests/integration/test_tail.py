@@ -20,7 +20,7 @@ def test_the_end_of_a_topic_that_is_written_all_the_time_is_reached(broker: Runn
         while not stop.wait(0.05):
             outbox.produce(topic, b"x", b"k")
 
-    writer = threading.Thread(target=write)
+    writer = threading.Thread(target=write, daemon=True)
     writer.start()
     try:
         time.sleep(1)

@@ -224,7 +224,7 @@ def test_the_loop_closes_examples_in_two_bundles_out(own: OwnSurface, tmp_path: 
         handed.append(bundle)
         handed_over.set()
 
-    thread = threading.Thread(target=run_schedule, args=(settings,), kwargs={"on_bundle": hand_over, "stop": stop})
+    thread = threading.Thread(target=run_schedule, args=(settings,), kwargs={"on_bundle": hand_over, "stop": stop}, daemon=True)
     thread.start()
     try:
         own.send_candidates(world.corpus)

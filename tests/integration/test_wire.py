@@ -99,7 +99,7 @@ def test_topics_created_by_several_roles_at_once_are_created_once(broker: Kafka)
         except RoostError as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=start) for _ in range(3)]
+    threads = [threading.Thread(target=start, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -301,7 +301,7 @@ def test_writers_beside_each_other_publish_one_whole_bundle(whole: Path, tmp_pat
         except BaseException as error:  # noqa: BLE001  a thread's error would be lost
             failures.append(error)
 
-    threads = [threading.Thread(target=publish) for _ in range(8)]
+    threads = [threading.Thread(target=publish, daemon=True) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -212,7 +212,7 @@ def test_many_callers_at_once_each_get_their_own_answer(served: Served) -> None:
             ANSWER_JSON.validate_json(httpx.post(served.server.url + RETRIEVE, json={"k": k}, timeout=20).content).candidates
         )
 
-    callers = [threading.Thread(target=ask, args=(k,)) for k in range(1, 21)]
+    callers = [threading.Thread(target=ask, args=(k,), daemon=True) for k in range(1, 21)]
     for caller in callers:
         caller.start()
     for caller in callers:

@@ -55,7 +55,7 @@ class Readers:
         self.answers = 0
         self.faults: list[Exception] = []
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._guarded, args=(seed,)) for seed in range(2)]
+        self._threads = [threading.Thread(target=self._guarded, args=(seed,), daemon=True) for seed in range(2)]
 
     def __enter__(self) -> Self:
         for thread in self._threads:

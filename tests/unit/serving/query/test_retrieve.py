@@ -66,7 +66,7 @@ def test_no_answer_mixes_two_bundles_while_the_routing_flips_back_and_forth(epoc
             turn += 1
             table.put(routing(epochs[turn % 2], epochs[1 - turn % 2], revision=turn))
 
-    flipper = threading.Thread(target=flip)
+    flipper = threading.Thread(target=flip, daemon=True)
     flipper.start()
     try:
         answers = [answering.answer(HOME.name, request) for _ in range(300)]
