@@ -140,11 +140,10 @@ def evaluate_lists(
     """Measure lists, int64 [users, up to 200]; those that no model made, such as production's or the oracle's, have no AUC."""
     truth = data.log.truth
     outcome = ab_test(truth, lists, data.production, ab)
-    top = np.where(lists[:, 0] == MISSING, NO_LANGUAGE, data.corpus.languages[lists[:, 0]])
     return Evaluation(
         auc=auc,
         per_user_auc=per_user_auc,
-        language_mismatch=mean_over_users(_mismatches(top, data.queries.languages)),
+        language_mismatch=mismatch(lists, data),
         popularity_correlation=popularity_correlation(lists[:, :_POPULAR_K], data.corpus.popularity),
         unreadable=mean_over_users(unreadable_share(truth, lists, _READABLE_K)),
         engagement_at_10=mean_over_users(true_engagement_at(truth, lists, 10)),
@@ -152,6 +151,12 @@ def evaluate_lists(
         ab_favorite_pct=outcome.favorite_pct,
         ab_retweet_pct=outcome.retweet_pct,
     )
+
+
+def mismatch(lists: Ints, data: Split) -> Interval:
+    """Return the share of users whose first candidate is in none of their declared languages (section 4.3.2)."""
+    top = np.where(lists[:, 0] == MISSING, NO_LANGUAGE, data.corpus.languages[lists[:, 0]])
+    return mean_over_users(_mismatches(top, data.queries.languages))
 
 
 def _mismatches(top: NDArray[np.integer], declared: NDArray[np.integer]) -> Floats:

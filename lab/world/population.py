@@ -161,7 +161,7 @@ class _FollowWeights:
         authors = self.authors
         weights: Floats = (
             np.log(authors.followers)
-            + np.where(self.spoken[rows][:, authors.language], 0.0, -5.0)
+            + np.where(self.spoken[rows][:, authors.language], 0.0, -7.0)
             + 8 * self.interests[rows] @ authors.topic_weights.T
             + np.where(self.region[rows, None] == authors.region, 0.7, 0.0)
             + 0.7 * self.taste[rows] @ authors.style.T / np.sqrt(TASTES)

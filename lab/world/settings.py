@@ -42,8 +42,8 @@ class WorldSettings:
     visits_per_user_day: float = 2.5
     tweets_per_visit: int = 8
 
-    wrong_language_share: float = 0.05
-    second_language_share: float = 0.55
+    wrong_language_share: float = 0.03
+    second_language_share: float = 0.65
     declares_second_share: float = 0.3
     interest_drift_per_day: float = 0.08
     delete_share: float = 0.005

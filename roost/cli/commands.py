@@ -52,6 +52,7 @@ COMMANDS: dict[str, Entry] = {
     "topics": Entry("roost.cli.topics", "app", "Create the topics on your own cluster, or check them."),
     "dlq": Entry("roost.cli.dlq", "app", "Records that could not be processed."),
     "bench": Entry("roost.cli.bench", "app", "Benchmarks against baselines, measured in the same run."),
+    "paper": Entry("roost.cli.paper", "app", "The paper's tables and figures, next to what it prints."),
 }
 
 

@@ -1,5 +1,6 @@
 """The experiment's plumbing on a small world: what is measured, of whom, and that it can be told from noise."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lab.observed.parquet import to_parquet
-from lab.paper.evaluate import Evaluation, Split, evaluate, evaluate_lists, retrieve, split
-from lab.paper.recipes import TABLE_1, TorchModel
-from lab.paper.table1 import Table1Settings, table1
+from lab.paper.evaluate import Split, evaluate, evaluate_lists, retrieve, split
+from lab.paper.experiment import ExperimentSettings
+from lab.paper.recipes import TABLE_1, JoinedModel, Joining, Recipe, TorchModel
+from lab.paper.table1 import table1
 from lab.paper.truth import oracle_lists
 from lab.world import WorldSettings, simulate
 from schemas.errors import InvalidInput
@@ -20,12 +22,13 @@ from trainer.learning.towers import TowerConfig, TwoTowers
 SPEC = CATALOG["tweet-v1"]
 WORLD = WorldSettings(users=250, authors=60, tweets_per_day=200, languages=5)
 DAYS = 3.5
-SETTINGS = Table1Settings(
+SETTINGS = ExperimentSettings(
     world=WORLD,
     days=DAYS,
     test_users=100,
     towers=TowerConfig(dim=32, embedding_dim=8, hidden=(32,)),
-    recipes=tuple(replace(recipe, epochs=1) for recipe in TABLE_1),
+    recipes=tuple(replace(recipe, epochs=1) if isinstance(recipe, Recipe) else recipe for recipe in TABLE_1),
+    threads=1,
 )
 
 
@@ -104,23 +107,71 @@ def test_table_1_has_a_row_a_model_for_every_seed(tmp_path: Path) -> None:
     to_parquet(simulate(WORLD, DAYS, test_users=100), tmp_path)
     told: list[tuple[object, ...]] = []
     table = table1([1, 2], SETTINGS, world=tmp_path, on_progress=lambda *what: told.append(what))
-    models = ["implicit", "random", "random_in_batch", "fine_tuned"]
+    models = ["implicit", "random", "random_in_batch", "fine_tuned", "roost"]
+    assert table.keys() == {"seeds", "rows", "per_seed"}
     assert [row["model"] for row in table["rows"]] == models
     assert table["seeds"] == [1, 2]
     assert [[row["model"] for row in rows] for rows in table["per_seed"]] == [models, models]
-    figures = set(Evaluation.__dataclass_fields__)
-    assert figures | {"model", "ci"} == set(table["rows"][0])
+    figures = {"auc", "per_user_auc", "language_mismatch", "unreadable", "engagement_at_10", "engagement_at_200"}
+    assert table["rows"][0].keys() == {"model", *figures, "ab_favorite_pct", "ab_retweet_pct", "ci"}
     for mean, one, other in zip(table["rows"], *table["per_seed"], strict=True):
+        assert one["auc"] is not None
+        assert other["auc"] is not None
         assert mean["auc"] == pytest.approx((one["auc"] + other["auc"]) / 2)
-        assert mean["ci"]["auc"] == (min(one["auc"], other["auc"]), max(one["auc"], other["auc"]))
-    assert [row["model"] for row in table["references"][0]] == ["production", "oracle"]
-    assert {what[1] for what in told} == {"world", *models}
+        assert mean["ci"]["auc"] == [min(one["auc"], other["auc"]), max(one["auc"], other["auc"])]
+        low, high = one["ci"]["engagement_at_10"]
+        assert one["engagement_at_10"] is not None
+        assert low <= one["engagement_at_10"] <= high
+    assert json.loads(json.dumps(table, allow_nan=False)) == table
+    assert {what[1] for what in told} == {"world", *models[:-1]}
+
+
+def test_a_world_that_does_not_say_what_is_read_has_no_unreadable_share(tmp_path: Path) -> None:
+    """`readable` is optional in `--world`: NaN is no JSON, and 0 would look like a result."""
+    log = simulate(WORLD, DAYS, test_users=20)
+    to_parquet(replace(log, truth=replace(log.truth, readable=None)), tmp_path)
+    table = table1([1], replace(SETTINGS, recipes=SETTINGS.recipes[1:2]), world=tmp_path)
+    assert table["rows"][0]["unreadable"] is None
+    assert "unreadable" not in table["per_seed"][0][0]["ci"]
+    json.dumps(table, allow_nan=False)
 
 
 def test_a_fine_tune_starts_from_its_parent() -> None:
-    """Table 1's third row is the second one's model, tuned: at a tenth of the rate, for one epoch (section 6.2)."""
-    tuned = next(recipe for recipe in TABLE_1 if recipe.name == "fine_tuned")
-    parent = next(recipe for recipe in TABLE_1 if recipe.name == tuned.parent)
-    assert tuned.learning_rate == pytest.approx(parent.learning_rate / 10)
+    """Table 1's last row is the in-batch model, tuned: at a tenth of the rate, for one epoch (section 6.2)."""
+    recipes = {recipe.name: recipe for recipe in TABLE_1 if isinstance(recipe, Recipe)}
+    tuned = recipes["fine_tuned"]
+    assert tuned.parent == "random_in_batch"
+    assert tuned.learning_rate == pytest.approx(recipes[tuned.parent].learning_rate / 10)
     assert tuned.epochs == 1
-    assert TABLE_1.index(parent) < TABLE_1.index(tuned)
+    assert list(recipes).index(tuned.parent) < list(recipes).index(tuned.name)
+
+
+class Fixed:
+    """A model of given vectors, whatever is asked."""
+
+    def __init__(self, *vectors: tuple[float, ...]) -> None:
+        self._vectors = np.array(vectors, np.float32)
+
+    def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the first row."""
+        return self._vectors[:1]
+
+    def embed_candidates(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the other rows."""
+        return self._vectors[1:]
+
+
+def test_joined_models_have_the_weighted_mean_of_their_cosines() -> None:
+    """One index for two models. Cosines 0.6 and 1 in the first, 0 and -1 in the second: .75 * .6 = .45, .75 - .25 = .5."""
+    joined = JoinedModel({Fixed((1, 0), (0.6, 0.8), (1, 0)): 0.75, Fixed((0, 1), (1, 0), (0, -1)): 0.25})
+    queries, candidates = joined.embed_queries(np.zeros(1, np.int32)), joined.embed_candidates(np.zeros(2, np.int32))
+    assert (queries @ candidates.T)[0] == pytest.approx([0.45, 0.5])
+    assert np.linalg.norm(candidates, axis=1) == pytest.approx([1.0, 1.0])
+    assert candidates.shape == (2, 4)
+
+
+@pytest.mark.parametrize("weights", [{"a": 0.7, "b": 0.7}, {"a": 1.2, "b": -0.2}])
+def test_weights_under_which_vectors_have_another_length_are_refused(weights: dict[str, float]) -> None:
+    """An index of unit vectors would rank them wrongly, and nobody would see it."""
+    with pytest.raises(ValueError, match="add up to 1"):
+        Joining("x", weights)

@@ -1,0 +1,106 @@
+"""Worlds and the models trained on them, one world a seed: what Tables 1 and 2 are measured on. Measures nothing itself."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from lab.observed.parquet import from_parquet
+from lab.paper.ab_test import ABSettings
+from lab.paper.evaluate import Split, split
+from lab.paper.recipes import TABLE_1, JoinedModel, Joining, Recipe, TorchModel, train
+from lab.world import WorldSettings, simulate
+from schemas.features.catalog import CATALOG
+from schemas.features.spec import FeatureSpec
+from trainer.evaluation import Embedder
+from trainer.learning.fit import FitProgress
+from trainer.learning.towers import TowerConfig, TwoTowers
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentSettings:
+    """What is run for each seed.
+
+    Attributes:
+        world: the world; its seed is the experiment's.
+        days: how long it is played; the last day is the test.
+        test_users: users whose retrieval is judged.
+        spec: the feature spec.
+        towers: the paper's are cosine towers; their dimension it does not say.
+        recipes: in an order in which parents and parts come first.
+        ab: how the A/B test is run.
+        threads: of torch; figures are equal only for equal threads.
+    """
+
+    world: WorldSettings = field(default_factory=WorldSettings)
+    days: float = 8.0
+    test_users: int = 500
+    spec: FeatureSpec = CATALOG["tweet-v1"]
+    towers: TowerConfig = field(default_factory=lambda: TowerConfig(dim=32))
+    recipes: tuple[Recipe | Joining, ...] = TABLE_1
+    ab: ABSettings = field(default_factory=ABSettings)
+    threads: int = 2
+
+    @property
+    def trainings(self) -> int:
+        """How many models are trained for each seed; a joining is none."""
+        return sum(isinstance(recipe, Recipe) for recipe in self.recipes)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """One seed's world, and the model of every recipe by its name, in the recipes' order."""
+
+    seed: int
+    data: Split
+    models: dict[str, Embedder]
+
+
+# told: the seed, what is being done, and how far a fit is
+OnProgress = Callable[[int, str, FitProgress | None], None]
+
+
+def silent(_seed: int, _what: str, _progress: FitProgress | None) -> None:
+    """Tell nobody."""
+
+
+def experiment(
+    seeds: Sequence[int], settings: ExperimentSettings, *, world: Path | None = None, on_progress: OnProgress = silent
+) -> Iterator[Trained]:
+    """Yield each seed's world with its trained models; nothing is kept of the last when the next is made.
+
+    Args:
+        seeds: one world and one training each.
+        settings: what is run.
+        world: a folder of Parquet files (`lab.observed.parquet`) to run on instead; seeds then differ in the training alone.
+        on_progress: told what is being done.
+
+    Raises:
+        InvalidInput: the folder is no world, or one too short to learn and to test on.
+        Refused: the log holds nothing to learn from.
+    """
+    torch.set_num_threads(settings.threads)
+    given = None if world is None else from_parquet(world)
+    for seed in seeds:
+        on_progress(seed, "world", None)
+        log = given or simulate(replace(settings.world, seed=seed), settings.days, test_users=settings.test_users)
+        data = split(log, settings.spec, seed=seed)
+        yield Trained(seed, data, _train_all(data, settings, seed=seed, on_progress=on_progress))
+
+
+def _train_all(data: Split, settings: ExperimentSettings, *, seed: int, on_progress: OnProgress) -> dict[str, Embedder]:
+    towers: dict[str, TwoTowers] = {}
+    models: dict[str, Embedder] = {}
+    for recipe in settings.recipes:
+        if isinstance(recipe, Joining):
+            models[recipe.name] = JoinedModel({models[part]: weight for part, weight in recipe.parts.items()})
+            continue
+
+        def told(progress: FitProgress, name: str = recipe.name) -> None:
+            on_progress(seed, name, progress)
+
+        parent = towers[recipe.parent] if recipe.parent else None
+        made = train(recipe, data, spec=settings.spec, config=settings.towers, seed=seed, parent=parent, on_progress=told)
+        towers[recipe.name], models[recipe.name] = made, TorchModel(made)
+    return models

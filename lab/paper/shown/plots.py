@@ -1,0 +1,67 @@
+"""Results as pictures beside the paper's printed values. Computes no figure; files are written where the caller says."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lab.paper.shown.printed import NAMES, TABLE_1, TABLE_2
+
+_OURS, _PAPER = "#1f5fa8", "#b8432f"
+_DPI = 110
+
+
+def table1(result: Mapping[str, Any]) -> Figure:
+    """Return Table 1 as dots: each seed, their mean, and what the paper prints."""
+    panels = (
+        ("auc", "ROC-AUC on served pairs"),
+        ("per_user_auc", "per-user ROC-AUC"),
+        ("language_mismatch", "top-1 language mismatch"),
+        ("engagement_at_10", "true engagement of the top 10"),
+    )
+    return _dots(result, panels, TABLE_1)
+
+
+def table2(result: Mapping[str, Any]) -> Figure:
+    """Return Table 2 as dots: change against production, in percent."""
+    panels = (("ab_favorite_pct", "favorites, % against production"), ("ab_retweet_pct", "retweets, % against production"))
+    figure = _dots(result, panels, TABLE_2)
+    for axes in figure.axes:
+        axes.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture (PNG); equal results give equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+
+
+def _dots(result: Mapping[str, Any], panels: Sequence[tuple[str, str]], printed: Mapping[str, Mapping[str, float]]) -> Figure:
+    models = [row["model"] for row in result["rows"]]
+    figure = Figure(figsize=(3.1 * len(panels) + 2.2, 0.42 * len(models) + 1.3), layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True)
+    for axes, (name, title) in zip(every, panels, strict=True):
+        _panel(axes, result, name, printed)
+        axes.set_title(title, fontsize=9)
+    every[0].set_yticks(range(len(models)), [NAMES.get(model, model) for model in models], fontsize=9)
+    every[0].invert_yaxis()
+    figure.legend(*every[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
+def _panel(axes: Axes, result: Mapping[str, Any], name: str, printed: Mapping[str, Mapping[str, float]]) -> None:
+    seeds = [(at, row[name]) for rows in result["per_seed"] for at, row in enumerate(rows) if row[name] is not None]
+    means = [(at, row[name]) for at, row in enumerate(result["rows"]) if row[name] is not None]
+    paper = [(at, printed[row["model"]][name]) for at, row in enumerate(result["rows"]) if name in printed.get(row["model"], {})]
+    for points, style in (
+        (seeds, {"marker": "|", "color": _OURS, "s": 60, "linewidths": 1, "label": "one seed"}),
+        (means, {"marker": "o", "color": _OURS, "s": 36, "label": "mean of the seeds"}),
+        (paper, {"marker": "D", "facecolors": "none", "edgecolors": _PAPER, "s": 36, "label": "printed in the paper"}),
+    ):
+        axes.scatter([value for _, value in points], [at for at, _ in points], **style)  # type: ignore[arg-type]
+    axes.grid(axis="x", color="0.9")
+    axes.tick_params(labelsize=8)
+    axes.set_axisbelow(True)

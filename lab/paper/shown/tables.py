@@ -1,0 +1,86 @@
+"""Results as rows of text beside the paper's printed values, and as Markdown. Computes no figure and writes no file."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lab.paper.shown.printed import NAMES, TABLE_1, TABLE_2
+
+Rows = list[list[str]]
+_MISSING = "–"
+
+
+def percent(share: float) -> str:
+    """Return a share, 0 to 1, in percent."""
+    return f"{100 * share:.0f}%"
+
+
+def signed_percent(change: float) -> str:
+    """Return a change that is in percent already, with its sign."""
+    return f"{change:+.1f}%"
+
+
+def _three(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1) if value < 1 else f"{value:.3f}"
+
+
+_TABLE_1_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("auc", "AUC", _three),
+    ("per_user_auc", "per-user AUC", _three),
+    ("language_mismatch", "mismatch", percent),
+    ("unreadable", "unreadable", percent),
+    ("engagement_at_10", "engagement@10", lambda value: f"{value:.4f}"),
+    ("engagement_at_200", "engagement@200", lambda value: f"{value:.4f}"),
+    ("ab_favorite_pct", "A/B favorites", signed_percent),
+    ("ab_retweet_pct", "A/B retweets", signed_percent),
+)
+_TABLE_2_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("ab_favorite_pct", "favorites", signed_percent),
+    ("ab_retweet_pct", "retweets", signed_percent),
+    ("noisy_favorite_pct", "favorites, noisy ranker", signed_percent),
+    ("noisy_retweet_pct", "retweets, noisy ranker", signed_percent),
+    ("language_mismatch", "mismatch", percent),
+)
+
+
+def table1(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows of `lab.paper.table1`'s result; a model's figures, lowest to highest seed, and the paper's."""
+    return _models(result, _TABLE_1_COLUMNS, TABLE_1)
+
+
+def table2(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows of `lab.paper.table2`'s result."""
+    return _models(result, _TABLE_2_COLUMNS, TABLE_2)
+
+
+def markdown(header: Sequence[str], rows: Rows) -> str:
+    """Return a Markdown table: the first column is text, the others are numbers."""
+    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _models(
+    result: Mapping[str, Any],
+    columns: tuple[tuple[str, str, Callable[[float], str]], ...],
+    printed: Mapping[str, Mapping[str, float]],
+) -> tuple[list[str], Rows]:
+    header, rows = ["model"], []
+    with_paper = [name for name, _, _ in columns if any(name in values for values in printed.values())]
+    for name, title, _ in columns:
+        header += [title, "paper"] if name in with_paper else [title]
+    for row in result["rows"]:
+        cells = [NAMES.get(row["model"], row["model"])]
+        for name, _, text in columns:
+            cells.append(_with_range(row, name, text))
+            if name in with_paper:
+                value = printed.get(row["model"], {}).get(name)
+                cells.append(_MISSING if value is None else text(value))
+        rows.append(cells)
+    return header, rows
+
+
+def _with_range(row: Mapping[str, Any], name: str, text: Callable[[float], str]) -> str:
+    value = row.get(name)
+    if value is None:
+        return _MISSING
+    low, high = (text(bound) for bound in row["ci"].get(name, (value, value)))
+    return text(value) if low == high else f"{text(value)} ({low} to {high})"

@@ -1,0 +1,105 @@
+"""`roost paper …`: the tables and figures of the paper, each a JSON object, a table and a plot. `lab.paper` measures them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from roost.cli.output import emit, err, say, table
+from roost.cli.target import AsJson
+
+if TYPE_CHECKING:
+    from trainer.learning.fit import FitProgress
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The paper's tables and figures, next to what it prints.")
+
+# worlds and recipes were tuned on seeds 0 to 4
+FRESH_SEED = 10
+
+Seeds = Annotated[int, typer.Option(help="How many seeds; each is a world and a training of its own.", min=1)]
+FirstSeed = Annotated[int, typer.Option(help="The first of them; worlds and recipes were tuned on 0 to 4.", min=0)]
+World = Annotated[Path | None, typer.Option(help="A folder of Parquet files to run on instead; see lab/observed/parquet.py.")]
+Plots = Annotated[Path, typer.Option(help="Folder the plot is drawn into.")]
+Threads = Annotated[int, typer.Option(help="Threads of torch; figures are equal only for equal threads.", min=1)]
+DEFAULT_PLOTS = Path("docs/paper")
+
+
+@app.command()
+def table1(
+    *,
+    seeds: Seeds = 3,
+    first_seed: FirstSeed = FRESH_SEED,
+    world: World = None,
+    plots: Plots = DEFAULT_PLOTS,
+    threads: Threads = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Table 1: every model's AUC on served traffic, what it retrieves, and what that is truly worth; minutes a seed.
+
+    Example: roost paper table1 --seeds 3 --json
+    """
+    from lab.paper.experiment import ExperimentSettings  # noqa: PLC0415 - torch takes seconds to load
+    from lab.paper.table1 import table1 as run  # noqa: PLC0415 - as above
+
+    settings = ExperimentSettings(threads=threads)
+    with _bar(seeds, settings.trainings) as told:
+        result = run(range(first_seed, first_seed + seeds), settings, world=world, on_progress=told)
+    _show("table1", result, plots, as_json=as_json)
+
+
+@app.command()
+def table2(
+    *,
+    seeds: Seeds = 3,
+    first_seed: FirstSeed = FRESH_SEED,
+    world: World = None,
+    plots: Plots = DEFAULT_PLOTS,
+    threads: Threads = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Table 2: the online experiment, simulated: every model and three references against the production heuristics.
+
+    Example: roost paper table2 --seeds 3 --json
+    """
+    from lab.paper.experiment import ExperimentSettings  # noqa: PLC0415 - torch takes seconds to load
+    from lab.paper.table2 import table2 as run  # noqa: PLC0415 - as above
+
+    settings = ExperimentSettings(threads=threads)
+    with _bar(seeds, settings.trainings) as told:
+        result = run(range(first_seed, first_seed + seeds), settings, world=world, on_progress=told)
+    _show("table2", result, plots, as_json=as_json)
+
+
+def _show(name: str, result: Mapping[str, Any], plots: Path, *, as_json: bool) -> None:
+    from lab.paper.shown import plots as drawn  # noqa: PLC0415 - matplotlib takes a second to load
+    from lab.paper.shown import tables  # noqa: PLC0415 - as above
+
+    picture = plots / f"{name}.png"
+    drawn.save(getattr(drawn, name)(result), picture)
+    say(f"the plot is in {picture}")
+    header, rows = getattr(tables, name)(result)
+    emit(result, as_json=as_json, show=lambda: table([header[0], *(f"{title} #" for title in header[1:])], rows))
+
+
+@contextmanager
+def _bar(seeds: int, trainings: int) -> Iterator[Callable[[int, str, "FitProgress | None"], None]]:
+    """Draw two bars on stderr: the model under way, and all of them."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
+    with Progress(*columns, console=err) as progress:
+        everything = progress.add_task("models", total=seeds * trainings)
+        model = progress.add_task("", total=None)
+        done: list[tuple[int, str]] = []
+
+        def told(seed: int, what: str, fit: "FitProgress | None") -> None:
+            if not done or done[-1] != (seed, what):
+                done.append((seed, what))
+                progress.reset(model, description=f"seed {seed}: {what}", total=None)
+            if fit is not None:
+                progress.update(model, completed=fit.step, total=fit.steps)
+                begun = sum(1 for _, name in done if name != "world")
+                progress.update(everything, completed=begun - 1 + fit.step / fit.steps)
+
+        yield told

@@ -1,0 +1,54 @@
+"""How results are shown: nothing is rounded away, nothing missing looks like a 0, and equal results give equal pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.paper.shown import plots, tables
+
+ROW = {
+    "auc": 0.8685,
+    "per_user_auc": 0.636,
+    "language_mismatch": 0.736,
+    "unreadable": None,
+    "engagement_at_10": 0.04761,
+    "engagement_at_200": 0.0214,
+    "ab_favorite_pct": -12.28,
+    "ab_retweet_pct": 10.36,
+}
+TABLE_1: dict[str, Any] = {
+    "seeds": [10],
+    "rows": [{"model": "implicit", **ROW, "ci": {"auc": [0.86, 0.87]}}, {"model": "roost", **ROW, "ci": {}}],
+    "per_seed": [[{"model": "implicit", **ROW, "ci": {}}, {"model": "roost", **ROW, "ci": {}}]],
+}
+
+
+def test_a_row_stands_beside_what_the_paper_prints() -> None:
+    """Global .885 and per-user .678: the header of the paper's table has them the wrong way round."""
+    header, rows = tables.table1(TABLE_1)
+    shown = dict(zip(header[:3], rows[0][:3], strict=True))
+    assert shown == {"model": "implicit negatives", "AUC": ".869 (.860 to .870)", "paper": ".885"}
+    assert rows[0][header.index("per-user AUC") + 1] == ".678"
+    assert rows[0][header.index("mismatch") : header.index("mismatch") + 2] == ["74%", "76%"]
+    assert rows[1][2] == "–", "the paper has no such model"
+    assert rows[0][header.index("unreadable")] == "–", "not measured is not 0"
+    assert rows[0][-2:] == ["-12.3%", "+10.4%"]
+
+
+def test_markdown_has_a_cell_a_column() -> None:
+    """A missing cell would shift a row's figures under another's heading."""
+    header, rows = tables.table1(TABLE_1)
+    lines = tables.markdown(header, rows).splitlines()
+    assert len(lines) == 4
+    assert {line.count("|") for line in lines} == {len(header) + 1}
+
+
+@pytest.mark.parametrize("name", ["table1", "table2"])
+def test_equal_results_give_equal_pictures(name: str, tmp_path: Path) -> None:
+    """The pictures are kept beside the results: a diff must mean that a figure changed."""
+    for file in ("one.png", "other.png"):
+        plots.save(getattr(plots, name)(TABLE_1), tmp_path / "deep" / file)
+    one, other = ((tmp_path / "deep" / file).read_bytes() for file in ("one.png", "other.png"))
+    assert one == other
+    assert one.startswith(b"\x89PNG")
