@@ -16,7 +16,7 @@ from roost.machine.machine import Machine, MachinePlan
 from roost.settings import LauncherSettings
 
 _LEAST = {"events": 10_000, "candidates_indexed": 1_000, "queries": 500}
-_NONE = ("errors", "mixed_epoch_answers", "lost")
+_NONE = ("errors", "mixed_epoch_answers", "lost", "violations")
 _ROLES = ("control", "embed", "label", "serve")
 
 
@@ -74,6 +74,8 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, object]]:
             for bundle in value:
                 metrics = ", ".join(f"{key} {bundle[key]:.3f}" for key in ("auc", "per_user_auc", "language_mismatch"))
                 rows.append((f"bundle {bundle['id']}", metrics))
+        elif name == "history":
+            rows.extend((f"checked {key}", f"{value[key]:,}") for key in ("revisions", "commands", "answers"))
         elif isinstance(value, dict):
             rows.extend((f"{name} {key}", content) for key, content in value.items())
         else:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from lab.history import AnswerChecker, judge, read_history
 from lab.world.live import Clock, LiveWorld
 from lab.world.settings import DAY_S, LIVELY
 from lab.world.vocabulary import LANGUAGES
 from lab.world.world import World
-from roost.demo.checker import AnswerChecker
 from roost.demo.probe import Freshness, measure_freshness
 from roost.demo.traffic import Traffic
 from roost.machine.machine import Machine
@@ -133,7 +133,9 @@ class Story:
             time.sleep(2.0)
         self._traffic.stop()
         lost = self._lost(first)
-        return self._report(freshness, lost, time.monotonic() - started_s)
+        verdict = judge(read_history(self._machine.bootstrap, self._traffic.observed))
+        self._say(f"── {verdict.sentence()}")
+        return self._report(freshness, lost, verdict.as_data(), time.monotonic() - started_s)
 
     def close(self) -> None:
         """Stop the traffic and disconnect."""
@@ -241,7 +243,7 @@ class Story:
                 wanted -= {(record.key or b"").decode() for record in reader.poll(10_000, 0.2) if record.value is not None}
         return len(wanted)
 
-    def _report(self, freshness: Freshness, lost: int, seconds: float) -> dict[str, Any]:
+    def _report(self, freshness: Freshness, lost: int, history: dict[str, Any], seconds: float) -> dict[str, Any]:
         traffic = self._traffic
         for fault in traffic.faults:
             self._say(f"fault: {fault}")
@@ -255,6 +257,8 @@ class Story:
             "lost": lost + freshness.lost,
             "swaps": self._swaps,
             "rollbacks": self._rollbacks,
+            "history": history,
+            "violations": history["violations"],
             "bundles": self._bundles,
             "seconds": round(seconds, 1),
         }

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from lab.history import AnswerChecker, Observed
+from lab.history.recorded import observed
 from lab.world.live import Answer as Served
 from lab.world.live import LiveWorld, Visit
-from roost.demo.checker import AnswerChecker
 from schemas.errors import RoostError
 from schemas.records.candidates import Tweet
 from schemas.records.feedback import Engagement, Impression
@@ -49,6 +50,7 @@ class Traffic:
         self.mixed = 0
         self.answers_by_bundle: Counter[str] = Counter()
         self.faults: list[str] = []
+        self.observed: list[Observed] = []
 
     def publish_slice(self, until_s: float) -> int:
         """Publish users and everything up to a world time as fast as the broker takes it; return the number of events."""
@@ -85,14 +87,20 @@ class Traffic:
     def ask(self, user_id: str, *, k: int) -> Answer | None:
         """Ask for a user, check the answer, count it; None when there was an error."""
         self.queries += 1
+        asked_ms = _now_ms()
         try:
             answer = self._client.retrieve(self._surface, user_id=user_id, k=k)
         except RoostError as error:
             self.errors += 1
             self._note(f"{type(error).__name__}: {error}")
             return None
+        answered_ms = _now_ms()
         self.answers_by_bundle[answer.bundle] += 1
-        if fault := self._checker.fault(answer):
+        fault = self._checker.fault(answer)
+        self.observed.append(
+            observed(answer, node="node", asked_ms=asked_ms, answered_ms=answered_ms, user_id=user_id, fault=fault)
+        )
+        if fault:
             self.mixed += 1
             self._note(fault)
         return answer

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lab.history import AnswerChecker
 from lab.world.live import Clock, LiveWorld
 from lab.world.settings import DAY_S, WorldSettings
 from lab.world.world import World
-from roost.demo.checker import AnswerChecker
 from roost.demo.traffic import Traffic
 from roost.machine.machine import Machine, MachinePlan
 from roost.settings import LauncherSettings

@@ -1,4 +1,4 @@
-"""Checks that an answer is wholly from the bundle it names, by scoring it again. Trusts nothing the node says but the tokens."""
+"""Whether an answer is wholly from the bundle it names, by scoring it again. Trusts nothing the node says but the tokens."""
 
 from pathlib import Path
 
