@@ -5,12 +5,15 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lab.bench.freshness import Target
+from lab.bench.swap import Target as SwapTarget
+from roost.broker.config import free_port
 from roost.machine.machine import Machine, MachinePlan
+from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
 from schemas.errors import RoostError
 from schemas.records.control import CommandKind, RolloutCommand
@@ -45,23 +48,71 @@ def bench_machine(
         make_bundle: publishes a bundle for a surface into a registry folder and returns its id.
         keep: a folder for the data instead, left there.
     """
+    with _machine(roles, keep, say) as (machine, surface):
+        bundle = make_bundle(machine.registry, surface)
+        say(f"bundle {bundle} is trained; rolling it out")
+        _go_live(machine, bundle)
+        yield Target(machine.bootstrap, machine.node_url, SURFACE, bundle, pids=_pids(machine))
+
+
+@contextmanager
+def swap_machine(make_bundles: Sequence[MakeBundle], *, keep: Path | None, say: Callable[[str], None]) -> Iterator[SwapTarget]:
+    """Start a machine with two replicas and the first bundle live on both, stop it at the end and remove its data.
+
+    Args:
+        make_bundles: each publishes another bundle for a surface into a registry folder and returns its id.
+        keep: a folder for the data instead, left there.
+    """
+    with _machine(("control", "embed", "serve"), keep, say) as (machine, surface), ExitStack() as stack:
+        port = free_port()
+        second = machine.second_node(port)
+        stack.callback(_stop, second)
+        bundles = tuple(make(machine.registry, surface) for make in make_bundles)
+        say(f"bundles {', '.join(bundles)} are published; rolling the first out")
+        urls = (machine.node_url, f"http://127.0.0.1:{port}")
+        _go_live(machine, bundles[0], *urls[1:])
+
+        def watch() -> None:
+            machine.watch()
+            second.revive()
+
+        yield SwapTarget(
+            machine.bootstrap,
+            machine.registry,
+            SURFACE,
+            bundles[0],
+            bundles,
+            urls,
+            watch,
+            lambda: _stop(second),
+            pids={**_pids(machine), "serve-2": second.pid or 0},
+        )
+
+
+@contextmanager
+def _machine(roles: tuple[str, ...], keep: Path | None, say: Callable[[str], None]) -> Iterator[tuple[Machine, Surface]]:
     data_dir = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="roost-bench-"))
     data_dir.mkdir(parents=True, exist_ok=True)
     surfaces = data_dir / "surfaces.toml"
     surfaces.write_text(SURFACES_TOML)
     try:
         with Machine(MachinePlan(data_dir, surfaces, roles), LauncherSettings(), say=say) as machine:
-            bundle = make_bundle(machine.registry, load_surfaces(surfaces)[SURFACE])
-            say(f"bundle {bundle} is trained; rolling it out")
-            _go_live(machine, bundle)
-            pids = {role.name: role.pid for role in machine.roles if role.pid is not None} | _java()
-            yield Target(machine.bootstrap, machine.node_url, SURFACE, bundle, pids=pids)
+            yield machine, load_surfaces(surfaces)[SURFACE]
     finally:
         if keep is None:
             shutil.rmtree(data_dir, ignore_errors=True)
 
 
-def _go_live(machine: Machine, bundle: str, *, timeout_s: float = 120.0) -> None:
+def _stop(role: RoleProcess) -> None:
+    role.ask_to_stop()
+    role.await_stop(timeout_s=30.0)
+
+
+def _pids(machine: Machine) -> dict[str, int]:
+    return {role.name: role.pid for role in machine.roles if role.pid is not None} | _java()
+
+
+def _go_live(machine: Machine, bundle: str, *more_nodes: str, timeout_s: float = 120.0) -> None:
     command = RolloutCommand(
         uuid.uuid4().hex,
         SURFACE,
@@ -72,13 +123,15 @@ def _go_live(machine: Machine, bundle: str, *, timeout_s: float = 120.0) -> None
         automatic=True,
     )
     deadline_s = time.monotonic() + timeout_s
-    with RolloutClient(machine.bootstrap) as rollouts, Client(machine.node_url) as client:
+    with RolloutClient(machine.bootstrap) as rollouts:
         rollouts.send(command, timeout_s=timeout_s)
-        while not _answers_with(client, bundle):
-            machine.watch()
-            if time.monotonic() > deadline_s:
-                raise RoostError(f"bundle {bundle} did not go live within {timeout_s:g} s; see the logs of the machine's roles")
-            time.sleep(0.1)
+    for url in (machine.node_url, *more_nodes):
+        with Client(url) as client:
+            while not _answers_with(client, bundle):
+                machine.watch()
+                if time.monotonic() > deadline_s:
+                    raise RoostError(f"bundle {bundle} did not go live within {timeout_s:g} s; see the logs of the machine's roles")
+                time.sleep(0.1)
 
 
 def _answers_with(client: Client, bundle: str) -> bool:

@@ -1,12 +1,13 @@
 """`roost bench …`: the benchmarks, one JSON object each. Measures nothing itself: `lab.bench` does."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from roost.cli.output import emit, say, set_up_logging, table
+from roost.cli.output import EXIT_FAILURE, emit, say, set_up_logging, table
 from roost.cli.target import AsJson
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Benchmarks against baselines, measured in the same run.")
@@ -78,6 +79,52 @@ def freshness(
     ) as target:
         figures = bench.run(bench.Plan(rate_per_s=rate, seconds=seconds, live=live, seed=seed), target, say=say)
     _show({**figures, "config": {**figures["config"], "roles": roles, "towers": "pre-trained on a world"}}, as_json=as_json)
+
+
+@app.command()
+def swap(
+    *,
+    swaps: Annotated[int, typer.Option(help="Towers swapped under load.", min=1)] = 20,
+    rollbacks: Annotated[int, typer.Option(help="Of those, how many are rolled back.", min=0)] = 5,
+    live: Live = 20_000,
+    queries_per_s: Annotated[float, typer.Option(help="Queries a second, over both replicas.", min=1)] = 50.0,
+    events_per_s: Annotated[float, typer.Option(help="Tweets, deletes and engagements a second.", min=8)] = 500.0,
+    before_s: Annotated[float, typer.Option(help="Seconds without a rollout that the ratios compare with.", min=2)] = 60.0,
+    seed: Annotated[int, typer.Option(help="Another seed, other tweets, users and towers.")] = 1,
+    keep: Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Swap towers, and swap them back, under load on two replicas; every answer is scored again with the bundle it names.
+
+    Example: roost bench swap --swaps 2 --rollbacks 1 --live 2000 --json
+    """
+    from lab.bench import swap as bench  # noqa: PLC0415 - as above
+    from lab.bench.freshness.towers import pretrained  # noqa: PLC0415 - torch takes seconds to load
+    from lab.bench.swap.report import shortfalls  # noqa: PLC0415 - as above
+    from roost.bench_machine import swap_machine  # noqa: PLC0415 - needs every extra, other commands do not
+
+    if rollbacks > swaps:
+        raise typer.BadParameter(f"{rollbacks} rollbacks need as many swaps; there are {swaps}")
+    set_up_logging(level=logging.WARNING)
+    plan = bench.Plan(
+        swaps=swaps,
+        rollbacks=rollbacks,
+        live=live,
+        queries_per_s=queries_per_s,
+        events_per_s=events_per_s,
+        before_s=before_s,
+        seed=seed,
+    )
+    say(f"swap: {swaps} swaps and {rollbacks} rollbacks, {live:,} live, {queries_per_s:g} queries/s, {events_per_s:g} events/s")
+    make = [partial(pretrained, seed=seed + number) for number in range(3)]
+    with swap_machine(make, keep=keep, say=say) as target:
+        figures = bench.run(plan, target, say=say)
+    missed = shortfalls(figures)
+    for sentence in missed:
+        say(f"roost: {sentence}")
+    _show(figures, as_json=as_json)
+    if missed:
+        raise typer.Exit(EXIT_FAILURE)
 
 
 def _show(figures: dict[str, Any], *, as_json: bool) -> None:

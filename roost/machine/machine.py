@@ -72,6 +72,7 @@ class Machine:
         self._say = say
         self._stack = contextlib.ExitStack()
         self._roles: list[RoleProcess] = []
+        self._environment: Mapping[str, str] = {}
         self.bootstrap = ""
         self.node_url = f"http://127.0.0.1:{plan.http_port or free_port()}"
         self.console_url = f"http://127.0.0.1:{plan.console_port or free_port()}" if "console" in plan.roles else None
@@ -114,6 +115,7 @@ class Machine:
             **({"ROOST_SURFACES": str(self._plan.surfaces)} if self._plan.surfaces else {}),
             **(self._plan.environment or {}),
         }
+        self._environment = environment
         for name in (name for name in ROLES if name in self._plan.roles):
             role = RoleProcess(name, ROLES[name], environment=environment, log_dir=log_dir)
             self._roles.append(role)
@@ -125,6 +127,15 @@ class Machine:
             self._say(f"node at {self.node_url} ({time.monotonic() - started_s:.1f} s)")
         if self.console_url:
             self._say(f"console at {self.console_url}")
+
+    def second_node(self, http_port: int) -> RoleProcess:
+        """Start another replica of the node beside the first, at a port; its owner watches and stops it."""
+        own = {"ROOST_HTTP_PORT": str(http_port), "ROOST_NODE_ID": f"node-{http_port}"}
+        role = RoleProcess(
+            "serve-2", ROLES["serve"], environment={**self._environment, **own}, log_dir=self._plan.data_dir / "logs"
+        )
+        role.start()
+        return role
 
     def watch(self) -> None:
         """Revive roles that died; call it about once a second."""

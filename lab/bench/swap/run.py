@@ -1,0 +1,159 @@
+"""One swap run against a deployment: preload, a quiet window, swaps and rollbacks, backfills, verdict. The parts do the work."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lab.bench.freshness.worker import Worker
+from lab.bench.machine import commit, machine
+from lab.bench.swap import backfill, report
+from lab.bench.swap.asker import Kept, ask
+from lab.bench.swap.operator import Operator, RolledBack
+from lab.bench.swap.plan import MIN_BUNDLES, Plan, Target
+from lab.bench.swap.prober import Probed, probe
+from lab.bench.swap.traffic import Load, send
+from lab.history import AnswerChecker, judge, read_history
+from schemas.errors import RoostError
+
+_PREPARE_S = 300.0
+_PRELOAD_S = 900.0
+
+Say = Callable[[str], None]
+
+
+def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, Any]:
+    """Run the benchmark and return its figures, with machine, commit and configuration; a deployment of its own is best.
+
+    Args:
+        target: bundles in a registry, one live on an empty index, on every replica.
+        say: takes a sentence for people at every step.
+
+    Raises:
+        PartFailed: a part ended with an error.
+        RoostError: a swap or rollback did not come about.
+    """
+    if len(set(target.bundles)) < MIN_BUNDLES:
+        raise RoostError(f"a swap run needs {MIN_BUNDLES} different bundles, not {len(set(target.bundles))}")
+    with ExitStack() as stack:
+        spool = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roost-swap-"))) / "answers"
+        sender = stack.enter_context(Worker(send, plan, target.bootstrap))
+        asker = stack.enter_context(Worker(ask, plan, target.node_urls, target.surface, spool))
+        prober = stack.enter_context(Worker(probe, plan, target.bootstrap, target.node_urls, target.surface))
+        operator = Operator(plan, target)
+        stack.callback(operator.close)
+        asker.receive(timeout_s=_PREPARE_S)
+        prober.receive(timeout_s=_PREPARE_S)
+        preloaded: int = sender.receive(timeout_s=_PRELOAD_S)
+        operator.await_(lambda: _all_hold(operator, target, plan), f"{preloaded:,} candidates to be live", _PRELOAD_S)
+        say(f"{preloaded:,} candidates live on {len(target.node_urls)} replicas; {plan.before_s:g} s without a rollout")
+        start_s = time.time() + 0.5
+        for part in (sender, asker, prober):
+            part.tell(start_s)
+        begin_s = start_s + plan.settle_s
+        _sleep_until(begin_s + plan.before_s, target)
+        memory_before = _memory_mb(target.pids)
+        flips_s = time.time()
+        took_s, rolled_back = _swaps(plan, operator, say)
+        end_s = time.time()
+        memory_after = _memory_mb(target.pids)
+        prober.tell("stop")
+        probed: list[Probed] = prober.receive(timeout_s=plan.give_up_s + 60)
+        asker.tell("stop")
+        kept: list[Kept] = asker.receive(timeout_s=60.0)
+        sender.tell("stop")
+        load: Load = sender.receive(timeout_s=60.0)
+        say(f"{len(kept):,} queries and {load.acknowledged:,} events; backfills without traffic, on one node")
+        target.leave_one_node()
+        backfills = [_backfill(operator, target) for _ in range(plan.backfills)]
+        say("scoring every answer again")
+        answers = report.rescored(spool, kept, AnswerChecker(target.registry, target.surface))
+        verdict = judge(read_history(target.bootstrap, answers.observed))
+        say(verdict.sentence())
+    windows = {"before": (begin_s, begin_s + plan.before_s), "during": (flips_s, end_s)}
+    fresh = {name: report.percentile(report.latencies(probed, *window), 99) for name, window in windows.items()}
+    query = {name: report.percentile(report.waits(kept, *window), 99) for name, window in windows.items()}
+    return {
+        "bench": "swap",
+        "machine": machine(),
+        "commit": commit(),
+        "config": asdict(plan),
+        "swaps": len(took_s),
+        "rollbacks": len(rolled_back),
+        "replicas": len(target.node_urls),
+        "live": preloaded,
+        "queries": answers.queries,
+        "failed": answers.failed,
+        "mixed": answers.mixed,
+        "empty": answers.empty,
+        "lost": sum(one.latency_ms is None for one in probed) + sum(not one.holds_newest for one in rolled_back),
+        "violations": len(verdict.violations),
+        "rollback_ms_p50": report.percentile([one.milliseconds for one in rolled_back], 50),
+        "rollback_ms_p99": report.percentile([one.milliseconds for one in rolled_back], 99),
+        "swap_s_p50": report.percentile(took_s, 50),
+        "swap_s_max": report.percentile(took_s, 100),
+        "freshness_p99_ms": fresh,
+        "freshness_p99_ratio": report.ratio(fresh["during"], fresh["before"]),
+        "query_p99_ms": query,
+        "query_p99_ratio": report.ratio(query["during"], query["before"]),
+        "probes": len(probed),
+        "events_per_s": round(load.rate_per_s, 1),
+        "sender_late_s": round(load.late_s, 2),
+        "memory_mb": {"before": memory_before, "after": memory_after},
+        **_backfill_figures(backfills),
+        "history": verdict.as_data(),
+    }
+
+
+def _swaps(plan: Plan, operator: Operator, say: Say) -> tuple[list[float], list[RolledBack]]:
+    took_s: list[float] = []
+    rolled_back: list[RolledBack] = []
+    for number in range(plan.swaps):
+        took_s.append(operator.swap())
+        say(f"swap {number + 1} of {plan.swaps}: every replica answers from the new bundle after {took_s[-1]:.1f} s")
+        if plan.rolls_back_after(number):
+            rolled_back.append(operator.roll_back(number))
+            say(f"rolled back: every replica answers from the old bundle after {rolled_back[-1].milliseconds:.0f} ms")
+    return took_s, rolled_back
+
+
+def _backfill(operator: Operator, target: Target) -> backfill.Backfill:
+    used = {entry.bundle for entry in operator.state().bundles if entry.state in ("live", "draining")}
+    return backfill.measure(operator, target, next(bundle for bundle in target.bundles if bundle not in used))
+
+
+def _backfill_figures(runs: list[backfill.Backfill]) -> dict[str, Any]:
+    if not runs:
+        return {"backfill_per_s": None, "backfill_efficiency": None}
+    return {
+        "backfill_per_s": round(statistics.median(run.pipeline_per_s for run in runs)),
+        "backfill_efficiency": round(statistics.median(run.pipeline_per_s / run.in_process_per_s for run in runs), 3),
+        "backfills": [asdict(run) for run in runs],
+    }
+
+
+def _all_hold(operator: Operator, target: Target, plan: Plan) -> bool:
+    live = operator.state().live or ""
+    return all(backfill.searchable(url, live) >= plan.live for url in target.node_urls)
+
+
+def _sleep_until(unix_s: float, target: Target) -> None:
+    while (left_s := unix_s - time.time()) > 0:
+        target.watch()
+        time.sleep(min(left_s, 1.0))
+
+
+def _memory_mb(pids: Mapping[str, int]) -> dict[str, float]:
+    """Return the resident memory of the roles, where the system tells."""
+    found = {}
+    for role, pid in pids.items():
+        try:
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except OSError:
+            continue
+        found[role] = round(pages * 4096 / 2**20, 1)
+    return found
