@@ -13,11 +13,11 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import httpx
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from roost.doctor.bundles import check_bundles
-from roost.doctor.checks import Place, ahead_ms, check_clock, check_disk, check_lag, check_node, check_roles, check_topics_found
+from roost.doctor.checks import ahead_ms, check_clock, check_disk, check_lag, check_node, check_roles, check_topics_found
 from roost.doctor.finding import Finding, note, ok, wrong
 from roost.doctor.packages import check_packages
 from schemas.errors import RoostError
@@ -37,6 +37,7 @@ from schemas.topics import (
 )
 from schemas.wire.admin import topic_faults, wait_for_broker
 from schemas.wire.client import make_consumer, make_producer
+from schemas.wire.committed import committed_offsets
 from streams.controller.client import RolloutClient
 from streams.settings import LABEL_ROLES_GROUP, ControllerSettings, EmbedderSettings
 
@@ -167,22 +168,17 @@ def _lags(patient: Patient) -> Iterator[Finding]:
         "control": (ControllerSettings.model_fields["group"].default, (ROLLOUT_COMMANDS,), 1),
     }
     for role, (group, topics, partitions) in groups.items():
-        places = [TopicPartition(topic, partition) for topic in topics for partition in range(partitions)]
+        places = [(topic, partition) for topic in topics for partition in range(partitions)]
         # asks for offsets without joining the group: it never subscribes
         consumer = make_consumer(patient.bootstrap or "", group)
         try:
-            ends = {(p.topic, p.partition): consumer.get_watermark_offsets(p, _BROKER_S)[1] for p in places}
-            before = _committed(consumer, places)
+            ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), _BROKER_S)[1] for place in places}
+            before = committed_offsets(consumer, places, timeout_s=_BROKER_S)
             if any((offset or 0) < ends[place] for place, offset in before.items()):
                 time.sleep(_APART_S)
-            yield check_lag(role, before, _committed(consumer, places), ends, apart_s=_APART_S)
+            yield check_lag(role, before, committed_offsets(consumer, places, timeout_s=_BROKER_S), ends, apart_s=_APART_S)
         finally:
             consumer.close()
-
-
-def _committed(consumer: Consumer, places: list[TopicPartition]) -> dict[Place, int | None]:
-    offsets = consumer.committed(places, _BROKER_S)
-    return {(found.topic, found.partition): found.offset if found.offset >= 0 else None for found in offsets}
 
 
 def _node(url: str) -> Finding:
