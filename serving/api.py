@@ -10,6 +10,7 @@ from schemas.records.users import MAX_INTERESTS, MAX_LANGUAGES
 
 DEFAULT_K = 200
 MAX_K = 1_000
+MAX_BATCH = 64
 MAX_EXCLUDED = 10_000
 MAX_BODY_BYTES = 1 << 20
 MAX_CONTEXT_ENTRIES = 16
@@ -22,8 +23,10 @@ def _fits_an_id(text: str) -> str:
     return text
 
 
-ShortText = Annotated[str, AfterValidator(_fits_an_id)]
-Id = Annotated[str, StringConstraints(min_length=1), AfterValidator(_fits_an_id)]
+# JSON Schema counts characters only: whoever goes by it alone may still be over
+_BOUNDED = Field(json_schema_extra={"maxLength": MAX_ID_BYTES, "description": f"At most {MAX_ID_BYTES} bytes of UTF-8."})
+ShortText = Annotated[str, AfterValidator(_fits_an_id), _BOUNDED]
+Id = Annotated[str, StringConstraints(min_length=1), AfterValidator(_fits_an_id), _BOUNDED]
 BundleId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 
 
@@ -67,6 +70,16 @@ class RetrieveRequest(_Body):
     pin: BundleId | None = None
     min_revision: Annotated[int, Field(ge=0)] | None = None
     exact: bool = False
+
+
+class BatchRequest(_Body):
+    """Several retrievals on one surface, answered side by side.
+
+    Attributes:
+        requests: the questions.
+    """
+
+    requests: Annotated[tuple[RetrieveRequest, ...], Field(min_length=1, max_length=MAX_BATCH)]
 
 
 # not frozen: an answer holds hundreds, and a frozen one takes nine times as long to make
@@ -163,6 +176,14 @@ class Problem:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class BatchAnswer:
+    """The answers to a batch, in the order asked; a question that was refused has its problem instead."""
+
+    answers: list[Answer | Problem]
+
+
 ANSWER_JSON: TypeAdapter[Answer] = TypeAdapter(Answer)
+BATCH_ANSWER_JSON: TypeAdapter[BatchAnswer] = TypeAdapter(BatchAnswer)
 STATS_JSON: TypeAdapter[SurfaceStats] = TypeAdapter(SurfaceStats)
 PROBLEM_JSON: TypeAdapter[Problem] = TypeAdapter(Problem)

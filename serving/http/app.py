@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +14,18 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from schemas.errors import BundleError
-from serving.api import ANSWER_JSON, MAX_BODY_BYTES, PROBLEM_JSON, STATS_JSON, Answer, Problem, RetrieveRequest, SurfaceStats
+from serving.api import (
+    ANSWER_JSON,
+    MAX_BODY_BYTES,
+    PROBLEM_JSON,
+    STATS_JSON,
+    Answer,
+    BatchAnswer,
+    BatchRequest,
+    Problem,
+    RetrieveRequest,
+    SurfaceStats,
+)
 from serving.health import HasHealth, NodeHealth
 from serving.http.body_limit import BodyLimit
 from serving.http.collector import HealthCollector
@@ -33,6 +45,9 @@ _REFUSALS: dict[type[Exception], tuple[str, int]] = {
     NodeBehind: ("node_behind", 409),
     BundleNotHeld: ("bundle_not_held", 409),
 }
+# a question's surface and body to its answer's JSON
+Answering = Callable[[str, RetrieveRequest], bytes]
+
 _PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (404, 409, 413, 422, 503)}
 
 
@@ -50,13 +65,15 @@ def build_app(
     app = FastAPIOffline(title="Roost node", version=version, description="Candidates true to what is happening now.")
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     _add_problems(app, metrics)
-    _add_retrieve(app, retriever, metrics, pool)
+    answer = _answering(retriever, metrics)
+    _add_retrieve(app, answer, pool)
+    _add_batch(app, answer, metrics, pool)
     _add_stats(app, census)
     _add_operations(app, node, metrics, version)
     return app
 
 
-def _add_retrieve(app: FastAPI, retriever: Retriever, metrics: NodeMetrics, pool: Executor) -> None:
+def _answering(retriever: Retriever, metrics: NodeMetrics) -> Answering:
     def answer(surface: str, request: RetrieveRequest) -> bytes:
         started_s = time.perf_counter()
         found = retriever.answer(surface, request)
@@ -80,11 +97,40 @@ def _add_retrieve(app: FastAPI, retriever: Retriever, metrics: NodeMetrics, pool
         )
         return encoded
 
+    return answer
+
+
+def _add_retrieve(app: FastAPI, answer: Answering, pool: Executor) -> None:
     @app.post("/v1/surfaces/{surface}/retrieve", response_model=Answer, responses=_PROBLEMS, tags=["retrieve"])
     async def retrieve(surface: str, request: RetrieveRequest) -> Response:
         """Return the best candidates for a user, wholly from the one bundle the answer names."""
         body = await asyncio.get_running_loop().run_in_executor(pool, answer, surface, request)
         return Response(body, media_type="application/json")
+
+
+def _add_batch(app: FastAPI, answer: Answering, metrics: NodeMetrics, pool: Executor) -> None:
+    def answer_or_problem(surface: str, request: RetrieveRequest) -> bytes:
+        try:
+            return answer(surface, request)
+        except UnknownSurface:
+            # so it would be for all of them
+            raise
+        except QueryRefused as error:
+            code, problem = _REFUSALS[type(error)][0], str(error)
+        except BundleError as error:
+            log.exception("a tower failed on a query")
+            code, problem = "bundle_broken", str(error)
+        metrics.refusals.labels(code).inc()
+        return PROBLEM_JSON.dump_json(Problem(code, problem))
+
+    @app.post("/v1/surfaces/{surface}/retrieve-batch", response_model=BatchAnswer, responses=_PROBLEMS, tags=["retrieve"])
+    async def retrieve_batch(surface: str, batch: BatchRequest) -> Response:
+        """Answer several questions side by side; one that is refused costs the others nothing."""
+        loop = asyncio.get_running_loop()
+        answers = await asyncio.gather(
+            *(loop.run_in_executor(pool, answer_or_problem, surface, request) for request in batch.requests)
+        )
+        return Response(b'{"answers":[' + b",".join(answers) + b"]}", media_type="application/json")
 
 
 def _add_stats(app: FastAPI, census: SurfaceCensus) -> None:

@@ -3,87 +3,18 @@
 import http.client
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
 
 from serving.api import ANSWER_JSON, MAX_BODY_BYTES, STATS_JSON
 from serving.client import AnswerUnreadable, Client, InlineUser, NodeIsBehind, NodeUnreachable, NotServing, RequestRefused
-from serving.health import NodeHealth
-from serving.http.app import build_app
 from serving.http.server import CannotListen, HttpServer
-from serving.metrics import NodeMetrics
-from serving.query.census import SurfaceCensus
-from serving.query.epochs import Routing, RoutingTable
-from serving.query.retrieve import Retriever
-from serving.query.users import UserStore
-from tests.filled_epochs import HOME, FilledEpoch, tweeted
+from serving.query.epochs import Routing
+from tests.filled_epochs import HOME
+from tests.served_app import Served
 
 RETRIEVE = f"/v1/surfaces/{HOME.name}/retrieve"
-
-
-class FakeNode:
-    """A node as healthy as the test says."""
-
-    def __init__(self) -> None:
-        self.reasons: tuple[str, ...] = ()
-
-    def health(self) -> NodeHealth:
-        """See `HasHealth`."""
-        return NodeHealth("n1", not self.reasons, self.reasons, (), users=3, masked=0, flips=0, broker_age_s=None)
-
-
-class Served:
-    """An application on a port."""
-
-    def __init__(self, registry: Path) -> None:
-        self.table = RoutingTable({HOME.name: Routing(HOME)})
-        self.node = FakeNode()
-        self.epoch = FilledEpoch(registry, seed=1)
-        self.pool = ThreadPoolExecutor(2)
-        app = build_app(
-            Retriever(self.table, UserStore()),
-            self.node,
-            NodeMetrics(),
-            census=SurfaceCensus(self.table),
-            version="1.2.3",
-            pool=self.pool,
-        )
-        self.server = HttpServer(app, host="127.0.0.1", port=0)
-        self.server.start()
-        self.http = httpx.Client(base_url=self.server.url, timeout=10)
-        self.client = Client(self.server.url, timeout_s=10)
-
-    def go_live(self) -> None:
-        """Make the epoch live."""
-        self.table.put(Routing(HOME, 1, self.epoch.epoch, held={self.epoch.bundle: self.epoch.epoch}))
-
-    def close(self) -> None:
-        """Stop."""
-        self.http.close()
-        self.client.close()
-        self.server.stop()
-        self.pool.shutdown()
-
-
-@pytest.fixture(scope="module")
-def module_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Yield one server for the module: starting one takes as long as all tests here."""
-    served = Served(tmp_path_factory.mktemp("registry"))
-    served.epoch.fill(*(tweeted(f"t:{n}", text="雪🎿") for n in range(30)))
-    yield served
-    served.close()
-
-
-@pytest.fixture
-def served(module_served: Served) -> Served:
-    """Return the server with its bundle live and its node well."""
-    module_served.go_live()
-    module_served.node.reasons = ()
-    return module_served
 
 
 def test_the_client_gets_what_the_retriever_answers(served: Served) -> None:

@@ -1,0 +1,103 @@
+"""The client for event loops. Encodes and decodes nothing itself."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from serving.api import DEFAULT_K, Answer, InlineUser, Problem, RetrieveRequest
+from serving.client.calls import READY, Call, answer_of, answers_of, batch_call, retrieve_call, retrieve_request
+from serving.client.errors import NodeUnreachable
+from serving.client.retrying import checked, retrying_async
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Asks one node, or a balancer before several, over one connection pool. One event loop; any number of calls at a time."""
+
+    def __init__(
+        self, base_url: str, *, timeout_s: float = 2.0, retries: int = 0, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            base_url: such as "http://127.0.0.1:8700".
+            timeout_s: bound on each wait: for a connection, and for the next bytes of an answer.
+            retries: how often a question that nobody answered, or a node that cannot serve just now, is asked again.
+            transport: replaces the network, in tests.
+        """
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout_s, transport=transport)
+        self._retries = checked(retries)
+
+    async def retrieve(
+        self,
+        surface: str,
+        *,
+        user_id: str | None = None,
+        user: InlineUser | None = None,
+        k: int = DEFAULT_K,
+        context: Mapping[str, str] | None = None,
+        exclude: Sequence[str] = (),
+        languages: Sequence[str] | None = None,
+        max_age_s: float | None = None,
+        pin: str | None = None,
+        min_revision: int | None = None,
+        exact: bool = False,
+    ) -> Answer:
+        """Return the best candidates; parameters as the fields of `serving.api.RetrieveRequest`.
+
+        Raises:
+            RequestRefused: also before anything is sent, when a parameter is over its limit.
+            ClientError: see `serving.client.errors`.
+        """
+        request = retrieve_request(
+            user_id=user_id,
+            user=user,
+            k=k,
+            context=context,
+            exclude=exclude,
+            languages=languages,
+            max_age_s=max_age_s,
+            pin=pin,
+            min_revision=min_revision,
+            exact=exact,
+        )
+        return await self._ask(retrieve_call(surface, request), answer_of)
+
+    async def retrieve_batch(self, surface: str, requests: Sequence[RetrieveRequest]) -> list[Answer | Problem]:
+        """Ask several questions at once; each has its answer, or its own problem, in the order asked.
+
+        Each answer is wholly from the bundle it names; two answers of a batch may name two when a rollout goes live between them.
+
+        Raises:
+            RequestRefused: none, or more than `serving.api.MAX_BATCH`.
+            ClientError: no question was answered; see `serving.client.errors`.
+        """
+        return await self._ask(batch_call(surface, requests), partial(answers_of, asked=len(requests)))
+
+    async def ready(self) -> bool:
+        """Tell whether the node says that it is ready; raises `NodeUnreachable` when nobody answers."""
+        return await self._ask(READY, lambda response: response.status_code == httpx.codes.OK)
+
+    async def _ask(self, call: Call, read: Callable[[httpx.Response], T]) -> T:
+        return await retrying_async(self._retries)(self._once, call, read)
+
+    async def _once(self, call: Call, read: Callable[[httpx.Response], T]) -> T:
+        try:
+            response = await self._http.request(call.method, call.path, content=call.body, headers=call.headers)
+        except httpx.TransportError as error:
+            raise NodeUnreachable(f"no answer from {self._http.base_url} ({type(error).__name__}: {error})") from error
+        return read(response)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()

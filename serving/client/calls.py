@@ -1,0 +1,128 @@
+"""A call as bytes: requests to bodies, responses to answers or errors. Opens no connection, waits for nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from serving.api import (
+    ANSWER_JSON,
+    BATCH_ANSWER_JSON,
+    PROBLEM_JSON,
+    Answer,
+    BatchRequest,
+    InlineUser,
+    Problem,
+    RetrieveRequest,
+)
+from serving.client.errors import AnswerUnreadable, ClientError, NodeIsBehind, NotServing, RequestRefused
+
+T = TypeVar("T")
+
+_BY_STATUS: dict[int, type[ClientError]] = {409: NodeIsBehind, 503: NotServing}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request. Without a body it is a GET, else a POST of JSON."""
+
+    path: str
+    body: str | None = None
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return "GET" if self.body is None else "POST"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers the body needs."""
+        return {} if self.body is None else {"content-type": "application/json"}
+
+
+READY = Call("/readyz")
+
+
+def retrieve_request(
+    *,
+    user_id: str | None,
+    user: InlineUser | None,
+    k: int,
+    context: Mapping[str, str] | None,
+    exclude: Sequence[str],
+    languages: Sequence[str] | None,
+    max_age_s: float | None,
+    pin: str | None,
+    min_revision: int | None,
+    exact: bool,
+) -> RetrieveRequest:
+    """Return a request of plain arguments; raises `RequestRefused` when one is over its limit."""
+    try:
+        return RetrieveRequest(
+            user_id=user_id,
+            user=user,
+            k=k,
+            context=dict(context or {}),
+            exclude=tuple(exclude),
+            languages=None if languages is None else tuple(languages),
+            max_age_s=max_age_s,
+            pin=pin,
+            min_revision=min_revision,
+            exact=exact,
+        )
+    except ValidationError as error:
+        raise _over_a_limit(error) from error
+
+
+def retrieve_call(surface: str, request: RetrieveRequest) -> Call:
+    """Return the call that asks one question."""
+    return Call(f"/v1/surfaces/{surface}/retrieve", request.model_dump_json(exclude_defaults=True))
+
+
+def batch_call(surface: str, requests: Sequence[RetrieveRequest]) -> Call:
+    """Return the call that asks several; raises `RequestRefused` for none, or more than a node takes at once."""
+    try:
+        batch = BatchRequest(requests=tuple(requests))
+    except ValidationError as error:
+        raise _over_a_limit(error) from error
+    return Call(f"/v1/surfaces/{surface}/retrieve-batch", batch.model_dump_json(exclude_defaults=True))
+
+
+def answer_of(response: httpx.Response) -> Answer:
+    """Return the answer that a response holds; raises the `ClientError` it stands for otherwise."""
+    return _read(response, ANSWER_JSON)
+
+
+def answers_of(response: httpx.Response, asked: int) -> list[Answer | Problem]:
+    """Return the answers, in the order of the questions; raises the `ClientError` that the whole response stands for."""
+    answers = _read(response, BATCH_ANSWER_JSON).answers
+    if len(answers) != asked:
+        raise AnswerUnreadable(f"{response.url} answered {len(answers)} of {asked} questions")
+    return answers
+
+
+def _read(response: httpx.Response, form: TypeAdapter[T]) -> T:
+    if response.status_code != httpx.codes.OK:
+        raise _refusal(response)
+    try:
+        return form.validate_json(response.content)
+    except ValidationError as error:
+        raise AnswerUnreadable(f"{response.url} answered something else than a node does: {error.errors()[0]['msg']}") from error
+
+
+def _over_a_limit(error: ValidationError) -> RequestRefused:
+    sentences = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:5]]
+    return RequestRefused("; ".join(sentences), code="invalid_request")
+
+
+def _refusal(response: httpx.Response) -> ClientError:
+    try:
+        problem = PROBLEM_JSON.validate_json(response.content)
+    except ValidationError:
+        problem = Problem("", response.text[:200])
+    error_type = _BY_STATUS.get(response.status_code)
+    if error_type is None:
+        error_type = RequestRefused if response.is_client_error else AnswerUnreadable
+    return error_type(f"{response.status_code}: {problem.message}", code=problem.error)

@@ -1,0 +1,157 @@
+"""Both clients on a real socket: retries, batches, and the two of them saying the same."""
+
+import asyncio
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from serving.api import MAX_BATCH
+from serving.client import (
+    Answer,
+    AnswerUnreadable,
+    AsyncClient,
+    Client,
+    NodeIsBehind,
+    NodeUnreachable,
+    NotServing,
+    Problem,
+    RequestRefused,
+    RetrieveRequest,
+)
+from serving.query.epochs import Routing
+from tests.filled_epochs import HOME
+from tests.served_app import Served
+
+STARTING, BEHIND, NOWHERE = 503, 409, 404
+
+
+class Flaky:
+    """Fails as often as it is told, by a status or an exception, then answers as the node does."""
+
+    def __init__(self, served: Served, *failures: int | Exception) -> None:
+        self.asked = 0
+        self._failures = list(failures)
+        self._served = served
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        self.asked += 1
+        if self._failures:
+            failure = self._failures.pop(0)
+            if isinstance(failure, Exception):
+                raise failure
+            return httpx.Response(failure, json={"error": "a code", "message": f"failed with {failure}"})
+        answer = self._served.http.request(request.method, request.url.path, content=request.content, headers=request.headers)
+        return httpx.Response(answer.status_code, content=answer.content)
+
+
+def test_a_question_that_nobody_answered_is_asked_again(served: Served) -> None:
+    """A node that restarts behind a balancer costs its callers a few milliseconds, not an error."""
+    node = Flaky(served, httpx.ConnectError("refused"), STARTING)
+    with Client("http://node", retries=2, transport=httpx.MockTransport(node)) as client:
+        assert len(client.retrieve(HOME.name, k=3).candidates) == 3
+    assert node.asked == 3
+
+
+def test_the_last_failure_is_the_one_that_is_raised(served: Served) -> None:
+    """Whoever reads the error must see what the node said, not how often it was asked."""
+    node = Flaky(served, httpx.ReadTimeout("slow"), STARTING, STARTING)
+    with (
+        Client("http://node", retries=1, transport=httpx.MockTransport(node)) as client,
+        pytest.raises(NotServing, match="503: failed with 503"),
+    ):
+        client.retrieve(HOME.name)
+    assert node.asked == 2
+
+
+@pytest.mark.parametrize(("failure", "error"), [(BEHIND, NodeIsBehind), (NOWHERE, RequestRefused)])
+def test_what_a_second_try_cannot_mend_is_not_tried(served: Served, failure: int, error: type[Exception]) -> None:
+    """Asking for ever what will never be granted hides the mistake, and loads the node."""
+    node = Flaky(served, failure)
+    with Client("http://node", retries=5, transport=httpx.MockTransport(node)) as client, pytest.raises(error):
+        client.retrieve(HOME.name)
+    assert node.asked == 1
+
+
+def test_without_retries_a_failure_is_seen_at_once(served: Served) -> None:
+    """Whoever measures a node counts its failures."""
+    node = Flaky(served, STARTING)
+    with Client("http://node", transport=httpx.MockTransport(node)) as client, pytest.raises(NotServing):
+        client.retrieve(HOME.name)
+    assert node.asked == 1
+    with pytest.raises(ValueError, match="0 asks once"):
+        Client("http://node", retries=-1)
+
+
+def test_a_batch_is_answered_in_the_order_asked_and_a_bad_question_costs_the_others_nothing(served: Served) -> None:
+    """Each answer still comes whole from the bundle it names."""
+    requests = [RetrieveRequest(k=5), RetrieveRequest(pin="f" * 16), RetrieveRequest(k=2, exclude=("t:3",))]
+    first, problem, last = served.client.retrieve_batch(HOME.name, requests)
+    assert isinstance(first, Answer)
+    assert isinstance(problem, Problem)
+    assert isinstance(last, Answer)
+    assert (len(first.candidates), problem.error, len(last.candidates)) == (5, "bundle_not_held", 2)
+    assert {first.bundle, last.bundle} == {served.epoch.bundle}
+
+
+def test_a_batch_that_is_empty_too_large_or_for_nowhere_is_refused_whole(served: Served) -> None:
+    """The limit is named before anything is sent."""
+    with pytest.raises(RequestRefused, match="at least 1 item"):
+        served.client.retrieve_batch(HOME.name, [])
+    with pytest.raises(RequestRefused, match=f"at most {MAX_BATCH} items"):
+        served.client.retrieve_batch(HOME.name, [RetrieveRequest()] * (MAX_BATCH + 1))
+    assert len(served.client.retrieve_batch(HOME.name, [RetrieveRequest(k=1)] * MAX_BATCH)) == MAX_BATCH
+    with pytest.raises(RequestRefused, match="no surface 'nowhere'"):
+        served.client.retrieve_batch("nowhere", [RetrieveRequest()])
+
+
+def test_fewer_answers_than_questions_are_no_answer() -> None:
+    """To pair them up anyway would give a user somebody else's tweets."""
+    short = httpx.MockTransport(lambda _: httpx.Response(200, json={"answers": []}))
+    with Client("http://node", transport=short) as client, pytest.raises(AnswerUnreadable, match="0 of 1 questions"):
+        client.retrieve_batch(HOME.name, [RetrieveRequest()])
+
+
+def test_the_async_client_answers_many_at_once_and_says_what_the_other_says(served: Served) -> None:
+    """One event loop, forty questions in flight, each with its own answer."""
+
+    async def ask() -> tuple[list[Answer], list[Answer | Problem], bool]:
+        async with AsyncClient(served.server.url, timeout_s=10, retries=1) as client:
+            answers = await asyncio.gather(*(client.retrieve(HOME.name, k=k % 20 + 1) for k in range(40)))
+            return list(answers), await client.retrieve_batch(HOME.name, [RetrieveRequest(k=4)]), await client.ready()
+
+    answers, batch, ready = asyncio.run(ask())
+    assert [len(answer.candidates) for answer in answers] == [k % 20 + 1 for k in range(40)]
+    (four,) = batch
+    assert isinstance(four, Answer)
+    assert [found.candidate_id for found in four.candidates] == [
+        found.candidate_id for found in served.client.retrieve(HOME.name, k=4).candidates
+    ]
+    assert ready
+
+
+def test_the_async_client_retries_and_refuses_as_the_other_does(served: Served) -> None:
+    """Two clients with two rules would be two products."""
+    node = Flaky(served, httpx.ConnectError("refused"), STARTING)
+
+    async def ask(retries: int) -> int:
+        async with AsyncClient("http://node", retries=retries, transport=httpx.MockTransport(node)) as client:
+            return len((await client.retrieve(HOME.name, k=3)).candidates)
+
+    with pytest.raises(NodeUnreachable):
+        asyncio.run(ask(0))
+    assert asyncio.run(ask(1)) == 3
+    served.table.put(Routing(HOME, 1))
+    with pytest.raises(NotServing):
+        asyncio.run(ask(0))
+
+
+def test_both_clients_take_the_same_arguments() -> None:
+    """A parameter that one of them has forgotten is found here."""
+
+    def arguments(call: Callable[..., object]) -> dict[str, object]:
+        return {name: kind for name, kind in call.__annotations__.items() if name != "return"}
+
+    for name in ("retrieve", "retrieve_batch", "ready", "close"):
+        assert arguments(getattr(Client, name)) == arguments(getattr(AsyncClient, name))
