@@ -8,6 +8,25 @@ from serving.index import IndexStats
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotHealth:
+    """What became of a bundle's snapshots in this process.
+
+    Attributes:
+        written_ms: when the newest one was written, Unix milliseconds; None when this process wrote none.
+        rows: candidates in it.
+        took_s: how long it took to write.
+        restored_rows: candidates this process started with; 0 when it read the topic from its beginning.
+        trouble: why the last one could not be written, or None. The node answers all the same.
+    """
+
+    written_ms: int | None = None
+    rows: int = 0
+    took_s: float = 0.0
+    restored_rows: int = 0
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BundleHealth:
     """One bundle on this node.
 
@@ -19,6 +38,7 @@ class BundleHealth:
         coverage: share of the live bundle's settled ids that its index holds.
         recall: share of the exact best that its search found on a sample, measured while it answers nobody; else None.
         index: None until the bundle is loaded.
+        snapshot: None where the node keeps none.
     """
 
     bundle: str
@@ -31,6 +51,7 @@ class BundleHealth:
     recall: float | None
     lag_ms: int
     index: IndexStats | None
+    snapshot: SnapshotHealth | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,10 @@ class NodeSettings(BaseSettings):
         http_port: 0 means any free one.
         query_threads: queries answered at the same time; the others wait.
         log_format: "json" makes every log line one JSON object; "text" leaves logging as it was set up.
+        snapshots: folder for the indexes on disk, so that a start reads on instead of reading everything; None keeps none. The node
+            uses the subfolder of its `node_id`.
+        snapshot_every_s: how often an index with news is written.
+        snapshots_kept: how many of each bundle stay; with more than one, a damaged one costs nothing.
         drain_s: how long the node answers on after it has said that it is leaving.
     """
 
@@ -39,4 +43,7 @@ class NodeSettings(BaseSettings):
     http_port: int = Field(default=8700, ge=0, le=65_535)
     query_threads: int = Field(default=4, ge=1, le=64)
     log_format: Literal["text", "json"] = "text"
+    snapshots: Path | None = None
+    snapshot_every_s: float = Field(default=60.0, gt=0)
+    snapshots_kept: int = Field(default=2, ge=1, le=100)
     drain_s: float = Field(default=0.5, ge=0)

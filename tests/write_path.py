@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
+from confluent_kafka import TopicPartition
+
 from schemas.bundle import read_bundle
 from schemas.codec import encode
 from schemas.ids import Version
@@ -16,6 +18,7 @@ from schemas.topics import ROLLOUTS, USER_STATES, embeddings_topic, embeddings_t
 from schemas.towers import Towers
 from schemas.wire.admin import create_topics, delete_topics, wait_for_broker
 from schemas.wire.client import make_producer
+from schemas.wire.tail import TailReader
 from tests.bundles import publish_bundle
 from tests.posts import Post, deletion, embedding, now_ms
 
@@ -86,11 +89,25 @@ class WritePath:
         self.ready(bundle)
         self.command(CommandKind.PROMOTE, bundle)
 
-    def restart(self, bundle: str) -> None:
-        """Abort a bundle under way, delete its topic, and start it again with a new one."""
+    def abort(self, bundle: str) -> None:
+        """Abort a bundle under way and delete its topic."""
         self.command(CommandKind.ABORT, bundle)
         delete_topics(self.admin, [embeddings_topic_name(bundle)])
+
+    def restart(self, bundle: str) -> None:
+        """Abort a bundle under way, and start it again with a new topic."""
+        self.abort(bundle)
         self.start(bundle)
+
+    def forget_all_but_the_last(self, bundle: str, *, count: int) -> None:
+        """Let retention remove what came before the last `count` records of each partition of its topic."""
+        topic = embeddings_topic_name(bundle)
+        partitions = sorted(self.admin.list_topics(topic, timeout=10).topics[topic].partitions)
+        with TailReader(self.bootstrap, topic, partitions) as reader:
+            ends = reader.end_offsets()
+        cut = [TopicPartition(topic, partition, max(0, end - count)) for partition, end in ends.items()]
+        for future in self.admin.delete_records(cut).values():
+            future.result(30)
 
     def _step(self, *, prepared: Iterable[str] = (), at_parity: Iterable[str] = ()) -> None:
         after = advance(self._rollout, prepared=set(prepared), at_parity=set(at_parity), now_ms=now_ms())

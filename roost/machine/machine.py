@@ -110,6 +110,7 @@ class Machine:
         environment = {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "ROOST_REGISTRY": str(self.registry),
+            "ROOST_SNAPSHOTS": str(self._plan.data_dir / "snapshots"),
             "ROOST_HTTP_PORT": self.node_url.rpartition(":")[2],
             **({"ROOST_CONSOLE_PORT": self.console_url.rpartition(":")[2]} if self.console_url else {}),
             **({"ROOST_SURFACES": str(self._plan.surfaces)} if self._plan.surfaces else {}),

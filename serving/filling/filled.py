@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.ids import Version
 from serving.filling.embeddings import EmbeddingBatch
 from serving.filling.masks import Masks
-from serving.index import CandidateIndex, Rows
+from serving.index import CandidateIndex, IndexContents, Rows
 
 # an id counts for coverage once it has been held this long: the other bundle's record is still on its way before
 SETTLED_S = 5.0
@@ -63,6 +64,29 @@ class FilledIndex:
                     new.append(position)
                 self._created_ms[candidate_id] = created_ms
         return new
+
+    def contents(self) -> IndexContents:
+        """Return all that is live here and every delete that is remembered; see `CandidateIndex.contents`."""
+        return self.index.contents()
+
+    def restore(self, contents: IndexContents, newest_append_ms: int | None) -> None:
+        """Take over what `contents` gave; what was deleted in it is deleted in every epoch of the node.
+
+        Deletes that the node knows already hold against it: they may have come after it was taken.
+        """
+        columns = contents.rows
+        # before the lock: whoever adds a mask holds theirs and waits for this one; such a mask is put in force after it
+        masked = self._masks.ids()
+        with self._lock:
+            self.index.restore(contents)
+            self._horizon_ms = max(self._horizon_ms, contents.expired_before_ms)
+            self._created_ms.update(zip(columns.candidate_ids, columns.created_ms.tolist(), strict=True))
+            # asked only of what is masked: a node that starts has few masks and many candidates
+            for candidate_id in masked.intersection(columns.candidate_ids):
+                if self.index.get(candidate_id) is None:
+                    self._created_ms.pop(candidate_id, None)
+            self.newest_append_ms = newest_append_ms
+        self._masks.add([(candidate_id, Version(*version)) for candidate_id, version in contents.deleted.items()])
 
     def mask(self, candidate_ids: Sequence[str], versions: NDArray[np.int64]) -> None:
         """See `Maskable.mask`."""

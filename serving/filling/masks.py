@@ -53,6 +53,11 @@ class Masks:
             for member in self._members:
                 _mask(member, deleted)
 
+    def ids(self) -> set[str]:
+        """Return the ids deleted at some version; a higher version of one may be live."""
+        with self._lock:
+            return set(self._deleted)
+
     def hides(self, candidate_id: str, version: Sequence[int]) -> bool:
         """Tell whether a candidate of this version, (event time ms, sequence), is deleted."""
         deleted_at = self._deleted.get(candidate_id)

@@ -30,6 +30,7 @@ class HealthCollector(Collector):
         yield from _of_surfaces(health)
         yield from _of_bundles(health)
         yield from _of_indices(health)
+        yield from _of_snapshots(health)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -99,3 +100,21 @@ def _of_indices(health: NodeHealth) -> Iterator[Metric]:
         for event, count in stats.counters.items():
             events.add_metric([*labels, event], count)
     yield from (rows, debt, memory, beat, fault, events)
+
+
+def _of_snapshots(health: NodeHealth) -> Iterator[Metric]:
+    written = GaugeMetricFamily("roost_snapshot_written_timestamp_seconds", "When the newest was written.", labels=list(_BUNDLE))
+    rows = GaugeMetricFamily("roost_snapshot_rows", "Candidates in the newest one.", labels=list(_BUNDLE))
+    took = GaugeMetricFamily("roost_snapshot_write_seconds", "How long it took to write.", labels=list(_BUNDLE))
+    restored = GaugeMetricFamily("roost_snapshot_restored_rows", "Candidates this node started with.", labels=list(_BUNDLE))
+    failing = GaugeMetricFamily("roost_snapshot_failing", "1 while none can be written. An alarm.", labels=list(_BUNDLE))
+    for labels, bundle in _bundles(health):
+        if bundle.snapshot is None:
+            continue
+        if bundle.snapshot.written_ms is not None:
+            written.add_metric(labels, bundle.snapshot.written_ms / 1000)
+            rows.add_metric(labels, bundle.snapshot.rows)
+            took.add_metric(labels, bundle.snapshot.took_s)
+        restored.add_metric(labels, bundle.snapshot.restored_rows)
+        failing.add_metric(labels, float(bundle.snapshot.trouble is not None))
+    yield from (written, rows, took, restored, failing)

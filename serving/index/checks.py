@@ -7,6 +7,8 @@ from serving.index.protocol import Filter, FloatArray, IntArray, Rows
 
 SMALLEST_LENGTH = 1e-12
 """Below this length a float32 vector has no usable direction."""
+ROUNDING = float(np.finfo(np.float32).eps)
+"""A vector scaled to length 1 and rounded to float32 is at most this much longer or shorter."""
 
 
 def unit_vectors(rows: Rows, dim: int) -> FloatArray:
@@ -36,6 +38,8 @@ def unit_vectors(rows: Rows, dim: int) -> FloatArray:
     if not usable.all():
         positions = np.flatnonzero(~usable).tolist()
         raise UnusableVectors(positions, [rows.candidate_ids[i] for i in positions])
+    # already of length 1 to float32: left alone, so that an index restored from another's vectors holds the very same ones
+    norms[np.abs(norms - 1.0) < ROUNDING] = 1.0
     unit: FloatArray = (vectors / norms[:, None]).astype(np.float32)
     return unit
 

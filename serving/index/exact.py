@@ -22,6 +22,7 @@ from serving.index.protocol import (
     Rows,
     Version,
 )
+from serving.index.refill import take_over
 
 NEVER_EXPIRED = -(2**63)
 
@@ -150,6 +151,10 @@ class ExactIndex:
             payloads=[row.payload for row in held],
         )
         return IndexContents(rows, deleted, self._expired_before_ms)
+
+    def restore(self, contents: IndexContents) -> None:
+        """See `CandidateIndex.restore`."""
+        take_over(self, contents)
 
     def census(self, created_edges_ms: Sequence[int]) -> Census:
         """See `CandidateIndex.census`."""

@@ -28,8 +28,10 @@ from serving.index.protocol import (
     IntArray,
     Rows,
 )
+from serving.index.refill import take_over
 from serving.index.search import search, search_exact
-from serving.index.tiers.arena import SlotArray, rows_at
+from serving.index.tiers.arena import SlotArray, rows_at, rows_in_parts
+from serving.index.tiers.compressed import codebook_of
 from serving.index.view import State, View
 
 ID_MAP_BYTES = 100
@@ -171,8 +173,17 @@ class LiveIndex:
         with self._state.write_lock:
             view = self._state.view
             deleted, horizon = self._state.ledger.remembered()
-        rows = rows_at(view.arena, view.arena.live_slots(view.fresh_to, view.sequence))
-        return IndexContents(rows, deleted, horizon)
+        # outside the lock: a row is never overwritten, so the view stays as it was
+        rows = rows_in_parts(view.arena, view.arena.live_slots(view.fresh_to, view.sequence))
+        codebook = self._upkeep.codebook
+        return IndexContents(rows, deleted, horizon, None if codebook is None else codebook.values)
+
+    def restore(self, contents: IndexContents) -> None:
+        """See `CandidateIndex.restore`. Settles the rows on this thread, with the codebook they had."""
+        self._refuse_if_closed()
+        if contents.codebook is not None and self._config.compressed is not None:
+            self._upkeep.adopt(codebook_of(contents.codebook, self._dim))
+        take_over(self, contents)
 
     def census(self, created_edges_ms: Sequence[int]) -> Census:
         """See `CandidateIndex.census`. Takes no lock; some 2 ms at 100,000 rows."""

@@ -154,11 +154,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class IndexContents:
-    """All that is needed to rebuild an index elsewhere: live rows, remembered deletes, and the expiry horizon."""
+    """All that is needed to rebuild an index elsewhere: live rows, remembered deletes, and the expiry horizon.
+
+    `codebook` is [dim, 16] float32, the values that the compressed tier's codes stand for; None before one was learned.
+    """
 
     rows: Rows
     deleted: Mapping[str, Version]
     expired_before_ms: int
+    codebook: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +248,13 @@ class CandidateIndex(Protocol):
 
     def contents(self) -> IndexContents:
         """A consistent copy of everything live, for snapshots and rebuilds."""
+        ...
+
+    def restore(self, contents: IndexContents) -> None:
+        """Take over what `contents` gave, of this index or another; meant for one that holds no rows yet.
+
+        Deletes this index already knows stay in force. Retrievable on return. Raises InvalidRows or IndexClosed.
+        """
         ...
 
     def census(self, created_edges_ms: Sequence[int]) -> Census:

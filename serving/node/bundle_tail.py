@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -19,12 +19,15 @@ from serving.api import Freshness
 from serving.filling.embeddings import BadEmbedding, EmbeddingBatch, decode_batch
 from serving.filling.filled import FilledIndex
 from serving.filling.masks import Masks
+from serving.health import SnapshotHealth
 from serving.index import CandidateIndex
 from serving.metrics import NodeMetrics
 from serving.node.contact import BrokerContact
 from serving.node.follower import FollowerCallbacks, TopicFollower
 from serving.query.epochs import Epoch
 from serving.query.retrieve import wall_clock_ms
+from serving.snapshots.keeping import BundleSnapshots
+from serving.snapshots.store import SnapshotStore
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class NodeParts:
         registry: root folder of published bundles.
         make_index: an empty index of the given dimension.
         contact: whether the broker still answers.
+        snapshots: where the indexes are kept on disk; None keeps none.
     """
 
     bootstrap: str
@@ -53,6 +57,7 @@ class NodeParts:
     metrics: NodeMetrics
     make_index: Callable[[int], CandidateIndex]
     contact: BrokerContact
+    snapshots: SnapshotStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class BundleTail:
         self._loaded: _Loaded | None = None
         self._towers: Towers | None = None
         self._bad: dict[bytes | tuple[int, int], BadEmbedding] = {}
+        self._snapshots = None if parts.snapshots is None else BundleSnapshots(bundle, parts.snapshots, now_ms=wall_clock_ms)
         self.refusal: str | None = None
         self.is_live = False
         self._stopping = threading.Event()
@@ -86,7 +92,7 @@ class BundleTail:
         self._follower = TopicFollower(
             parts.bootstrap,
             embeddings_topic_name(bundle),
-            FollowerCallbacks(handle=self._handle, caught_up=changed, recreated=self._begin_anew),
+            FollowerCallbacks(handle=self._handle, caught_up=changed, start_over=self._start_over, place=self._place),
             pause_s=REPLAY_PAUSE_S,
             gather_s=GATHER_S,
         )
@@ -105,6 +111,27 @@ class BundleTail:
             self._loaded.filled.close()
             self._loaded = None
         self._parts.metrics.forget(self.surface.name, self.bundle)
+
+    def retire(self) -> None:
+        """End for good: stop, and give the disk back as well."""
+        self.stop()
+        if self._snapshots is not None:
+            self._snapshots.forget()
+
+    def save(self) -> None:
+        """Write a snapshot if the index is whole and there is news; what goes wrong is kept in `snapshot_health`.
+
+        The offsets are read before the contents: what is applied between is in the snapshot and comes again, which does no harm.
+        """
+        loaded, topic_id, offsets = self._loaded, self._follower.topic_id, self.applied
+        if self._snapshots is None or loaded is None or topic_id is None or not self._follower.caught_up:
+            return
+        self._snapshots.save(loaded.filled, topic_id, offsets, still=lambda: self._loaded is loaded)
+
+    @property
+    def snapshot_health(self) -> SnapshotHealth | None:
+        """What became of this bundle's snapshots; None where the node keeps none."""
+        return None if self._snapshots is None else self._snapshots.health
 
     @property
     def epoch(self) -> Epoch | None:
@@ -202,8 +229,22 @@ class BundleTail:
         self.refusal = sentence
         self._changed()
 
+    def _place(self, topic_id: str) -> Mapping[int, int]:
+        loaded = self._loaded
+        if self._snapshots is None or loaded is None:
+            return {}
+        offsets = self._snapshots.restore(loaded.filled, topic_id)
+        # what left the recency window while the node was down must not show for a moment
+        self.sweep(wall_clock_ms())
+        return offsets
+
+    def _start_over(self) -> None:
+        if self._snapshots is not None:
+            self._snapshots.forget()
+        self._begin_anew()
+
     def _begin_anew(self) -> None:
-        """Start over with an empty index: at first, and when the topic is another one than it was."""
+        """Start with an empty index: at first, and when the topic cannot be read on from where it was read to."""
         towers = self._towers
         if towers is None:
             raise RuntimeError("the towers are loaded before the topic is followed")

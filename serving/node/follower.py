@@ -1,12 +1,12 @@
-"""Follows one topic from its beginning on its own thread, through broker losses. Decodes nothing; knows no epochs."""
+"""Follows one topic on its own thread, from its beginning or a given place, through broker losses. Knows no records, no epochs."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from schemas.errors import BrokerUnavailable, TopicMismatch
+from schemas.errors import BrokerUnavailable, OffsetOutOfRange, TopicMismatch
 from schemas.wire.admin import topic_id, wait_for_broker
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
@@ -23,8 +23,15 @@ _RECONNECT_MS = 1_000
 Handle = Callable[[Sequence[InboundRecord]], None]
 
 
+Place = Callable[[str], Mapping[int, int]]
+
+
 def _nothing() -> None:
     pass
+
+
+def _at_the_beginning(_: str) -> Mapping[int, int]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +41,16 @@ class FollowerCallbacks:
     Attributes:
         handle: takes each batch in log order; must be harmless when a batch comes again.
         caught_up: everything that was in the topic when the follower came to it has been handled.
-        recreated: the topic is another one than before; it is read anew from its beginning.
+        start_over: the topic is another one than before, or no longer holds the place that was read to, so deletes may have been
+            missed; it is read anew from its beginning.
+        place: where to begin in the topic of this id, as next offset by partition. Asked once, when the topic is first met, and
+            again should it fail.
     """
 
     handle: Handle
     caught_up: Callable[[], None] = _nothing
-    recreated: Callable[[], None] = _nothing
+    start_over: Callable[[], None] = _nothing
+    place: Place = _at_the_beginning
 
 
 class TopicFollower:
@@ -61,7 +72,7 @@ class TopicFollower:
         self._gather_s = gather_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"follow-{topic}", daemon=True)
-        self._topic_id: str | None = None
+        self.topic_id: str | None = None
         self._targets: dict[int, int] = {}
         self.position: dict[int, int] = {}
         self.caught_up = False
@@ -109,10 +120,18 @@ class TopicFollower:
 
     def _follow(self) -> None:
         partitions = self._identify()
+        try:
+            self._read(partitions)
+        except OffsetOutOfRange as error:
+            self._note(str(error))
+            self._start_over()
+
+    def _read(self, partitions: Sequence[int]) -> None:
         with TailReader(
             self._bootstrap, self.topic, partitions, start=self.position, reconnect_backoff_max_ms=_RECONNECT_MS
         ) as reader:
             self._targets = reader.end_offsets()
+            self._check_within(self._targets)
             self.trouble = None
             while not self._stopping.is_set():
                 records = reader.poll(MAX_RECORDS, _POLL_S)
@@ -137,9 +156,23 @@ class TopicFollower:
         if found is None or not found.partitions:
             raise BrokerUnavailable(f"topic {self.topic} does not exist yet; waiting for it")
         identity = topic_id(admin, self.topic)
-        if self._topic_id not in (None, identity):
-            self.position = {}
-            self.caught_up = False
-            self._callbacks.recreated()
-        self._topic_id = identity
+        if self.topic_id is None:
+            self.position = dict(self._callbacks.place(identity))
+        elif self.topic_id != identity:
+            self._start_over()
+        self.topic_id = identity
         return sorted(found.partitions)
+
+    def _check_within(self, ends: Mapping[int, int]) -> None:
+        # the reader would say so too, but only after "caught up" had been concluded from the same offsets
+        for partition, end in ends.items():
+            if self.position.get(partition, 0) > end:
+                raise OffsetOutOfRange(
+                    f"{self.topic}[{partition}] ends at {end}, before the offset {self.position[partition]} that was read to; "
+                    "reading it again from the beginning"
+                )
+
+    def _start_over(self) -> None:
+        self.position = {}
+        self.caught_up = False
+        self._callbacks.start_over()

@@ -22,6 +22,7 @@ def node_status(health: NodeHealth, *, time_ms: int, url: str) -> NodeStatus:
     # the controller looks for the id in front: a bundle that every node refuses is rejected
     refusals = (f"{bundle.bundle}: {bundle.refusal}" for bundle in bundles if bundle.refusal is not None)
     alarms = (alarm for bundle in bundles for alarm in bundle.alarms)
+    unsaved = (bundle.snapshot.trouble for bundle in bundles if bundle.snapshot is not None and bundle.snapshot.trouble)
     return NodeStatus(
         instance=NODE_PREFIX + health.node,
         time_ms=time_ms,
@@ -34,7 +35,7 @@ def node_status(health: NodeHealth, *, time_ms: int, url: str) -> NodeStatus:
         ),
         coverage={bundle.bundle: bundle.coverage for bundle in bundles},
         recall={bundle.bundle: bundle.recall for bundle in bundles if bundle.recall is not None},
-        errors=tuple(dict.fromkeys((*refusals, *health.reasons, *alarms))),
+        errors=tuple(dict.fromkeys((*refusals, *health.reasons, *alarms, *unsaved))),
     )
 
 

@@ -21,6 +21,7 @@ from serving.node.audit import ShadowAudit
 from serving.node.bundle_tail import BundleTail, NodeParts
 from serving.node.follower import FollowerCallbacks, TopicFollower
 from serving.node.heartbeat import NODE_PREFIX, EmbedderReports, node_status
+from serving.node.snapshotter import Snapshotter
 from serving.node.surface_keeper import SurfaceKeeper
 from serving.query.epochs import RoutingTable
 from serving.query.retrieve import wall_clock_ms
@@ -43,12 +44,14 @@ class Node:
         routings: RoutingTable,
         users: UserStore,
         url: str = "",
+        snapshot_every_s: float = 60.0,
     ) -> None:
         """Connect to nothing yet.
 
         Args:
             routings: holds a routing for each of `surfaces`.
             url: where this node answers, for the heartbeat.
+            snapshot_every_s: how often the indexes are saved, where `parts` has a place for them.
         """
         self.node_id = node_id
         self.url = url
@@ -66,6 +69,7 @@ class Node:
         self._producer: Producer | None = None
         self._stopping = threading.Event()
         self._leaving = ""
+        self._snapshotter = Snapshotter(self._save, every_s=snapshot_every_s)
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def _follow(
@@ -82,6 +86,8 @@ class Node:
         for follower in (self._rollouts, self._user_states, self._statuses):
             follower.start()
         self._heart.start()
+        if self._parts.snapshots is not None:
+            self._snapshotter.start()
 
     def leave(self, reason: str) -> None:
         """Stop counting as ready, so that load balancers and the quorum look elsewhere; queries are still answered."""
@@ -92,6 +98,7 @@ class Node:
         self.leave("the node is stopping")
         self._stopping.set()
         self._heart.join()
+        self._snapshotter.stop()
         for follower in (self._rollouts, self._user_states, self._statuses):
             follower.stop()
         for keeper in self._keepers.values():
@@ -136,6 +143,15 @@ class Node:
             self._producer.flush(2.0)
             # its delivery callback refers back to this node: without this the client would outlive both
             self._producer = None
+
+    def _save(self) -> None:
+        store = self._parts.snapshots
+        if store is None or not all(keeper.known for keeper in self._keepers.values()):
+            return
+        store.keep_only({bundle for keeper in self._keepers.values() for bundle in keeper.tails})
+        for keeper in self._keepers.values():
+            for tail in keeper.tails.values():
+                tail.save()
 
     def _sweep(self) -> None:
         now_ms = wall_clock_ms()
@@ -241,4 +257,5 @@ class Node:
             recall=self._recall.get(tail.bundle),
             lag_ms=tail.freshness().lag_ms,
             index=None if filled is None else filled.index.stats(),
+            snapshot=tail.snapshot_health,
         )

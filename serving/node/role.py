@@ -22,6 +22,7 @@ from serving.query.epochs import Routing, RoutingTable
 from serving.query.retrieve import Retriever
 from serving.query.users import UserStore
 from serving.settings import NodeSettings
+from serving.snapshots.store import SnapshotStore
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ def build_node(settings: NodeSettings) -> BuiltNode:
         {name: Routing(surface, waiting_for="the rollouts are still being read") for name, surface in surfaces.items()}
     )
     users = UserStore()
-    parts = NodeParts(settings.bootstrap, settings.registry, Masks(), metrics, _live_index, BrokerContact())
-    node = Node(settings.node_id, surfaces, parts, routings=routings, users=users)
+    parts = NodeParts(settings.bootstrap, settings.registry, Masks(), metrics, _live_index, BrokerContact(), _store(settings))
+    node = Node(settings.node_id, surfaces, parts, routings=routings, users=users, snapshot_every_s=settings.snapshot_every_s)
     pool = ThreadPoolExecutor(settings.query_threads, thread_name_prefix="query")
     app = build_app(Retriever(routings, users), node, metrics, census=SurfaceCensus(routings), version=_release(), pool=pool)
     server = HttpServer(app, host=settings.http_host, port=settings.http_port)
@@ -95,6 +96,13 @@ def _served(settings: NodeSettings) -> dict[str, Surface]:
     if unknown := set(settings.serve) - surfaces.keys():
         raise ValueError(f"ROOST_SERVE names {sorted(unknown)}; the surfaces are {sorted(surfaces)}")
     return {name: surface for name, surface in surfaces.items() if not settings.serve or name in settings.serve}
+
+
+def _store(settings: NodeSettings) -> SnapshotStore | None:
+    # by node: two nodes of one machine may name one folder
+    return (
+        None if settings.snapshots is None else SnapshotStore(settings.snapshots / settings.node_id, keep=settings.snapshots_kept)
+    )
 
 
 def _live_index(dim: int) -> CandidateIndex:

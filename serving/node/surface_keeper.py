@@ -35,6 +35,11 @@ class SurfaceKeeper:
         return self._rollout
 
     @property
+    def known(self) -> bool:
+        """Whether the rollouts were read, so that `tails` are all the bundles in use."""
+        return self._known
+
+    @property
     def tails(self) -> Mapping[str, BundleTail]:
         """The tails by bundle."""
         with self._lock:
@@ -73,7 +78,7 @@ class SurfaceKeeper:
         # outside the lock: a tail that is ending may be asking for it
         for tail in dropped:
             log.info("bundle %s left %s; its index is dropped", tail.bundle, self.surface.name)
-            tail.stop()
+            tail.retire()
 
     def _start(self, entry: BundleStage) -> None:
         log.info("bundle %s is %s on %s; filling its index", entry.bundle, entry.state, self.surface.name)

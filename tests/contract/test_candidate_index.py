@@ -1,6 +1,7 @@
 """What every candidate index must do: the tiered live index in each configuration, and the exact one that stands in for it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -345,6 +346,59 @@ def test_the_contents_rebuild_an_equal_index(index: CandidateIndex) -> None:
     query = random_vectors(1, seed=8)[0]
     assert copy.search(query, 500).candidate_ids == index.search_exact(query, 500).candidate_ids
     assert copy.upsert(rows(["t:5"], time_ms=4_000, created_ms=4_000)) == 0
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_index_restored_from_contents_answers_and_refuses_as_before(index: CandidateIndex, *, known: bool) -> None:
+    """A snapshot that forgot a takedown, or met one and ignored it, would bring the candidate back."""
+    index.upsert(rows(ids(200), vectors=random_vectors(200), time_ms=3_000, created_ms=3_000))
+    index.upsert(rows(["t:late"], vectors=random_vectors(1, seed=9), time_ms=2_100, created_ms=3_000))
+    index.delete(["t:5", "t:unknown"], at(4_000, 2))
+    settle(index)
+    index.expire(2_500)
+    held = index.contents()
+    query = random_vectors(1, seed=8)[0]
+    before = index.search_exact(query, 500)
+    for make in INDEXES.values():
+        copy = make()
+        if known:
+            copy.delete(["t:7"], at(9_000))
+        copy.restore(held)
+        settle(copy)
+        expected = [i for i in before.candidate_ids if not (known and i == "t:7")]
+        assert copy.search_exact(query, 500).candidate_ids == expected
+        assert set(copy.search(query, 500).candidate_ids) == set(expected)
+        assert copy.upsert(rows(["t:5", "t:unknown"], time_ms=4_000, created_ms=4_000)) == 0
+        assert copy.upsert(rows(["t:new"], time_ms=2_400, created_ms=2_400)) == 0
+        assert copy.upsert(rows(["t:5"], time_ms=4_001, created_ms=4_000)) == 1
+        copy.close()
+
+
+def test_a_codebook_of_another_dimension_is_refused() -> None:
+    """Codes that stand for other values would rank at random, and re-ranking would only hide it."""
+    index = LiveIndex(DIM)
+    with pytest.raises(WrongDimension, match="learn one anew"):
+        index.restore(replace(index.contents(), codebook=np.zeros((DIM * 2, 16), np.float32)))
+    index.close()
+
+
+def test_a_restored_index_uses_the_codebook_it_was_given() -> None:
+    """Learning one takes a second that a node which starts does not have."""
+    index = LiveIndex(DIM, small(SMALL_COMPRESSED, None))
+    index.upsert(rows(ids(300), vectors=random_vectors(300)))
+    settle(index)
+    held = index.contents()
+    assert held.codebook is not None
+    copy = LiveIndex(DIM, small(SMALL_COMPRESSED, None))
+    copy.restore(held)
+    again = copy.contents().codebook
+    assert again is not None
+    np.testing.assert_array_equal(again, held.codebook)
+    query = random_vectors(1, seed=3)[0]
+    assert copy.stats().compressed_rows > 0
+    assert copy.search(query, 10).candidate_ids == index.search_exact(query, 10).candidate_ids
+    index.close()
+    copy.close()
 
 
 def test_a_closed_index_refuses_reads_and_writes() -> None:

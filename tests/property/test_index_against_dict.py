@@ -80,6 +80,14 @@ class IndexAgainstDict(RuleBasedStateMachine):
         versions = np.tile(np.array([[self.clock + 1 - late, sequence]], dtype=np.int64), (len(ids), 1))
         assert self.index.delete(ids, versions) == self.reference.delete(ids, versions)
 
+    @rule()
+    def restart(self) -> None:
+        """A node that was killed: another index takes over what this one held."""
+        held, config = self.index.contents(), self.index._config
+        self.index.close()
+        self.index = LiveIndex(DIM, config)
+        self.index.restore(held)
+
     @rule(age=st.integers(min_value=3, max_value=20))
     def expire(self, age: int) -> None:
         """The horizon, forwards and backwards."""

@@ -90,7 +90,7 @@ class BrokerWatch:
         self._topics = tuple(topics)
         self._log = ControlLog()
         self._rollouts = TopicFollower(
-            bootstrap, ROLLOUTS, FollowerCallbacks(self._log.take_rollouts, recreated=self._log.forget_rollouts)
+            bootstrap, ROLLOUTS, FollowerCallbacks(self._log.take_rollouts, start_over=self._log.forget_rollouts)
         )
         self._statuses = TopicFollower(bootstrap, NODE_STATUS, FollowerCallbacks(self._log.take_statuses))
         self._admin: AdminClient | None = None

@@ -48,6 +48,16 @@ class Upkeep:
         self._recount()
         return self._settle_due() or self._drop_graph_due() or self._compact_due() or self._build_due()
 
+    @property
+    def codebook(self) -> Codebook | None:
+        """What the codes stand for; None before it was learned."""
+        return self._codebook
+
+    def adopt(self, codebook: Codebook) -> None:
+        """Use another index's codebook instead of learning one; changes nothing once there is one."""
+        with self._state.write_lock:
+            self._codebook = self._codebook or codebook
+
     def full(self) -> bool:
         """Whether the exactly scanned rows reached their hard bound: without codes they may wait for one more graph."""
         view, config = self._state.view, self._config

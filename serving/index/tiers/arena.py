@@ -161,6 +161,30 @@ def rows_at(arena: Arena, slots: SlotArray) -> Rows:
     )
 
 
+def rows_in_parts(arena: Arena, slots: SlotArray) -> Rows:
+    """The same copy, gathered a part at a time, so that no step holds the interpreter for long however many slots there are."""
+    ids: list[str] = []
+    languages: list[str] = []
+    authors: list[str] = []
+    payloads: list[bytes] = []
+    for begin in range(0, len(slots), COPY_ROWS):
+        part = slots[begin : begin + COPY_ROWS]
+        ids += arena.ids_at(part)
+        languages += arena.languages_at(part)
+        authors += arena.authors_at(part)
+        payloads += arena.payloads_at(part)
+    return Rows(
+        candidate_ids=ids,
+        # numpy gathers numbers without the interpreter
+        vectors=arena.vectors.take(slots, axis=0),
+        versions=arena.versions_at(slots),
+        created_ms=arena.created_ms_at(slots),
+        languages=languages,
+        author_ids=authors,
+        payloads=payloads,
+    )
+
+
 def grown(arena: Arena, capacity: int) -> Arena:
     """The same rows in the same slots with more room. The writer must hold still."""
     larger = Arena(arena.dim, capacity)

@@ -1,5 +1,6 @@
 """Indices that fill side by side: deletes in all of them, and how much of the live one another holds."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,47 @@ def test_masks_forget_what_is_past_every_window_once_there_are_many() -> None:
     masks.prune(59_000)
     assert len(masks) == 1_000
     assert masks.hides("t:59999", (59_999, 0))
+
+
+def test_a_restored_index_brings_its_deletes_to_all_epochs_and_heeds_theirs(tmp_path: Path, masks: Masks) -> None:
+    """A takedown holds whichever of the two knew of it: the snapshot, or the node before it read the snapshot."""
+    saved = FilledEpoch(tmp_path, seed=1)
+    saved.fill(tweeted("t:kept"), tweeted("t:gone"), tweeted("t:again", version=Version(9, 0)), tweeted("t:taken-down"))
+    saved.delete("t:gone", Version(5_000, 0))
+    held = saved.filled.contents()
+    other = FilledEpoch(tmp_path, seed=2, masks=masks)
+    other.fill(tweeted("t:gone"), tweeted("t:kept"))
+    other.delete("t:taken-down", Version(5_000, 0))
+    other.delete("t:again", Version(8, 0))
+    started = FilledEpoch(tmp_path, seed=1, masks=masks)
+    started.filled.restore(held, 77)
+    assert started.filled.ids() == {"t:kept", "t:again"}
+    assert len(started.filled) == 2
+    assert started.filled.newest_append_ms == 77
+    assert other.filled.ids() == {"t:kept"}
+    started.fill(tweeted("t:gone", version=Version(5_000, 0)), tweeted("t:taken-down", version=Version(4_999, 9)))
+    assert started.filled.ids() == {"t:kept", "t:again"}
+    started.fill(tweeted("t:gone", version=Version(5_001, 0)))
+    assert started.filled.ids() == {"t:kept", "t:again", "t:gone"}
+
+
+def test_restoring_beside_a_stream_of_takedowns_never_stands_still(tmp_path: Path, masks: Masks) -> None:
+    """Two locks taken in two orders would freeze the node at its start, once in a thousand."""
+    saved = FilledEpoch(tmp_path, seed=1)
+    saved.fill(*(tweeted(f"t:{n}") for n in range(200)))
+    held = saved.filled.contents()
+    started = FilledEpoch(tmp_path, seed=1, masks=masks)
+
+    def take_down() -> None:
+        for n in range(200):
+            masks.add([(f"t:{n}", Version(5_000, 0))])
+
+    others = threading.Thread(target=take_down, daemon=True)
+    others.start()
+    restoring = threading.Thread(target=started.filled.restore, args=(held, None), daemon=True)
+    restoring.start()
+    for thread in (others, restoring):
+        thread.join(10)
+        assert not thread.is_alive()
+    assert started.filled.ids() == set()
+    assert len(started.filled) == 0

@@ -25,6 +25,7 @@ class FakeTail:
         self.refusal: str | None = None
         self.is_live = False
         self.running = False
+        self.retired = False
         self._changed = changed
 
     @property
@@ -40,6 +41,11 @@ class FakeTail:
         """As `BundleTail.stop`: may ask the keeper while it ends."""
         self._changed()
         self.running = False
+
+    def retire(self) -> None:
+        """As `BundleTail.retire`."""
+        self.stop()
+        self.retired = True
 
     def fill(self) -> None:
         """Become whole."""

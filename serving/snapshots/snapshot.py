@@ -1,0 +1,53 @@
+"""What a snapshot is: an index's contents, and what they are true of. Frozen values; touches no disk.
+
+SnapshotRefused is the one error: a sentence that says what is wrong with the files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.errors import RoostError
+from schemas.topics import DAY_MS
+from serving.index import IndexContents
+
+METRIC = "cosine"
+MAX_AGE_MS = DAY_MS
+"""`delete.retention.ms` of every compacted topic: an older snapshot may have missed a delete that the log no longer holds."""
+
+
+class SnapshotRefused(RoostError):
+    """The files are damaged, or whole but of another bundle, topic, dimension, metric or release."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOf:
+    """What the contents are true of.
+
+    Attributes:
+        bundle: whose towers made the vectors.
+        topic_id: Kafka's id of the topic that the offsets count in; another topic of the same name has another.
+        dim: dimension of the vectors.
+        metric: how they are compared.
+    """
+
+    bundle: str
+    topic_id: str
+    dim: int
+    metric: str = METRIC
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One index at one moment.
+
+    Attributes:
+        offsets: next offset by partition; everything before is in `contents`, and perhaps a little more, which does no harm.
+        newest_append_ms: broker append time of the newest source record in it; None when it is empty.
+        written_ms: Unix milliseconds.
+    """
+
+    of: SnapshotOf
+    offsets: Mapping[int, int]
+    newest_append_ms: int | None
+    written_ms: int
+    contents: IndexContents

@@ -1,0 +1,176 @@
+"""The snapshots of one node on disk: one is written whole or not at all, and the newest sound one is read. Knows no index.
+
+    <folder>/<bundle>/000000000042/manifest.json, vectors, ids, ids_ends …
+
+A snapshot is written under another name, every file forced to disk, and renamed: at each moment the older ones are untouched. The
+manifest says what each file must be, so a damaged one is refused and the next older one is used.
+"""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.snapshots.columns import Part, columns_of, contents_of
+from serving.snapshots.files import Files
+from serving.snapshots.manifest import MANIFEST_NAME, FileEntry, Manifest, check_fits, read_manifest
+from serving.snapshots.snapshot import Snapshot, SnapshotOf, SnapshotRefused
+
+log = logging.getLogger(__name__)
+
+UNFINISHED = ".unfinished"
+
+
+class SnapshotStore:
+    """Writes and reads on any number of threads, one at a time."""
+
+    def __init__(self, folder: Path, *, keep: int, files: Files | None = None) -> None:
+        """Touch nothing yet.
+
+        Args:
+            folder: of this node alone.
+            keep: how many snapshots of a bundle stay; the older ones are removed once a newer one is on disk.
+        """
+        self.folder = folder
+        self._keep = keep
+        self._files = files or Files()
+        self._lock = threading.Lock()
+
+    def write(self, snapshot: Snapshot) -> Path:
+        """Put a snapshot on disk and remove those beyond `keep`; returns its folder.
+
+        Raises:
+            OSError: the disk is full, or failed. The older snapshots are as they were.
+        """
+        folder = self.folder / snapshot.of.bundle
+        with self._lock:
+            self._files.make_folder(folder)
+            numbers = _numbers_in(folder)
+            final = folder / f"{numbers[0] + 1 if numbers else 1:012d}"
+            unfinished = folder / f"{final.name}{UNFINISHED}"
+            self._sweep(folder)
+            try:
+                self._files.make_folder(unfinished)
+                self._fill(unfinished, snapshot)
+                self._files.sync_folder(unfinished)
+                self._files.rename(unfinished, final)
+            except OSError:
+                # gives the space back at once: a full disk is not only ours
+                self._files.remove(unfinished)
+                raise
+            self._files.sync_folder(folder)
+            if not numbers:
+                # the folders are new as well
+                self._files.sync_folder(self.folder)
+                self._files.sync_folder(self.folder.parent)
+            for number in numbers[self._keep - 1 :]:
+                self._files.remove(folder / f"{number:012d}")
+        return final
+
+    def _sweep(self, folder: Path) -> None:
+        for left in folder.glob(f"*{UNFINISHED}"):
+            self._files.remove(left)
+
+    def _fill(self, folder: Path, snapshot: Snapshot) -> None:
+        entries: dict[str, FileEntry] = {}
+        for name, column in columns_of(snapshot.contents).items():
+            hashed = _Hashed(column.parts)
+            self._files.write(folder / name, hashed)
+            entries[name] = FileEntry(column.dtype, hashed.bytes, hashed.sha256)
+        manifest = Manifest(
+            snapshot.of,
+            snapshot.offsets,
+            snapshot.newest_append_ms,
+            snapshot.written_ms,
+            snapshot.contents.expired_before_ms,
+            len(snapshot.contents.rows),
+            entries,
+        )
+        self._files.write(folder / MANIFEST_NAME, [manifest.to_json()])
+
+    def newest(self, wanted: SnapshotOf, *, now_ms: int) -> Snapshot | None:
+        """Return the newest sound snapshot of `wanted`; None when there is none. Each refusal is logged with its reason."""
+        folder = self.folder / wanted.bundle
+        with self._lock:
+            for number in _numbers_in(folder):
+                path = folder / f"{number:012d}"
+                try:
+                    return _read(path, wanted, now_ms=now_ms)
+                except SnapshotRefused as refusal:
+                    log.warning("snapshot %s is refused: %s", path, refusal)
+        return None
+
+    def forget(self, bundle: str) -> None:
+        """Remove every snapshot of a bundle."""
+        with self._lock:
+            self._files.remove(self.folder / bundle)
+
+    def keep_only(self, bundles: Collection[str]) -> None:
+        """Remove the snapshots of all other bundles: they left while this node was down."""
+        with self._lock, suppress(FileNotFoundError):
+            for folder in self.folder.iterdir():
+                if folder.is_dir() and folder.name not in bundles:
+                    log.info("bundle %s is not in use any more; its snapshots are removed", folder.name)
+                    self._files.remove(folder)
+
+
+def _numbers_in(folder: Path) -> list[int]:
+    """Numbers of the snapshots in a bundle's folder, newest first."""
+    try:
+        return sorted((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
+    except FileNotFoundError:
+        return []
+
+
+class _Hashed:
+    """Parts passed on, counted and hashed."""
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self._parts = parts
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+
+    def __iter__(self) -> Iterator[Part]:
+        for part in self._parts:
+            self._hash.update(part)
+            self.bytes += len(part)
+            yield part
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _read(folder: Path, wanted: SnapshotOf, *, now_ms: int) -> Snapshot:
+    manifest = read_manifest(_bytes_of(folder / MANIFEST_NAME))
+    check_fits(manifest, wanted, now_ms=now_ms)
+
+    def column(name: str, dtype: str) -> NDArray[Any]:
+        entry = manifest.files.get(name)
+        if entry is None or entry.dtype != dtype:
+            raise SnapshotRefused(f"its manifest names no file {name} of {dtype}")
+        raw = _bytes_of(folder / name)
+        if len(raw) != entry.bytes or hashlib.sha256(raw).hexdigest() != entry.sha256:
+            raise SnapshotRefused(f"{name} is of {len(raw)} bytes and not the {entry.bytes} that the manifest's SHA-256 is of")
+        return np.frombuffer(raw, dtype)
+
+    try:
+        contents = contents_of(column, dim=wanted.dim, expired_before_ms=manifest.expired_before_ms)
+    except ValueError as error:
+        raise SnapshotRefused(f"its columns do not fit together ({error})") from error
+    if len(contents.rows) != manifest.rows:
+        raise SnapshotRefused(f"it holds {len(contents.rows)} rows, its manifest says {manifest.rows}")
+    return Snapshot(manifest.of, manifest.offsets, manifest.newest_append_ms, manifest.written_ms, contents)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SnapshotRefused(f"{path.name} cannot be read ({error.strerror})") from error
