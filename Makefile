@@ -7,7 +7,7 @@ BIN := .venv/bin
 TESTS := $(wildcard tests/unit tests/contract tests/property tests/integration)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check demo bench lock clean
+.PHONY: help setup test check demo bench docs lock clean
 MAKEFLAGS += --no-print-directory
 
 help: ## list the targets
@@ -33,6 +33,11 @@ demo: setup ## the whole loop on this machine: events, index, answers, fine-tune
 bench: setup ## the quick set of benchmarks
 	@$(BIN)/roost bench ingest
 	@$(BIN)/roost bench query
+
+docs: setup ## the reference anew from the code, and the site in build/site
+	@$(BIN)/python -m tools.reference
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "docs: build/site/index.html"
 
 lock: ## resolve requirements.lock and the sums of Kafka's jars anew, after a change of pyproject.toml or the pom
 	@test -x $(BIN)/uv || { echo "lock: run \`make setup\` once; it brings uv." >&2; exit 1; }

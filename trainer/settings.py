@@ -22,7 +22,8 @@ class TrainerSettings(BaseSettings):
         interval_s: shortest time between two trainings of a surface.
         poll_s: how often the rollout state and the topics are looked at.
         min_fresh_examples: fine-tune once this many came since those the live bundle was trained on.
-        min_pretrain_examples, min_corpus: pre-train the first bundle once there are this many examples and candidates.
+        min_pretrain_examples: pre-train the first bundle once there are this many examples.
+        min_corpus: and this many candidates.
         pretrain_min_steps: a small window is gone through more often, until a pre-training has made this many steps.
         max_examples: the newest examples that are kept in memory and trained on at once.
         evaluation_share: newest share of a window that is held out to evaluate on; the next window begins with it.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -314,3 +315,21 @@ def test_the_doctor_finds_the_damaged_bundle_and_nothing_else(
     assert [finding["check"] for finding in wrong] == [f"bundle {damaged}"], wrong
     checks = {finding["check"] for finding in report["findings"]}
     assert checks >= {"surfaces", "broker", "topics", "writing", "clock", "lag of embed", "lag of label", "lag of control", "node"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guides/producers.md", "docs/guides/serving.md"])
+def test_the_code_of_the_guides_runs_as_it_is_shown(page: str, flight: Flight, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of this file: it publishes. What a reader copies must run, in the order of the page."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", flight.machine.bootstrap)
+    monkeypatch.setenv("ROOST_NODE", flight.machine.node_url)
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    names: dict[str, Any] = {"__name__": "guide"}
+    for block in blocks:
+        here = block.replace("127.0.0.1:9092", flight.machine.bootstrap).replace("http://127.0.0.1:8470", flight.machine.node_url)
+        exec(compile(here, page, "exec"), names)  # noqa: S102  our own pages
+    if "producer.tweet" in text:
+        until(
+            lambda: "t:1" in {found.candidate_id for found in flight.ask("ann", surface=HOME).candidates}, what="the tweet is found"
+        )

@@ -1,0 +1,65 @@
+"""The documentation against the code: the reference is the one the code writes, links lead somewhere, and commands exist."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roost.cli.commands import COMMANDS
+from tools.reference import FOLDER, pages
+
+ROOT = FOLDER.parents[1]
+PAGES = pages()
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_reference_is_the_one_that_the_code_writes(name: str) -> None:
+    """A default that was changed in the code alone is wrong in the documentation from then on."""
+    assert (FOLDER / name).read_text(encoding="utf-8") == PAGES[name], "run `python -m tools.reference`"
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    """A link that leads nowhere, an anchor that is gone or a page that no menu shows is an error."""
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(
+        words, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    loaded = re.findall(r'<(?:script|link rel="stylesheet")[^>]*(?:src|href)="([^"]+)"', page)
+    assert loaded
+    assert not [address for address in loaded if "//" in address], "a page must work without the network"
+
+
+def test_links_of_the_pages_outside_the_site_lead_somewhere() -> None:
+    """The README is the first page that anybody sees."""
+    for page in (ROOT / "README.md", ROOT / "ARCHITECTURE.md"):
+        links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        assert links
+        assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]
+
+
+def command_lines() -> Iterator[tuple[str, str]]:
+    """Yield every line of the documents that calls `roost`, with its document."""
+    for document in DOCUMENTS:
+        for line in re.findall(r"^ {4}(?:\.venv/bin/)?roost (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE):
+            yield document.name, line.partition("#")[0].strip()
+
+
+@pytest.mark.parametrize(("document", "line"), sorted(set(command_lines())))
+def test_a_command_that_is_shown_exists_with_its_options(document: str, line: str) -> None:
+    """What a reader copies must run."""
+    words = line.split()
+    assert words[0] in COMMANDS, document
+    command: Any = COMMANDS[words[0]].load(words[0])
+    rest = words[1:]
+    while getattr(command, "commands", None):
+        command = command.commands[rest.pop(0)]
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= known | {"--help"}
