@@ -9,7 +9,8 @@ import torch
 from lab.observed.parquet import from_parquet
 from lab.paper.ab_test import ABSettings
 from lab.paper.evaluate import Split, split
-from lab.paper.recipes import TABLE_1, JoinedModel, Joining, Recipe, TorchModel, train
+from lab.paper.models.joined import ROOST, Joining, join
+from lab.paper.models.recipes import PAPER, Recipe, TorchModel, train
 from lab.world import WorldSettings, simulate
 from schemas.features.catalog import CATALOG
 from schemas.features.spec import FeatureSpec
@@ -28,7 +29,8 @@ class ExperimentSettings:
         test_users: users whose retrieval is judged.
         spec: the feature spec.
         towers: the paper's are cosine towers; their dimension it does not say.
-        recipes: in an order in which parents and parts come first.
+        recipes: in an order in which parents come first.
+        joinings: of the recipes' models, in the dimension of one of them.
         ab: how the A/B test is run.
         threads: of torch; figures are equal only for equal threads.
     """
@@ -38,14 +40,10 @@ class ExperimentSettings:
     test_users: int = 500
     spec: FeatureSpec = CATALOG["tweet-v1"]
     towers: TowerConfig = field(default_factory=lambda: TowerConfig(dim=32))
-    recipes: tuple[Recipe | Joining, ...] = TABLE_1
+    recipes: tuple[Recipe, ...] = PAPER
+    joinings: tuple[Joining, ...] = (ROOST,)
     ab: ABSettings = field(default_factory=ABSettings)
     threads: int = 2
-
-    @property
-    def trainings(self) -> int:
-        """How many models are trained for each seed; a joining is none."""
-        return sum(isinstance(recipe, Recipe) for recipe in self.recipes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +91,6 @@ def _train_all(data: Split, settings: ExperimentSettings, *, seed: int, on_progr
     towers: dict[str, TwoTowers] = {}
     models: dict[str, Embedder] = {}
     for recipe in settings.recipes:
-        if isinstance(recipe, Joining):
-            models[recipe.name] = JoinedModel({models[part]: weight for part, weight in recipe.parts.items()})
-            continue
 
         def told(progress: FitProgress, name: str = recipe.name) -> None:
             on_progress(seed, name, progress)
@@ -103,4 +98,7 @@ def _train_all(data: Split, settings: ExperimentSettings, *, seed: int, on_progr
         parent = towers[recipe.parent] if recipe.parent else None
         made = train(recipe, data, spec=settings.spec, config=settings.towers, seed=seed, parent=parent, on_progress=told)
         towers[recipe.name], models[recipe.name] = made, TorchModel(made)
+    for joining in settings.joinings:
+        weights = {models[part]: weight for part, weight in joining.weights.items()}
+        models[joining.name] = join(weights, data, dim=settings.towers.dim, seed=seed)
     return models

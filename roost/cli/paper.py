@@ -45,7 +45,7 @@ def table1(
     from lab.paper.table1 import table1 as run  # noqa: PLC0415 - as above
 
     settings = ExperimentSettings(threads=threads)
-    with _bar(seeds, settings.trainings) as told:
+    with _bar(seeds, len(settings.recipes)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, world=world, on_progress=told)
     _show("table1", result, plots, as_json=as_json)
 
@@ -68,7 +68,7 @@ def table2(
     from lab.paper.table2 import table2 as run  # noqa: PLC0415 - as above
 
     settings = ExperimentSettings(threads=threads)
-    with _bar(seeds, settings.trainings) as told:
+    with _bar(seeds, len(settings.recipes)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, world=world, on_progress=told)
     _show("table2", result, plots, as_json=as_json)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lab.observed.parquet import to_parquet
 from lab.paper.evaluate import Split, evaluate, evaluate_lists, retrieve, split
 from lab.paper.experiment import ExperimentSettings
-from lab.paper.recipes import TABLE_1, JoinedModel, Joining, Recipe, TorchModel
+from lab.paper.models.recipes import PAPER, TorchModel
 from lab.paper.table1 import table1
 from lab.paper.truth import oracle_lists
 from lab.world import WorldSettings, simulate
@@ -27,7 +27,7 @@ SETTINGS = ExperimentSettings(
     days=DAYS,
     test_users=100,
     towers=TowerConfig(dim=32, embedding_dim=8, hidden=(32,)),
-    recipes=tuple(replace(recipe, epochs=1) if isinstance(recipe, Recipe) else recipe for recipe in TABLE_1),
+    recipes=tuple(replace(recipe, epochs=1) for recipe in PAPER),
     threads=1,
 )
 
@@ -130,7 +130,7 @@ def test_a_world_that_does_not_say_what_is_read_has_no_unreadable_share(tmp_path
     """`readable` is optional in `--world`: NaN is no JSON, and 0 would look like a result."""
     log = simulate(WORLD, DAYS, test_users=20)
     to_parquet(replace(log, truth=replace(log.truth, readable=None)), tmp_path)
-    table = table1([1], replace(SETTINGS, recipes=SETTINGS.recipes[1:2]), world=tmp_path)
+    table = table1([1], replace(SETTINGS, recipes=SETTINGS.recipes[1:2], joinings=()), world=tmp_path)
     assert table["rows"][0]["unreadable"] is None
     assert "unreadable" not in table["per_seed"][0][0]["ci"]
     json.dumps(table, allow_nan=False)
@@ -138,40 +138,9 @@ def test_a_world_that_does_not_say_what_is_read_has_no_unreadable_share(tmp_path
 
 def test_a_fine_tune_starts_from_its_parent() -> None:
     """Table 1's last row is the in-batch model, tuned: at a tenth of the rate, for one epoch (section 6.2)."""
-    recipes = {recipe.name: recipe for recipe in TABLE_1 if isinstance(recipe, Recipe)}
+    recipes = {recipe.name: recipe for recipe in PAPER}
     tuned = recipes["fine_tuned"]
     assert tuned.parent == "random_in_batch"
     assert tuned.learning_rate == pytest.approx(recipes[tuned.parent].learning_rate / 10)
     assert tuned.epochs == 1
     assert list(recipes).index(tuned.parent) < list(recipes).index(tuned.name)
-
-
-class Fixed:
-    """A model of given vectors, whatever is asked."""
-
-    def __init__(self, *vectors: tuple[float, ...]) -> None:
-        self._vectors = np.array(vectors, np.float32)
-
-    def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the first row."""
-        return self._vectors[:1]
-
-    def embed_candidates(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the other rows."""
-        return self._vectors[1:]
-
-
-def test_joined_models_have_the_weighted_mean_of_their_cosines() -> None:
-    """One index for two models. Cosines 0.6 and 1 in the first, 0 and -1 in the second: .75 * .6 = .45, .75 - .25 = .5."""
-    joined = JoinedModel({Fixed((1, 0), (0.6, 0.8), (1, 0)): 0.75, Fixed((0, 1), (1, 0), (0, -1)): 0.25})
-    queries, candidates = joined.embed_queries(np.zeros(1, np.int32)), joined.embed_candidates(np.zeros(2, np.int32))
-    assert (queries @ candidates.T)[0] == pytest.approx([0.45, 0.5])
-    assert np.linalg.norm(candidates, axis=1) == pytest.approx([1.0, 1.0])
-    assert candidates.shape == (2, 4)
-
-
-@pytest.mark.parametrize("weights", [{"a": 0.7, "b": 0.7}, {"a": 1.2, "b": -0.2}])
-def test_weights_under_which_vectors_have_another_length_are_refused(weights: dict[str, float]) -> None:
-    """An index of unit vectors would rank them wrongly, and nobody would see it."""
-    with pytest.raises(ValueError, match="add up to 1"):
-        Joining("x", weights)

@@ -8,7 +8,7 @@ import pytest
 
 from lab.paper.evaluate import Split, split
 from lab.paper.experiment import ExperimentSettings, Trained
-from lab.paper.recipes import TorchModel
+from lab.paper.models.recipes import TorchModel
 from lab.paper.table2 import declared_only, popular, rows_of, table
 from lab.paper.truth import MISSING
 from lab.world import WorldSettings, simulate

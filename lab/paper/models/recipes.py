@@ -1,6 +1,6 @@
-"""The models of the tables as recipes for the product's trainer (section 6). Evaluates nothing."""
+"""The paper's models as recipes for the product's trainer (section 6). Evaluates nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from lab.paper.evaluate import Split
 from schemas.features.spec import FeatureSpec
-from trainer.evaluation import Embedder
 from trainer.learning.fit import FitConfig, FitProgress, fit
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
@@ -43,31 +42,12 @@ class Recipe:
     parent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Joining:
-    """Vectors of trained models side by side, in one index: their cosine is the weighted mean of the parts' cosines.
-
-    Attributes:
-        name: the row's name in the tables.
-        parts: weight by the name of the recipe; the weights add up to 1. The dimension is the sum of the parts'.
-    """
-
-    name: str
-    parts: Mapping[str, float]
-
-    def __post_init__(self) -> None:
-        """Refuse, with `ValueError`, weights under which vectors would not have length 1."""
-        if abs(sum(self.parts.values()) - 1.0) > 1e-9 or min(self.parts.values()) <= 0.0:
-            raise ValueError(f"the weights of {self.name} must be positive and add up to 1, not {dict(self.parts)}")
-
-
 # a fine-tune takes one tenth of the learning rate and one epoch (section 6.2)
-TABLE_1: tuple[Recipe | Joining, ...] = (
+PAPER = (
     Recipe("implicit", (IMPLICIT,), epochs=3),
     Recipe("random", (UNIFORM,), epochs=16),
     Recipe("random_in_batch", (IN_BATCH,), epochs=12),
     Recipe("fine_tuned", (IMPLICIT,), learning_rate=1e-4, epochs=1, batch_size=512, parent="random_in_batch"),
-    Joining("roost", {"implicit": 0.7, "random": 0.3}),
 )
 
 
@@ -84,21 +64,6 @@ class TorchModel:
     def embed_candidates(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
         """See `trainer.evaluation.Embedder`."""
         return _embed(self.towers.embed_candidates, ids, self.towers.config.dim)
-
-
-class JoinedModel:
-    """Models side by side, see `Joining`: weight by model."""
-
-    def __init__(self, parts: Mapping[Embedder, float]) -> None:
-        self._parts = [(np.float32(np.sqrt(weight)), model) for model, weight in parts.items()]
-
-    def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """See `trainer.evaluation.Embedder`."""
-        return np.concatenate([root * model.embed_queries(ids) for root, model in self._parts], axis=1)
-
-    def embed_candidates(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """See `trainer.evaluation.Embedder`."""
-        return np.concatenate([root * model.embed_candidates(ids) for root, model in self._parts], axis=1)
 
 
 def train(
