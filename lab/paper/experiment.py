@@ -43,7 +43,7 @@ class ExperimentSettings:
     recipes: tuple[Recipe, ...] = PAPER
     joinings: tuple[Joining, ...] = (ROOST,)
     ab: ABSettings = field(default_factory=ABSettings)
-    threads: int = 2
+    threads: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +63,11 @@ def silent(_seed: int, _what: str, _progress: FitProgress | None) -> None:
     """Tell nobody."""
 
 
+def set_threads(count: int) -> None:
+    """Let torch use this many threads in this process."""
+    torch.set_num_threads(count)
+
+
 def experiment(
     seeds: Sequence[int], settings: ExperimentSettings, *, world: Path | None = None, on_progress: OnProgress = silent
 ) -> Iterator[Trained]:
@@ -78,7 +83,7 @@ def experiment(
         InvalidInput: the folder is no world, or one too short to learn and to test on.
         Refused: the log holds nothing to learn from.
     """
-    torch.set_num_threads(settings.threads)
+    set_threads(settings.threads)
     given = None if world is None else from_parquet(world)
     for seed in seeds:
         on_progress(seed, "world", None)

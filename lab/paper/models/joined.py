@@ -31,8 +31,8 @@ class Joining:
             raise ValueError(f"the weights of {self.name} must be positive and add up to 1, not {dict(self.weights)}")
 
 
-# Chosen on seed 2, reported on others. Served AUC needs the implicit model, which orders users and tweets by how much is engaged with
-# at all; languages need random negatives. Those in the batch are served tweets: they teach least of popularity, most of language.
+# Chosen on seed 2, reported on others. Served AUC needs the implicit model, which orders users and tweets by how much is engaged at
+# all; languages need random negatives. Those in the batch are served tweets: they teach least of popularity, most of language.
 ROOST = Joining("roost", {"implicit": 0.6, "random": 0.2, "random_in_batch": 0.2})
 
 

@@ -33,10 +33,38 @@ def table2(result: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def fig3(result: Mapping[str, Any]) -> Figure:
+    """Return Figure 3 as lines over tau: accuracy as in the paper, and AUC beside it."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axes, metric, title in zip(figure.subplots(1, 2), ("accuracy", "auc"), ("accuracy", "ROC-AUC"), strict=True):
+        for name, label, colour in (
+            (f"biased_{metric}", "trained on biased, tested on biased", _PAPER),
+            (f"full_{metric}", "trained on biased, tested on all", _OURS),
+        ):
+            _line(axes, result["rows"], "tau", name, label=label, colour=colour)
+        axes.axhline(result["baseline"][metric], color="#3a7d44", linestyle=":", label="trained on all, tested on all")
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("tau: pairs that the first model scores above it are kept", fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a picture (PNG); equal results give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+
+
+def _line(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, y: str, *, label: str, colour: str) -> None:
+    """Draw a mean over the seeds, and the lowest and highest seed as a band."""
+    there = [row for row in rows if row[y] is not None]
+    at = [row[x] for row in there]
+    axes.plot(at, [row[y] for row in there], marker="o", markersize=3, color=colour, label=label)
+    bounds = [row["ci"].get(y, (row[y], row[y])) for row in there]
+    axes.fill_between(at, [low for low, _ in bounds], [high for _, high in bounds], color=colour, alpha=0.15, linewidth=0)
+    axes.grid(color="0.9")
+    axes.tick_params(labelsize=8)
+    axes.set_axisbelow(True)
 
 
 def _dots(result: Mapping[str, Any], panels: Sequence[tuple[str, str]], printed: Mapping[str, Mapping[str, float]]) -> Figure:

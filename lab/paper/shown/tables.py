@@ -52,10 +52,34 @@ def table2(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
     return _models(result, _TABLE_2_COLUMNS, TABLE_2)
 
 
+def fig3(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows of `lab.paper.figures.fig3`'s result; the last row is the model of all pairs."""
+    columns = (
+        ("biased_accuracy", "accuracy, biased test", _three),
+        ("full_accuracy", "accuracy, full test", _three),
+        ("biased_auc", "AUC, biased test", _three),
+        ("full_auc", "AUC, full test", _three),
+        ("kept_share", "pairs kept", percent),
+        ("kept_positive_share", "of them positive", percent),
+    )
+    header, rows = _sweep(result["rows"], ("tau", "tau"), columns)
+    baseline = result["baseline"]
+    rows.append(["trained on all", _MISSING, _three(baseline["accuracy"]), _MISSING, _three(baseline["auc"]), "100%", _MISSING])
+    return header, rows
+
+
 def markdown(header: Sequence[str], rows: Rows) -> str:
     """Return a Markdown table: the first column is text, the others are numbers."""
     lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _sweep(
+    found: Sequence[Mapping[str, Any]], over: tuple[str, str], columns: tuple[tuple[str, str, Callable[[float], str]], ...]
+) -> tuple[list[str], Rows]:
+    key, title = over
+    rows = [[f"{row[key]:,g}", *(_with_range(row, name, text) for name, _, text in columns)] for row in found]
+    return [title, *(column for _, column, _ in columns)], rows
 
 
 def _models(

@@ -52,3 +52,31 @@ def test_equal_results_give_equal_pictures(name: str, tmp_path: Path) -> None:
     one, other = ((tmp_path / "deep" / file).read_bytes() for file in ("one.png", "other.png"))
     assert one == other
     assert one.startswith(b"\x89PNG")
+
+
+FIG_3: dict[str, Any] = {
+    "baseline": {"accuracy": 0.72, "auc": 0.8},
+    "rows": [
+        {
+            "tau": tau,
+            "biased_accuracy": value,
+            "biased_auc": None,
+            "full_accuracy": 0.5,
+            "full_auc": 0.6,
+            "kept_share": 0.4,
+            "kept_positive_share": 0.9,
+            "ci": {"full_accuracy": [0.49, 0.51]},
+        }
+        for tau, value in ((0.0, 0.7), (0.9, None))
+    ],
+}
+
+
+def test_a_sweep_has_a_row_a_step_and_a_gap_where_nothing_was_measured(tmp_path: Path) -> None:
+    """At a high tau no negative is left, so there is no AUC; drawn as 0 it would be the figure's main message."""
+    header, rows = tables.fig3(FIG_3)
+    assert [row[0] for row in rows] == ["0", "0.9", "trained on all"]
+    assert rows[1][header.index("accuracy, biased test")] == "–"
+    assert rows[0][header.index("accuracy, full test")] == ".500 (.490 to .510)"
+    assert {len(row) for row in rows} == {len(header)}
+    plots.save(plots.fig3(FIG_3), tmp_path / "fig3.png")

@@ -1,0 +1,1 @@
+"""The paper's figures as experiments: each gives rows of figures, drawn by `lab.paper.shown`."""
