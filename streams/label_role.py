@@ -3,6 +3,7 @@
 import threading
 
 from streams.labeler.role import labeler_job
+from streams.metrics import LabelerMetrics, RunnerMetrics, metrics_served
 from streams.runner.faust_runner import group_settings, run_jobs
 from streams.runner.start import ready_broker
 from streams.settings import LABEL_ROLES_GROUP, LabelerSettings, UserStateSettings
@@ -15,7 +16,9 @@ def run_label_roles(labeler: LabelerSettings, user_state: UserStateSettings, sto
     Switching between this and the roles apart is safe, with the other stopped: joins remember the offsets they folded, and a
     user's state is a set. Raises as `streams.labeler.role.run_labeler`.
     """
-    ready_broker(labeler, stop.is_set)
     group = group_settings(labeler, LABEL_ROLES_GROUP, wedged_after_s=labeler.wedged_after_s)
-    with labeler_job(labeler) as job:
-        run_jobs(group, [job, user_state_job(user_state)], stop)
+    with metrics_served(labeler) as registry:
+        metrics = RunnerMetrics(registry)
+        ready_broker(labeler, stop.is_set)
+        with labeler_job(labeler, LabelerMetrics(registry)) as job:
+            run_jobs(group, [job, user_state_job(user_state)], stop, metrics=metrics)

@@ -12,6 +12,7 @@ from schemas.rollout import UNDER_WAY, advance, answer, refusal, reject
 from schemas.surfaces import Surface, Surfaces
 from streams.controller.log import RolloutLog
 from streams.controller.parity import at_parity, still_reported, unusable
+from streams.metrics import ControllerMetrics
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Controller:
         silence_ms: int,
         let_go_ms: int,
         let_go_at_most_ms: int,
+        metrics: ControllerMetrics | None = None,
     ) -> None:
         """Take up the rollouts that the journal holds.
 
@@ -69,6 +71,7 @@ class Controller:
         self._silence_ms = silence_ms
         self._let_go_ms = let_go_ms
         self._let_go_at_most_ms = let_go_at_most_ms
+        self._metrics = metrics or ControllerMetrics()
         # (surface, bundle, since): one life of a bundle
         self._prepared: set[tuple[str, str, int]] = set()
         self._let_go: set[tuple[str, str, int]] = set()
@@ -95,6 +98,9 @@ class Controller:
             self._waiting[command.surface] = command
         log.info("%s %s of %s by %s: %s", command.surface, command.kind, command.bundle, command.actor, record.outcome)
         self._journal.append(record)
+        # as the log has it: another controller may have been first
+        outcome = self._journal.log.outcomes[command.command_id].outcome
+        self._metrics.answered(command.surface if command.surface in self._surfaces else None, command.kind, outcome)
 
     def step(self, statuses: Iterable[NodeStatus], now_ms: int) -> None:
         """Take every step that is due, and let go of the topics of ended bundles."""
@@ -123,6 +129,7 @@ class Controller:
                 log.info("%s revision %d: %s", name, due.revision, due.reason)
                 self._journal.append(due)
             self._clean_up(self._journal.log.state(name), heard, now_ms)
+        self._metrics.stand({name: self._journal.log.state(name) for name in self._surfaces})
 
     def _prepare(self, state: Rollout, surface: Surface) -> set[str]:
         prepared = set()

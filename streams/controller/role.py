@@ -12,6 +12,7 @@ from streams.controller.admission import Admission
 from streams.controller.controller import Controller
 from streams.controller.journal import ClusterTopics, Heartbeats, TopicJournal
 from streams.intake import read
+from streams.metrics import ControllerMetrics, DiskCollector, RunnerMetrics, metrics_served
 from streams.outbox import Outbox
 from streams.processor import Clock, Work
 from streams.runner.faust_runner import group_settings, run_jobs
@@ -52,6 +53,14 @@ def run_controller(settings: ControllerSettings, stop: threading.Event) -> None:
         TopicMismatch: a topic differs from the contracts.
         DeliveryFailed: a record was not acknowledged; a restart goes on.
     """
+    with metrics_served(settings) as registry:
+        registry.register(DiskCollector(settings.registry, of="registry"))
+        _control(settings, stop, RunnerMetrics(registry), ControllerMetrics(registry))
+
+
+def _control(
+    settings: ControllerSettings, stop: threading.Event, runner_metrics: RunnerMetrics, metrics: ControllerMetrics
+) -> None:
     admin = ready_broker(settings, stop.is_set)
     surfaces = load_surfaces(settings.surfaces)
     journal = TopicJournal(settings.bootstrap, Outbox(settings.bootstrap))
@@ -65,6 +74,7 @@ def run_controller(settings: ControllerSettings, stop: threading.Event) -> None:
         silence_ms=round(settings.node_silence_s * 1000),
         let_go_ms=round(settings.let_go_s * 1000),
         let_go_at_most_ms=round(settings.let_go_at_most_s * 1000),
+        metrics=metrics,
     )
     job = Job(
         "controller",
@@ -75,7 +85,8 @@ def run_controller(settings: ControllerSettings, stop: threading.Event) -> None:
         tick_s=settings.tick_s,
     )
     try:
-        run_jobs(group_settings(settings, settings.group, wedged_after_s=settings.wedged_after_s), [job], stop)
+        group = group_settings(settings, settings.group, wedged_after_s=settings.wedged_after_s)
+        run_jobs(group, [job], stop, metrics=runner_metrics)
     finally:
         journal.close()
         heartbeats.close()

@@ -21,6 +21,7 @@ from streams.candidates.intake import read_engagement, read_tweet
 from streams.candidates.partition import CandidatePartition
 from streams.embedder.backfill import Backfills
 from streams.embedder.targets import Loaded, Targets
+from streams.metrics import EmbedderMetrics
 from streams.outbox import Failure
 from streams.processor import Work
 from streams.state import OutboundRecord, StateStore
@@ -46,6 +47,7 @@ class EmbedderProcessor:
         topic_exists: Callable[[str], bool],
         backfilled: Collection[tuple[str, int]] = (),
         backfill_slice: int = 64,
+        metrics: EmbedderMetrics | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         """Wire the parts.
@@ -70,6 +72,7 @@ class EmbedderProcessor:
         self._backfilled = {place for place in backfilled if not targets.is_building(place[0])}
         self._backfilled &= {(loaded.target.bundle, p) for loaded in targets.active() for p in range(partitions)}
         self._backfill_slice = backfill_slice
+        self._metrics = metrics or EmbedderMetrics()
         self._clock = clock
         self._backfills = Backfills()
         self._partitions: dict[int, CandidatePartition] = {}
@@ -223,6 +226,7 @@ class EmbedderProcessor:
     def _status(self) -> OutboundRecord:
         self._next_status_s = time.monotonic() + _STATUS_EVERY_S
         now_ms = self._clock()
+        self._metrics.live({name: sum(p.live[name].count(now_ms) for p in self._partitions.values()) for name in self._surfaces})
         loaded_ends = {loaded.target.bundle: loaded.ends for loaded in self._targets.active()}
         status = NodeStatus(
             instance=self._instance,

@@ -12,6 +12,7 @@ from schemas.wire.tail import TailReader
 from streams.embedder.processor import EmbedderProcessor
 from streams.embedder.replay import last_report, seen_before
 from streams.embedder.targets import Targets, registry_loader
+from streams.metrics import EmbedderMetrics, RunnerMetrics, metrics_served
 from streams.outbox import Outbox
 from streams.runner.batch import BatchRunner, RunnerSettings
 from streams.runner.start import ready_broker
@@ -33,13 +34,27 @@ def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_poi
         TopicMismatch: a topic is missing or differs from the contracts.
         DeliveryFailed: the broker did not acknowledge a record; nothing was committed since, and a restart replays it.
     """
+    with metrics_served(settings) as registry:
+        runner_metrics, metrics = RunnerMetrics(registry), EmbedderMetrics(registry)
+        try:
+            ready_broker(settings, stop.is_set)
+        except BrokerUnavailable:
+            if stop.is_set():
+                return
+            raise
+        _embed(settings, stop, crash_point, runner_metrics=runner_metrics, metrics=metrics)
+    log.info("embedder %s stopped", settings.instance)
+
+
+def _embed(
+    settings: EmbedderSettings,
+    stop: threading.Event,
+    crash_point: Callable[[str], None],
+    *,
+    runner_metrics: RunnerMetrics,
+    metrics: EmbedderMetrics,
+) -> None:
     surfaces = load_surfaces(settings.surfaces)
-    try:
-        ready_broker(settings, stop.is_set)
-    except BrokerUnavailable:
-        if stop.is_set():
-            return
-        raise
     # short: a retired bundle's topic is gone for good, and a flush waits this long to believe it
     outbox = Outbox(settings.bootstrap, topic_metadata_propagation_max_ms=3_000)
     report = last_report(settings.bootstrap, settings.instance)
@@ -57,6 +72,7 @@ def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_poi
                 topic_exists=outbox.topic_exists,
                 backfilled={(p.bundle, p.partition) for p in report.progress if p.backfill_done} if report else (),
                 backfill_slice=settings.backfill_slice,
+                metrics=metrics,
             )
             runner = BatchRunner(
                 RunnerSettings(
@@ -73,10 +89,10 @@ def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_poi
                 ),
                 processor,
                 outbox,
+                metrics=runner_metrics,
                 crash_point=crash_point,
             )
             log.info("embedder %s folds %s", settings.instance, " and ".join(_INPUTS))
             runner.run(stop)
         finally:
             targets.close()
-    log.info("embedder %s stopped", settings.instance)

@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from schemas.codec import SchemaLookup, decode, encode
 from schemas.errors import InvalidInput, InvalidRecord
 from schemas.records.candidates import CandidateAttributes, CandidateFeatures
-from schemas.records.feedback import CandidateToken, Engagement, Example, Impression, LabelJoin, example_id
+from schemas.records.feedback import CandidateToken, Engagement, Example, Impression, Label, LabelJoin, Provenance, example_id
 from schemas.records.users import UserEntry, UserEvent, UserEventKind
 from schemas.surfaces import Surface, Surfaces, surfaces_of
 from schemas.tokens import read_token
@@ -22,6 +22,7 @@ from schemas.wire.inbound import InboundRecord
 from streams.intake import read
 from streams.labeler.features import Sight, label_of, serve_time_features, snapshot
 from streams.labeler.watermark import Watermark
+from streams.metrics import LabelerMetrics
 from streams.processor import Clock, Work
 from streams.state import OutboundRecord, StateStore
 
@@ -57,10 +58,21 @@ class LabelProcessor:
     """
 
     def __init__(
-        self, partition: int, store: StateStore, *, surfaces: Surfaces, sight: Sight, lookup: SchemaLookup | None = None
+        self,
+        partition: int,
+        store: StateStore,
+        *,
+        surfaces: Surfaces,
+        sight: Sight,
+        lookup: SchemaLookup | None = None,
+        metrics: LabelerMetrics | None = None,
     ) -> None:
         """Take up the joins that `store` holds."""
         self.counts: Counter[str] = Counter()
+        self._metrics = metrics or LabelerMetrics()
+        # of the batch under way
+        self._emitted: Counter[tuple[Label, Provenance]] = Counter()
+        self._corrected: Counter[Label] = Counter()
         self._partition = partition
         self._store = store
         self._surfaces = surfaces
@@ -99,7 +111,17 @@ class LabelProcessor:
         if batch:
             position = {"next": self._next, "newest_ms": self._watermark.newest_ms}
             self._store.put(_POSITION, json.dumps(position, sort_keys=True).encode())
+        self._report(clock)
         return Work(tuple(outputs), tuple(dead))
+
+    def _report(self, clock: Clock) -> None:
+        self._metrics.emitted(self._emitted)
+        self._metrics.corrected(self._corrected)
+        self._emitted.clear()
+        self._corrected.clear()
+        reached_ms = {name: self._watermark.at(clock, window.lateness_ms) for name, window in self._windows.items()}
+        # before anything came on a topic, event time has come nowhere
+        self._metrics.reached(self._partition, {name: at_ms for name, at_ms in reached_ms.items() if at_ms > 0})
 
     def _fold(self, record: InboundRecord) -> list[OutboundRecord]:
         if record.topic == IMPRESSIONS:
@@ -161,6 +183,7 @@ class LabelProcessor:
             label, kinds = label_of(self._counting(join))
             if (label, kinds) != (example.label, example.kinds):
                 self.counts["corrections"] += 1
+                self._corrected[label] += 1
                 frame = encode(replace(example, revision=example.revision + 1, label=label, kinds=kinds))
                 join = replace(join, example=frame)
                 outputs.append(OutboundRecord(EXAMPLES, example.user_id.encode(), frame))
@@ -217,6 +240,7 @@ class LabelProcessor:
             source_time_ms=impression.source_time_ms,
         )
         self.counts["examples"] += 1
+        self._emitted[label, provenance] += 1
         frame = encode(example)
         emitted = replace(join, impression=None, candidate=None, example=frame)
         self._save(key, emitted)

@@ -8,6 +8,7 @@ from schemas.surfaces import load_surfaces
 from schemas.topics import LABELER_STATE
 from streams.labeler.processor import LABELER_TOPICS, LabelProcessor
 from streams.labeler.view import TopicSight
+from streams.metrics import LabelerMetrics, RunnerMetrics, metrics_served
 from streams.runner.faust_runner import group_settings, run_jobs
 from streams.runner.partitions import Job
 from streams.runner.start import ready_broker
@@ -15,20 +16,22 @@ from streams.settings import LabelerSettings
 
 
 @contextmanager
-def labeler_job(settings: LabelerSettings) -> Iterator[Job]:
+def labeler_job(settings: LabelerSettings, metrics: LabelerMetrics | None = None) -> Iterator[Job]:
     """Yield the labeler's job; it follows `candidates` and `user-states` until the context ends."""
     surfaces = load_surfaces(settings.surfaces)
+    metrics = metrics or LabelerMetrics()
     sight = TopicSight(settings.bootstrap, settings.partitions)
     try:
         yield Job(
             "labeler",
             LABELER_TOPICS,
             LABELER_STATE,
-            lambda partition, store: LabelProcessor(partition, store, surfaces=surfaces, sight=sight),
+            lambda partition, store: LabelProcessor(partition, store, surfaces=surfaces, sight=sight, metrics=metrics),
             before_batch=sight.refresh,
             batch_records=settings.batch_records,
             batch_within_s=settings.batch_within_s,
             tick_s=settings.tick_s,
+            dropped=metrics.dropped,
         )
     finally:
         sight.close()
@@ -42,7 +45,9 @@ def run_labeler(settings: LabelerSettings, stop: threading.Event) -> None:
         TopicMismatch: a topic differs from the contracts.
         DeliveryFailed: an output was not acknowledged; nothing is committed, a restart goes on.
     """
-    ready_broker(settings, stop.is_set)
     group = group_settings(settings, settings.group, wedged_after_s=settings.wedged_after_s)
-    with labeler_job(settings) as job:
-        run_jobs(group, [job], stop)
+    with metrics_served(settings) as registry:
+        metrics = RunnerMetrics(registry)
+        ready_broker(settings, stop.is_set)
+        with labeler_job(settings, LabelerMetrics(registry)) as job:
+            run_jobs(group, [job], stop, metrics=metrics)

@@ -7,8 +7,10 @@ It is taken in small steps between batches. Whatever fails before the commit sto
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
@@ -18,6 +20,7 @@ from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.tail import TailReader
+from streams.metrics import RunnerMetrics
 from streams.outbox import Outbox, Parcel, raise_for
 from streams.processor import Work
 from streams.runner.batch_processor import BatchProcessor
@@ -41,6 +44,7 @@ class _Checkpoint:
     """One under way: positions to commit once everything up to `parcel` is acknowledged; None while state is still written."""
 
     positions: dict[tuple[str, int], int]
+    began_s: float
     parcel: Parcel | None = None
 
 
@@ -76,6 +80,7 @@ class BatchRunner:
         processor: BatchProcessor,
         outbox: Outbox,
         *,
+        metrics: RunnerMetrics | None = None,
         crash_point: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Connect in the background.
@@ -86,10 +91,13 @@ class BatchRunner:
         self._settings = settings
         self._processor = processor
         self._outbox = outbox
+        self._metrics = metrics or RunnerMetrics()
         self._crash_point = crash_point
         self._dead = DeadLetterWriter(outbox, role=settings.role)
         self._stores: dict[int, ChangelogStore] = {}
         self._positions: dict[tuple[str, int], int] = {}
+        # committed when the partition was assigned; None where nothing was
+        self._starts: dict[tuple[str, int], int | None] = {}
         self._uncommitted: set[tuple[str, int]] = set()
         self._inputs = 0
         self._next_checkpoint_s = 0.0
@@ -113,8 +121,10 @@ class BatchRunner:
                 started_s = time.monotonic()
                 records = self._poll(0.0 if busy else self._patience_s)
                 if records:
+                    processing_s = time.monotonic()
                     self._apply(self._processor.process(records))
                     self._note_positions(records)
+                    self._metrics.folded(self._settings.role, records, took_s=time.monotonic() - processing_s)
                 work, busy = self._processor.between()
                 self._apply(work)
                 self._check_deliveries()
@@ -164,7 +174,7 @@ class BatchRunner:
         self._next_checkpoint_s = time.monotonic() + self._settings.checkpoint_interval_s
         self._inputs = 0
         self._processor.begin_checkpoint()
-        self._checkpoint = _Checkpoint({place: self._positions[place] for place in self._uncommitted})
+        self._checkpoint = _Checkpoint({place: self._positions[place] for place in self._uncommitted}, time.monotonic())
         return self._checkpoint
 
     def _write_slice(self, checkpoint: _Checkpoint) -> bool:
@@ -184,6 +194,8 @@ class BatchRunner:
             self._consumer.commit(offsets=offsets, asynchronous=False)
             self._uncommitted = {p for p in self._uncommitted if self._positions[p] != checkpoint.positions.get(p)}
         self._checkpoint = None
+        self._metrics.checkpointed(took_s=time.monotonic() - checkpoint.began_s)
+        self._report_lag()
 
     def _poll(self, timeout_s: float) -> list[InboundRecord]:
         first = self._consumer.poll(timeout_s)
@@ -214,11 +226,28 @@ class BatchRunner:
         for record, error in work.dead:
             log.warning("dead-lettered %s/%d/%d: %s", record.topic, record.partition, record.offset, error)
             self._dead.write(record, error)
+            self._metrics.dead_lettered(record, error)
+        counts = Counter(map(attrgetter("topic"), work.outputs))
         for partition, store in self._stores.items():
-            for key, value in store.take_changes():
+            changes = store.take_changes()
+            for key, value in changes:
                 self._outbox.produce(self._settings.changelog, value, key.encode(), partition)
+            if changes:
+                counts[self._settings.changelog] += len(changes)
         for output in work.outputs:
             self._outbox.produce(output.topic, output.value, output.key)
+        self._metrics.produced(counts)
+
+    def _report_lag(self) -> None:
+        positions, ends = {}, {}
+        for place, start in self._starts.items():
+            # what the last fetch said of the partition: asks the broker nothing
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            if high >= 0:
+                ends[place] = high
+                positions[place] = self._positions.get(place, max(start or 0, low))
+        self._metrics.behind(positions, ends)
+        self._metrics.went_round()
 
     def _check_deliveries(self) -> None:
         self._outbox.poll(0)
@@ -235,6 +264,7 @@ class BatchRunner:
             positions = {topic: starts.get((topic, partition)) or 0 for topic in self._settings.topics}
             self._processor.assign(partition, store, positions)
         self._stores.update(stores)
+        self._starts.update(starts)
         consumer.assign(
             [TopicPartition(topic, p, OFFSET_BEGINNING if offset is None else offset) for (topic, p), offset in starts.items()]
         )
@@ -280,6 +310,8 @@ class BatchRunner:
             del self._stores[partition]
             log.info("%s gave up partition %d", self._settings.role, partition)
         self._uncommitted = {place for place in self._uncommitted if place[1] in self._stores}
+        self._starts = {place: offset for place, offset in self._starts.items() if place[1] in self._stores}
+        self._positions = {place: offset for place, offset in self._positions.items() if place[1] in self._stores}
         if self._checkpoint is not None:
             kept = {place: offset for place, offset in self._checkpoint.positions.items() if place[1] in self._stores}
             self._checkpoint.positions = kept

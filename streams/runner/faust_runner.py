@@ -34,10 +34,11 @@ from mode.threads import WorkerThread
 
 from schemas.errors import BrokerUnavailable
 from schemas.wire.inbound import InboundRecord
+from streams.metrics import Place, RunnerMetrics
 from streams.outbox import Outbox
 from streams.processor import Clock
 from streams.runner.partitions import Job, OwnedPartitions
-from streams.runner.watchdog import Place, Watchdog
+from streams.runner.watchdog import Watchdog
 from streams.settings import StreamsSettings
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,12 @@ def group_settings(settings: StreamsSettings, group: str, *, wedged_after_s: flo
 
 
 def run_jobs(
-    settings: GroupSettings, jobs: Sequence[Job], stop: threading.Event, *, on_wedged: Callable[[str], None] | None = None
+    settings: GroupSettings,
+    jobs: Sequence[Job],
+    stop: threading.Event,
+    *,
+    metrics: RunnerMetrics | None = None,
+    on_wedged: Callable[[str], None] | None = None,
 ) -> None:
     """Run jobs until `stop` is set: then the batch under way is finished, flushed and committed. Blocks.
 
@@ -99,7 +105,7 @@ def run_jobs(
         Exception: whatever a processor raised. Nothing of the batch is committed then.
     """
     with tempfile.TemporaryDirectory(prefix="roost-faust-") as folder:
-        run = _FaustRun(settings, jobs, Path(folder), on_wedged)
+        run = _FaustRun(settings, jobs, Path(folder), metrics=metrics or RunnerMetrics(), on_wedged=on_wedged)
         ended: Future[None] = Future()
 
         def work() -> None:
@@ -147,15 +153,24 @@ class _FaustRun:
         stopping: set once it begins to stop.
     """
 
-    def __init__(self, settings: GroupSettings, jobs: Sequence[Job], folder: Path, on_wedged: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        settings: GroupSettings,
+        jobs: Sequence[Job],
+        folder: Path,
+        *,
+        metrics: RunnerMetrics,
+        on_wedged: Callable[[str], None] | None,
+    ) -> None:
         self.failure: BaseException | None = None
         self.stopping = threading.Event()
         self._settings = settings
+        self._metrics = metrics
         self._topics = {topic for job in jobs for topic in job.topics}
         self._app = _build_app(settings, folder)
         # one producer for all: linger gathers a batch's records into few requests
         self._outbox = Outbox(settings.bootstrap, linger_ms=5)
-        self._agents = [_JobAgent(job, self._app, settings, self._outbox, self._fail) for job in jobs]
+        self._agents = [_JobAgent(job, self._app, settings, outbox=self._outbox, metrics=metrics, fail=self._fail) for job in jobs]
         self._watchdog = Watchdog(
             settings.bootstrap,
             settings.group,
@@ -163,6 +178,7 @@ class _FaustRun:
             self._places,
             wedged_after_s=settings.wedged_after_s,
             on_wedged=on_wedged,
+            metrics=metrics,
         )
 
     async def until(self, stop: threading.Event) -> None:
@@ -171,7 +187,8 @@ class _FaustRun:
         ticking = [asyncio.create_task(agent.tick_forever()) for agent in self._agents]
         try:
             # a signal handler sets `stop`, outside any event loop
-            while not stop.is_set() and self.failure is None and not self._app.crashed:  # noqa: ASYNC110
+            while not stop.is_set() and self.failure is None and not self._app.crashed:
+                self._metrics.went_round()
                 await asyncio.sleep(_STOP_POLL_S)
         finally:
             self.stopping.set()
@@ -199,11 +216,13 @@ class _FaustRun:
 class _JobAgent:
     """A thin agent: takes batches, has a thread fold them, acknowledges."""
 
-    def __init__(self, job: Job, app: faust.App, settings: GroupSettings, outbox: Outbox, fail: Any) -> None:
+    def __init__(
+        self, job: Job, app: faust.App, settings: GroupSettings, *, outbox: Outbox, metrics: RunnerMetrics, fail: Any
+    ) -> None:
         self._job = job
         self._app = app
         self._fail = fail
-        self._owned = OwnedPartitions(job, settings.bootstrap, outbox, flush_timeout_s=settings.flush_timeout_s)
+        self._owned = OwnedPartitions(job, settings.bootstrap, outbox, flush_timeout_s=settings.flush_timeout_s, metrics=metrics)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=job.name)
         # a batch, a tick and a rebalance never overlap
         self._turn = asyncio.Lock()

@@ -5,11 +5,15 @@ state's changes, and only then may the caller commit offsets. Whatever fails rai
 of the log.
 """
 
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.inbound import InboundRecord
+from streams.metrics import RunnerMetrics
 from streams.outbox import Outbox, raise_for
 from streams.processor import Clock, PartitionProcessor
 from streams.runner.changelog import ChangelogStore, restore
@@ -29,6 +33,7 @@ class Job:
         batch_records: most records in a batch.
         batch_within_s: longest time a batch waits for more records.
         tick_s: how often time passes for idle partitions; None for processors that care only for records.
+        dropped: called when all partitions are given up, before others are opened.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Job:
     batch_records: int = 2_000
     batch_within_s: float = 0.1
     tick_s: float | None = None
+    dropped: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -54,11 +60,12 @@ class OwnedPartitions:
         restoring: a partition is being opened just now; any thread may look.
     """
 
-    def __init__(self, job: Job, bootstrap: str, outbox: Outbox, *, flush_timeout_s: float) -> None:
+    def __init__(self, job: Job, bootstrap: str, outbox: Outbox, *, flush_timeout_s: float, metrics: RunnerMetrics) -> None:
         self._job = job
         self._bootstrap = bootstrap
         self._outbox = outbox
         self._dead = DeadLetterWriter(outbox, role=job.name)
+        self._metrics = metrics
         self._flush_timeout_s = flush_timeout_s
         self._open: dict[int, _Open] = {}
         self.restoring = False
@@ -69,24 +76,35 @@ class OwnedPartitions:
         Raises:
             DeliveryFailed: something is not in its log; nothing may be committed, and this object is of no more use.
         """
+        started_s = time.monotonic()
         self._job.before_batch()
+        counts: Counter[str] = Counter()
         touched = [(partition, self._opened(partition)) for partition in batches]
         for partition, entry in touched:
             work = entry.processor.process(batches[partition], clocks[partition])
             for output in work.outputs:
                 self._outbox.produce(output.topic, output.value, output.key)
+            counts.update(map(attrgetter("topic"), work.outputs))
             for record, error in work.dead:
                 self._dead.write(record, error)
+                self._metrics.dead_lettered(record, error)
         self._flush()
         for partition, entry in touched:
-            for key, value in entry.store.take_changes():
-                if self._job.changelog is not None:
+            changes = entry.store.take_changes()
+            if self._job.changelog is not None and changes:
+                for key, value in changes:
                     self._outbox.produce(self._job.changelog, value, key.encode(), partition)
+                counts[self._job.changelog] += len(changes)
         self._flush()
+        self._metrics.produced(counts)
+        self._metrics.folded(
+            self._job.name, [record for batch in batches.values() for record in batch], took_s=time.monotonic() - started_s
+        )
 
     def drop(self) -> None:
         """Forget all partitions: their state may change under another owner. The next batch restores it from the log."""
         self._open.clear()
+        self._job.dropped()
 
     def _opened(self, partition: int) -> _Open:
         entry = self._open.get(partition)

@@ -18,10 +18,10 @@ from schemas.wire.admin import make_admin
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.tail import TailReader
+from streams.metrics import Place, RunnerMetrics
 
 log = logging.getLogger(__name__)
 
-Place = tuple[str, int]
 _TIMEOUT_S = 5.0
 
 
@@ -60,6 +60,7 @@ class Watchdog:
         *,
         wedged_after_s: float,
         on_wedged: Callable[[str], None] | None = None,
+        metrics: RunnerMetrics | None = None,
     ) -> None:
         """Watch the partitions `places` names at each look: those this process owns as the group's member `instance`."""
         self._bootstrap = bootstrap
@@ -70,6 +71,7 @@ class Watchdog:
         self._interval_s = wedged_after_s / 6
         self._progress = Progress(wedged_after_s)
         self._on_wedged = on_wedged or _exit
+        self._metrics = metrics or RunnerMetrics()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -110,6 +112,7 @@ class Watchdog:
         # nothing committed yet counts as 0: the first batch may be the one that is stuck
         committed = {place: offset or 0 for place, offset in committed_offsets(consumer, places, timeout_s=_TIMEOUT_S).items()}
         ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), _TIMEOUT_S)[1] for place in places}
+        self._metrics.behind(committed, ends)
         for topic, partition in self._progress.stuck(committed, ends, time.monotonic()):
             if self._has_record(topic, partition, committed[topic, partition]):
                 return f"{topic}/{partition} stands at {committed[topic, partition]} of {ends[topic, partition]} without a commit"

@@ -3,6 +3,7 @@
 import threading
 
 from schemas.topics import USER_STATES
+from streams.metrics import RunnerMetrics, metrics_served
 from streams.runner.faust_runner import group_settings, run_jobs
 from streams.runner.partitions import Job
 from streams.runner.start import ready_broker
@@ -24,6 +25,8 @@ def user_state_job(settings: UserStateSettings) -> Job:
 
 def run_user_state(settings: UserStateSettings, stop: threading.Event) -> None:
     """Fold until `stop` is set. Waits for a broker first; raises as `streams.labeler.role.run_labeler`."""
-    ready_broker(settings, stop.is_set)
     group = group_settings(settings, settings.group, wedged_after_s=settings.wedged_after_s)
-    run_jobs(group, [user_state_job(settings)], stop)
+    with metrics_served(settings) as registry:
+        metrics = RunnerMetrics(registry)
+        ready_broker(settings, stop.is_set)
+        run_jobs(group, [user_state_job(settings)], stop, metrics=metrics)
