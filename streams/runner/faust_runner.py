@@ -193,11 +193,12 @@ class _FaustRun:
         finally:
             self.stopping.set()
             await asyncio.to_thread(self._watchdog.stop)
-            for task in ticking:
-                task.cancel()
             # no batch begins after this: the one under way is finished and acknowledged, so that stopping commits it
             for agent in self._agents:
                 await agent.close()
+            # not before: a tick that is cancelled while it works looks like one that failed
+            for task in ticking:
+                task.cancel()
             await self._app.stop()
         if failure := self.failure or self._app.crash_reason:
             raise failure

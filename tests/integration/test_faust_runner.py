@@ -203,6 +203,28 @@ def test_a_change_that_its_log_refuses_ends_the_process_before_anything_is_commi
     assert names.counts() == {}
 
 
+class Ticking:
+    """Is at work for most of the time, though nothing comes."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+
+    def process(self, batch: Sequence[InboundRecord], clock: Clock) -> Work:
+        """See `PartitionProcessor`."""
+        time.sleep(0.3)
+        self.ticks += 1
+        return Work()
+
+
+def test_a_stop_in_the_middle_of_a_tick_is_no_failure(names: Names) -> None:
+    """The labeler ended with exit code 1 on every third SIGTERM: its tick was cancelled at work, and taken for one that failed."""
+    names.create()
+    slow = Ticking()
+    with running(group(names), Job("ticking", (names.inputs,), None, lambda *_: slow, tick_s=0.01)) as run:
+        until(lambda: slow.ticks > 0, what="a first tick")
+    assert run.error is None
+
+
 class Slow:
     """Takes two milliseconds for every record."""
 
