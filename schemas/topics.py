@@ -106,4 +106,5 @@ def embeddings_topic(bundle_id: str, surface: Surface, partitions: int = DEFAULT
     if surface.recency_window_s == 0:
         return _topic(name, "candidate", partitions, "compact", -1)
     retention_ms = int(surface.recency_window_s * 1000) + 2 * HOUR_MS
-    return _topic(name, "candidate", partitions, "compact,delete", retention_ms)
+    # the broker drops whole closed segments only: with its own week a segment, a window of two days would be kept for nine
+    return _topic(name, "candidate", partitions, "compact,delete", retention_ms, segment_ms=max(retention_ms // 8, HOUR_MS))

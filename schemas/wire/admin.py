@@ -107,7 +107,7 @@ def topic_faults(admin: AdminClient, topics: Iterable[Topic], *, timeout_s: floa
     faults = []
     for topic in wanted.values():
         if topic.name not in existing:
-            sentence = f"topic {topic.name} does not exist; run `roost up` or create it as `roost doctor` prints"
+            sentence = f"topic {topic.name} does not exist; run `roost topics create`, or create it as `roost doctor` prints"
             faults.append(TopicFault(topic.name, sentence, missing=True))
         elif existing[topic.name] != topic.partitions:
             sentence = (

@@ -1,5 +1,6 @@
 """The documentation against the code: the reference is the one the code writes, links lead somewhere, and commands exist."""
 
+import json
 import os
 import re
 import subprocess
@@ -63,3 +64,24 @@ def test_a_command_that_is_shown_exists_with_its_options(document: str, line: st
         command = command.commands[rest.pop(0)]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= known | {"--help"}
+
+
+def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
+    """A table of figures is read as of today: after another measurement the README says so too."""
+
+    def measured(name: str, figure: str, digits: int) -> str:
+        found = json.loads((ROOT / "docs" / "bench" / f"{name}.json").read_text(encoding="utf-8"))[figure]
+        return f"{found:.{digits}f}".removeprefix("0")
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    fresh, recall = "freshness-200", "index-recall-50k"
+    ingest, query = [("index-ingest-50k", "index-ingest-100k"), ("index-query-50k", "index-query-100k")]
+    times, share = "vs_inplace_update", "cpu_vs_rebuilt_single"
+    cells = [
+        f"| {measured(fresh, 'p50_ms', 0)} ms, {measured(fresh, 'p99_ms', 0)} ms |",
+        f"| {measured(fresh, 'recall_at_200', 3)} |",
+        f"| {measured(recall, 'recall_ratio_mean', 3)}, {measured(recall, 'recall_ratio_min', 3)} |",
+        f"| {measured(ingest[0], times, 0)} times; {measured(ingest[1], times, 0)} times |",
+        f"| {measured(query[0], share, 2)}; {measured(query[1], share, 2)} |",
+    ]
+    assert [cell for cell in cells if cell not in readme] == []

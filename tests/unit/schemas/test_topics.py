@@ -55,6 +55,7 @@ def test_embeddings_are_kept_for_the_recency_window_and_two_hours() -> None:
     assert (recent.name, recent.partitions, recent.key) == ("embeddings.0123456789abcdef", 8, "candidate")
     assert recent.config["cleanup.policy"] == "compact,delete"
     assert recent.config["retention.ms"] == str(172_800_000 + 7_200_000)
+    assert int(recent.config["segment.ms"]) * 8 <= int(recent.config["retention.ms"]), "else it is kept for a broker's week longer"
     forever = embeddings_topic("0123456789abcdef", replace(home, recency_window_s=0))
     assert (forever.config["cleanup.policy"], forever.config["retention.ms"]) == ("compact", "-1")
 
