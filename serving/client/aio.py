@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
 from serving.api import DEFAULT_K, Answer, InlineUser, Problem, RetrieveRequest
-from serving.client.calls import READY, Call, answer_of, answers_of, batch_call, retrieve_call, retrieve_request
+from serving.client.calls import READY, Call, answer_of, answers_of, batch_call, health_of, retrieve_call, retrieve_request
 from serving.client.errors import NodeUnreachable
 from serving.client.retrying import checked, retrying_async
 
@@ -77,6 +77,14 @@ class AsyncClient:
             ClientError: no question was answered; see `serving.client.errors`.
         """
         return await self._ask(batch_call(surface, requests), partial(answers_of, asked=len(requests)))
+
+    async def health(self) -> dict[str, Any]:
+        """Return what the node says of itself, ready or not: see `serving.health.NodeHealth`.
+
+        Raises:
+            ClientError: see `serving.client.errors`.
+        """
+        return await self._ask(READY, health_of)
 
     async def ready(self) -> bool:
         """Tell whether the node says that it is ready; raises `NodeUnreachable` when nobody answers."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -101,6 +101,19 @@ def answers_of(response: httpx.Response, asked: int) -> list[Answer | Problem]:
     if len(answers) != asked:
         raise AnswerUnreadable(f"{response.url} answered {len(answers)} of {asked} questions")
     return answers
+
+
+def health_of(response: httpx.Response) -> dict[str, Any]:
+    """Return what a node says of itself, ready or not; raises the `ClientError` that any other response stands for."""
+    if response.status_code not in (httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE):
+        raise _refusal(response)
+    try:
+        health = response.json()
+    except ValueError as error:
+        raise AnswerUnreadable(f"{response.url} answered something else than a node's health") from error
+    if not isinstance(health, dict) or "surfaces" not in health:
+        raise AnswerUnreadable(f"{response.url} answered something else than a node's health")
+    return health
 
 
 def _read(response: httpx.Response, form: TypeAdapter[T]) -> T:

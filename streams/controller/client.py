@@ -32,7 +32,8 @@ class RolloutClient:
         """
         command.check(append_time_ms=time.time_ns() // 1_000_000)
         deadline = time.monotonic() + timeout_s
-        self._reader.catch_up()
+        # sent without reading to the log's end first, which may wait behind a fetch for half a second: to an id that was answered
+        # before, which the reading below comes upon, the controller gives no second answer
         outcome = self._reader.log.outcomes.get(command.command_id)
         if outcome is None:
             self._outbox.produce(ROLLOUT_COMMANDS, encode(command), command.surface.encode())

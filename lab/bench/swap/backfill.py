@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 
-import httpx
 import numpy as np
 
 from lab.bench.swap.operator import Operator
@@ -15,32 +14,45 @@ from schemas.records.control import CommandKind
 from schemas.topics import CANDIDATES, embeddings_topic_name
 from schemas.towers import Towers
 from schemas.wire.tail import TailReader
+from serving.client import Client
 from serving.index import LiveIndex, Rows
 
 _BATCH = 500
+# a look costs both sides a millisecond, on the cores that the pipeline runs on
+_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """One run: records a second through the pipeline, from the first embedding's append to all searchable, and in one process."""
+    """One run.
+
+    Attributes:
+        pipeline_per_s: records a second, from the first embedding's append to all searchable.
+        written_per_s: the embedder's part of it: from the first append to the last.
+        in_process_per_s: records a second embedded and inserted in one process.
+        first_record_ms: from the command to the first append: the topic is made, towers are loaded and checked.
+    """
 
     live: int
     pipeline_per_s: float
+    written_per_s: float
     in_process_per_s: float
     first_record_ms: float
 
 
 def measure(operator: Operator, target: Target, bundle: str) -> Backfill:
     """Build `bundle` beside the live one, abort it, then embed and insert the same corpus here; one node only runs."""
-    live = searchable(target.node_urls[0], operator.state().live or "")
+    node = operator.nodes[0]
+    live = searchable(node, operator.state().live or "")
     started_ms = time.time_ns() // 1_000_000
     operator.command(CommandKind.START, bundle=bundle)
-    operator.await_(lambda: searchable(target.node_urls[0], bundle) >= live, f"{live:,} candidates in {bundle}", 300.0)
+    operator.await_(lambda: searchable(node, bundle) >= live, f"{live:,} candidates in {bundle}", 300.0, look_s=_LOOK_S)
     ended_ms = time.time_ns() // 1_000_000
-    first_ms = _first_append_ms(target, bundle)
+    first_ms, last_ms = _append_ms(target, bundle)
     operator.command(CommandKind.ABORT, bundle=bundle)
     pipeline = live / max(0.001, (ended_ms - first_ms) / 1000)
-    return Backfill(live, pipeline, in_process(target, bundle), first_ms - started_ms)
+    written = live / max(0.001, (last_ms - first_ms) / 1000)
+    return Backfill(live, pipeline, written, in_process(target, bundle), first_ms - started_ms)
 
 
 def in_process(target: Target, bundle: str) -> float:
@@ -82,13 +94,13 @@ def _corpus(target: Target) -> list[tuple[Candidate, CandidateFeatures]]:
     return [(candidate, features) for candidate, features in alive if features is not None]
 
 
-def searchable(node_url: str, bundle: str) -> int:
+def searchable(node: Client, bundle: str) -> int:
     """Return how many candidates a node's index of a bundle holds; 0 while it has none."""
-    surfaces = httpx.get(f"{node_url}/readyz", timeout=10.0).json()["surfaces"]
-    found = [one["index"] for surface in surfaces for one in surface["bundles"] if one["bundle"] == bundle]
+    found = [one["index"] for surface in node.health()["surfaces"] for one in surface["bundles"] if one["bundle"] == bundle]
     return int(found[0]["live"]) if found and found[0] else 0
 
 
-def _first_append_ms(target: Target, bundle: str) -> int:
+def _append_ms(target: Target, bundle: str) -> tuple[int, int]:
     with TailReader(target.bootstrap, embeddings_topic_name(bundle), range(target.partitions)) as reader:
-        return min(record.timestamp_ms for record in reader.read_to_end())
+        times_ms = [record.timestamp_ms for record in reader.read_to_end()]
+    return min(times_ms), max(times_ms)

@@ -69,7 +69,7 @@ class Operator:
         )
         return self._rollouts.send(command, timeout_s=30.0)
 
-    def await_(self, holds: Callable[[], bool], what: str, timeout_s: float) -> None:
+    def await_(self, holds: Callable[[], bool], what: str, timeout_s: float, *, look_s: float = _LOOK_S) -> None:
         """Wait for something, keeping the deployment alive meanwhile; raises `RoostError` when it does not come."""
         deadline_s = time.monotonic() + timeout_s
         watched_s = time.monotonic()
@@ -80,7 +80,7 @@ class Operator:
             if time.monotonic() > deadline_s:
                 stages = ", ".join(f"{entry.bundle} {entry.state}" for entry in self.state().bundles)
                 raise RoostError(f"waited {timeout_s:g} s for {what}; the bundles are {stages}; the logs of the roles say why")
-            time.sleep(_LOOK_S)
+            time.sleep(look_s)
 
     def close(self) -> None:
         """Disconnect."""

@@ -49,7 +49,7 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, A
         asker.receive(timeout_s=_PREPARE_S)
         prober.receive(timeout_s=_PREPARE_S)
         preloaded: int = sender.receive(timeout_s=_PRELOAD_S)
-        operator.await_(lambda: _all_hold(operator, target, plan), f"{preloaded:,} candidates to be live", _PRELOAD_S)
+        operator.await_(lambda: _all_hold(operator, plan), f"{preloaded:,} candidates to be live", _PRELOAD_S, look_s=0.1)
         say(f"{preloaded:,} candidates live on {len(target.node_urls)} replicas; {plan.before_s:g} s without a rollout")
         start_s = time.time() + 0.5
         for part in (sender, asker, prober):
@@ -136,9 +136,9 @@ def _backfill_figures(runs: list[backfill.Backfill]) -> dict[str, Any]:
     }
 
 
-def _all_hold(operator: Operator, target: Target, plan: Plan) -> bool:
+def _all_hold(operator: Operator, plan: Plan) -> bool:
     live = operator.state().live or ""
-    return all(backfill.searchable(url, live) >= plan.live for url in target.node_urls)
+    return all(backfill.searchable(node, live) >= plan.live for node in operator.nodes)
 
 
 def _sleep_until(unix_s: float, target: Target) -> None:
