@@ -1,7 +1,7 @@
 """The retrieve API's requests and answers, shared by server and client. Holds no behaviour but the limits it names."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
@@ -141,6 +141,65 @@ class Answer:
     took_ms: float
 
 
+class ExplainRequest(RetrieveRequest):
+    """A retrieval, and the candidate that is asked about."""
+
+    candidate_id: Id
+
+
+Why = Literal["retrieved", "ranked_lower", "ann_miss", "filtered", "excluded", "masked", "expired", "not_held"]
+"""retrieved: it is in the answer. ranked_lower: k others score higher. ann_miss: an exact scan has it among the best k, the search
+has not. filtered, excluded: the request's own doing. masked: deleted. expired: past the surface's recency window. not_held: the
+index never had it, or has it no more: the topics tell why.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one whole epoch on this node holds of a candidate; `version` is (event time ms, sequence), None when it is not held."""
+
+    bundle: str
+    version: tuple[int, int] | None
+    created_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a candidate is, or is not, in the answer to a retrieval, at this moment on this node.
+
+    Attributes:
+        bundle: the epoch that answers this user.
+        arm: why that epoch: it is live, the user is in its canary, or the request pins it.
+        sentence: the reason for people.
+        rank: in the ordinary answer, from 1; None when it is not there.
+        exact_rank: among all candidates that match, by an exact scan; None when it does not match.
+        score: cosine with the user's query; None when it is not held.
+        last_score: of the answer's last candidate: what it would take; None for an empty answer.
+        hidden_by: conditions of the request that the candidate does not meet.
+        deleted_at: version up to which the node knows it deleted.
+        holdings: every whole epoch here.
+        applied: next offset of the bundle's embeddings topic, by partition.
+    """
+
+    node_time_ms: int
+    surface: str
+    revision: int
+    bundle: str
+    arm: Literal["live", "canary", "pinned"]
+    candidate_id: str
+    why: Why
+    sentence: str
+    k: int
+    rank: int | None
+    exact_rank: int | None
+    score: float | None
+    last_score: float | None
+    hidden_by: list[str]
+    deleted_at: tuple[int, int] | None
+    holdings: list[Holding]
+    applied: dict[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class AgeCount:
     """How many candidates were created between two ages; `to_s` is None for the oldest."""
@@ -185,5 +244,6 @@ class BatchAnswer:
 
 ANSWER_JSON: TypeAdapter[Answer] = TypeAdapter(Answer)
 BATCH_ANSWER_JSON: TypeAdapter[BatchAnswer] = TypeAdapter(BatchAnswer)
+EXPLANATION_JSON: TypeAdapter[Explanation] = TypeAdapter(Explanation)
 STATS_JSON: TypeAdapter[SurfaceStats] = TypeAdapter(SurfaceStats)
 PROBLEM_JSON: TypeAdapter[Problem] = TypeAdapter(Problem)

@@ -6,12 +6,14 @@ from pathlib import Path
 import httpx
 
 from serving.client import Client
+from serving.filling.masks import Masks
 from serving.health import NodeHealth
 from serving.http.app import build_app
 from serving.http.server import HttpServer
 from serving.metrics import NodeMetrics
 from serving.query.census import SurfaceCensus
 from serving.query.epochs import Routing, RoutingTable
+from serving.query.explain import Explainer
 from serving.query.retrieve import Retriever
 from serving.query.users import UserStore
 from tests.filled_epochs import HOME, FilledEpoch
@@ -40,6 +42,7 @@ class Served:
             Retriever(self.table, UserStore()),
             self.node,
             NodeMetrics(),
+            explainer=Explainer(self.table, UserStore(), Masks()),
             census=SurfaceCensus(self.table),
             version="1.2.3",
             pool=self.pool,

@@ -22,11 +22,13 @@ from roost.cli.commands import COMMANDS
 from roost.settings import LauncherSettings
 from schemas.topics import standard_topics
 from serving.console.settings import ConsoleSettings
+from serving.filling.masks import Masks
 from serving.health import NodeHealth
 from serving.http.app import build_app
 from serving.metrics import NodeMetrics
 from serving.query.census import SurfaceCensus
 from serving.query.epochs import RoutingTable
+from serving.query.explain import Explainer
 from serving.query.retrieve import Retriever
 from serving.query.users import UserStore
 from serving.settings import NodeSettings
@@ -71,7 +73,13 @@ def _interface() -> str:
     table = RoutingTable({})
     with ThreadPoolExecutor(1) as pool:
         app = build_app(
-            Retriever(table, UserStore()), _NoNode(), NodeMetrics(), census=SurfaceCensus(table), version=__version__, pool=pool
+            Retriever(table, UserStore()),
+            _NoNode(),
+            NodeMetrics(),
+            explainer=Explainer(table, UserStore(), Masks()),
+            census=SurfaceCensus(table),
+            version=__version__,
+            pool=pool,
         )
     return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
 

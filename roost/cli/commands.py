@@ -41,6 +41,7 @@ COMMANDS: dict[str, Entry] = {
     "replay": Entry("roost.cli.data", "replay", "Play recorded interactions through the same topics as live traffic."),
     "publish": Entry("roost.cli.data", "publish", "Publish events from a file; returns once the broker acknowledged them all."),
     "query": Entry("roost.cli.data", "query", "Retrieve candidates for a user."),
+    "explain": Entry("roost.cli.explain", "explain", "Say why a candidate is, or is not, in a user's answer."),
     "embed": Entry("roost.cli.roles", "embed", "Embed candidates as they change, for every bundle in use."),
     "label": Entry("roost.cli.roles", "label", "Join impressions with engagements into examples, and fold user states."),
     "control": Entry("roost.cli.roles", "control", "Answer rollout commands and take bundles through their stages."),

@@ -7,8 +7,19 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from serving.api import DEFAULT_K, Answer, InlineUser, Problem, RetrieveRequest
-from serving.client.calls import READY, Call, answer_of, answers_of, batch_call, health_of, retrieve_call, retrieve_request
+from serving.api import DEFAULT_K, Answer, ExplainRequest, Explanation, InlineUser, Problem, RetrieveRequest
+from serving.client.calls import (
+    READY,
+    Call,
+    answer_of,
+    answers_of,
+    batch_call,
+    explain_call,
+    explanation_of,
+    health_of,
+    retrieve_call,
+    retrieve_request,
+)
 from serving.client.errors import NodeUnreachable
 from serving.client.retrying import checked, retrying_async
 
@@ -77,6 +88,14 @@ class AsyncClient:
             ClientError: no question was answered; see `serving.client.errors`.
         """
         return await self._ask(batch_call(surface, requests), partial(answers_of, asked=len(requests)))
+
+    async def explain(self, surface: str, request: ExplainRequest) -> Explanation:
+        """Return why a candidate is, or is not, in the answer to a retrieval.
+
+        Raises:
+            ClientError: see `serving.client.errors`.
+        """
+        return await self._ask(explain_call(surface, request), explanation_of)
 
     async def health(self) -> dict[str, Any]:
         """Return what the node says of itself, ready or not: see `serving.health.NodeHealth`.

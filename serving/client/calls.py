@@ -10,9 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 from serving.api import (
     ANSWER_JSON,
     BATCH_ANSWER_JSON,
+    EXPLANATION_JSON,
     PROBLEM_JSON,
     Answer,
     BatchRequest,
+    ExplainRequest,
+    Explanation,
     InlineUser,
     Problem,
     RetrieveRequest,
@@ -101,6 +104,16 @@ def answers_of(response: httpx.Response, asked: int) -> list[Answer | Problem]:
     if len(answers) != asked:
         raise AnswerUnreadable(f"{response.url} answered {len(answers)} of {asked} questions")
     return answers
+
+
+def explain_call(surface: str, request: ExplainRequest) -> Call:
+    """Return the call that asks after one candidate."""
+    return Call(f"/v1/surfaces/{surface}/explain", request.model_dump_json(exclude_defaults=True))
+
+
+def explanation_of(response: httpx.Response) -> Explanation:
+    """Return the explanation that a response holds; raises the `ClientError` it stands for otherwise."""
+    return _read(response, EXPLANATION_JSON)
 
 
 def health_of(response: httpx.Response) -> dict[str, Any]:

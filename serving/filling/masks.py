@@ -58,6 +58,10 @@ class Masks:
         with self._lock:
             return set(self._deleted)
 
+    def deleted_at(self, candidate_id: str) -> Version | None:
+        """Return the version up to which a candidate is deleted, or None."""
+        return self._deleted.get(candidate_id)
+
     def hides(self, candidate_id: str, version: Sequence[int]) -> bool:
         """Tell whether a candidate of this version, (event time ms, sequence), is deleted."""
         deleted_at = self._deleted.get(candidate_id)

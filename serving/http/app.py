@@ -16,12 +16,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from schemas.errors import BundleError
 from serving.api import (
     ANSWER_JSON,
+    EXPLANATION_JSON,
     MAX_BODY_BYTES,
     PROBLEM_JSON,
     STATS_JSON,
     Answer,
     BatchAnswer,
     BatchRequest,
+    ExplainRequest,
+    Explanation,
     Problem,
     RetrieveRequest,
     SurfaceStats,
@@ -32,6 +35,7 @@ from serving.http.collector import HealthCollector
 from serving.metrics import NodeMetrics
 from serving.query.census import SurfaceCensus
 from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, QueryRefused, UnknownSurface
+from serving.query.explain import Explainer
 from serving.query.retrieve import Retriever
 
 log = logging.getLogger(__name__)
@@ -52,11 +56,19 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for sta
 
 
 def build_app(
-    retriever: Retriever, node: HasHealth, metrics: NodeMetrics, *, census: SurfaceCensus, version: str, pool: Executor
+    retriever: Retriever,
+    node: HasHealth,
+    metrics: NodeMetrics,
+    *,
+    explainer: Explainer,
+    census: SurfaceCensus,
+    version: str,
+    pool: Executor,
 ) -> FastAPI:
     """Return the application.
 
     Args:
+        explainer: says why a candidate is in an answer or not.
         census: counts what the live indexes hold.
         pool: answers queries; those beyond its threads wait in line. Its owner shuts it down.
     """
@@ -68,6 +80,7 @@ def build_app(
     answer = _answering(retriever, metrics)
     _add_retrieve(app, answer, pool)
     _add_batch(app, answer, metrics, pool)
+    _add_explain(app, explainer)
     _add_stats(app, census)
     _add_operations(app, node, metrics, version)
     return app
@@ -131,6 +144,14 @@ def _add_batch(app: FastAPI, answer: Answering, metrics: NodeMetrics, pool: Exec
             *(loop.run_in_executor(pool, answer_or_problem, surface, request) for request in batch.requests)
         )
         return Response(b'{"answers":[' + b",".join(answers) + b"]}", media_type="application/json")
+
+
+def _add_explain(app: FastAPI, explainer: Explainer) -> None:
+    # a plain function, as the counts below: nobody waits for it but the person who asked
+    @app.post("/v1/surfaces/{surface}/explain", response_model=Explanation, responses=_PROBLEMS, tags=["retrieve"])
+    def explain(surface: str, request: ExplainRequest) -> Response:
+        """Why a candidate is, or is not, in the answer to this retrieval, now and on this node. It costs a scan of everything."""
+        return Response(EXPLANATION_JSON.dump_json(explainer.explain(surface, request)), media_type="application/json")
 
 
 def _add_stats(app: FastAPI, census: SurfaceCensus) -> None:

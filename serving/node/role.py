@@ -19,6 +19,7 @@ from serving.node.contact import BrokerContact
 from serving.node.node import Node
 from serving.query.census import SurfaceCensus
 from serving.query.epochs import Routing, RoutingTable
+from serving.query.explain import Explainer
 from serving.query.retrieve import Retriever
 from serving.query.users import UserStore
 from serving.settings import NodeSettings
@@ -55,7 +56,15 @@ def build_node(settings: NodeSettings) -> BuiltNode:
     parts = NodeParts(settings.bootstrap, settings.registry, Masks(), metrics, _live_index, BrokerContact(), _store(settings))
     node = Node(settings.node_id, surfaces, parts, routings=routings, users=users, snapshot_every_s=settings.snapshot_every_s)
     pool = ThreadPoolExecutor(settings.query_threads, thread_name_prefix="query")
-    app = build_app(Retriever(routings, users), node, metrics, census=SurfaceCensus(routings), version=_release(), pool=pool)
+    app = build_app(
+        Retriever(routings, users),
+        node,
+        metrics,
+        explainer=Explainer(routings, users, parts.masks),
+        census=SurfaceCensus(routings),
+        version=_release(),
+        pool=pool,
+    )
     server = HttpServer(app, host=settings.http_host, port=settings.http_port)
     node.url = server.url
     return BuiltNode(node, server, pool)

@@ -55,7 +55,7 @@ class Retriever:
         features, cold = features_for_query(self._users, request.user_id, request.user, request.context)
         vector = epoch.towers.embed_queries([features])[0]
         search = epoch.index.search_exact if request.exact else epoch.index.search
-        hits = search(vector, request.k, _filter(request, now_ms))
+        hits = search(vector, request.k, request_filter(request, now_ms))
         return Answer(
             request_id=uuid.uuid4().hex,
             surface=routing.surface.name,
@@ -69,7 +69,8 @@ class Retriever:
         )
 
 
-def _filter(request: RetrieveRequest, now_ms: int) -> Filter:
+def request_filter(request: RetrieveRequest, now_ms: int) -> Filter:
+    """Return what the request lets through."""
     if not request.exclude and request.languages is None and request.max_age_s is None:
         return EVERYTHING
     return Filter(

@@ -1,0 +1,108 @@
+"""`roost explain`: why a candidate was or was not retrieved, with its way through the topics. Parses, asks, prints."""
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from roost.cli.data import age
+from roost.cli.output import emit, out, table, tell
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, bootstrap_of, node_url_of
+from roost.machine.deployment import Deployment
+from schemas.errors import RoostError
+from schemas.surfaces import Surface, load_surfaces
+from schemas.topics import DEFAULT_PARTITIONS
+
+
+def explain(
+    *,
+    user: Annotated[str, typer.Option("--user", "-u", help="User id.")],
+    candidate: Annotated[str, typer.Option("--candidate", "-c", help="Candidate id, such as t:42.")],
+    surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
+    at: Annotated[
+        str | None, typer.Option("--at", help="A moment of the past: Unix milliseconds, or such as 2026-11-25T04:00:00+00:00.")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", "-k", help="How many candidates the answer has.", min=1, max=1000)] = 200,
+    language: Annotated[list[str] | None, typer.Option("--language", help="As the query's; may be repeated.")] = None,
+    max_age_s: Annotated[float | None, typer.Option(help="As the query's.")] = None,
+    pin: Annotated[str | None, typer.Option("--pin", help="Ask this bundle instead of the one that answers the user.")] = None,
+    surfaces: Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file.")] = None,
+    node: NodeUrl = None,
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Say why a candidate is, or is not, in a user's answer.
+
+    Its way from publish to retrievable is told for each epoch, from what the topics still hold.
+
+    Example: roost explain --user u:42 --candidate t:1234
+
+    Example: roost explain --user u:42 --candidate t:1234 --at 2026-11-25T04:00:00+00:00
+    """
+    from roost.explain.report import of_now, of_then  # noqa: PLC0415 - needs httpx and Kafka, `--help` does not
+    from serving.client import Client, ExplainRequest  # noqa: PLC0415 - as above
+
+    configured = _surface(surface, surfaces, data_dir)
+    broker = bootstrap_of(bootstrap, data_dir)
+    if at is not None:
+        data = of_then(broker, configured, user, candidate, at_ms=_moment(at), partitions=DEFAULT_PARTITIONS)
+    else:
+        request = ExplainRequest(
+            candidate_id=candidate,
+            user_id=user,
+            k=k,
+            languages=None if language is None else tuple(language),
+            max_age_s=max_age_s,
+            pin=pin,
+        )
+        with Client(node_url_of(node, data_dir), timeout_s=30.0) as client:
+            data = of_now(broker, configured, client, request, partitions=DEFAULT_PARTITIONS)
+    emit(data, as_json=as_json, show=lambda: _show(data))
+
+
+def _surface(name: str, file: Path | None, data_dir: Path) -> Surface:
+    deployment = Deployment.find(data_dir.resolve())
+    if file is None and deployment is not None and deployment.surfaces:
+        file = Path(deployment.surfaces)
+    found = load_surfaces(file).get(name)
+    if found is None:
+        raise RoostError(f"surface {name!r} is not configured; `--surfaces` names the file of your deployment")
+    return found
+
+
+def _moment(text: str) -> int:
+    try:
+        at_ms = int(text) if text.isdigit() else round(datetime.fromisoformat(text).astimezone().timestamp() * 1000)
+    except ValueError:
+        raise typer.BadParameter(f"--at {text!r} is neither Unix milliseconds nor such as 2026-11-25T04:00:00+00:00") from None
+    if at_ms > time.time_ns() // 1_000_000:
+        raise typer.BadParameter(f"--at {text} lies in the future")
+    return at_ms
+
+
+def _show(data: dict[str, Any]) -> None:
+    tell(f"{data['why']}: {data['sentence']}")
+    places = {
+        name: data[name] for name in ("bundle", "arm", "revision", "rank", "exact_rank", "score", "last_score") if name in data
+    }
+    table(["", " #"], ((name, f"{value:.4f}" if isinstance(value, float) else value) for name, value in places.items()))
+    out.print()
+    first_ms = data["timeline"][0]["at_ms"] if data["timeline"] else 0
+    rows = (
+        (_clock(step["at_ms"]), age((step["at_ms"] - first_ms) / 1000), step["what"], step["bundle"] or "", _record(step))
+        for step in data["timeline"]
+    )
+    table(["at", "since #", "what", "bundle", "record"], rows, title="What the topics still hold of it")
+    for epoch in data.get("epochs", ()):
+        tell(f"{epoch['bundle']} ({epoch['stage']}): {epoch['sentence']}")
+
+
+def _clock(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def _record(step: dict[str, Any]) -> str:
+    return f"{step['topic']}/{step['partition']}/{step['offset']}"

@@ -1,0 +1,98 @@
+"""The whole explanation as plain data: a node's word, the topics' records, and what is missing between them."""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from lab.history import read_history
+from lab.history.log_rules import Chain, chains
+from roost.explain.absence import absence
+from roost.explain.epoch_at import bundle_at, rollout_at
+from roost.explain.timeline import Step, read_timeline, until
+from schemas.records.control import BundleStage, Rollout
+from schemas.rollout import STREAMING
+from schemas.surfaces import Surface
+from serving.client import Client, ExplainRequest, Explanation
+
+
+def of_now(bootstrap: str, surface: Surface, client: Client, request: ExplainRequest, *, partitions: int) -> dict[str, Any]:
+    """Return why the candidate is, or is not, in the answer now; raises `ClientError` and `BrokerUnavailable`."""
+    explanation = client.explain(surface.name, request)
+    now_ms = time.time_ns() // 1_000_000
+    rollout = rollout_at(_chain(bootstrap, surface), now_ms)
+    streaming = [] if rollout is None else [entry.bundle for entry in rollout.in_stage(*STREAMING)]
+    steps = read_timeline(bootstrap, surface, request.candidate_id, streaming, partitions=partitions)
+    data = asdict(explanation)
+    if explanation.why in ("not_held", "masked"):
+        missing = absence(
+            steps,
+            request.candidate_id,
+            surface,
+            explanation.bundle,
+            now_ms=now_ms,
+            applied=explanation.applied,
+            held=False,
+        )
+        data |= {"why": missing.cause, "sentence": missing.sentence}
+    epochs = [] if rollout is None else _epochs(rollout, steps, explanation, surface, now_ms)
+    return {**data, "user_id": request.user_id, "at_ms": now_ms, "epochs": epochs, "timeline": [asdict(step) for step in steps]}
+
+
+def of_then(bootstrap: str, surface: Surface, user_id: str, candidate_id: str, *, at_ms: int, partitions: int) -> dict[str, Any]:
+    """Return what the topics tell of a moment of the past: which epoch answered the user, and whether it held the candidate.
+
+    Ranks of the past are in no topic; records that compaction has removed since are missing.
+    """
+    rollout = rollout_at(_chain(bootstrap, surface), at_ms)
+    bundle = None if rollout is None else bundle_at(rollout, user_id)
+    asked = {"surface": surface.name, "user_id": user_id, "candidate_id": candidate_id, "at_ms": at_ms}
+    bundles = [] if rollout is None else [entry.bundle for entry in rollout.in_stage(*STREAMING)]
+    steps = until(read_timeline(bootstrap, surface, candidate_id, bundles, partitions=partitions), at_ms)
+    timeline = [asdict(step) for step in steps]
+    if rollout is None or bundle is None:
+        return {**asked, "why": "nothing_live", "sentence": f"nothing was live on {surface.name} then", "timeline": timeline}
+    missing = absence(steps, candidate_id, surface, bundle, now_ms=at_ms)
+    return {
+        **asked,
+        "revision": rollout.revision,
+        "bundle": bundle,
+        "arm": "live" if bundle == rollout.live else "canary",
+        "why": missing.cause,
+        "sentence": missing.sentence,
+        "epochs": [_epoch(entry, steps, candidate_id, surface, now_ms=at_ms) for entry in rollout.in_stage(*STREAMING)],
+        "timeline": timeline,
+    }
+
+
+def _chain(bootstrap: str, surface: Surface) -> Chain:
+    return chains(read_history(bootstrap, ()).entries).get(surface.name, Chain(surface.name, ()))
+
+
+def _epochs(
+    rollout: Rollout, steps: tuple[Step, ...], explanation: Explanation, surface: Surface, now_ms: int
+) -> list[dict[str, Any]]:
+    held = {holding.bundle: holding.version for holding in explanation.holdings}
+    epochs = []
+    for entry in rollout.in_stage(*STREAMING):
+        epoch = _epoch(entry, steps, explanation.candidate_id, surface, now_ms=now_ms)
+        # the node's word counts for what it holds whole: what is embedded may not have reached it
+        retrievable = held.get(entry.bundle) is not None
+        if not retrievable and epoch["cause"] == "in_index":
+            epoch |= {"cause": "not_applied", "sentence": f"embedded by {entry.bundle}; this node's index does not hold it (yet)"}
+        epochs.append({**epoch, "retrievable": retrievable})
+    return epochs
+
+
+def _epoch(entry: BundleStage, steps: tuple[Step, ...], candidate_id: str, surface: Surface, *, now_ms: int) -> dict[str, Any]:
+    bundle = entry.bundle
+    missing = absence(steps, candidate_id, surface, bundle, now_ms=now_ms)
+    published = next((step.at_ms for step in steps if step.what == "published"), None)
+    embedded = next((step.at_ms for step in steps if step.bundle == bundle and step.what == "embedded"), None)
+    took_ms = None if published is None or embedded is None else embedded - published
+    return {
+        "bundle": bundle,
+        "stage": str(entry.state),
+        "cause": missing.cause,
+        "sentence": missing.sentence,
+        "publish_to_embedded_ms": took_ms,
+    }
