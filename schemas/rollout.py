@@ -94,6 +94,15 @@ def reject(state: Rollout, bundle: str, reason: str, *, now_ms: int) -> Rollout:
     return _step(state, _moved(state, bundle, Stage.REJECTED, now_ms), reason, now_ms)
 
 
+def conclude(state: Rollout, bundle: str, *, promote: bool, reason: str, now_ms: int) -> Rollout:
+    """Return the step that ends a canary by its evidence: live, or aborted; raises `Refused` unless it is one, and not paused."""
+    entry = next((entry for entry in state.in_stage(Stage.CANARY) if entry.bundle == bundle and not entry.paused), None)
+    if entry is None:
+        raise Refused(_not_in(state, bundle, "canary, and not paused"))
+    changed = _goes_live(state, bundle, now_ms) if promote else _moved(state, bundle, Stage.ABORTED, now_ms)
+    return _step(state, changed, reason, now_ms)
+
+
 def refusal(state: Rollout, command: RolloutCommand, reason: str, now_ms: int, outcome: Outcome = Outcome.REFUSED) -> Rollout:
     """Return the record that refuses a command in one sentence; its revision is the current one, so folding passes it over."""
     return replace(state, command_id=command.command_id, outcome=outcome, reason=reason, actor=command.actor, time_ms=now_ms)
@@ -132,7 +141,7 @@ def _canary(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | s
     if other := [entry.bundle for entry in state.in_stage(Stage.CANARY) if entry.bundle != bundle]:
         return f"{other[0]} is the canary of {state.surface}; promote or abort it first, so that a user is in one canary only"
     moved = _moved(state, bundle, Stage.CANARY, now_ms)
-    return replace(moved, bundles=_edited(moved, bundle, share_bp=command.share_bp))
+    return replace(moved, bundles=_edited(moved, bundle, share_bp=command.share_bp, automatic=command.automatic))
 
 
 def _promote(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | str:

@@ -108,6 +108,9 @@ class ControllerSettings(StreamsSettings):
         node_silence_s: a node that has not been heard of for this long leaves the quorum.
         let_go_s: an ended bundle's topic is deleted when no live instance reports it any more, but at the earliest after this long.
         let_go_at_most_s: by then it is deleted whoever still reports it.
+        canary_alpha: how often, over a whole canary, an equal bundle may be called better or worse.
+        canary_effect: difference of engagement rates worth finding, absolute; where the test is sharpest.
+        canary_min_users: of each arm, below which nothing is decided.
         wedged_after_s: as the labeler's.
     """
 
@@ -117,4 +120,7 @@ class ControllerSettings(StreamsSettings):
     node_silence_s: float = Field(default=10.0, gt=0)
     let_go_s: float = Field(default=5.0, ge=0)
     let_go_at_most_s: float = Field(default=60.0, gt=0)
+    canary_alpha: float = Field(default=0.02, gt=0, lt=1)
+    canary_effect: float = Field(default=0.02, gt=0, lt=1)
+    canary_min_users: int = Field(default=200, ge=2)
     wedged_after_s: float = Field(default=60.0, gt=0)

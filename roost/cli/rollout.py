@@ -71,13 +71,14 @@ def canary(
     share: Annotated[float, typer.Argument(help="Per cent of users, such as 1 or 0.5.", min=0.01, max=100.0)],
     *,
     surface: Surface = DEFAULT_SURFACE,
+    auto: Annotated[bool, typer.Option("--auto", help="Promote once the engagement test finds it better.")] = False,
     revision: Revision = None,
     reason: Reason = "",
     bootstrap: Bootstrap = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Let a sticky share of users be answered by the bundle.
+    """Let a sticky share of users be answered by the bundle; one that they engage less with is aborted.
 
     Example: roost rollout canary 3f9a0c11d2e4b567 5
     """
@@ -87,6 +88,7 @@ def canary(
         surface,
         bundle=bundle,
         share_bp=round(share * 100),
+        automatic=auto,
         expected_revision=revision,
         reason=reason,
     )

@@ -7,9 +7,20 @@ from dataclasses import replace
 from typing import Protocol
 
 from schemas.errors import Refused
-from schemas.records.control import ENDED, BundleStage, CommandKind, NodeStatus, Outcome, Rollout, RolloutCommand, Stage
-from schemas.rollout import UNDER_WAY, advance, answer, refusal, reject
+from schemas.records.control import (
+    ENDED,
+    MAX_REASON_BYTES,
+    BundleStage,
+    CommandKind,
+    NodeStatus,
+    Outcome,
+    Rollout,
+    RolloutCommand,
+    Stage,
+)
+from schemas.rollout import UNDER_WAY, advance, answer, conclude, refusal, reject
 from schemas.surfaces import Surface, Surfaces
+from streams.canary.judge import Reading, Verdict
 from streams.controller.log import RolloutLog
 from streams.controller.parity import at_parity, still_reported, unusable
 from streams.metrics import ControllerMetrics
@@ -39,6 +50,14 @@ class BundleTopics(Protocol):
         ...
 
 
+class Evidence(Protocol):
+    """What the users of a canary do, against everybody else."""
+
+    def reading(self, state: Rollout) -> Reading | None:
+        """Return what the canary of a surface shows so far; None without one, or before the first look."""
+        ...
+
+
 class Controller:
     """One controller."""
 
@@ -49,6 +68,7 @@ class Controller:
         *,
         surfaces: Surfaces,
         admit: Callable[[RolloutCommand], None],
+        evidence: Evidence,
         partitions: int,
         silence_ms: int,
         let_go_ms: int,
@@ -59,6 +79,7 @@ class Controller:
 
         Args:
             admit: raises `Refused` when the bundle of a start must not be rolled out; see `streams.controller.admission`.
+            evidence: decides canaries: a worse one is aborted, a better one promoted where the operator left that to the test.
             silence_ms: an instance not heard of for this long is not live.
             let_go_ms: an ended bundle's topic stays at least this long, and until no live instance reports the bundle…
             let_go_at_most_ms: … but no longer than this.
@@ -67,6 +88,7 @@ class Controller:
         self._topics = topics
         self._surfaces = surfaces
         self._admit = admit
+        self._evidence = evidence
         self._partitions = partitions
         self._silence_ms = silence_ms
         self._let_go_ms = let_go_ms
@@ -128,8 +150,23 @@ class Controller:
                     break
                 log.info("%s revision %d: %s", name, due.revision, due.reason)
                 self._journal.append(due)
+            self._judge_canary(self._journal.log.state(name), now_ms)
             self._clean_up(self._journal.log.state(name), heard, now_ms)
         self._metrics.stand({name: self._journal.log.state(name) for name in self._surfaces})
+
+    def _judge_canary(self, state: Rollout, now_ms: int) -> None:
+        reading = self._evidence.reading(state)
+        canaries = state.in_stage(Stage.CANARY)
+        if reading is None or not canaries or canaries[0].paused or reading.verdict is Verdict.WAIT:
+            return
+        promote = reading.verdict is Verdict.BETTER
+        # nobody wants a worse bundle, but when a better one goes live is the operator's to leave to the test
+        if promote and (not canaries[0].automatic or state.frozen):
+            return
+        # the longest reason a record may carry
+        reason = reading.sentence.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+        log.info("%s canary %s: %s", state.surface, canaries[0].bundle, reason)
+        self._journal.append(conclude(state, canaries[0].bundle, promote=promote, reason=reason, now_ms=now_ms))
 
     def _prepare(self, state: Rollout, surface: Surface) -> set[str]:
         prepared = set()

@@ -8,6 +8,8 @@ from schemas.records.control import RolloutCommand
 from schemas.surfaces import load_surfaces
 from schemas.topics import ROLLOUT_COMMANDS
 from schemas.wire.inbound import InboundRecord
+from streams.canary.evidence import CanaryEvidence, examples_since
+from streams.canary.judge import CanaryRules
 from streams.controller.admission import Admission
 from streams.controller.controller import Controller
 from streams.controller.journal import ClusterTopics, Heartbeats, TopicJournal
@@ -65,11 +67,16 @@ def _control(
     surfaces = load_surfaces(settings.surfaces)
     journal = TopicJournal(settings.bootstrap, Outbox(settings.bootstrap))
     heartbeats = Heartbeats(settings.bootstrap)
+    evidence = CanaryEvidence(
+        examples_since(settings.bootstrap, admin, partitions=settings.partitions),
+        rules=CanaryRules(alpha=settings.canary_alpha, expected_effect=settings.canary_effect, min_users=settings.canary_min_users),
+    )
     controller = Controller(
         journal,
         ClusterTopics(admin, partitions=settings.partitions, replication=settings.replication),
         surfaces=surfaces,
         admit=Admission(settings.registry),
+        evidence=evidence,
         partitions=settings.partitions,
         silence_ms=round(settings.node_silence_s * 1000),
         let_go_ms=round(settings.let_go_s * 1000),
@@ -88,5 +95,6 @@ def _control(
         group = group_settings(settings, settings.group, wedged_after_s=settings.wedged_after_s)
         run_jobs(group, [job], stop, metrics=runner_metrics)
     finally:
+        evidence.close()
         journal.close()
         heartbeats.close()

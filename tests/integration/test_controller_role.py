@@ -78,6 +78,13 @@ class Machine:
             )
             self.write(NODE_STATUS, instance, NodeStatus(instance, 1, ready=True, progress=progress, coverage=whole, recall=whole))
 
+    def write_all(self, topic: str, records: list[tuple[str, bytes]]) -> None:
+        """Write records and wait for all acknowledgements."""
+        for key, value in records:
+            self._producer.produce(topic, value, key.encode())
+            self._producer.poll(0)
+        assert self._producer.flush(20) == 0
+
     def write(self, topic: str, key: str, message: NodeStatus | Rollout | bytes) -> None:
         """Write one record and wait for its acknowledgement."""
         value = message if isinstance(message, bytes) else encode(message)

@@ -18,6 +18,8 @@ from schemas.records.control import (
     Stage,
 )
 from schemas.surfaces import Surface, load_surfaces
+from streams.canary.judge import Reading, Verdict
+from streams.canary.sequential import Interval, Sums
 from streams.controller.admission import Admission
 from streams.controller.controller import Controller
 from streams.controller.log import RolloutLog
@@ -65,6 +67,19 @@ class FakeTopics:
         self.there.discard(bundle)
 
 
+class FakeEvidence:
+    """Says what the test says."""
+
+    def __init__(self) -> None:
+        self.verdict: Verdict | None = None
+
+    def reading(self, state: Rollout) -> Reading | None:
+        """See `Evidence`."""
+        if self.verdict is None:
+            return None
+        return Reading(self.verdict, f"it is {self.verdict}", Sums(), Sums(), Interval(0.0, 0.0, 0.0))
+
+
 class Bench:
     """A controller with its fakes and a clock to turn."""
 
@@ -72,6 +87,7 @@ class Bench:
         self.journal, self.topics, self.now_ms = FakeJournal(), FakeTopics(), NOW_MS
         self.admission: Admission | None = None
         self.heard: list[NodeStatus] = []
+        self.evidence = FakeEvidence()
         self.sent = 0
         self.controller = self.start()
 
@@ -82,6 +98,7 @@ class Bench:
             self.topics,
             surfaces=load_surfaces(),
             admit=self.admit,
+            evidence=self.evidence,
             partitions=PARTITIONS,
             silence_ms=10_000,
             let_go_ms=5_000,
@@ -107,11 +124,12 @@ class Bench:
         surface: str = HOME,
         automatic: bool = False,
         expected: int | None = None,
+        share_bp: int | None = None,
     ) -> Rollout:
         """Have a command answered and return its outcome."""
         self.sent += 1
         command_id = command_id or f"c{self.sent}"
-        command = RolloutCommand(command_id, surface, kind, "ada", NOW_MS, bundle, expected, automatic=automatic)
+        command = RolloutCommand(command_id, surface, kind, "ada", NOW_MS, bundle, expected, share_bp, automatic)
         self.controller.answer(command, self.now_ms)
         return self.journal.log.outcomes[command_id]
 
@@ -304,6 +322,52 @@ def test_a_frozen_surface_starts_nothing_by_itself(bench: Bench) -> None:
     bench.ask(CommandKind.FREEZE)
     assert bench.ask(CommandKind.START, NEW, automatic=True).outcome is Outcome.REFUSED
     assert bench.ask(CommandKind.START, NEW).outcome is Outcome.ACCEPTED
+
+
+def canaried(bench: Bench, *, automatic: bool) -> None:
+    """Have NEW be the canary beside OLD."""
+    bench.make_live(OLD)
+    bench.ask(CommandKind.START, NEW)
+    bench.hear(OLD, NEW)
+    assert bench.step()[NEW] is Stage.READY
+    assert bench.ask(CommandKind.CANARY, NEW, share_bp=1_000, automatic=automatic).outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("verdict", "automatic", "stage"),
+    [
+        (None, True, Stage.CANARY),
+        (Verdict.WAIT, True, Stage.CANARY),
+        (Verdict.BETTER, True, Stage.LIVE),
+        (Verdict.BETTER, False, Stage.CANARY),
+        (Verdict.WORSE, True, Stage.ABORTED),
+        (Verdict.WORSE, False, Stage.ABORTED),
+        (Verdict.UNBALANCED, False, Stage.ABORTED),
+    ],
+)
+def test_a_canary_ends_by_its_evidence(bench: Bench, verdict: Verdict | None, *, automatic: bool, stage: Stage) -> None:
+    """Nobody watches at night: harm ends by itself, and what is better goes live where that was left to the test."""
+    canaried(bench, automatic=automatic)
+    bench.evidence.verdict = verdict
+    assert bench.step()[NEW] is stage
+    assert bench.stages()[OLD] is (Stage.DRAINING if stage is Stage.LIVE else Stage.LIVE)
+    if stage is not Stage.CANARY:
+        assert bench.journal.log.state(HOME).reason == f"it is {verdict}"
+        assert bench.journal.log.state(HOME).actor == "controller"
+
+
+def test_a_paused_canary_is_left_alone_and_a_frozen_surface_promotes_none(bench: Bench) -> None:
+    """An operator who looks into something must not have it taken away; freeze stops what goes forward, not what protects."""
+    canaried(bench, automatic=True)
+    bench.ask(CommandKind.PAUSE, NEW)
+    bench.evidence.verdict = Verdict.WORSE
+    assert bench.step()[NEW] is Stage.CANARY
+    bench.ask(CommandKind.RESUME, NEW)
+    bench.ask(CommandKind.FREEZE)
+    bench.evidence.verdict = Verdict.BETTER
+    assert bench.step()[NEW] is Stage.CANARY
+    bench.evidence.verdict = Verdict.WORSE
+    assert bench.step()[NEW] is Stage.ABORTED
 
 
 def test_a_fourth_bundle_is_refused(bench: Bench) -> None:

@@ -1,0 +1,123 @@
+"""Follows `examples` while a surface has a canary, and reads its arms now and then. Commands nothing."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from schemas.codec import decode
+from schemas.errors import InvalidInput
+from schemas.records.control import BundleStage, Rollout, Stage
+from schemas.records.feedback import Example
+from schemas.topics import EXAMPLES
+from schemas.wire.inbound import InboundRecord
+from schemas.wire.tail import TailReader
+from streams.canary.arms import Arms
+from streams.canary.judge import CanaryRules, Reading, read_arms
+
+log = logging.getLogger(__name__)
+
+# a controller's tick must stay short: so many examples are taken at each, and both arms are summed this often
+_RECORDS_A_LOOK = 2_000
+_READ_EVERY_S = 2.0
+_ASK_S = 10.0
+
+
+class Tail(Protocol):
+    """The examples from a moment on."""
+
+    def poll(self, max_messages: int = ..., timeout_s: float = ...) -> list[InboundRecord]:
+        """Return the next records."""
+        ...
+
+    def close(self) -> None:
+        """Stop."""
+        ...
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One canary: replaced whole when its share changes, for the users in it do."""
+
+    entry: BundleStage
+    arms: Arms
+    tail: Tail
+    read_again_s: float = 0.0
+    reading: Reading | None = None
+
+
+class CanaryEvidence:
+    """The canaries of all surfaces. One thread."""
+
+    def __init__(
+        self,
+        open_tail: Callable[[int], Tail],
+        *,
+        rules: CanaryRules | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Follow nothing yet.
+
+        Args:
+            open_tail: the examples appended from a time (Unix milliseconds) on. A restart counts them anew from there.
+        """
+        self._open_tail = open_tail
+        self._rules = rules or CanaryRules()
+        self._clock_s = clock_s
+        self._watched: dict[str, _Watched] = {}
+
+    def reading(self, state: Rollout) -> Reading | None:
+        """Return what the canary of a surface shows so far; None without a canary, or before the first look."""
+        canaries, live = state.in_stage(Stage.CANARY), state.live
+        watched = self._watched.get(state.surface)
+        if watched is not None and (not canaries or _life(watched.entry) != _life(canaries[0])):
+            watched.tail.close()
+            del self._watched[state.surface]
+            watched = None
+        if not canaries or live is None:
+            return None
+        if watched is None:
+            entry = canaries[0]
+            watched = _Watched(entry, Arms(state.surface, entry, live), self._open_tail(entry.since_ms))
+            self._watched[state.surface] = watched
+        for record in watched.tail.poll(_RECORDS_A_LOOK, 0.0):
+            try:
+                watched.arms.take(decode(Example, record.value or b""))
+            except InvalidInput as error:
+                log.warning("passed over %s/%d/%d: %s", record.topic, record.partition, record.offset, error)
+        if self._clock_s() >= watched.read_again_s:
+            watched.read_again_s = self._clock_s() + _READ_EVERY_S
+            share = watched.entry.share_bp / 10_000
+            watched.reading = read_arms(watched.arms.canary, watched.arms.live, share=share, rules=self._rules)
+            log.info("%s canary %s: %s", state.surface, watched.entry.bundle, watched.reading.sentence)
+        return watched.reading
+
+    def close(self) -> None:
+        """Stop following."""
+        for watched in self._watched.values():
+            watched.tail.close()
+        self._watched.clear()
+
+
+def _life(entry: BundleStage) -> tuple[str, str, int, int]:
+    return (entry.bundle, entry.salt, entry.share_bp, entry.since_ms)
+
+
+def examples_since(bootstrap: str, admin: AdminClient, *, partitions: int) -> Callable[[int], Tail]:
+    """Return what opens the examples of a cluster appended from a time on."""
+
+    def open_tail(since_ms: int) -> Tail:
+        wanted = {TopicPartition(EXAMPLES, p): OffsetSpec.for_timestamp(since_ms) for p in range(partitions)}
+        newest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's types name it nowhere
+        ends = {TopicPartition(EXAMPLES, p): newest for p in range(partitions)}
+        last = {place.partition: future.result(_ASK_S).offset for place, future in admin.list_offsets(ends).items()}
+        found = {place.partition: future.result(_ASK_S).offset for place, future in admin.list_offsets(wanted).items()}
+        # -1: nothing was appended since
+        start = {partition: offset if offset >= 0 else last[partition] for partition, offset in found.items()}
+        return TailReader(bootstrap, EXAMPLES, range(partitions), start=start)
+
+    return open_tail

@@ -1,0 +1,75 @@
+"""A canary on a real broker: the controller reads the joined examples and ends what users engage less with, restart or not."""
+
+import time
+import uuid
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from roost.broker import Broker
+from schemas.codec import encode
+from schemas.features.hashing import canary_bucket
+from schemas.records.candidates import CandidateFeatures, Counters
+from schemas.records.control import BundleStage, CommandKind, RolloutCommand, Stage
+from schemas.records.feedback import Example, Label
+from schemas.topics import EXAMPLES
+from streams.controller.client import RolloutClient
+from tests.bundles import publish_bundle
+from tests.integration.test_controller_role import HOME, Machine, command, stages
+from tests.integration.waiting import until
+
+USERS = [f"u:{n}" for n in range(1_500)]
+SHOWN = 6
+
+
+def examples(canary: BundleStage, live: str, *, engaged_of_canary: int, engaged_of_live: int) -> list[Example]:
+    """Return six examples a user, so many of them positive in each arm (every second user one more)."""
+    features = CandidateFeatures("", "und", "", (), 0, Counters())
+    at_ms = time.time_ns() // 1_000_000
+    found = []
+    for number, user in enumerate(USERS):
+        in_canary = canary_bucket(canary.salt, user) < canary.share_bp
+        liked = (engaged_of_canary if in_canary else engaged_of_live) + number % 2
+        bundle = canary.bundle if in_canary else live
+        plain = Example("", 0, HOME, "r", user, "t:1", 0, at_ms, features, Label.UNKNOWN, bundle=bundle)
+        found += [
+            replace(plain, example_id=f"{user}/{n}", label=Label.POSITIVE if n < liked else Label.IMPLICIT_NEGATIVE)
+            for n in range(SHOWN)
+        ]
+    return found
+
+
+@pytest.mark.parametrize(("engaged_of_canary", "ends"), [(1, Stage.ABORTED), (3, Stage.LIVE)])
+def test_a_canary_ends_by_what_its_users_do(fresh_broker: Broker, tmp_path: Path, engaged_of_canary: int, ends: Stage) -> None:
+    """From examples on the topic to a record in the log, through a controller that is killed in between."""
+    with ExitStack() as stack:
+        machine = Machine(fresh_broker.bootstrap, tmp_path, stack)
+        old, new = (publish_bundle(machine.registry, seed=seed) for seed in (1, 2))
+        client = stack.enter_context(RolloutClient(machine.bootstrap))
+        controller = machine.start_controller()
+        client.send(command(CommandKind.START, old, automatic=True))
+        until(lambda: stages(client).get(old) is Stage.BUILDING, what="the first bundle building")
+        machine.report_parity(old)
+        until(lambda: stages(client).get(old) is Stage.LIVE, what="the first bundle live")
+        client.send(command(CommandKind.START, new))
+        until(lambda: stages(client).get(new) is Stage.BUILDING, what="the second bundle building")
+        machine.report_parity(old, new)
+        until(lambda: stages(client).get(new) is Stage.READY, what="the second bundle ready")
+        asked = RolloutCommand(uuid.uuid4().hex, HOME, CommandKind.CANARY, bundle=new, share_bp=4_000, automatic=True)
+        (entry,) = client.send(replace(asked, time_ms=time.time_ns() // 1_000_000)).in_stage(Stage.CANARY)
+        time.sleep(0.01)
+        told = examples(entry, old, engaged_of_canary=engaged_of_canary, engaged_of_live=2)
+        few = [example for example in told if int(example.user_id.removeprefix("u:")) < 200]
+        machine.write_all(EXAMPLES, [(example.user_id, encode(example)) for example in few])
+        time.sleep(3.0)
+        assert stages(client)[new] is Stage.CANARY, "decided by too few users"
+        # who comes after it counts from the canary's beginning
+        controller.kill()
+        machine.start_controller()
+        machine.write_all(EXAMPLES, [(example.user_id, encode(example)) for example in told])
+        until(lambda: stages(client)[new] is ends, what=f"the canary {ends}", timeout_s=40)
+        assert "canary users" in client.states()[HOME].reason
+        assert client.states()[HOME].actor == "controller"
+        assert stages(client)[old] is (Stage.LIVE if ends is Stage.ABORTED else Stage.DRAINING)

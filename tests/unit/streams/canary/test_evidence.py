@@ -1,0 +1,87 @@
+"""Following examples while there is a canary: anew for each, from its beginning, and past what is unreadable."""
+
+from dataclasses import replace
+
+from schemas.codec import encode
+from schemas.records.control import BundleStage, Rollout, Stage
+from schemas.wire.inbound import InboundRecord
+from streams.canary.evidence import CanaryEvidence
+from streams.canary.judge import CanaryRules, Verdict
+from tests.unit.streams.canary.test_arms import CANARY, HOME, LIVE, OTHERS, STAGE, THEIRS, example
+
+STATE = Rollout(HOME, 5, bundles=(BundleStage(LIVE, Stage.LIVE), STAGE))
+
+
+class FakeTail:
+    """Examples in batches."""
+
+    def __init__(self, values: list[bytes]) -> None:
+        self.values = values
+        self.closed = False
+
+    def poll(self, max_messages: int = 1_000, timeout_s: float = 0.1) -> list[InboundRecord]:
+        """See `Tail`."""
+        taken, self.values = self.values[:max_messages], self.values[max_messages:]
+        return [InboundRecord("examples", 0, n, 0, b"u", value) for n, value in enumerate(taken)]
+
+    def close(self) -> None:
+        """See `Tail`."""
+        self.closed = True
+
+
+class Follower:
+    """Evidence over fake tails and a clock to turn."""
+
+    def __init__(self, values: list[bytes]) -> None:
+        self.values, self.now_s = values, 0.0
+        self.opened: list[tuple[int, FakeTail]] = []
+        self.evidence = CanaryEvidence(self.open, rules=CanaryRules(min_users=20, balance_alpha=1e-9), clock_s=lambda: self.now_s)
+
+    def open(self, since_ms: int) -> FakeTail:
+        """Open the examples anew."""
+        tail = FakeTail(list(self.values))
+        self.opened.append((since_ms, tail))
+        return tail
+
+
+def examples() -> list[bytes]:
+    """Return examples in which the canary's users engage and the others do not, one unreadable among them."""
+    loved = [encode(example(user, bundle=CANARY, name=f"{n}")) for user in THEIRS for n in range(5 + (user > "u:2"))]
+    label = example(OTHERS[0]).label
+    ignored = [encode(replace(example(user, label), bundle=LIVE)) for user in OTHERS[:60]]
+    left = [encode(example(user, type(label).IMPLICIT_NEGATIVE, name=f"n{n}")) for user in OTHERS for n in range(6)]
+    return [b"garbled", *loved[:-3], *ignored, *left]
+
+
+def test_a_canary_is_read_from_its_first_moment_and_found_better() -> None:
+    """The whole way from records to a verdict."""
+    follower = Follower(examples())
+    found = follower.evidence.reading(STATE)
+    assert found is not None
+    assert (found.canary.users, found.live.users) == (len(THEIRS), len(OTHERS))
+    assert found.verdict in (Verdict.BETTER, Verdict.WAIT)
+    assert found.effect.value > 0.7
+    assert [since_ms for since_ms, _ in follower.opened] == [STAGE.since_ms]
+    assert follower.evidence.reading(STATE) is found, "not summed again at every tick"
+
+
+def test_another_share_is_another_comparison_and_an_end_stops_the_following() -> None:
+    """With another share other users are in the arms; with no canary nothing may hold a consumer open."""
+    follower = Follower(examples())
+    follower.evidence.reading(STATE)
+    more = replace(STATE, bundles=(STATE.bundles[0], replace(STAGE, share_bp=6_000, since_ms=2_000)))
+    follower.evidence.reading(more)
+    assert [since_ms for since_ms, _ in follower.opened] == [1_000, 2_000]
+    assert [tail.closed for _, tail in follower.opened] == [True, False]
+    assert follower.evidence.reading(replace(STATE, bundles=STATE.bundles[:1])) is None
+    assert follower.opened[1][1].closed
+    follower.evidence.reading(STATE)
+    follower.evidence.close()
+    assert follower.opened[2][1].closed
+
+
+def test_a_surface_without_a_canary_opens_nothing() -> None:
+    """Most surfaces, most of the time."""
+    follower = Follower([])
+    assert follower.evidence.reading(Rollout(HOME, 0)) is None
+    assert follower.opened == []
