@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.registry import Collector
 
 _QUERY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 1.0)
@@ -14,6 +14,8 @@ class NodeMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        # memory and CPU
+        ProcessCollector(registry=self.registry)
         self.retrieve_seconds = Histogram(
             "roost_retrieve_seconds",
             "Time to answer a retrieval, from the parsed request to the encoded answer.",

@@ -12,6 +12,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from roost import cli
+from serving.console.settings import ConsoleSettings
 from serving.settings import NodeSettings
 from streams.settings import ControllerSettings, EmbedderSettings, LabelerSettings, UserStateSettings
 from tests.deployment_files import DOCKER, ROOT, RoleService, compose, role_services, stages
@@ -23,6 +24,7 @@ _SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
     "controller": (ControllerSettings,),
     "node-1": (NodeSettings,),
     "node-2": (NodeSettings,),
+    "console": (ConsoleSettings,),
     "trainer": (TrainerSettings,),
 }
 # read by options of `roost topics`, not by a settings class
@@ -61,9 +63,9 @@ def test_docker_compose_accepts_the_file_where_there_is_one() -> None:
 
 
 def test_every_service_of_the_product_is_there() -> None:
-    """The roles of `roost up`, twice the node: one that is restarted must not take the answers with it."""
+    """The roles of `roost up`, twice the node, and the console: a node that is restarted must not take the answers with it."""
     commands = sorted(role.arguments[:2] for role in role_services().values())
-    roles = [("control",), ("embed",), ("label",), ("serve",), ("serve",)]
+    roles = [("console",), ("control",), ("embed",), ("label",), ("serve",), ("serve",)]
     assert commands == sorted([*roles, ("topics", "create"), ("train", "schedule")])
 
 
@@ -190,6 +192,7 @@ def test_each_role_installs_its_own_extra_and_no_other() -> None:
         "controller": "streams",
         "node-1": "serving",
         "node-2": "serving",
+        "console": "console",
         "trainer": "trainer",
     }
 
@@ -220,9 +223,11 @@ def test_the_build_is_sent_all_that_the_wheel_is_made_of_and_nothing_else() -> N
     [
         ("streams", ["streams.embedder.role", "streams.label_role", "streams.controller.role"]),
         ("serving", ["serving.node.role"]),
+        # the second sends its commands
+        ("console", ["serving.console.role", "streams.controller.client"]),
         ("trainer", ["trainer.schedule"]),
     ],
-    ids=["streams", "serving", "trainer"],
+    ids=["streams", "serving", "console", "trainer"],
 )
 def test_a_role_imports_only_what_its_extra_installs(extra: str, modules: list[str]) -> None:
     """Here everything is installed; in a role's image an import of another extra's package ends the process.
@@ -237,6 +242,7 @@ def test_a_role_imports_only_what_its_extra_installs(extra: str, modules: list[s
         "fastapi": "fastapi",
         "fastapi-offline": "fastapi_offline",
         "hnswlib": "hnswlib",
+        "jinja2": "jinja2",
         "onnx": "onnx",
         "onnxruntime": "onnxruntime",
         "onnxscript": "onnxscript",
@@ -247,9 +253,11 @@ def test_a_role_imports_only_what_its_extra_installs(extra: str, modules: list[s
     }
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     packages = {
-        name: {match.group() for line in extras[name] if (match := re.match(r"[a-z-]+", line))}
-        for name in ("streams", "serving", "trainer")
+        name: {match.group() for line in extras[name] if (match := re.match(r"[a-z0-9-]+", line))}
+        for name in ("streams", "serving", "console", "trainer")
     }
+    # its extra names the other
+    packages["console"] = (packages["console"] - {"roost"}) | packages["serving"]
     own = packages[extra]
     assert set.union(*packages.values()) - names.keys() <= {"confluent-kafka"}
     graph = grimp.build_graph(*_PACKAGES, include_external_packages=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from roost.broker import Broker
@@ -20,6 +21,7 @@ from streams.outbox import Outbox
 from streams.producer import Producer
 from tests.deployment_files import ROOT, RoleService, compose, role_services
 from tests.integration.conftest import RunningKafka
+from tests.monitoring_files import queries
 
 SURFACES = """
 [home-timeline]
@@ -32,7 +34,7 @@ refresh = "write-time"
 label_window_s = 1
 recency_window_s = 3600
 """
-# seven processes start at once on as few as two cores, one of them with torch
+# eight processes start at once on as few as two cores, one of them with torch
 _START_S = 150.0
 # what compose gives a role before it is killed
 _GRACE_S = 60.0
@@ -51,14 +53,18 @@ class Container:
         self.process.kill()
         self.process.wait()
 
-    def series(self) -> dict[str, float]:
-        """Return the samples a scrape gives now, named as in a query; none before the port answers."""
+    def families(self) -> list[Metric]:
+        """Return what a scrape gives now; nothing before the port answers."""
         port = self.environment.get("ROOST_METRICS_PORT") or self.environment.get("ROOST_HTTP_PORT")
         try:
             text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5.0).text
         except httpx.TransportError:
-            return {}
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+            return []
+        return list(text_string_to_metric_families(text))
+
+    def series(self) -> dict[str, float]:
+        """Return the samples of a scrape, named as in a query."""
+        samples = [sample for family in self.families() for sample in family.samples]
         return {"".join([s.name, *(f",{name}={value}" for name, value in sorted(s.labels.items()))]): s.value for s in samples}
 
 
@@ -67,8 +73,11 @@ def _start(role: RoleService, bootstrap: str, folder: Path) -> Container:
     changed = {
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
         "ROOST_REGISTRY": str(folder / "registry"),
+        "ROOST_SNAPSHOTS": str(folder / "snapshots"),
         "ROOST_HTTP_HOST": "127.0.0.1",
         "ROOST_HTTP_PORT": str(free_port()),
+        "ROOST_CONSOLE_HOST": "127.0.0.1",
+        "ROOST_CONSOLE_PORT": str(free_port()),
         "ROOST_METRICS_HOST": "127.0.0.1",
         "ROOST_METRICS_PORT": str(free_port()),
     }
@@ -156,6 +165,16 @@ def test_every_role_starts_as_compose_starts_it_works_and_ends_cleanly_on_sigter
             assert httpx.get(f"{url}/livez").status_code == 200
             assert httpx.get(f"{url}/readyz").json()["node"] == name
         _until(lambda: "home-timeline" in running["trainer"].log.read_text(), running, what="the trainer looks at its surface")
+
+        # what alerts and dashboards ask for is there, in the processes themselves
+        scraped = [family.name for name in ("embedder", "labeler", "controller", "node-1") for family in running[name].families()]
+        known = {f"{name}{suffix}" for name in scraped for suffix in ("", "_total", "_bucket", "_count", "_sum")}
+        asked = {name for query in queries() for name in query.series()}
+        assert len(asked) > 30
+        assert asked <= known
+        console = f"http://127.0.0.1:{running['console'].environment['ROOST_CONSOLE_PORT']}"
+        page = httpx.get(f"{console}/overview", timeout=20.0)
+        assert (page.status_code, "node-1" in page.text) == (200, True)
 
         for container in running.values():
             container.process.terminate()

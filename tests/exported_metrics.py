@@ -1,0 +1,103 @@
+"""Every series that the processes export, with its labels: what they register, filled with one observation each. Holds no test."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from schemas.errors import UndecodableRecord
+from schemas.records.control import BundleStage, CommandKind, Outcome, Rollout, Stage
+from schemas.records.feedback import Label, Provenance
+from schemas.wire.inbound import InboundRecord
+from serving.health import NodeHealth, SnapshotHealth
+from serving.http.collector import HealthCollector
+from serving.metrics import NodeMetrics
+from streams.metrics import ControllerMetrics, DiskCollector, EmbedderMetrics, LabelerMetrics, RunnerMetrics
+from tests.console_fakes import HOME, LIVE, reading
+
+# by process and series, the labels of its samples
+Exported = Mapping[str, Mapping[str, frozenset[str]]]
+
+
+def exported(folder: Path) -> Exported:
+    """Return what each job of docker/prometheus.yml exports, process_* apart; `folder` is one that exists."""
+    return {
+        "embedder": _samples(_embedder()),
+        "labeler": _samples(_labeler()),
+        "controller": _samples(_controller(folder)),
+        "node": _samples(_node()),
+    }
+
+
+def _samples(registry: CollectorRegistry) -> dict[str, frozenset[str]]:
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    return {sample.name: frozenset(sample.labels) for sample in samples if not sample.name.startswith("process_")}
+
+
+def _runner() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    runner = RunnerMetrics(registry)
+    record = InboundRecord("tweets", 0, 1, 2, b"key", b"value", ())
+    runner.folded("role", [record], took_s=0.1)
+    runner.produced({"candidates": 1})
+    runner.dead_lettered(record, UndecodableRecord("no"))
+    runner.checkpointed(took_s=0.1)
+    runner.behind({("tweets", 0): 1}, {("tweets", 0): 2})
+    return registry
+
+
+def _embedder() -> CollectorRegistry:
+    registry = _runner()
+    EmbedderMetrics(registry).live({HOME.name: 1})
+    return registry
+
+
+def _labeler() -> CollectorRegistry:
+    registry = _runner()
+    labeler = LabelerMetrics(registry)
+    labeler.emitted({(Label.POSITIVE, Provenance.RECONSTRUCTED): 1})
+    labeler.corrected({Label.POSITIVE: 1})
+    labeler.reached(0, {HOME.name: 1})
+    return registry
+
+
+def _controller(folder: Path) -> CollectorRegistry:
+    registry = _runner()
+    registry.register(DiskCollector(folder, of="registry"))
+    controller = ControllerMetrics(registry)
+    controller.answered(HOME.name, CommandKind.START, Outcome.ACCEPTED)
+    controller.stand({HOME.name: Rollout(HOME.name, 1, bundles=(BundleStage(LIVE, Stage.LIVE),))})
+    return registry
+
+
+class _HealthyNode:
+    """A node with one bundle, of which everything is known."""
+
+    def health(self) -> NodeHealth:
+        """See `HasHealth.health`."""
+        health = reading().health
+        assert health is not None
+        (surface,) = health.surfaces
+        (bundle,) = surface.bundles
+        assert bundle.index is not None
+        known = replace(
+            bundle,
+            recall=0.9,
+            index=replace(bundle.index, counters={"rebuilds": 1}),
+            snapshot=SnapshotHealth(written_ms=1, rows=1, took_s=0.1, restored_rows=0, trouble=None),
+        )
+        return replace(health, surfaces=(replace(surface, bundles=(known,)),))
+
+
+def _node() -> CollectorRegistry:
+    metrics = NodeMetrics()
+    metrics.add(HealthCollector(_HealthyNode()))
+    metrics.retrieve_seconds.labels(HOME.name).observe(0.1)
+    metrics.refusals.labels("nothing_live").inc()
+    metrics.cold.labels(HOME.name).inc()
+    metrics.retrievable(HOME.name, [0.1], new=[0])
+    metrics.rows_applied.labels(HOME.name, LIVE).inc()
+    metrics.bad_embeddings.labels(HOME.name, LIVE).inc()
+    metrics.skipped.labels("users").inc()
+    return metrics.registry
