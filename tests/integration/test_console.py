@@ -293,7 +293,13 @@ def test_the_colours_can_be_chosen_and_are_kept(watched: Watched) -> None:
 def test_candidates_are_shown_in_their_own_direction_and_two_bundles_are_compared(watched: Watched, deployment: Deployment) -> None:
     """Arabic reads from the right, whatever stands around it."""
     page = watched.page
-    page.goto("/playground")
+
+    def offered() -> bool:
+        page.goto("/playground")
+        return page.locator(f'select[name="against"] option[value="{deployment.ready}"]').count() == 1
+
+    # the console looks at the nodes every two seconds
+    until(offered)
     page.get_by_label("User", exact=True).fill("u:reader")
     page.get_by_label("How many").fill("23")
     page.get_by_label("Compare with").select_option(deployment.ready)
