@@ -17,8 +17,8 @@ from schemas.surfaces import Surface, load_surfaces
 from schemas.topics import ROLLOUTS, USER_STATES, embeddings_topic, embeddings_topic_name, standard_topics
 from schemas.towers import Towers
 from schemas.wire.admin import create_topics, delete_topics, wait_for_broker
-from schemas.wire.client import make_producer
 from schemas.wire.tail import TailReader
+from streams.outbox import Outbox, raise_for
 from tests.bundles import publish_bundle
 from tests.posts import Post, deletion, embedding, now_ms
 
@@ -47,7 +47,7 @@ class WritePath:
         self.surface: Surface = load_surfaces(self.surfaces_file)[name]
         self.admin = wait_for_broker(bootstrap, timeout_s=30)
         create_topics(self.admin, standard_topics())
-        self._producer = make_producer(bootstrap)
+        self._outbox = Outbox(bootstrap)
         self._rollout = nothing_yet(name)
         self._towers: dict[str, Towers] = {}
 
@@ -126,12 +126,12 @@ class WritePath:
             vectors = towers.embed_candidates([post.features for post in batch])
             for post, vector in zip(batch, vectors, strict=True):
                 self._write(bundle, embedding(post, vector.tolist(), append_time_ms=now_ms()))
-        self._producer.flush(30)
+        self._flush()
 
     def embed_vector(self, post: Post, bundle: str, vector: list[float]) -> None:
         """Write an embedding that no tower made."""
         self._write(bundle, embedding(post, vector, append_time_ms=now_ms()))
-        self._producer.flush(30)
+        self._flush()
 
     def delete(self, post: Post, *bundles: str) -> None:
         """Write the delete of a post, one version later, to the bundles' topics."""
@@ -140,12 +140,15 @@ class WritePath:
             version = Version(event_time_ms, sequence + 1)
             dim = self._towers[bundle].dim
             self._write(bundle, deletion(post.candidate_id, version, dim=dim, append_time_ms=now_ms()))
-        self._producer.flush(30)
+        self._flush()
 
     def _write(self, bundle: str, record: Embedding) -> None:
         value = encode(record, subject=embedding_subject(self._towers[bundle].dim))
-        self._producer.produce(embeddings_topic_name(bundle), value, record.candidate_id.encode())
-        self._producer.poll(0)
+        self._outbox.produce(embeddings_topic_name(bundle), value, record.candidate_id.encode())
+
+    def _flush(self) -> None:
+        self._outbox.flush_all(timeout_s=30)
+        raise_for(self._outbox.take_failures())
 
     def user(self, state: UserState | None, user_id: str) -> None:
         """Write a user's state; None forgets the user."""
@@ -153,5 +156,5 @@ class WritePath:
 
     def send(self, topic: str, key: bytes, value: bytes | None) -> None:
         """Write one record and wait for its acknowledgement."""
-        self._producer.produce(topic, value, key)
-        assert self._producer.flush(30) == 0
+        self._outbox.produce(topic, value, key)
+        self._flush()

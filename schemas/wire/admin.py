@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
 from schemas.errors import BrokerUnavailable, TopicMismatch
 from schemas.topics import Topic
@@ -14,6 +14,8 @@ from schemas.topics import Topic
 log = logging.getLogger(__name__)
 
 _ATTEMPT_S = 2.0
+# what a broker says of a partition whose creation it has not taken in, or whose leader is away
+_NOT_LED = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 def make_admin(bootstrap: str) -> AdminClient:
@@ -45,11 +47,15 @@ def wait_for_broker(bootstrap: str, *, timeout_s: float, should_stop: Callable[[
 
 
 def create_topics(admin: AdminClient, topics: Iterable[Topic], *, replication: int = 1, timeout_s: float = 30.0) -> list[str]:
-    """Create the topics that do not exist yet and return their names; then check all, and return once the broker knows them.
+    """Create the topics that do not exist yet and return their names; then check all, and return once they can be written to.
+
+    A topic is listed some milliseconds before the leaders of its partitions know of it. Of an idempotent producer's requests in
+    flight, those that come too early would be refused and the next one taken, whatever its sequence number: brokers before
+    Kafka 4.5 then lose the earlier records without an error (KAFKA-15591).
 
     Raises:
         TopicMismatch: one exists with another partition count or configuration, or the broker refuses to create it.
-        BrokerUnavailable: no answer within `timeout_s`.
+        BrokerUnavailable: no answer within `timeout_s`, or a partition without a leader.
     """
     wanted = list(topics)
     new = [NewTopic(t.name, num_partitions=t.partitions, replication_factor=replication, config=t.config) for t in wanted]
@@ -64,6 +70,7 @@ def create_topics(admin: AdminClient, topics: Iterable[Topic], *, replication: i
     names = {topic.name for topic in wanted}
     _wait_until(lambda: names - _partition_counts(admin, timeout_s).keys(), "does not know", timeout_s)
     check_topics(admin, [topic for topic in wanted if topic.name not in created], timeout_s=timeout_s)
+    _wait_until(lambda: _without_leader(admin, wanted, timeout_s), "has no leader yet for partitions of", timeout_s)
     return created
 
 
@@ -164,6 +171,20 @@ def _partition_counts(admin: AdminClient, timeout_s: float) -> dict[str, int]:
         return {name: len(found.partitions) for name, found in admin.list_topics(timeout=timeout_s).topics.items()}
     except KafkaException as error:
         raise _typed(error, "topics cannot be listed") from error
+
+
+def _without_leader(admin: AdminClient, topics: Iterable[Topic], timeout_s: float) -> set[str]:
+    newest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's types name it nowhere
+    asked = {TopicPartition(topic.name, partition): newest for topic in topics for partition in range(topic.partitions)}
+    left = set()
+    for place, future in (admin.list_offsets(asked, request_timeout=timeout_s) if asked else {}).items():
+        try:
+            future.result(timeout_s)
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_LED:
+                raise _typed(error, f"partition {place.partition} of topic {place.topic} cannot be read") from error
+            left.add(place.topic)
+    return left
 
 
 def _wait_until(left: Callable[[], set[str]], what: str, timeout_s: float) -> None:

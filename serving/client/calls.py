@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -48,33 +48,25 @@ class Call:
 READY = Call("/readyz")
 
 
-def retrieve_request(
-    *,
-    user_id: str | None,
-    user: InlineUser | None,
-    k: int,
-    context: Mapping[str, str] | None,
-    exclude: Sequence[str],
-    languages: Sequence[str] | None,
-    max_age_s: float | None,
-    pin: str | None,
-    min_revision: int | None,
-    exact: bool,
-) -> RetrieveRequest:
+class Asked(TypedDict, total=False):
+    """The arguments of `retrieve`, all of them optional; what each means, and its default, says `serving.api.RetrieveRequest`."""
+
+    user_id: str | None
+    user: InlineUser | None
+    k: int
+    context: Mapping[str, str] | None
+    exclude: Sequence[str]
+    languages: Sequence[str] | None
+    max_age_s: float | None
+    pin: str | None
+    min_revision: int | None
+    exact: bool
+
+
+def retrieve_request(asked: Asked) -> RetrieveRequest:
     """Return a request of plain arguments; raises `RequestRefused` when one is over its limit."""
     try:
-        return RetrieveRequest(
-            user_id=user_id,
-            user=user,
-            k=k,
-            context=dict(context or {}),
-            exclude=tuple(exclude),
-            languages=None if languages is None else tuple(languages),
-            max_age_s=max_age_s,
-            pin=pin,
-            min_revision=min_revision,
-            exact=exact,
-        )
+        return RetrieveRequest.model_validate({**asked, "context": dict(asked.get("context") or {})})
     except ValidationError as error:
         raise _over_a_limit(error) from error
 

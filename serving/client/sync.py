@@ -1,15 +1,16 @@
 """The client that waits for its answers. Encodes and decodes nothing itself."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
-from serving.api import DEFAULT_K, Answer, ExplainRequest, Explanation, InlineUser, Problem, RetrieveRequest
+from serving.api import Answer, ExplainRequest, Explanation, Problem, RetrieveRequest
 from serving.client.calls import (
     READY,
+    Asked,
     Call,
     answer_of,
     answers_of,
@@ -43,40 +44,14 @@ class Client:
         self._http = httpx.Client(base_url=base_url, timeout=timeout_s, transport=transport)
         self._retries = checked(retries)
 
-    def retrieve(
-        self,
-        surface: str,
-        *,
-        user_id: str | None = None,
-        user: InlineUser | None = None,
-        k: int = DEFAULT_K,
-        context: Mapping[str, str] | None = None,
-        exclude: Sequence[str] = (),
-        languages: Sequence[str] | None = None,
-        max_age_s: float | None = None,
-        pin: str | None = None,
-        min_revision: int | None = None,
-        exact: bool = False,
-    ) -> Answer:
+    def retrieve(self, surface: str, **asked: Unpack[Asked]) -> Answer:
         """Return the best candidates; parameters as the fields of `serving.api.RetrieveRequest`.
 
         Raises:
             RequestRefused: also before anything is sent, when a parameter is over its limit.
             ClientError: see `serving.client.errors`.
         """
-        request = retrieve_request(
-            user_id=user_id,
-            user=user,
-            k=k,
-            context=context,
-            exclude=exclude,
-            languages=languages,
-            max_age_s=max_age_s,
-            pin=pin,
-            min_revision=min_revision,
-            exact=exact,
-        )
-        return self._ask(retrieve_call(surface, request), answer_of)
+        return self._ask(retrieve_call(surface, retrieve_request(asked)), answer_of)
 
     def retrieve_batch(self, surface: str, requests: Sequence[RetrieveRequest]) -> list[Answer | Problem]:
         """Ask several questions at once; each has its answer, or its own problem, in the order asked.

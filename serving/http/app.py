@@ -128,13 +128,10 @@ def _add_batch(app: FastAPI, answer: Answering, metrics: NodeMetrics, pool: Exec
         except UnknownSurface:
             # so it would be for all of them
             raise
-        except QueryRefused as error:
-            code, problem = _REFUSALS[type(error)][0], str(error)
-        except BundleError as error:
-            log.exception("a tower failed on a query")
-            code, problem = "bundle_broken", str(error)
-        metrics.refusals.labels(code).inc()
-        return PROBLEM_JSON.dump_json(Problem(code, problem))
+        except (QueryRefused, BundleError) as error:
+            _, problem = _refusal(error)
+            metrics.refusals.labels(problem.error).inc()
+            return PROBLEM_JSON.dump_json(problem)
 
     @app.post("/v1/surfaces/{surface}/retrieve-batch", response_model=BatchAnswer, responses=_PROBLEMS, tags=["retrieve"])
     async def retrieve_batch(surface: str, batch: BatchRequest) -> Response:
@@ -186,22 +183,28 @@ def _add_operations(app: FastAPI, node: HasHealth, metrics: NodeMetrics, version
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
+def _refusal(error: QueryRefused | BundleError) -> tuple[int, Problem]:
+    if isinstance(error, QueryRefused):
+        code, status = _REFUSALS[type(error)]
+        return status, Problem(code, str(error))
+    log.error("a tower failed on a query: %s", error)
+    return 503, Problem("bundle_broken", str(error))
+
+
 def _add_problems(app: FastAPI, metrics: NodeMetrics) -> None:
-    def problem(status: int, code: str, message: str) -> Response:
-        metrics.refusals.labels(code).inc()
-        return Response(PROBLEM_JSON.dump_json(Problem(code, message)), status, media_type="application/json")
+    def answered(status: int, problem: Problem) -> Response:
+        metrics.refusals.labels(problem.error).inc()
+        return Response(PROBLEM_JSON.dump_json(problem), status, media_type="application/json")
 
     @app.exception_handler(QueryRefused)
     async def refused(_: Request, error: QueryRefused) -> Response:
-        code, status = _REFUSALS[type(error)]
-        return problem(status, code, str(error))
+        return answered(*_refusal(error))
 
     @app.exception_handler(BundleError)
     async def broken(_: Request, error: BundleError) -> Response:
-        log.error("a tower failed on a query: %s", error)
-        return problem(503, "bundle_broken", str(error))
+        return answered(*_refusal(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         sentences = [f"{'.'.join(str(part) for part in e['loc'][1:]) or 'body'}: {e['msg']}" for e in error.errors()[:5]]
-        return problem(422, "invalid_request", "; ".join(sentences))
+        return answered(422, Problem("invalid_request", "; ".join(sentences)))

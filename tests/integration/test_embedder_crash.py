@@ -99,7 +99,10 @@ def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(fresh_broker: Br
             if number == 2:
                 set_rollout(bootstrap, 2, {live: Stage.LIVE, building: Stage.BUILDING})
             with _start(bootstrap, registry, log, name, str(nth)) as process:
-                assert process.wait(60) == -signal.SIGKILL, log.read_text()
+                try:
+                    assert process.wait(120) == -signal.SIGKILL, log.read_text()
+                finally:
+                    process.kill()
         survivor = _start(bootstrap, registry, log)
         time.sleep(1)
     finally:
