@@ -1,8 +1,8 @@
 """What a node says of its own state, as frozen values: for /readyz, /metrics and people. Computes nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from serving.index import IndexStats
 
@@ -26,6 +26,42 @@ class SnapshotHealth:
     trouble: str | None = None
 
 
+GroupKind = Literal["all", "tier", "language", "age"]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRecall:
+    """The recall of one part of the exact answers: those from a tier, in a language, of an age; `kind` "all" is everything.
+
+    `lower` and `upper` are one-sided 95% bounds over the `queries` audited last.
+    """
+
+    kind: GroupKind
+    group: str
+    queries: int
+    recall: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHealth:
+    """What the audit of a bundle's index found in this process.
+
+    Attributes:
+        queries: live queries answered again exactly.
+        probes: new candidates looked for by their own vector; `probes_missed` of them were not found, and were inserted again.
+        rebuilds: times a tier was dropped and built anew because its recall was short.
+        groups: over the newest queries, the whole first.
+    """
+
+    queries: int = 0
+    probes: int = 0
+    probes_missed: int = 0
+    rebuilds: int = 0
+    groups: tuple[GroupRecall, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class BundleHealth:
     """One bundle on this node.
@@ -39,6 +75,8 @@ class BundleHealth:
         recall: share of the exact best that its search found on a sample, measured while it answers nobody; else None.
         index: None until the bundle is loaded.
         snapshot: None where the node keeps none.
+        audit: None before the first one, and where the node audits nothing.
+        index_alarms: what is wrong with the index, by name; the node answers all the same.
     """
 
     bundle: str
@@ -52,6 +90,8 @@ class BundleHealth:
     lag_ms: int
     index: IndexStats | None
     snapshot: SnapshotHealth | None = None
+    audit: AuditHealth | None = None
+    index_alarms: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,12 @@ class WritePath:
 
     def embed_vector(self, post: Post, bundle: str, vector: list[float]) -> None:
         """Write an embedding that no tower made."""
-        self._write(bundle, embedding(post, vector, append_time_ms=now_ms()))
+        self.embed_vectors([post], bundle, [vector])
+
+    def embed_vectors(self, posts: Iterable[Post], bundle: str, vectors: Iterable[list[float]]) -> None:
+        """Write embeddings that no tower made, and wait for the acknowledgements."""
+        for post, vector in zip(posts, vectors, strict=True):
+            self._write(bundle, embedding(post, vector, append_time_ms=now_ms()))
         self._flush()
 
     def delete(self, post: Post, *bundles: str) -> None:

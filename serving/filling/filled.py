@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +119,11 @@ class FilledIndex:
         """Return the ids held."""
         with self._lock:
             return set(self._created_ms)
+
+    def newest_ids(self, count: int) -> list[str]:
+        """Return up to so many of the ids that came last."""
+        with self._lock:
+            return [candidate_id for _, candidate_id in islice(reversed(self._arrivals), count)]
 
     def settled_ids(self) -> set[str]:
         """Return the ids held for longer than `SETTLED_S`."""

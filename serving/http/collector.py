@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from serving.audit.builder import BUILDER_ALARMS
+from serving.audit.bundle_audit import RECALL_ALARM
 from serving.health import BundleHealth, HasHealth, NodeHealth
 
 _BUNDLE = ("surface", "bundle")
@@ -31,6 +33,7 @@ class HealthCollector(Collector):
         yield from _of_bundles(health)
         yield from _of_indices(health)
         yield from _of_snapshots(health)
+        yield from _of_audits(health)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -118,3 +121,27 @@ def _of_snapshots(health: NodeHealth) -> Iterator[Metric]:
         restored.add_metric(labels, bundle.snapshot.restored_rows)
         failing.add_metric(labels, float(bundle.snapshot.trouble is not None))
     yield from (written, rows, took, restored, failing)
+
+
+def _of_audits(health: NodeHealth) -> Iterator[Metric]:
+    group = [*_BUNDLE, "kind", "group"]
+    recall = GaugeMetricFamily("roost_audit_recall_ratio", "Share of the exact best that live queries found.", labels=group)
+    lower = GaugeMetricFamily("roost_audit_recall_lower_bound_ratio", "Its one-sided lower 95% bound.", labels=group)
+    queries = CounterMetricFamily("roost_audit_queries", "Live queries answered again exactly.", labels=list(_BUNDLE))
+    probes = CounterMetricFamily("roost_audit_probes", "New candidates looked for by their own vector.", labels=list(_BUNDLE))
+    missed = CounterMetricFamily("roost_audit_probes_missed", "Those not found, and inserted again.", labels=list(_BUNDLE))
+    rebuilds = CounterMetricFamily("roost_audit_rebuilds", "Tiers dropped for a short recall.", labels=list(_BUNDLE))
+    alarm = GaugeMetricFamily("roost_index_alarm", "1 while it stands.", labels=[*_BUNDLE, "alarm"])
+    for labels, bundle in _bundles(health):
+        for name in (*BUILDER_ALARMS, RECALL_ALARM):
+            alarm.add_metric([*labels, name], float(name in bundle.index_alarms))
+        if bundle.audit is None:
+            continue
+        queries.add_metric(labels, bundle.audit.queries)
+        probes.add_metric(labels, bundle.audit.probes)
+        missed.add_metric(labels, bundle.audit.probes_missed)
+        rebuilds.add_metric(labels, bundle.audit.rebuilds)
+        for part in bundle.audit.groups:
+            recall.add_metric([*labels, part.kind, part.group], part.recall)
+            lower.add_metric([*labels, part.kind, part.group], part.lower)
+    yield from (recall, lower, queries, probes, missed, rebuilds, alarm)

@@ -14,6 +14,7 @@ from serving.index.exact import ExactIndex
 from serving.index.live import LiveIndex
 from serving.index.protocol import (
     EVERYTHING,
+    Audited,
     Candidate,
     CandidateIndex,
     Census,
@@ -22,6 +23,7 @@ from serving.index.protocol import (
     IndexContents,
     IndexStats,
     Rows,
+    Tier,
     Version,
 )
 
@@ -30,6 +32,7 @@ __all__ = [
     "EVERYTHING",
     "EXACT_ONLY",
     "GRAPH_ONLY",
+    "Audited",
     "Candidate",
     "CandidateIndex",
     "Census",
@@ -48,6 +51,7 @@ __all__ = [
     "LiveIndexError",
     "MisalignedRows",
     "Rows",
+    "Tier",
     "UnusableVectors",
     "Version",
     "WrongDimension",

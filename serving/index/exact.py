@@ -11,6 +11,7 @@ from serving.index.checks import checked_versions, unit_query, unit_vectors
 from serving.index.errors import IndexClosed
 from serving.index.protocol import (
     EVERYTHING,
+    Audited,
     Candidate,
     Census,
     Filter,
@@ -20,6 +21,7 @@ from serving.index.protocol import (
     IndexStats,
     IntArray,
     Rows,
+    Tier,
     Version,
 )
 from serving.index.refill import take_over
@@ -128,6 +130,14 @@ class ExactIndex:
     def search_exact(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:
         """The same as `search`."""
         return self.search(query, k, where)
+
+    def audit(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Audited:
+        """See `CandidateIndex.audit`; everything is found."""
+        hits = self.search(query, k, where)
+        return Audited(hits, np.ones(len(hits), np.bool_), ["exact"] * len(hits))
+
+    def distrust(self, tier: Tier) -> None:
+        """See `CandidateIndex.distrust`; there are no tiers."""
 
     def get(self, candidate_id: str) -> Candidate | None:
         """The live row of this id."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from serving.index.audit import audited
 from serving.index.checks import checked_versions, unit_query, unit_vectors
 from serving.index.config import IndexConfig
 from serving.index.errors import IndexClosed
@@ -18,6 +19,7 @@ from serving.index.keeping.upkeep import Upkeep
 from serving.index.ledger import fitting_rows
 from serving.index.protocol import (
     EVERYTHING,
+    Audited,
     Candidate,
     Census,
     Filter,
@@ -27,6 +29,7 @@ from serving.index.protocol import (
     IndexStats,
     IntArray,
     Rows,
+    Tier,
 )
 from serving.index.refill import take_over
 from serving.index.search import search, search_exact
@@ -148,6 +151,20 @@ class LiveIndex:
         found = search_exact(view, unit, k, where)
         return Hits(found.scores, found.slots, view.arena)
 
+    def audit(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Audited:
+        """See `CandidateIndex.audit`. Takes no lock."""
+        self._refuse_if_closed()
+        return audited(self._state.view, unit_query(query, self._dim, k, where), k, where, self._config)
+
+    def distrust(self, tier: Tier) -> None:
+        """See `CandidateIndex.distrust`. Waits for the step that the builder is in."""
+        self._refuse_if_closed()
+        if tier in ("codes", "graph"):
+            self._upkeep.drop(tier)
+            self._counters[f"distrusted_{tier}"] += 1
+            if self._builder is not None:
+                self._builder.wake()
+
     def get(self, candidate_id: str) -> Candidate | None:
         """The live row of this id."""
         self._refuse_if_closed()
@@ -227,6 +244,8 @@ class LiveIndex:
             builder_heartbeat_age_s=0.0 if builder is None else builder.heartbeat_age_s,
             builder_fault=None if builder is None else builder.fault,
             counters=dict(self._counters),
+            builder_wanted=builder is not None and not self._closed,
+            fresh_rows_bound=0 if self._config.compressed is None else self._config.fresh_rows_at_most,
         )
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ Two implementations pass one suite: `LiveIndex` (tiers, background builder) and 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,6 +165,22 @@ class IndexContents:
     codebook: FloatArray | None = None
 
 
+Tier = Literal["exact", "fresh", "codes", "graph"]
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """One query answered twice at one moment: exactly, and as it is served.
+
+    hits: the exact answer. found: for each of them whether the served answer holds it, or one that scores as well, bool [n]. tiers:
+    where each is searched for.
+    """
+
+    hits: Hits
+    found: NDArray[np.bool_]
+    tiers: Sequence[Tier]
+
+
 @dataclass(frozen=True, slots=True)
 class IndexStats:
     """What an operator watches. Rows are counted per tier; "dead" rows still occupy a tier but are never returned."""
@@ -187,6 +203,10 @@ class IndexStats:
     builder_fault: str | None
     """The last error of the builder, kept until it next completes a step."""
     counters: Mapping[str, int] = field(default_factory=dict)
+    builder_wanted: bool = False
+    """Whether a builder thread belongs to this index: then one that does not run has died."""
+    fresh_rows_bound: int = 0
+    """At more fresh rows than these the builder is behind; 0 without a bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +260,14 @@ class CandidateIndex(Protocol):
 
     def search_exact(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:
         """The same answer by a full scan: the reference for audits."""
+        ...
+
+    def audit(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Audited:
+        """Answer exactly and as served, on one and the same moment of the index. Costs a full scan. Raises InvalidQuery."""
+        ...
+
+    def distrust(self, tier: Tier) -> None:
+        """Drop a tier that an audit found wanting: its rows are searched elsewhere, exactly if need be, until it is built anew."""
         ...
 
     def get(self, candidate_id: str) -> Candidate | None:

@@ -22,6 +22,7 @@ def node_status(health: NodeHealth, *, time_ms: int, url: str) -> NodeStatus:
     # the controller looks for the id in front: a bundle that every node refuses is rejected
     refusals = (f"{bundle.bundle}: {bundle.refusal}" for bundle in bundles if bundle.refusal is not None)
     alarms = (alarm for bundle in bundles for alarm in bundle.alarms)
+    doubts = (f"bundle {bundle.bundle}: {alarm}" for bundle in bundles for alarm in bundle.index_alarms.values())
     unsaved = (bundle.snapshot.trouble for bundle in bundles if bundle.snapshot is not None and bundle.snapshot.trouble)
     return NodeStatus(
         instance=NODE_PREFIX + health.node,
@@ -35,7 +36,7 @@ def node_status(health: NodeHealth, *, time_ms: int, url: str) -> NodeStatus:
         ),
         coverage={bundle.bundle: bundle.coverage for bundle in bundles},
         recall={bundle.bundle: bundle.recall for bundle in bundles if bundle.recall is not None},
-        errors=tuple(dict.fromkeys((*refusals, *health.reasons, *alarms, *unsaved))),
+        errors=tuple(dict.fromkeys((*refusals, *health.reasons, *alarms, *doubts, *unsaved))),
     )
 
 

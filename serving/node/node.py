@@ -14,6 +14,8 @@ from schemas.surfaces import Surface
 from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES
 from schemas.wire.client import make_producer
 from schemas.wire.inbound import InboundRecord
+from serving.audit.auditor import Auditor
+from serving.audit.builder import builder_alarms
 from serving.filling.filled import FilledIndex, coverage
 from serving.health import BundleHealth, NodeHealth, SurfaceHealth
 from serving.index import IndexClosed
@@ -25,6 +27,7 @@ from serving.node.snapshotter import Snapshotter
 from serving.node.surface_keeper import SurfaceKeeper
 from serving.query.epochs import RoutingTable
 from serving.query.retrieve import wall_clock_ms
+from serving.query.tap import QueryTap
 from serving.query.users import UserStore
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,8 @@ class Node:
         users: UserStore,
         url: str = "",
         snapshot_every_s: float = 60.0,
+        tap: QueryTap | None = None,
+        audit_cpu_share: float = 0.0,
     ) -> None:
         """Connect to nothing yet.
 
@@ -52,6 +57,8 @@ class Node:
             routings: holds a routing for each of `surfaces`.
             url: where this node answers, for the heartbeat.
             snapshot_every_s: how often the indexes are saved, where `parts` has a place for them.
+            tap: where the queries of `routings` are overheard.
+            audit_cpu_share: of one core, for auditing them; 0 audits nothing.
         """
         self.node_id = node_id
         self.url = url
@@ -69,6 +76,8 @@ class Node:
         self._producer: Producer | None = None
         self._stopping = threading.Event()
         self._leaving = ""
+        self._auditor = Auditor(self._tails, tap or QueryTap(), cpu_share=audit_cpu_share, now_ms=wall_clock_ms)
+        self._audits = audit_cpu_share > 0
         self._snapshotter = Snapshotter(self._save, every_s=snapshot_every_s)
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -88,6 +97,8 @@ class Node:
         self._heart.start()
         if self._parts.snapshots is not None:
             self._snapshotter.start()
+        if self._audits:
+            self._auditor.start()
 
     def leave(self, reason: str) -> None:
         """Stop counting as ready, so that load balancers and the quorum look elsewhere; queries are still answered."""
@@ -98,6 +109,7 @@ class Node:
         self.leave("the node is stopping")
         self._stopping.set()
         self._heart.join()
+        self._auditor.stop()
         self._snapshotter.stop()
         for follower in (self._rollouts, self._user_states, self._statuses):
             follower.stop()
@@ -148,16 +160,18 @@ class Node:
         store = self._parts.snapshots
         if store is None or not all(keeper.known for keeper in self._keepers.values()):
             return
-        store.keep_only({bundle for keeper in self._keepers.values() for bundle in keeper.tails})
-        for keeper in self._keepers.values():
-            for tail in keeper.tails.values():
-                tail.save()
+        tails = self._tails()
+        store.keep_only({tail.bundle for tail in tails})
+        for tail in tails:
+            tail.save()
+
+    def _tails(self) -> list[BundleTail]:
+        return [tail for keeper in self._keepers.values() for tail in keeper.tails.values()]
 
     def _sweep(self) -> None:
         now_ms = wall_clock_ms()
-        for keeper in self._keepers.values():
-            for tail in keeper.tails.values():
-                tail.sweep(now_ms)
+        for tail in self._tails():
+            tail.sweep(now_ms)
         windows_s = [keeper.surface.recency_window_s for keeper in self._keepers.values()]
         if windows_s and min(windows_s) > 0:
             self._parts.masks.prune(now_ms - int(max(windows_s) * 1000))
@@ -246,6 +260,8 @@ class Node:
 
     def _bundle_health(self, tail: BundleTail, stage: str) -> BundleHealth:
         filled = tail.filled
+        stats = None if filled is None else filled.index.stats()
+        audit = self._auditor.of(tail.bundle)
         return BundleHealth(
             bundle=tail.bundle,
             stage=stage,
@@ -256,6 +272,8 @@ class Node:
             coverage=self._coverage.get(tail.bundle, 0.0),
             recall=self._recall.get(tail.bundle),
             lag_ms=tail.freshness().lag_ms,
-            index=None if filled is None else filled.index.stats(),
+            index=stats,
             snapshot=tail.snapshot_health,
+            audit=None if audit is None else audit.health,
+            index_alarms={**({} if stats is None else builder_alarms(stats)), **({} if audit is None else audit.alarms)},
         )

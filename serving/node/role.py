@@ -21,6 +21,7 @@ from serving.query.census import SurfaceCensus
 from serving.query.epochs import Routing, RoutingTable
 from serving.query.explain import Explainer
 from serving.query.retrieve import Retriever
+from serving.query.tap import QueryTap
 from serving.query.users import UserStore
 from serving.settings import NodeSettings
 from serving.snapshots.store import SnapshotStore
@@ -54,10 +55,21 @@ def build_node(settings: NodeSettings) -> BuiltNode:
     )
     users = UserStore()
     parts = NodeParts(settings.bootstrap, settings.registry, Masks(), metrics, _live_index, BrokerContact(), _store(settings))
-    node = Node(settings.node_id, surfaces, parts, routings=routings, users=users, snapshot_every_s=settings.snapshot_every_s)
+    tap = QueryTap()
+    node = Node(
+        settings.node_id,
+        surfaces,
+        parts,
+        routings=routings,
+        users=users,
+        snapshot_every_s=settings.snapshot_every_s,
+        tap=tap,
+        audit_cpu_share=settings.audit_cpu_share,
+    )
     pool = ThreadPoolExecutor(settings.query_threads, thread_name_prefix="query")
+    retriever = Retriever(routings, users, overheard=tap.offer if settings.audit_cpu_share > 0 else None)
     app = build_app(
-        Retriever(routings, users),
+        retriever,
         node,
         metrics,
         explainer=Explainer(routings, users, parts.masks),

@@ -14,6 +14,7 @@ from serving.index import EVERYTHING, Filter, Hits, IndexClosed
 from serving.query.epochs import Epoch, Routing, RoutingTable
 from serving.query.errors import UnknownSurface
 from serving.query.payload import token_and_text
+from serving.query.tap import LiveQuery
 from serving.query.users import UserStore, features_for_query
 
 
@@ -25,10 +26,23 @@ def wall_clock_ms() -> int:
 class Retriever:
     """Answers retrievals on any number of threads."""
 
-    def __init__(self, routings: RoutingTable, users: UserStore, *, now_ms: Callable[[], int] = wall_clock_ms) -> None:
+    def __init__(
+        self,
+        routings: RoutingTable,
+        users: UserStore,
+        *,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        overheard: Callable[[str, LiveQuery], None] | None = None,
+    ) -> None:
+        """Answer nothing yet.
+
+        Args:
+            overheard: told of the bundle and the search of each query that is not exact anyway; must cost next to nothing.
+        """
         self._routings = routings
         self._users = users
         self._now_ms = now_ms
+        self._overheard = overheard
 
     def answer(self, surface: str, request: RetrieveRequest) -> Answer:
         """Return the answer, wholly from one epoch.
@@ -55,7 +69,10 @@ class Retriever:
         features, cold = features_for_query(self._users, request.user_id, request.user, request.context)
         vector = epoch.towers.embed_queries([features])[0]
         search = epoch.index.search_exact if request.exact else epoch.index.search
-        hits = search(vector, request.k, request_filter(request, now_ms))
+        where = request_filter(request, now_ms)
+        hits = search(vector, request.k, where)
+        if self._overheard is not None and not request.exact:
+            self._overheard(epoch.bundle, LiveQuery(vector, request.k, where))
         return Answer(
             request_id=uuid.uuid4().hex,
             surface=routing.surface.name,

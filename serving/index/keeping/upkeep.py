@@ -9,11 +9,12 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from serving.index.config import CompressedConfig, GraphConfig, IndexConfig
-from serving.index.tiers.arena import NEVER, Arena, SlotArray, compacted, grown, rows_at
+from serving.index.tiers.arena import FIRST_SLOT, NEVER, Arena, SlotArray, compacted, grown, rows_at
 from serving.index.tiers.compressed import Codebook, CompressedTier, empty_tier, extended, train_codebook
 from serving.index.tiers.graph import GraphBuild, GraphTier
 from serving.index.view import FIRST_CAPACITY_ROWS, State, View
@@ -57,6 +58,15 @@ class Upkeep:
         """Use another index's codebook instead of learning one; changes nothing once there is one."""
         with self._state.write_lock:
             self._codebook = self._codebook or codebook
+
+    def drop(self, tier: Literal["codes", "graph"]) -> None:
+        """Let a settled tier go, and a graph under way with it; without codes everything is fresh again, and scanned exactly."""
+        with self._step_lock, self._state.write_lock:
+            self._build, self._build_slots = None, self._build_slots[:0]
+            view = replace(self._state.view, graph=None, graph_dead=0, beside_graph=None, beside_dead=0)
+            if tier == "codes" or view.compressed is None:
+                view = replace(view, fresh_from=FIRST_SLOT, compressed=None, compressed_dead=0)
+            self._state.view = view
 
     def full(self) -> bool:
         """Whether the exactly scanned rows reached their hard bound: without codes they may wait for one more graph."""

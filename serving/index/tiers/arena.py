@@ -20,6 +20,8 @@ NEVER = np.iinfo(np.int64).max
 GRAVE = 0
 """A slot that is dead before the first view: a settled tier points its dead rows at it for ever."""
 
+FIRST_SLOT = GRAVE + 1
+
 COPY_ROWS = 16_384
 """Rows copied at a time, so that a copy never holds the interpreter for long."""
 
@@ -64,7 +66,7 @@ class Arena:
     def __init__(self, dim: int, capacity: int) -> None:
         self.dim = dim
         self.capacity = capacity
-        self.used = 1
+        self.used = FIRST_SLOT
         self.vectors: FloatArray = np.empty((capacity, dim), dtype=np.float32)
         self.versions: IntArray = np.empty((capacity, 2), dtype=np.int64)
         self.created_ms: IntArray = np.empty(capacity, dtype=np.int64)

@@ -1,9 +1,11 @@
 """What a node reports, and what it hears embedders report."""
 
+from dataclasses import replace
+
 from schemas.codec import encode
 from schemas.records.control import NodeStatus, Progress
 from schemas.wire.inbound import InboundRecord
-from serving.health import BundleHealth, NodeHealth, SurfaceHealth
+from serving.health import BundleHealth, NodeHealth, SnapshotHealth, SurfaceHealth
 from serving.index import ExactIndex
 from serving.node.heartbeat import EmbedderReports, node_status
 
@@ -12,7 +14,19 @@ BUNDLE = "a" * 16
 
 def health(*, refusal: str | None = None) -> NodeHealth:
     """Return a node with one bundle."""
-    bundle = BundleHealth(BUNDLE, "live", refusal, refusal, ("alarm",), {1: 7, 0: 5}, 0.5, 0.75, 3, ExactIndex(32).stats())
+    bundle = BundleHealth(
+        BUNDLE,
+        "live",
+        refusal,
+        refusal,
+        ("alarm",),
+        {1: 7, 0: 5},
+        0.5,
+        0.75,
+        3,
+        ExactIndex(32).stats(),
+    )
+    bundle = replace(bundle, snapshot=SnapshotHealth(trouble="the disk is full"), index_alarms={"recall_short": "recall is low"})
     surface = SurfaceHealth("home", 4, BUNDLE, BUNDLE, None, (bundle,))
     return NodeHealth("n1", True, (), (surface,), users=0, masked=0, flips=0, broker_age_s=None)
 
@@ -31,7 +45,13 @@ def test_a_heartbeat_has_a_line_for_each_partition_and_counts_rows_once() -> Non
     assert [(p.partition, p.applied) for p in status.progress] == [(0, 5), (1, 7)]
     assert (status.revisions, status.live, status.coverage) == ({"home": 4}, {"home": BUNDLE}, {BUNDLE: 0.5})
     assert status.recall == {BUNDLE: 0.75}
-    assert status.errors == ("alarm",)
+    assert status.errors == ("alarm", f"bundle {BUNDLE}: recall is low", "the disk is full")
+
+
+def test_a_doubt_about_an_index_does_not_look_like_a_refused_bundle() -> None:
+    """The controller would reject a good bundle for a builder that lags."""
+    errors = node_status(health(), time_ms=9, url="").errors
+    assert not any(error.startswith(f"{BUNDLE}: ") for error in errors)
 
 
 def test_a_refused_bundle_is_named_at_the_front_of_its_error() -> None:

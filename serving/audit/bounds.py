@@ -1,0 +1,56 @@
+"""What a sample of queries says of a recall: an interval that holds it with 95% confidence on either side. Pure arithmetic.
+
+Wilson's score interval (Wilson 1927; Brown, Cai and DasGupta 2001, "Interval Estimation for a Binomial Proportion"), on an
+effective sample size: the hits of one query stand or fall together, so they are worth fewer than as many independent ones (Korn and
+Graubard 1998, "Confidence Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data").
+The 95% is nominal: where one query in a hundred is ruined altogether, sixty queries often hold none, and a bound is wrong one time
+in ten.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+Z = 1.6449
+"""The 95% point of the normal distribution: each bound by itself is wrong one time in twenty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and its two one-sided 95% bounds, each from 0 to 1."""
+
+    estimate: float
+    lower: float
+    upper: float
+
+
+NOTHING_KNOWN = Interval(1.0, 0.0, 1.0)
+
+
+def recall_interval(found: Sequence[int], wanted: Sequence[int]) -> Interval:
+    """The recall of which each query found so many of so many; [queries] each."""
+    total = sum(wanted)
+    if total == 0:
+        return NOTHING_KNOWN
+    estimate = sum(found) / total
+    return _wilson(estimate, _effective_size(found, wanted, estimate))
+
+
+def _effective_size(found: Sequence[int], wanted: Sequence[int], estimate: float) -> float:
+    queries = sum(1 for count in wanted if count)
+    total = sum(wanted)
+    # the variance of a ratio of two sums over queries, linearised (Cochran, "Sampling Techniques", section 2.11)
+    residuals = sum((f - estimate * w) ** 2 for f, w in zip(found, wanted, strict=True))
+    if queries < 2 or residuals == 0.0:
+        # nothing varied, so nothing is known of how hits hang together: a query counts as one
+        return float(queries)
+    variance = residuals * queries / (queries - 1) / total**2
+    return min(estimate * (1 - estimate) / variance, float(total))
+
+
+def _wilson(estimate: float, size: float) -> Interval:
+    if size <= 0.0:
+        return Interval(estimate, 0.0, 1.0)
+    spread = Z * sqrt(estimate * (1 - estimate) / size + Z**2 / (4 * size**2))
+    middle, scale = estimate + Z**2 / (2 * size), 1 + Z**2 / size
+    return Interval(estimate, max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale))

@@ -1,0 +1,137 @@
+"""The audit of one bundle's index: a live query answered again, a new candidate looked for, and what is done about a shortfall.
+
+A recall is short when even its upper bound is below the floor, so a small sample raises no alarm. Then the worst tier is dropped
+and built anew; a candidate that its own vector does not find is inserted again. No thread, no budget.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from serving.audit.window import AuditWindow
+from serving.filling.filled import FilledIndex
+from serving.health import AuditHealth, GroupRecall
+from serving.index import Candidate, CandidateIndex, Rows, Tier
+from serving.query.tap import LiveQuery
+
+log = logging.getLogger(__name__)
+
+FLOOR = 0.95
+"""The recall that is promised of every tier, language and age."""
+JUDGED_FROM_QUERIES = 5
+"""Fewer say too little of how much queries differ."""
+PROBE_K = 10
+PROBE_TOLERANCE = 1e-5
+PROBED_AGAIN = 256
+PROBED_AGAIN_AFTER_MS = 60_000
+"""By then a candidate has settled into a tier, which is where it could get lost."""
+REBUILD_EVERY_MS = 300_000
+REPORT_EVERY_MS = 2_000
+CLEARED_AFTER_QUERIES = 20
+"""So many audits of a rebuilt index must pass before the alarm ends."""
+RECALL_ALARM = "recall_short"
+
+
+class BundleAudit:
+    """One thread audits; `health` and `alarms` are read on any."""
+
+    def __init__(self, *, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        self._window = AuditWindow()
+        self._again: deque[tuple[int, str]] = deque(maxlen=PROBED_AGAIN)
+        self._probed = ""
+        self._reported_ms = 0
+        self._rebuilt_ms: int | None = None
+        self.health = AuditHealth()
+        self.alarms: dict[str, str] = {}
+
+    def audit(self, index: CandidateIndex, query: LiveQuery) -> None:
+        """Answer a live query again, exactly, and act on what the newest ones say together."""
+        self._window.add(index.audit(query.vector, query.k, query.where), now_ms=self._now_ms())
+        self.health = replace(self.health, queries=self.health.queries + 1)
+        if self._now_ms() - self._reported_ms >= REPORT_EVERY_MS or self.alarms:
+            self._reported_ms = self._now_ms()
+            groups = self._window.report()
+            self.health = replace(self.health, groups=tuple(groups))
+            self._judge(index, groups)
+
+    def probe(self, filled: FilledIndex) -> bool:
+        """Look for a new candidate by its own vector, and for one that was new a minute ago; False when there is neither."""
+        now_ms = self._now_ms()
+        due = []
+        if (newest := filled.newest_ids(1)) and newest[0] != self._probed:
+            self._probed = newest[0]
+            due.append(newest[0])
+            self._again.append((now_ms + PROBED_AGAIN_AFTER_MS, newest[0]))
+        if self._again and self._again[0][0] <= now_ms:
+            due.append(self._again.popleft()[1])
+        held = [candidate for candidate in map(filled.index.get, due) if candidate is not None]
+        missed = [candidate for candidate in held if not _finds(filled.index, candidate)]
+        if missed:
+            log.error(
+                "%d candidates are not found by their own vectors (%s …); inserting again", len(missed), missed[0].candidate_id
+            )
+            # the same version replaces, so one that was deleted or renewed meanwhile stays as it is
+            filled.index.upsert(_rows(missed))
+        self.health = replace(
+            self.health, probes=self.health.probes + len(held), probes_missed=self.health.probes_missed + len(missed)
+        )
+        return bool(due)
+
+    def _judge(self, index: CandidateIndex, groups: Iterable[GroupRecall]) -> None:
+        short = [group for group in groups if group.upper < FLOOR and group.queries >= JUDGED_FROM_QUERIES]
+        if short:
+            worst = min(short, key=lambda group: group.upper)
+            sentence = (
+                f"recall of {worst.kind} {worst.group} is {worst.recall:.3f} on {worst.queries} live queries, "
+                f"at most {worst.upper:.3f}; {FLOOR} is promised"
+            )
+            if RECALL_ALARM not in self.alarms:
+                log.error("%s", sentence)
+            self.alarms = {RECALL_ALARM: sentence}
+            self._repair(index, groups)
+        elif len(self._window) >= CLEARED_AFTER_QUERIES:
+            self.alarms = {}
+
+    def _repair(self, index: CandidateIndex, groups: Iterable[GroupRecall]) -> None:
+        now_ms = self._now_ms()
+        if self._rebuilt_ms is not None and now_ms - self._rebuilt_ms < REBUILD_EVERY_MS:
+            return
+        built: dict[str, Tier] = {"codes": "codes", "graph": "graph"}
+        tiers = [group for group in groups if group.kind == "tier" and group.group in built]
+        if not tiers:
+            return
+        tier = built[min(tiers, key=lambda group: group.recall).group]
+        log.error("the %s are dropped and built anew", tier)
+        index.distrust(tier)
+        self._rebuilt_ms = now_ms
+        # what was found says nothing of the index as it is now
+        self._window.clear()
+        self.health = replace(self.health, rebuilds=self.health.rebuilds + 1)
+
+
+def _finds(index: CandidateIndex, candidate: Candidate) -> bool:
+    hits = index.search(candidate.vector, PROBE_K)
+    if candidate.candidate_id in hits.candidate_ids:
+        return True
+    # more than so many of the very same vector: any of them is right
+    if len(hits) >= PROBE_K and hits.scores[-1] >= 1.0 - PROBE_TOLERANCE:
+        return True
+    # it was deleted, or came with another vector, between the two
+    now = index.get(candidate.candidate_id)
+    return now is None or not np.array_equal(now.vector, candidate.vector)
+
+
+def _rows(candidates: list[Candidate]) -> Rows:
+    return Rows(
+        candidate_ids=[candidate.candidate_id for candidate in candidates],
+        vectors=np.stack([candidate.vector for candidate in candidates]),
+        versions=np.array([candidate.version for candidate in candidates], np.int64),
+        created_ms=np.array([candidate.created_ms for candidate in candidates], np.int64),
+        languages=[candidate.language for candidate in candidates],
+        author_ids=[candidate.author_id for candidate in candidates],
+        payloads=[candidate.payload for candidate in candidates],
+    )
