@@ -10,7 +10,7 @@ from schemas.errors import UndecodableRecord
 from schemas.records.control import BundleStage, CommandKind, Outcome, Rollout, Stage
 from schemas.records.feedback import Label, Provenance
 from schemas.wire.inbound import InboundRecord
-from serving.health import NodeHealth, SnapshotHealth
+from serving.health import AuditHealth, GroupRecall, NodeHealth, SnapshotHealth
 from serving.http.collector import HealthCollector
 from serving.metrics import NodeMetrics
 from streams.metrics import ControllerMetrics, DiskCollector, EmbedderMetrics, LabelerMetrics, RunnerMetrics
@@ -85,6 +85,7 @@ class _HealthyNode:
             bundle,
             recall=0.9,
             index=replace(bundle.index, counters={"rebuilds": 1}),
+            audit=AuditHealth(groups=(GroupRecall("all", "all", 1, 1.0, 0.5, 1.0),)),
             snapshot=SnapshotHealth(written_ms=1, rows=1, took_s=0.1, restored_rows=0, trouble=None),
         )
         return replace(health, surfaces=(replace(surface, bundles=(known,)),))
