@@ -318,7 +318,7 @@ def test_a_bundle_started_again_is_filled_from_its_new_topic_alone(path: WritePa
         until(lambda: node.bundles()[again]["index"]["live"] == 50)
         path.restart(again)
         path.embed([Post("t:new")], again)
-        until(lambda: (node.bundles().get(again, {})["index"] or {"live": 0})["live"] == 1)
+        until(lambda: (node.bundles().get(again, {}).get("index") or {"live": 0})["live"] == 1)
         until(lambda: node.bundles()[again]["not_ready"] is None)
         assert [c.candidate_id for c in node.ask(pin=again).candidates] == ["t:new"]
         assert living_indices() == before + 2, "the index of the deleted topic gave its memory back"
