@@ -4,22 +4,23 @@ Strings are their UTF-8 bytes one after the other, with a column of where each e
 into a table. Bytes come in parts, so that no step holds the interpreter for long.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.index import IndexContents, Rows, Version
 
-PART_ROWS = 8_192
+PART_ROWS = 2_048
 CODES_A_DIMENSION = 16
 
 BYTES = "|u1"
 
 Part = bytes | memoryview
+T = TypeVar("T")
 ReadColumn = Callable[[str, str], NDArray[Any]]
 
 
@@ -36,7 +37,7 @@ class Column:
 
 
 def columns_of(contents: IndexContents) -> dict[str, Column]:
-    """Every column of the contents, by name. The parts are made when they are asked for, once."""
+    """Every column of the contents, by name, to be written in this order. The parts are made when they are asked for, once."""
     rows = contents.rows
     languages, language_codes = _coded(rows.languages)
     authors, author_codes = _coded(rows.author_ids)
@@ -96,19 +97,33 @@ def _numbers(values: NDArray[Any], dtype: str) -> Column:
 
 
 def _texts(name: str, values: Sequence[str]) -> dict[str, Column]:
-    return _blobs(name, [value.encode() for value in values])
+    return _joined(name, values, lambda part: [value.encode() for value in part])
 
 
 def _blobs(name: str, values: Sequence[bytes]) -> dict[str, Column]:
-    ends = np.cumsum(np.fromiter(map(len, values), np.int64, count=len(values)))
-    joined = (b"".join(values[begin : begin + PART_ROWS]) for begin in range(0, len(values), PART_ROWS))
-    return {name: Column(BYTES, joined), f"{name}_ends": _numbers(ends, "<i8")}
+    return _joined(name, values, lambda part: part)
+
+
+def _joined(name: str, values: Sequence[T], encoded: Callable[[Sequence[T]], Sequence[bytes]]) -> dict[str, Column]:
+    lengths: list[int] = []
+
+    def bytes_of_parts() -> Iterator[Part]:
+        for begin in range(0, len(values), PART_ROWS):
+            part = encoded(values[begin : begin + PART_ROWS])
+            lengths.extend(map(len, part))
+            yield b"".join(part)
+
+    def ends() -> Iterator[Part]:
+        # written after the bytes: by then every length is known
+        yield from _numbers(np.cumsum(np.array(lengths, np.int64)), "<i8").parts
+
+    return {name: Column(BYTES, bytes_of_parts()), f"{name}_ends": Column("<i8", ends())}
 
 
 def _coded(values: Sequence[str]) -> tuple[list[str], NDArray[np.int32]]:
     codes: dict[str, int] = {}
-    coded = np.fromiter((codes.setdefault(value, len(codes)) for value in values), np.int32, count=len(values))
-    return list(codes), coded
+    coded = [codes.setdefault(value, len(codes)) for value in values]
+    return list(codes), np.array(coded, np.int32)
 
 
 def _read_blobs(read: ReadColumn, name: str) -> list[bytes]:

@@ -9,6 +9,7 @@ manifest says what each file must be, so a damaged one is refused and the next o
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,8 @@ from serving.snapshots.snapshot import Snapshot, SnapshotOf, SnapshotRefused
 
 log = logging.getLogger(__name__)
 
+BREATH_S = 0.001
+"""Rest after each part written: queries want the interpreter, and nobody waits for a snapshot."""
 UNFINISHED = ".unfinished"
 
 
@@ -141,6 +144,7 @@ class _Hashed:
             self._hash.update(part)
             self.bytes += len(part)
             yield part
+            time.sleep(BREATH_S)
 
     @property
     def sha256(self) -> str:

@@ -4,6 +4,7 @@ A row is never overwritten after it is published; it only dies. Readers see the 
 them when it was appended before their bound and died after their sequence, so one view is one consistent moment.
 """
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,9 @@ GRAVE = 0
 
 FIRST_SLOT = GRAVE + 1
 
+GATHERED_ROWS = 2_048
+BREATH_S = 0.0005
+"""Rest before each part gathered of a whole copy, which nobody waits for: queries want the interpreter."""
 COPY_ROWS = 16_384
 """Rows copied at a time, so that a copy never holds the interpreter for long."""
 
@@ -169,8 +173,9 @@ def rows_in_parts(arena: Arena, slots: SlotArray) -> Rows:
     languages: list[str] = []
     authors: list[str] = []
     payloads: list[bytes] = []
-    for begin in range(0, len(slots), COPY_ROWS):
-        part = slots[begin : begin + COPY_ROWS]
+    for begin in range(0, len(slots), GATHERED_ROWS):
+        part = slots[begin : begin + GATHERED_ROWS]
+        time.sleep(BREATH_S)
         ids += arena.ids_at(part)
         languages += arena.languages_at(part)
         authors += arena.authors_at(part)
