@@ -128,9 +128,11 @@ class EmbedderProcessor:
         for bundle in change.gone:
             # rolled out again, it gets a new topic: nothing known of the old one may be reported of it
             self._backfills.drop(bundle=bundle)
-            for partition in range(self._partition_count):
-                self._ends.pop((embeddings_topic_name(bundle), partition), None)
+            self._forget_ends(bundle)
         for loaded in change.ready:
+            # once more: what was under way when an earlier life ended was acknowledged after that. With its offsets for an end,
+            # nodes would be behind until the topic of this life is as long
+            self._forget_ends(loaded.target.bundle)
             # from here on live traffic is written for it; the corpus follows behind
             for partition in self._partitions:
                 self._start_backfill(loaded, partition)
@@ -212,6 +214,10 @@ class EmbedderProcessor:
     def _start_backfill(self, loaded: Loaded, partition: int) -> None:
         ids = self._partitions[partition].live[loaded.target.surface.name].ids(self._clock())
         self._backfills.start(loaded.target.bundle, partition, ids)
+
+    def _forget_ends(self, bundle: str) -> None:
+        for partition in range(self._partition_count):
+            self._ends.pop((embeddings_topic_name(bundle), partition), None)
 
     def _set_aside(self, bundle: str, reason: str) -> None:
         self._targets.fail(bundle, reason)

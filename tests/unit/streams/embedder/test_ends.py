@@ -1,0 +1,120 @@
+"""How far the embedder says a bundle's topic reaches: of the topic there is now, whatever is acknowledged of an earlier one."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.codec import decode, encode
+from schemas.records.control import BundleStage, NodeStatus, Rollout, Stage
+from schemas.surfaces import load_surfaces
+from schemas.topics import NODE_STATUS, ROLLOUTS, embeddings_topic_name
+from schemas.towers import Towers
+from schemas.wire.inbound import InboundRecord
+from streams.candidates.dedupe import SeenEvents
+from streams.embedder import targets as targets_module
+from streams.embedder.embed import Target
+from streams.embedder.processor import EmbedderProcessor
+from streams.embedder.targets import Loaded, Targets
+from streams.runner.changelog import ChangelogStore
+from tests.bundles import published
+
+HOME = "home-timeline"
+SURFACES = load_surfaces()
+INPUTS = ("tweets", "engagements")
+
+
+class RolloutLog:
+    """The rollouts topic, said record by record."""
+
+    def __init__(self) -> None:
+        self.waiting: list[InboundRecord] = []
+        self.revision = 0
+
+    def say(self, bundle: str, stage: Stage) -> None:
+        """Append a revision with the bundle in a stage."""
+        self.revision += 1
+        value = encode(Rollout(HOME, self.revision, bundles=(BundleStage(bundle, stage),)))
+        self.waiting.append(InboundRecord(ROLLOUTS, 0, self.revision, 0, HOME.encode(), value))
+
+    def poll(self, max_messages: int = 1_000, timeout_s: float = 0.1) -> list[InboundRecord]:
+        """See `Log`."""
+        records, self.waiting = self.waiting, []
+        return records
+
+    def at_end(self) -> bool:
+        """See `Log`."""
+        return not self.waiting
+
+
+class Embedder:
+    """One embedder of one partition; `acknowledged` is what its producer notes, `topic_ends` what the broker says at a load."""
+
+    def __init__(self, towers: Towers) -> None:
+        self.bundle = towers.bundle_id
+        self.topic = embeddings_topic_name(self.bundle)
+        self.log = RolloutLog()
+        self.acknowledged: dict[tuple[str, int], int] = {}
+        self.topic_ends = {0: 0}
+        target = Target(SURFACES[HOME], towers)
+        self.targets = Targets(self.log, lambda *_: Loaded(target, dict(self.topic_ends)), SURFACES)
+        self.targets.start()
+        self.processor = EmbedderProcessor(
+            targets=self.targets,
+            surfaces=SURFACES,
+            partitions=1,
+            instance="0",
+            seen_before=lambda *_: SeenEvents(),
+            ends=self.acknowledged,
+            topic_exists=lambda _: True,
+        )
+        self.processor.assign(0, ChangelogStore({}), dict.fromkeys(INPUTS, 0))
+
+    def enter(self, stage: Stage) -> None:
+        """Put the bundle in a stage and let the embedder see it."""
+        self.log.say(self.bundle, stage)
+        wanted = stage is Stage.BUILDING
+        deadline_s = time.monotonic() + 10
+        while bool(self.targets.active()) is not wanted:
+            assert time.monotonic() < deadline_s
+            self.processor.between()
+
+    def reported_end(self) -> int:
+        """Return the end that a checkpoint reports."""
+        self.processor.begin_checkpoint()
+        work, _ = self.processor.checkpoint(100)
+        (status,) = [decode(NodeStatus, output.value or b"") for output in work.outputs if output.topic == NODE_STATUS]
+        return status.progress[0].embeddings_end
+
+
+@pytest.fixture
+def embedder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Embedder]:
+    """Yield an embedder that looks at the log whenever it is asked."""
+    monkeypatch.setattr(targets_module, "_LOOK_EVERY_S", 0.0)
+    made = Embedder(Towers(published(tmp_path)))
+    yield made
+    made.targets.close()
+
+
+def test_a_bundle_started_again_is_not_as_long_as_it_was_before(embedder: Embedder) -> None:
+    """Nodes are compared with this end: with the old one, a second rollout of a bundle waited for minutes, two minutes, three."""
+    embedder.enter(Stage.BUILDING)
+    embedder.acknowledged[embedder.topic, 0] = 38_000
+    assert embedder.reported_end() == 38_000
+    embedder.enter(Stage.RETIRED)
+    # what was under way when it was retired
+    embedder.acknowledged[embedder.topic, 0] = 38_195
+    embedder.enter(Stage.BUILDING)
+    assert embedder.reported_end() == 0
+    embedder.acknowledged[embedder.topic, 0] = 7
+    assert embedder.reported_end() == 7
+
+
+def test_a_restarted_embedder_reports_at_least_what_the_topic_held_when_it_came(embedder: Embedder) -> None:
+    """Its own acknowledgements are forgotten with the process; the topic is not."""
+    embedder.topic_ends = {0: 500}
+    embedder.enter(Stage.BUILDING)
+    assert embedder.reported_end() == 500
+    embedder.acknowledged[embedder.topic, 0] = 501
+    assert embedder.reported_end() == 501
