@@ -64,6 +64,22 @@ class LogEncoder:
         ]
         return Queries(np.concatenate(blocks, axis=1), users.astype(np.int32), languages.astype(np.int32))
 
+    def contexts(self, tweets: Ints) -> Ids:
+        """Return what a query tower reads where tweets (int64 [n], rows) ask and nothing is known of the user, int32 [n, width]."""
+        columns, names = self.log.tweets, self.log.names
+        values: dict[str, Callable[[], _Words]] = {
+            "context.author_id": lambda: _Words(columns.author[tweets][:, None], names.authors),
+            "context.language": lambda: _Words(columns.language[tweets][:, None], names.languages),
+            "context.topic": lambda: _Words(columns.topics[tweets][:, :1], names.topics),
+        }
+        blocks = [
+            self._hashed(field, values[field.source]())
+            if field.source in values
+            else np.zeros((len(tweets), field.slots), np.int32)
+            for field in self.spec.query
+        ]
+        return np.concatenate(blocks, axis=1)
+
     def candidates(self, tweets: Ints, times_s: Floats) -> Ids:
         """Return what a candidate tower reads of tweets (int64 [n], rows) at times (float64 [n]), int32 [n, width]."""
         columns, names = self.log.tweets, self.log.names

@@ -11,6 +11,12 @@ from lab.paper.shown.printed import NAMES, TABLE_1, TABLE_2
 
 _OURS, _PAPER = "#1f5fa8", "#b8432f"
 _DPI = 110
+_SWEPT = (
+    ("auc", "ROC-AUC"),
+    ("per_user_auc", "per-user ROC-AUC"),
+    ("language_mismatch", "top-1 language mismatch"),
+    ("popularity_correlation", "popularity correlation"),
+)
 
 
 def table1(result: Mapping[str, Any]) -> Figure:
@@ -49,10 +55,41 @@ def fig3(result: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def fig5(result: Mapping[str, Any]) -> Figure:
+    """Return Figure 5 as lines over the number of negatives; triplet loss is a single point, at the last."""
+    figure = _sweep([row for row in result["rows"] if row["loss"] == "cross_entropy"], "negatives", "negatives for each positive")
+    for axes, (name, _) in zip(figure.axes, _SWEPT, strict=True):
+        triplet = [row for row in result["rows"] if row["loss"] == "triplet" and row[name] is not None]
+        axes.scatter(
+            [row["negatives"] for row in triplet], [row[name] for row in triplet], color=_PAPER, marker="^", label="triplet"
+        )
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return figure
+
+
+def fig6(result: Mapping[str, Any]) -> Figure:
+    """Return Figure 6 as lines over t; the dotted line is the elbow, where there is one."""
+    figure = _sweep(result["rows"], "t", "t, engagements")
+    if result["elbow_t"] is not None:
+        for axes in figure.axes:
+            axes.axvline(result["elbow_t"], color="#3a7d44", linestyle=":")
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a picture (PNG); equal results give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+
+
+def _sweep(rows: Sequence[Mapping[str, Any]], over: str, title: str) -> Figure:
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    for axes, (name, label) in zip(figure.subplots(1, len(_SWEPT)), _SWEPT, strict=True):
+        _line(axes, rows, over, name, label="cross-entropy", colour=_OURS)
+        axes.set_xscale("log")
+        axes.set_title(label, fontsize=9)
+        axes.set_xlabel(title, fontsize=8)
+    return figure
 
 
 def _line(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, y: str, *, label: str, colour: str) -> None:

@@ -40,6 +40,13 @@ _TABLE_2_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("noisy_retweet_pct", "retweets, noisy ranker", signed_percent),
     ("language_mismatch", "mismatch", percent),
 )
+_SWEEP_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("auc", "AUC", _three),
+    ("per_user_auc", "per-user AUC", _three),
+    ("sampled_auc", "AUC, sampled negatives", _three),
+    ("language_mismatch", "mismatch", percent),
+    ("popularity_correlation", "popularity correlation", lambda value: f"{value:.2f}"),
+)
 
 
 def table1(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
@@ -66,6 +73,18 @@ def fig3(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
     baseline = result["baseline"]
     rows.append(["trained on all", _MISSING, _three(baseline["accuracy"]), _MISSING, _three(baseline["auc"]), "100%", _MISSING])
     return header, rows
+
+
+def fig5(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows of `lab.paper.figures.fig5`'s result: both losses, one row a ratio."""
+    header, rows = _sweep(result["rows"], ("negatives", "negatives a positive"), _SWEEP_COLUMNS)
+    losses = [row["loss"].replace("_", "-") for row in result["rows"]]
+    return ["loss", *header], [[loss, *row] for loss, row in zip(losses, rows, strict=True)]
+
+
+def fig6(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows of `lab.paper.figures.fig6`'s result: one row a t."""
+    return _sweep(result["rows"], ("t", "t"), _SWEEP_COLUMNS)
 
 
 def markdown(header: Sequence[str], rows: Rows) -> str:

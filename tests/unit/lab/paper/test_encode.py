@@ -57,6 +57,23 @@ def test_candidates_are_encoded_with_their_counters_as_served(log: WorldLog, enc
     assert (encoder.state.popularity(tweets, times) == [c.favorite + c.retweet + c.reply + c.click for c in counters]).all()
 
 
+def test_a_tweet_that_asks_is_encoded_as_the_context_of_a_query(log: WorldLog, encoder: LogEncoder) -> None:
+    """Related tweets, and the page behind a notification: author, language and first topic, and nothing of a user."""
+    tweets = np.arange(0, len(log.tweets), 7)
+    names, columns = log.names, log.tweets
+    contexts = [
+        {
+            "author_id": names.authors[columns.author[tweet]],
+            "language": names.languages[columns.language[tweet]],
+            "topic": names.topics[columns.topics[tweet, 0]],
+        }
+        for tweet in tweets
+    ]
+    expected = SPEC.encode_queries([QueryFeatures(context=context) for context in contexts])
+    assert (encoder.contexts(tweets) == expected).all()
+    assert (expected > 0).sum(1).min() == 3
+
+
 def test_examples_share_the_query_of_their_visit(log: WorldLog, encoder: LogEncoder) -> None:
     """One answer, one query: its impressions were all chosen by the same features."""
     examples = encoder.examples(np.arange(500))

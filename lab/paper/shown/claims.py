@@ -1,0 +1,58 @@
+"""What Table 1 must show, held against a result seed by seed: each claim with the seeds in which it holds. Measures nothing.
+
+The thresholds are the project's own, written down before the reported seeds were run.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Rows = Mapping[str, Mapping[str, Any]]
+
+_CLAIMS: Sequence[tuple[str, Callable[[Rows], bool]]] = (
+    (
+        "implicit negatives: the best served AUC of the paper's models, at least .85",
+        lambda m: m["implicit"]["auc"] >= max(0.85, *(m[name]["auc"] for name in ("random", "random_in_batch", "fine_tuned"))),
+    ),
+    (
+        "and a mismatch at least three times either random model's",
+        lambda m: (
+            m["implicit"]["language_mismatch"]
+            >= 3 * max(m["random"]["language_mismatch"], m["random_in_batch"]["language_mismatch"])
+        ),
+    ),
+    ("random negatives in the batch: near chance on served AUC, at most .65", lambda m: m["random_in_batch"]["auc"] <= 0.65),
+    ("fine-tuned: served AUC within .08 of implicit's", lambda m: m["fine_tuned"]["auc"] >= m["implicit"]["auc"] - 0.08),
+    (
+        "and a mismatch at least .35 below it",
+        lambda m: m["fine_tuned"]["language_mismatch"] <= m["implicit"]["language_mismatch"] - 0.35,
+    ),
+    ("roost: served AUC within .02 of implicit's", lambda m: m["roost"]["auc"] >= m["implicit"]["auc"] - 0.02),
+    (
+        "mismatch within .05 of the well-trained random model's",
+        lambda m: m["roost"]["language_mismatch"] <= m["random"]["language_mismatch"] + 0.05,
+    ),
+    (
+        "more true engagement than fine-tuned, at 10 and at 200",
+        lambda m: all(m["roost"][name] > m["fine_tuned"][name] for name in ("engagement_at_10", "engagement_at_200")),
+    ),
+    (
+        "more than fine-tuned in the A/B test, favorites and retweets",
+        lambda m: all(m["roost"][name] > m["fine_tuned"][name] for name in ("ab_favorite_pct", "ab_retweet_pct")),
+    ),
+)
+
+
+def held(table1: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
+    """Return each claim with the seeds in which it holds."""
+    by_seed = {seed: {row["model"]: row for row in rows} for seed, rows in zip(table1["seeds"], table1["per_seed"], strict=True)}
+    return [(claim, [seed for seed, models in by_seed.items() if holds(models)]) for claim, holds in _CLAIMS]
+
+
+def claims(table1: Mapping[str, Any]) -> str:
+    """Return the claims as a Markdown table."""
+    total = len(table1["seeds"])
+    rows = [
+        f"| {claim} | {len(seeds)} of {total}{'' if len(seeds) == total else ': ' + (', '.join(map(str, seeds)) or 'none')} |"
+        for claim, seeds in held(table1)
+    ]
+    return "\n".join(["| claim | seeds in which it holds |", "|---|--:|", *rows])

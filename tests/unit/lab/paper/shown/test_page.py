@@ -1,0 +1,74 @@
+"""docs/paper.md: its figures are those of the kept results, to the last digit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.paper.shown.claims import held
+from lab.paper.shown.page import draw_all, kept, rewritten
+from schemas.errors import InvalidInput
+
+ROOT = Path(__file__).parents[5]
+
+
+def test_the_page_holds_what_the_kept_results_hold() -> None:
+    """A figure typed by hand, or left over from an older run, would be believed like a measured one."""
+    results = kept(ROOT / "docs" / "bench")
+    page = (ROOT / "docs" / "paper.md").read_text("utf-8")
+    assert results.keys() >= {"table1", "table2"}
+    assert rewritten(page, results) == page, "run `roost paper page`"
+    for name in results:
+        assert (ROOT / "docs" / "paper" / f"{name}.png").is_file()
+
+
+def test_every_claim_of_the_page_holds_in_every_kept_seed() -> None:
+    """Table 1's order and the row that beats the paper are promises: a run that breaks one must not be kept unseen."""
+    table1 = kept(ROOT / "docs" / "bench")["table1"]
+    assert len(table1["seeds"]) >= 3
+    for claim, seeds in held(table1):
+        assert seeds == table1["seeds"], claim
+
+
+def test_a_claim_is_held_seed_by_seed() -> None:
+    """A mean over seeds hides the one in which the order breaks."""
+    models: dict[str, dict[str, Any]] = {
+        "implicit": {"auc": 0.86, "language_mismatch": 0.8},
+        "random": {"auc": 0.61, "language_mismatch": 0.1},
+        "random_in_batch": {"auc": 0.55, "language_mismatch": 0.05},
+        "fine_tuned": {"auc": 0.80, "language_mismatch": 0.3, "engagement_at_10": 0.05, "engagement_at_200": 0.03},
+        "roost": {"auc": 0.85, "language_mismatch": 0.12, "engagement_at_10": 0.06, "engagement_at_200": 0.03},
+    }
+    for name in ("fine_tuned", "roost"):
+        models[name].update(ab_favorite_pct=1.0 if name == "roost" else 0.0, ab_retweet_pct=1.0 if name == "roost" else 0.0)
+    rows = [{"model": name, **figures} for name, figures in models.items()]
+    worse = [{**row, "auc": 0.84} if row["model"] == "implicit" else row for row in rows]
+    found = dict(held({"seeds": [1, 2], "per_seed": [rows, worse]}))
+    assert next(seeds for claim, seeds in found.items() if "at least .85" in claim) == [1]
+    assert next(seeds for claim, seeds in found.items() if "at 10 and at 200" in claim) == [], "equal at 200 is not more"
+    assert next(seeds for claim, seeds in found.items() if "within .05" in claim) == [1, 2]
+
+
+def test_a_page_without_a_place_for_a_result_is_refused_with_the_lines_to_write(tmp_path: Path) -> None:
+    """A result left out in silence is how a page gets old."""
+    results = kept(ROOT / "docs" / "bench")
+    with pytest.raises(InvalidInput, match="<!-- table1 -->"):
+        rewritten("# Nothing here\n", results)
+    (tmp_path / "fig3.json").write_text("[]")
+    with pytest.raises(InvalidInput, match="no JSON object"):
+        kept(tmp_path)
+    (tmp_path / "fig3.json").write_text("{")
+    with pytest.raises(InvalidInput, match="no JSON"):
+        kept(tmp_path)
+    (tmp_path / "fig3.json").unlink()
+    assert kept(tmp_path) == {}
+
+
+def test_every_kept_result_can_be_drawn(tmp_path: Path) -> None:
+    """The console shows the same files; a result that no plot can draw would be found by a reader."""
+    results = kept(ROOT / "docs" / "bench")
+    paths = draw_all(results, tmp_path)
+    assert [path.stem for path in paths] == list(results)
+    assert all(path.stat().st_size > 5_000 for path in paths)
+    json.dumps(results, allow_nan=False)
