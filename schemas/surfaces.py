@@ -1,5 +1,6 @@
 """Product surfaces as configuration: what each retrieves, with which features, and its windows. Holds no behaviour."""
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -13,7 +14,9 @@ from schemas.records.candidates import DIMENSIONS
 
 CandidateTopic = Literal["tweets", "accounts", "articles"]
 Popularity = Literal["engagements", "followers"]
-Refresh = Literal["write-time"]
+
+WRITE_TIME = "write-time"
+_REFRESH = re.compile(r"write-time|threshold|every=[1-9]\d{0,5}s|value=[1-9]\d{0,5}/s")
 
 MAX_WINDOW_S = 10 * 366 * 86_400
 _PREFIXES: dict[str, str] = {"tweets": "t:", "accounts": "a:", "articles": "n:"}
@@ -27,7 +30,8 @@ class Surface:
         feature_spec: name in `schemas.features.catalog`, for new bundles; a bundle carries its own copy.
         dim: dimension of new bundles: 32, 64 or 128.
         popularity: what counts as an item's popularity (paper, section 4.3.2).
-        refresh: when an engagement re-embeds a candidate.
+        refresh: when an engagement re-embeds a candidate: "write-time" at the next checkpoint, "every=30s" at most so often,
+            "threshold" at 1, 2, 4, 8, … engagements, "value=100/s" within a budget of vectors, where they move most.
         label_window_s: the label window W of the join, from the impression's event time.
         recency_window_s: a candidate is retrievable this long after its creation; 0 means for ever.
     """
@@ -38,7 +42,7 @@ class Surface:
     feature_spec: str
     dim: int
     popularity: Popularity
-    refresh: Refresh
+    refresh: str
     label_window_s: float
     recency_window_s: float
 
@@ -77,12 +81,15 @@ def _surface(name: str, table: object) -> Surface:
     for key, allowed in (
         ("candidate_topic", get_args(CandidateTopic)),
         ("popularity", get_args(Popularity)),
-        ("refresh", get_args(Refresh)),
         ("feature_spec", tuple(CATALOG)),
         ("dim", DIMENSIONS),
     ):
         if type(table[key]) is bool or table[key] not in allowed:
             raise ValueError(f"surface {name!r}: {key} must be one of {', '.join(map(str, allowed))}, not {table[key]!r}")
+    if not isinstance(table["refresh"], str) or not _REFRESH.fullmatch(table["refresh"]):
+        raise ValueError(
+            f"surface {name!r}: refresh must be one of write-time, threshold, every=30s, value=100/s, not {table['refresh']!r}"
+        )
     prefix = _PREFIXES[table["candidate_topic"]]
     if not isinstance(table["id_prefix"], str) or not table["id_prefix"].startswith(prefix):
         raise ValueError(f"surface {name!r}: id_prefix must begin with {prefix!r}, as the ids on {table['candidate_topic']} do")

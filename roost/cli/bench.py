@@ -53,6 +53,23 @@ def query(*, live: Live = 50_000, seeds: Seeds = 1, as_json: AsJson = False) -> 
 
 
 @app.command()
+def refresh(
+    *,
+    live: Live = 20_000,
+    seconds: Annotated[int, typer.Option(help="Simulated seconds.", min=60)] = 300,
+    seeds: Seeds = 1,
+    as_json: AsJson = False,
+) -> None:
+    """CPU of each refresh policy against the share of the answers of embedding everything that it still gives.
+
+    Example: roost bench refresh --seeds 3 --json
+    """
+    from lab.bench import refresh as bench  # noqa: PLC0415 - torch takes seconds to load
+
+    _show(bench.run(live=live, seconds=seconds, seeds=range(1, seeds + 1), say=say), as_json=as_json)
+
+
+@app.command()
 def freshness(
     *,
     rate: Annotated[float, typer.Option(help="Tweets a second; 3.5 engagements come with each.", min=1)] = 200.0,

@@ -1,6 +1,7 @@
 """The embedder as a batch processor: folds candidates, embeds what changed for every streaming bundle, reports progress.
 
-Creates, updates and deletes are written at once; engagements mark their candidate, which is written once at the next checkpoint.
+Creates, updates and deletes are written at once; engagements mark their candidate, which is written once at the next checkpoint,
+and embedded then or later, as its surface's refresh policy says.
 Reads and writes no topic itself.
 """
 
@@ -13,13 +14,14 @@ from schemas.codec import encode
 from schemas.errors import BundleCorrupt, InvalidInput
 from schemas.records.candidates import Candidate
 from schemas.records.control import NodeStatus, Progress, SourcePosition
-from schemas.surfaces import Surfaces, surface_finder
+from schemas.surfaces import WRITE_TIME, Surfaces, surface_finder
 from schemas.topics import ENGAGEMENTS, NODE_STATUS, embeddings_topic_name
 from schemas.wire.inbound import InboundRecord
 from streams.candidates.dedupe import SeenEvents
 from streams.candidates.intake import read_engagement, read_tweet
 from streams.candidates.partition import CandidatePartition
 from streams.embedder.backfill import Backfills
+from streams.embedder.refresh import Refresh, refresh_for
 from streams.embedder.targets import Loaded, Targets
 from streams.metrics import EmbedderMetrics
 from streams.outbox import Failure
@@ -76,11 +78,14 @@ class EmbedderProcessor:
         self._clock = clock
         self._backfills = Backfills()
         self._partitions: dict[int, CandidatePartition] = {}
+        self._policies: dict[tuple[int, str], Refresh] = {}
         self._next_status_s = 0.0
         self.skipped = 0
 
     def assign(self, partition: int, store: StateStore, positions: Mapping[str, int]) -> None:
         """See `BatchProcessor`."""
+        for surface in self._surfaces.values():
+            self._policies[partition, surface.name] = refresh_for(surface)
         self._partitions[partition] = CandidatePartition(
             store,
             positions=positions,
@@ -89,7 +94,9 @@ class EmbedderProcessor:
             now_ms=self._clock(),
         )
         for loaded in self._targets.active():
-            if (loaded.target.bundle, partition) in self._backfilled:
+            # what another policy held back is gone with the process that held it
+            whole = loaded.target.surface.refresh == WRITE_TIME
+            if whole and (loaded.target.bundle, partition) in self._backfilled:
                 self._backfills.skip(loaded.target.bundle, partition)
             else:
                 self._start_backfill(loaded, partition)
@@ -97,6 +104,8 @@ class EmbedderProcessor:
     def revoke(self, partition: int) -> None:
         """See `BatchProcessor`."""
         del self._partitions[partition]
+        for name in self._surfaces:
+            del self._policies[partition, name]
         self._backfills.drop(partition=partition)
         self._backfilled = {place for place in self._backfilled if place[1] != partition}
 
@@ -118,8 +127,12 @@ class EmbedderProcessor:
                     dead.append((record, error))
             partition.read(record)
         now_ms = self._clock()
-        urgent = [candidate for partition in touched.values() for candidate in partition.write_urgent(now_ms)]
-        return Work(tuple(self._embed(urgent, now_ms)), tuple(dead))
+        outputs: list[OutboundRecord] = []
+        for number, partition in touched.items():
+            for name, members in self._by_surface(partition.write_urgent(now_ms)).items():
+                self._policies[number, name].embedded(members, now_ms)
+                outputs += self._embed(name, members, now_ms)
+        return Work(tuple(outputs), tuple(dead))
 
     def between(self) -> tuple[Work, bool]:
         """See `BatchProcessor`: follows rollouts, re-embeds a slice of the corpus, reports progress each second."""
@@ -148,12 +161,19 @@ class EmbedderProcessor:
             partition.seal_dirty()
 
     def checkpoint(self, limit: int) -> tuple[Work, bool]:
-        """See `BatchProcessor`: each candidate engaged with since the last checkpoint is written once."""
+        """See `BatchProcessor`: each candidate engaged with since the last checkpoint is written once.
+
+        Its state is; whether its vector is, or when, the surface's policy says.
+        """
         now_ms = self._clock()
-        for partition in self._partitions.values():
-            if written := partition.write_sealed(limit, now_ms):
-                return Work(tuple(self._embed(written, now_ms))), True
         outputs: list[OutboundRecord] = []
+        for number, partition in self._partitions.items():
+            if written := partition.write_sealed(limit, now_ms):
+                for name, members in self._by_surface(written).items():
+                    outputs += self._embed(name, self._policies[number, name].engaged(members, now_ms), now_ms)
+                return Work(tuple(outputs)), True
+        for (_, name), policy in self._policies.items():
+            outputs += self._embed(name, policy.due(now_ms), now_ms)
         for partition in self._partitions.values():
             for candidate_id in partition.expire():
                 outputs += [
@@ -185,17 +205,17 @@ class EmbedderProcessor:
                 self._set_aside(bundles[topic], f"its topic {topic} does not exist")
         return [failure for failure in failures if failure.topic in gone]
 
-    def _embed(self, candidates: Iterable[Candidate], now_ms: int) -> list[OutboundRecord]:
+    def _by_surface(self, candidates: Iterable[Candidate]) -> dict[str, list[Candidate]]:
         by_surface: dict[str, list[Candidate]] = defaultdict(list)
         for candidate in candidates:
             for surface in self._surfaces_of(candidate.candidate_id):
                 by_surface[surface.name].append(candidate)
-        return [
-            record
-            for surface_name, members in by_surface.items()
-            for loaded in self._targets.active(surface_name)
-            for record in self._embed_for(loaded, members, now_ms)
-        ]
+        return by_surface
+
+    def _embed(self, surface: str, candidates: Sequence[Candidate], now_ms: int) -> list[OutboundRecord]:
+        if not candidates:
+            return []
+        return [record for loaded in self._targets.active(surface) for record in self._embed_for(loaded, candidates, now_ms)]
 
     def _embed_for(self, loaded: Loaded, candidates: Sequence[Candidate], now_ms: int) -> list[OutboundRecord]:
         try:

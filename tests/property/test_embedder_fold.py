@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from schemas.codec import decode_embedding, encode
 from schemas.records.candidates import Candidate, Embedding, Tweet
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.records.feedback import Engagement, EngagementKind
-from schemas.surfaces import load_surfaces
+from schemas.surfaces import WRITE_TIME, load_surfaces
 from schemas.topics import CANDIDATES, ENGAGEMENTS, TWEETS
 from schemas.towers import Towers
 from schemas.wire.inbound import InboundRecord
@@ -114,9 +114,10 @@ class _RolloutLog:
 class _World:
     """A broker and a supervisor in memory: what was flushed survives a crash; of the rest, any part of each log does."""
 
-    def __init__(self, logs: dict[tuple[str, int], list[InboundRecord]], towers: Towers) -> None:
+    def __init__(self, logs: dict[tuple[str, int], list[InboundRecord]], towers: Towers, refresh: str = WRITE_TIME) -> None:
         self.logs = logs
         self.towers = towers
+        self.surfaces = {name: replace(surface, refresh=refresh) for name, surface in _SURFACES.items()}
         self.committed = dict.fromkeys(logs, 0)
         self.durable: dict[tuple[str, int], list[InboundRecord]] = defaultdict(list)
         self.flying: dict[tuple[str, int], list[InboundRecord]] = defaultdict(list)
@@ -125,12 +126,12 @@ class _World:
     def start(self) -> None:
         self.rollouts = _RolloutLog()
         self._say()
-        loaded = Loaded(Target(_SURFACES["home-timeline"], self.towers), {})
-        self.targets = Targets(self.rollouts, lambda *_: loaded, _SURFACES)
+        loaded = Loaded(Target(self.surfaces["home-timeline"], self.towers), {})
+        self.targets = Targets(self.rollouts, lambda *_: loaded, self.surfaces)
         self.targets.start()
         self.processor = EmbedderProcessor(
             targets=self.targets,
-            surfaces=_SURFACES,
+            surfaces=self.surfaces,
             partitions=_PARTITIONS,
             instance="0",
             seen_before=self._seen_before,
@@ -269,8 +270,8 @@ class _World:
         return seen
 
 
-def _check(world: _World) -> None:
-    """Finish, then compare with the reference fold."""
+def _check(world: _World, *, newest: bool = True) -> None:
+    """Finish, then compare with the reference fold; `newest`: vectors are of the newest counters, as with write-time."""
     world.finish()
     everything = {topic: [r for p in range(_PARTITIONS) for r in world.logs[topic, p]] for topic in _INPUTS}
     expected = reference_fold(everything[TWEETS], everything[ENGAGEMENTS], partitions=_PARTITIONS)
@@ -279,7 +280,8 @@ def _check(world: _World) -> None:
     assert {i: e.deleted for i, e in vectors.items()} == {i: c.deleted for i, c in expected.items() if not c.is_stub}
     for candidate_id, embedding in vectors.items():
         assert embedding.version == expected[candidate_id].version
-        assert embedding.features == expected[candidate_id].features()
+        if newest:
+            assert embedding.features == expected[candidate_id].features()
         if embedding.features is not None:
             vector = np.frombuffer(embedding.vector, "<f4")
             assert np.allclose(vector, world.towers.embed_candidates([embedding.features])[0], atol=1e-6)
@@ -295,6 +297,20 @@ def test_any_interleaving_redelivery_and_crash_gives_the_reference_state(
     for action in actions:
         world.act(action)
     _check(world)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    refresh=st.sampled_from(["every=1s", "every=100s", "threshold", "value=1/s", "value=999/s"]), events=_events, actions=_actions
+)
+def test_a_refresh_policy_delays_vectors_and_nothing_else(
+    towers: Towers, refresh: str, events: Sequence[Event], actions: Sequence[Action]
+) -> None:
+    """CONTRACTS, as above: state, versions and deletes are as with write-time; a vector is that of its own features."""
+    world = _World(_logs(events), towers, refresh)
+    for action in actions:
+        world.act(action)
+    _check(world, newest=False)
 
 
 def _tweet(text: str, sequence: int = 0) -> Event:

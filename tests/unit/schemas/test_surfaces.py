@@ -57,6 +57,10 @@ MISTAKES = [
     ('"tweet-v1"', "[]", "feature_spec"),
     ('"followers"', '"fame"', "popularity"),
     ('"write-time"', '"never"', "refresh"),
+    ('"write-time"', '"every=0s"', "refresh"),
+    ('"write-time"', '"every=30"', "refresh"),
+    ('"write-time"', '"value=-1/s"', "refresh"),
+    ('"write-time"', '["threshold"]', "refresh"),
     ("label_window_s = 5", "label_window_s = 0", "label_window_s"),
     ("label_window_s = 5", "label_window_s = nan", "label_window_s"),
     ("label_window_s = 5", "label_window_s = inf", "label_window_s"),
@@ -83,3 +87,11 @@ def test_a_candidate_belongs_to_the_surfaces_of_the_longest_prefix() -> None:
     assert [surface.name for surface in surfaces_of("t:1", surfaces)] == ["home-timeline"]
     assert [surface.name for surface in surfaces_of("t:ml-1", surfaces)] == ["movies"]
     assert surfaces_of("a:1", surfaces) == ()
+
+
+@pytest.mark.parametrize("refresh", ["write-time", "threshold", "every=30s", "value=100/s"])
+def test_a_surface_names_when_its_candidates_are_embedded_again(tmp_path: Path, refresh: str) -> None:
+    """The policies of the embedder, by the names an operator writes."""
+    file = tmp_path / "surfaces.toml"
+    file.write_text(GOOD.replace("write-time", refresh))
+    assert {surface.refresh for surface in load_surfaces(file).values()} == {refresh}

@@ -1,0 +1,242 @@
+"""Which candidates that engagements changed are embedded again, and when. Embeds and folds nothing; time is passed in.
+
+Creates, updates and deletes never wait for a policy: it is only told of them. What a policy holds back is the newest state of a
+candidate, so that a hundred engagements in the meantime cost one vector. Nothing here outlives the process: after a restart, the
+corpus of a surface with a policy is written again, behind the live traffic.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from schemas.records.candidates import Candidate, Counters
+from schemas.surfaces import Surface
+
+# no vector is older than this much, however little its change is thought to matter
+VALUE_BOUND_S = 60.0
+
+
+class Refresh(Protocol):
+    """One policy for the candidates of one surface in one partition. One thread."""
+
+    def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
+        """Note candidates that were embedded, or deleted, for another reason."""
+
+    def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
+        """Take candidates whose counters changed; return those to embed at once."""
+
+    def due(self, now_ms: int) -> list[Candidate]:
+        """Return candidates whose turn has come; called at every checkpoint."""
+
+
+def refresh_for(surface: Surface) -> Refresh:
+    """Return the policy that a surface names."""
+    name, _, amount = surface.refresh.partition("=")
+    memory = Memory(int(surface.recency_window_s * 1000))
+    if name == "every":
+        return Every(memory, int(float(amount[:-1]) * 1000))
+    if name == "threshold":
+        return Threshold(memory)
+    if name == "value":
+        return Value(memory, rows_per_s=float(amount.removesuffix("/s")))
+    return WriteTime()
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What the newest vector of a candidate was computed from.
+
+    Attributes:
+        at_ms: when, Unix milliseconds.
+        steps: the logarithmic step each counter was on.
+        total: all engagements together.
+    """
+
+    at_ms: int
+    steps: tuple[int, ...]
+    total: int
+
+
+class Memory:
+    """What was embedded last, by candidate, for as long as it is retrievable."""
+
+    def __init__(self, window_ms: int) -> None:
+        """Remember for a window; 0 means for ever."""
+        self._window_ms = window_ms
+        # oldest first
+        self._last: dict[str, Embedded] = {}
+
+    def get(self, candidate_id: str) -> Embedded | None:
+        """Return what a candidate's newest vector was computed from; None when it is not known."""
+        return self._last.get(candidate_id)
+
+    def note(self, candidate: Candidate, now_ms: int) -> None:
+        """Note that a candidate was embedded, or deleted."""
+        self._last.pop(candidate.candidate_id, None)
+        if not candidate.deleted:
+            self._last[candidate.candidate_id] = Embedded(now_ms, steps_of(candidate.counters), total_of(candidate.counters))
+        while self._window_ms and self._last and now_ms - (oldest := next(iter(self._last.items())))[1].at_ms > self._window_ms:
+            del self._last[oldest[0]]
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+
+def steps_of(counters: Counters) -> tuple[int, ...]:
+    """Return floor(log2(1 + n)) + 1 of each count: as long as none moves, neither does a feature, nor the vector."""
+    kept = counters.clipped()
+    counts = (kept.favorite, kept.retweet, kept.reply, kept.click, kept.follow, kept.show_less, kept.block)
+    return tuple((1 + count).bit_length() for count in counts)
+
+
+def total_of(counters: Counters) -> int:
+    """Return all engagements together."""
+    kept = counters.clipped()
+    return kept.favorite + kept.retweet + kept.reply + kept.click + kept.follow + kept.show_less + kept.block
+
+
+class WriteTime:
+    """Every candidate that was engaged with, at the next checkpoint."""
+
+    def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
+        """See `Refresh`."""
+
+    def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
+        """See `Refresh`."""
+        return list(candidates)
+
+    def due(self, now_ms: int) -> list[Candidate]:
+        """See `Refresh`."""
+        return []
+
+
+class Every:
+    """At most once a cadence for each candidate, and then as it is by then."""
+
+    def __init__(self, memory: Memory, cadence_ms: int) -> None:
+        """Embed a candidate at most every `cadence_ms`."""
+        self._memory = memory
+        self._cadence_ms = cadence_ms
+        self._pending: dict[str, Candidate] = {}
+        self._turns: list[tuple[int, str]] = []
+
+    def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
+        """See `Refresh`."""
+        for candidate in candidates:
+            self._pending.pop(candidate.candidate_id, None)
+            self._memory.note(candidate, now_ms)
+
+    def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
+        """See `Refresh`."""
+        now = []
+        for candidate in candidates:
+            last = self._memory.get(candidate.candidate_id)
+            if last is None or now_ms - last.at_ms >= self._cadence_ms:
+                now.append(candidate)
+            else:
+                if candidate.candidate_id not in self._pending:
+                    heapq.heappush(self._turns, (last.at_ms + self._cadence_ms, candidate.candidate_id))
+                self._pending[candidate.candidate_id] = candidate
+        self.embedded(now, now_ms)
+        return now
+
+    def due(self, now_ms: int) -> list[Candidate]:
+        """See `Refresh`."""
+        now = []
+        while self._turns and self._turns[0][0] <= now_ms:
+            candidate = self._pending.pop(heapq.heappop(self._turns)[1], None)
+            if candidate is not None:
+                now.append(candidate)
+        self.embedded(now, now_ms)
+        return now
+
+
+class Threshold:
+    """When the engagements have passed 1, 2, 4, 8, … since the vector was computed; undone ones count too."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
+        """See `Refresh`."""
+        for candidate in candidates:
+            self._memory.note(candidate, now_ms)
+
+    def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
+        """See `Refresh`."""
+        now = [candidate for candidate in candidates if self._passed(candidate)]
+        self.embedded(now, now_ms)
+        return now
+
+    def due(self, now_ms: int) -> list[Candidate]:
+        """See `Refresh`."""
+        return []
+
+    def _passed(self, candidate: Candidate) -> bool:
+        last = self._memory.get(candidate.candidate_id)
+        return last is None or total_of(candidate.counters).bit_length() != last.total.bit_length()
+
+
+Gain = Callable[[Embedded, Candidate], float]
+
+
+def steps_moved(last: Embedded, candidate: Candidate) -> float:
+    """Return by how many logarithmic steps the counters have moved: features are those steps, so 0 means the very same vector."""
+    return float(sum(abs(now - then) for now, then in zip(steps_of(candidate.counters), last.steps, strict=True)))
+
+
+class Value:
+    """A budget of vectors a second, spent where the vector is expected to move most; what cannot have moved costs nothing."""
+
+    def __init__(self, memory: Memory, *, rows_per_s: float, bound_s: float = VALUE_BOUND_S, gain: Gain = steps_moved) -> None:
+        """Spend `rows_per_s`; a candidate that has waited `bound_s` is embedded whatever the budget says."""
+        self._memory = memory
+        self._rows_per_s = rows_per_s
+        self._bound_ms = int(bound_s * 1000)
+        self._gain = gain
+        # insertion order is the order of waiting
+        self._pending: dict[str, tuple[int, float, Candidate]] = {}
+        self._credit = 0.0
+        self._credited_ms: int | None = None
+
+    def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
+        """See `Refresh`."""
+        for candidate in candidates:
+            self._pending.pop(candidate.candidate_id, None)
+            self._memory.note(candidate, now_ms)
+
+    def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
+        """See `Refresh`."""
+        for candidate in candidates:
+            last = self._memory.get(candidate.candidate_id)
+            gain = float("inf") if last is None else self._gain(last, candidate)
+            if gain > 0:
+                since_ms = self._pending[candidate.candidate_id][0] if candidate.candidate_id in self._pending else now_ms
+                self._pending[candidate.candidate_id] = (since_ms, gain, candidate)
+            else:
+                self._pending.pop(candidate.candidate_id, None)
+        return []
+
+    def due(self, now_ms: int) -> list[Candidate]:
+        """See `Refresh`."""
+        if self._credited_ms is not None:
+            self._credit += self._rows_per_s * (now_ms - self._credited_ms) / 1000
+        self._credited_ms = now_ms
+        late = []
+        for since_ms, _, candidate in self._pending.values():
+            if now_ms - since_ms < self._bound_ms:
+                break
+            late.append(candidate)
+        now = late
+        self.embedded(late, now_ms)
+        self._credit -= len(late)
+        if (left := int(self._credit)) > 0:
+            best = heapq.nlargest(left, self._pending.values(), key=lambda waiting: waiting[1])
+            chosen = [candidate for _, _, candidate in best]
+            self.embedded(chosen, now_ms)
+            now = late + chosen
+            self._credit -= len(chosen)
+        # what a quiet second leaves is there for the next one, not for a storm an hour later
+        self._credit = min(max(self._credit, -self._rows_per_s), max(self._rows_per_s, 1.0))
+        return now
