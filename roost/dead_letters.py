@@ -1,11 +1,18 @@
-"""Reading dead-letter topics for people. Replays nothing by itself."""
+"""Dead-letter topics for people: read, and sent again where somebody asks for it. Decides nothing about what is sent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial as bound
+
+from confluent_kafka import KafkaError, Message
 
 from schemas.codec import decode
 from schemas.topics import dlq, standard_topics
-from schemas.wire.dlq import DeadLetter
+from schemas.wire.dlq import DeadLetter, resent_headers
 from schemas.wire.tail import TailReader
+from streams.outbox import Outbox, raise_for
+
+_CHUNK = 500
+_ACKNOWLEDGED_S = 60.0
 
 
 def dead_letter_topics() -> tuple[str, ...]:
@@ -21,3 +28,34 @@ def read_dead_letters(bootstrap: str, topic: str) -> Iterator[DeadLetter]:
     for record in sorted(newest.values(), key=lambda record: record.offset):
         if record.value is not None:
             yield decode(DeadLetter, record.value)
+
+
+def send_again(bootstrap: str, letters: Sequence[DeadLetter], *, on_progress: Callable[[int], None]) -> None:
+    """Send the records of letters to their topics as their producers sent them, and remove the entries.
+
+    The partition is that of the key by the one rule, whatever partition a record came from. An entry is removed once its record is
+    acknowledged: a crash between the two sends a record twice, never loses one. One that fails again is a new entry, counted on.
+
+    Args:
+        on_progress: takes how many are done, now and then.
+
+    Raises:
+        DeliveryFailed: a record was not acknowledged; its entry is still there.
+    """
+    outbox = Outbox(bootstrap, linger_ms=5)
+    acknowledged: list[DeadLetter] = []
+
+    def note(letter: DeadLetter, error: KafkaError | None, _: Message) -> None:
+        if error is None:
+            acknowledged.append(letter)
+
+    for first in range(0, len(letters), _CHUNK):
+        for letter in letters[first : first + _CHUNK]:
+            outbox.produce(letter.topic, letter.value, letter.key, on_delivery=bound(note, letter), headers=resent_headers(letter))
+        outbox.flush_all(timeout_s=_ACKNOWLEDGED_S)
+        for letter in acknowledged:
+            outbox.produce(dlq(letter.topic), None, letter.record_key)
+        on_progress(first + len(acknowledged))
+        acknowledged.clear()
+        outbox.flush_all(timeout_s=_ACKNOWLEDGED_S)
+        raise_for(outbox.take_failures())

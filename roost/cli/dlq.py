@@ -1,13 +1,15 @@
-"""`roost dlq …`: what could not be processed, counted and shown. Reads; replays nothing."""
+"""`roost dlq …`: what could not be processed, counted, shown and sent again. The work is `roost.dead_letters`'."""
 
 import base64
 from typing import Annotated, Any
 
 import typer
+from rich.progress import Progress
 
-from roost.cli.output import emit, out, table, tell
+from roost.cli.output import emit, err, out, table, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, bootstrap_of
-from roost.dead_letters import dead_letter_topics, read_dead_letters
+from roost.dead_letters import dead_letter_topics, read_dead_letters, send_again
+from schemas.errors import RoostError
 from schemas.wire.dlq import DeadLetter
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Records that could not be processed.")
@@ -54,13 +56,70 @@ def dlq_show(
 
     def show() -> None:
         for entry in entries:
-            out.print(f"[bold]{entry.record_key.decode()}[/bold]  {entry.error_kind}")
+            out.print(f"[bold]{entry.record_key.decode()}[/bold]  {entry.error_kind}, tried {entry.attempts} times")
             tell(f"  {entry.error}")
             tell(f"  key {entry.key!r}  value {(entry.value or b'')[:80]!r}")
         if not entries:
             tell(f"no dead letters of {topic}")
 
     emit({"topic": topic, "entries": [_entry_data(entry) for entry in entries]}, as_json=as_json, show=show)
+
+
+@app.command("replay")
+def dlq_replay(
+    topics: Annotated[list[str] | None, typer.Argument(help="Topics whose letters are sent again.", show_default=False)] = None,
+    *,
+    entry: Annotated[
+        list[str] | None, typer.Option("--entry", help="Only this one, topic/partition/offset; may be repeated.")
+    ] = None,
+    error: Annotated[str | None, typer.Option("--error", help="Only those whose error, its class or its text, holds this.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Send letters to their topic again, with their original key, value and headers, once what was wrong is mended.
+
+    Example: roost dlq replay tweets --error UnknownSchema --dry-run
+
+    An entry is removed when its record is acknowledged. A record that fails again is a new entry, and its attempts are counted on.
+    """
+    broker = bootstrap_of(bootstrap, data_dir)
+    letters = _selected(broker, topics, entry, error)
+    if not dry_run and letters:
+        with Progress(console=err) as progress:
+            task = progress.add_task("sending", total=len(letters))
+            send_again(broker, letters, on_progress=lambda done: progress.update(task, completed=done))
+    rows = [
+        {"entry": letter.record_key.decode(), "attempts": letter.attempts, "error_kind": letter.error_kind, "error": letter.error}
+        for letter in letters
+    ]
+
+    def show() -> None:
+        if rows:
+            table(["entry", "tried #", "error", ""], (row.values() for row in rows))
+        tell(f"{len(rows)} records {'would be' if dry_run else 'were'} sent again")
+
+    emit({"dry_run": dry_run, "sent": 0 if dry_run else len(rows), "letters": rows}, as_json=as_json, show=show)
+
+
+def _selected(bootstrap: str, topics: list[str] | None, entries: list[str] | None, error: str | None) -> list[DeadLetter]:
+    known, wanted = dead_letter_topics(), set(entries or ())
+    topics = topics or sorted({entry.partition("/")[0] for entry in wanted})
+    if not topics:
+        raise typer.BadParameter("name a topic, or an --entry of `roost dlq show`")
+    if strange := [topic for topic in topics if topic not in known]:
+        raise typer.BadParameter(f"{strange[0]!r} has no dead letters; choose of {', '.join(known)}")
+    found = [
+        letter
+        for topic in topics
+        for letter in read_dead_letters(bootstrap, topic)
+        if (not wanted or letter.record_key.decode() in wanted)
+        and (error is None or error in letter.error_kind or error in letter.error)
+    ]
+    if missing := wanted - {letter.record_key.decode() for letter in found}:
+        raise RoostError(f"no such entry: {', '.join(sorted(missing))}; nothing was sent. `roost dlq show TOPIC` lists them")
+    return found
 
 
 def _entry_data(entry: DeadLetter) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""The dead-letter envelope: a record that could not be processed, whole, under a key that makes a redelivery the same entry."""
+"""The dead-letter envelope: a record that could not be processed, whole, under a key that makes a redelivery the same entry.
+
+A letter that is sent again carries its attempts in a header of ours, which no envelope keeps: what is sent again is always the
+record as its producer sent it, and the count goes on.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,6 +14,8 @@ from schemas.errors import InvalidInput, UndecodableRecord
 from schemas.records.base import Message, Record, sequence_of
 from schemas.topics import dlq
 from schemas.wire.inbound import InboundRecord
+
+ATTEMPTS_HEADER = "roost-attempts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,12 @@ class DeadLetter(Message):
         return f"{self.topic}/{self.partition}/{self.offset}".encode()
 
 
-def dead_letter(record: InboundRecord, error: InvalidInput, *, role: str, attempts: int = 1) -> DeadLetter:
+def resent_headers(letter: DeadLetter) -> list[tuple[str, bytes | None]]:
+    """Return the headers a letter is sent again with: its record's own, and how often it was tried."""
+    return [*((header.key, header.value) for header in letter.headers), (ATTEMPTS_HEADER, str(letter.attempts).encode())]
+
+
+def dead_letter(record: InboundRecord, error: InvalidInput, *, role: str) -> DeadLetter:
     """Return the envelope of a consumed record that can never be processed."""
     try:
         schema_id = frame_id(record.value) if record.value is not None else None
@@ -61,10 +72,17 @@ def dead_letter(record: InboundRecord, error: InvalidInput, *, role: str, attemp
         error_kind=type(error).__name__,
         error=str(error),
         role=role,
-        headers=tuple(Header(name, content) for name, content in record.headers),
+        headers=tuple(Header(name, content) for name, content in record.headers if name != ATTEMPTS_HEADER),
         schema_id=schema_id,
-        attempts=attempts,
+        attempts=1 + _tried(record),
     )
+
+
+def _tried(record: InboundRecord) -> int:
+    """Return how often a record was tried before it was sent again."""
+    said = dict(record.headers).get(ATTEMPTS_HEADER) or b""
+    # anybody may write a header: what is no count of ours, or too large for the envelope's, counts as none
+    return int(said) if said.isdigit() and len(said) <= 9 else 0
 
 
 class DeadLetterWriter:
@@ -75,8 +93,8 @@ class DeadLetterWriter:
         self._role = role
         self.written = 0
 
-    def write(self, record: InboundRecord, error: InvalidInput, *, attempts: int = 1) -> None:
+    def write(self, record: InboundRecord, error: InvalidInput) -> None:
         """Queue the envelope of `record` for its topic's dead-letter topic."""
-        entry = dead_letter(record, error, role=self._role, attempts=attempts)
+        entry = dead_letter(record, error, role=self._role)
         self._producer.produce(dlq(entry.topic), encode(entry), entry.record_key)
         self.written += 1

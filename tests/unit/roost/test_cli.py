@@ -83,6 +83,7 @@ def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> 
         "train pretrain",
         "models list",
         "dlq show",
+        "dlq replay",
     ],
 )
 def test_every_command_helps_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
