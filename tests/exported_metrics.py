@@ -13,6 +13,7 @@ from schemas.wire.inbound import InboundRecord
 from serving.health import AuditHealth, GroupRecall, NodeHealth, SnapshotHealth
 from serving.http.collector import HealthCollector
 from serving.metrics import NodeMetrics
+from serving.query.users import KnownUser
 from streams.metrics import ControllerMetrics, DiskCollector, EmbedderMetrics, LabelerMetrics, RunnerMetrics
 from tests.console_fakes import HOME, LIVE, reading
 
@@ -98,6 +99,9 @@ def _node() -> CollectorRegistry:
     metrics.refusals.labels("nothing_live").inc()
     metrics.cold.labels(HOME.name).inc()
     metrics.retrievable(HOME.name, [0.1], new=[0])
+    metrics.probed(HOME.name, 0.1)
+    metrics.probed(HOME.name, None)
+    metrics.reflected(HOME.name, KnownUser(None, engaged_ms=1, held_from_ms=2), answered_ms=3)
     metrics.rows_applied.labels(HOME.name, LIVE).inc()
     metrics.bad_embeddings.labels(HOME.name, LIVE).inc()
     metrics.skipped.labels("users").inc()

@@ -5,11 +5,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from serving.client import Answer, Client, ClientError, NodeUnreachable
 from serving.node.role import run_node
@@ -73,6 +75,12 @@ class ServedNode:
     def bundles(self) -> dict[str, dict[str, Any]]:
         """Return the health of each bundle of the surface."""
         return {bundle["bundle"]: bundle for bundle in self.health()["surfaces"][0]["bundles"]}
+
+    def metric(self, name: str, labels: Mapping[str, str] = MappingProxyType({})) -> Any:
+        """Return the value of a sample of /metrics; None where there is none."""
+        families = text_string_to_metric_families(self.http.get("/metrics").text)
+        samples = (sample for family in families for sample in family.samples)
+        return next((sample.value for sample in samples if sample.name == name and sample.labels == dict(labels)), None)
 
     def close(self) -> None:
         """Close the connections."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from serving.audit.probe import finds
 from serving.audit.window import AuditWindow
 from serving.filling.filled import FilledIndex
 from serving.health import AuditHealth, GroupRecall
@@ -23,8 +24,6 @@ FLOOR = 0.95
 """The recall that is promised of every tier, language and age."""
 JUDGED_FROM_QUERIES = 5
 """Fewer say too little of how much queries differ."""
-PROBE_K = 10
-PROBE_TOLERANCE = 1e-5
 PROBED_AGAIN = 256
 PROBED_AGAIN_AFTER_MS = 60_000
 """By then a candidate has settled into a tier, which is where it could get lost."""
@@ -69,7 +68,7 @@ class BundleAudit:
         if self._again and self._again[0][0] <= now_ms:
             due.append(self._again.popleft()[1])
         held = [candidate for candidate in map(filled.index.get, due) if candidate is not None]
-        missed = [candidate for candidate in held if not _finds(filled.index, candidate)]
+        missed = [candidate for candidate in held if not finds(filled.index, candidate)]
         if missed:
             log.error(
                 "%d candidates are not found by their own vectors (%s …); inserting again", len(missed), missed[0].candidate_id
@@ -111,18 +110,6 @@ class BundleAudit:
         # what was found says nothing of the index as it is now
         self._window.clear()
         self.health = replace(self.health, rebuilds=self.health.rebuilds + 1)
-
-
-def _finds(index: CandidateIndex, candidate: Candidate) -> bool:
-    hits = index.search(candidate.vector, PROBE_K)
-    if candidate.candidate_id in hits.candidate_ids:
-        return True
-    # more than so many of the very same vector: any of them is right
-    if len(hits) >= PROBE_K and hits.scores[-1] >= 1.0 - PROBE_TOLERANCE:
-        return True
-    # it was deleted, or came with another vector, between the two
-    now = index.get(candidate.candidate_id)
-    return now is None or not np.array_equal(now.vector, candidate.vector)
 
 
 def _rows(candidates: list[Candidate]) -> Rows:

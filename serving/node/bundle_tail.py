@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from schemas.topics import embeddings_topic_name
 from schemas.towers import Towers
 from schemas.wire.inbound import InboundRecord
 from serving.api import Freshness
+from serving.audit.probe import NewcomerProbe
 from serving.filling.embeddings import BadEmbedding, EmbeddingBatch, decode_batch
 from serving.filling.filled import FilledIndex
 from serving.filling.masks import Masks
@@ -84,6 +86,7 @@ class BundleTail:
         self._loaded: _Loaded | None = None
         self._towers: Towers | None = None
         self._bad: dict[bytes | tuple[int, int], BadEmbedding] = {}
+        self._probe = NewcomerProbe(partial(parts.metrics.probed, surface.name), now_ms=wall_clock_ms)
         self._snapshots = None if parts.snapshots is None else BundleSnapshots(bundle, parts.snapshots, now_ms=wall_clock_ms)
         self.refusal: str | None = None
         self.is_live = False
@@ -267,7 +270,7 @@ class BundleTail:
             new = loaded.filled.apply(batch)
             if batch.bad or self._bad:
                 self._note_bad(run_records, batch.bad)
-            self._measure(batch, new)
+            self._measure(loaded.filled, batch, new)
 
     def _note_bad(self, records: Sequence[InboundRecord], found: Sequence[BadEmbedding]) -> None:
         """Keep the bad records that stand: a later good one of the same candidate settles the matter."""
@@ -283,10 +286,11 @@ class BundleTail:
             elif newest[bad.key] == bad.offset:
                 self._bad[bad.key] = bad
 
-    def _measure(self, batch: EmbeddingBatch, new: Sequence[int]) -> None:
+    def _measure(self, filled: FilledIndex, batch: EmbeddingBatch, new: Sequence[int]) -> None:
         metrics = self._parts.metrics
         metrics.rows_applied.labels(self.surface.name, self.bundle).inc(len(batch.rows) + len(batch.deleted))
         # a replay is not news
         if self.is_live and self._follower.caught_up and len(batch.rows):
             ages_s = np.maximum(wall_clock_ms() - batch.append_time_ms, 0) / 1000
             metrics.retrievable(self.surface.name, ages_s.tolist(), new=new)
+            self._probe.look(filled.index, batch, new)

@@ -68,7 +68,7 @@ class Node:
         self._keepers = {name: SurfaceKeeper(surface, routings, self._make_tail) for name, surface in surfaces.items()}
         self._reports = EmbedderReports()
         self._rollouts = self._follow(ROLLOUTS, self._take_rollouts, self._reconcile)
-        self._user_states = self._follow(USER_STATES, self._take_users)
+        self._user_states = self._follow(USER_STATES, self._take_users, lambda: users.live_from(wall_clock_ms()))
         self._statuses = self._follow(NODE_STATUS, self._reports.handle)
         self._coverage: dict[str, float] = {}
         self._audit = ShadowAudit(users)
@@ -135,9 +135,10 @@ class Node:
             keeper.reconcile()
 
     def _take_users(self, records: Sequence[InboundRecord]) -> None:
+        now_ms = wall_clock_ms()
         for record in records:
             try:
-                self._users.put((record.key or b"").decode(), record.value)
+                self._users.put((record.key or b"").decode(), record.value, came_ms=now_ms)
             except UnicodeDecodeError:
                 self._parts.metrics.skipped.labels(USER_STATES).inc()
 

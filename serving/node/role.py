@@ -67,7 +67,9 @@ def build_node(settings: NodeSettings) -> BuiltNode:
         audit_cpu_share=settings.audit_cpu_share,
     )
     pool = ThreadPoolExecutor(settings.query_threads, thread_name_prefix="query")
-    retriever = Retriever(routings, users, overheard=tap.offer if settings.audit_cpu_share > 0 else None)
+    retriever = Retriever(
+        routings, users, overheard=tap.offer if settings.audit_cpu_share > 0 else None, reflected=metrics.reflected
+    )
     app = build_app(
         retriever,
         node,

@@ -15,7 +15,7 @@ from serving.query.epochs import Epoch, Routing, RoutingTable
 from serving.query.errors import UnknownSurface
 from serving.query.payload import token_and_text
 from serving.query.tap import LiveQuery
-from serving.query.users import UserStore, features_for_query
+from serving.query.users import KnownUser, UserStore, features_for_query
 
 
 def wall_clock_ms() -> int:
@@ -33,16 +33,20 @@ class Retriever:
         *,
         now_ms: Callable[[], int] = wall_clock_ms,
         overheard: Callable[[str, LiveQuery], None] | None = None,
+        reflected: Callable[[str, KnownUser, int], None] | None = None,
     ) -> None:
         """Answer nothing yet.
 
         Args:
             overheard: told of the bundle and the search of each query that is not exact anyway; must cost next to nothing.
+            reflected: told of the surface, the user's state and the time, in Unix milliseconds, of the first answer from here that
+                reflects the user's newest engagement.
         """
         self._routings = routings
         self._users = users
         self._now_ms = now_ms
         self._overheard = overheard
+        self._reflected = reflected
 
     def answer(self, surface: str, request: RetrieveRequest) -> Answer:
         """Return the answer, wholly from one epoch.
@@ -66,6 +70,8 @@ class Retriever:
     def _answer(self, routing: Routing, epoch: Epoch, request: RetrieveRequest) -> Answer:
         started_ns = time.perf_counter_ns()
         now_ms = self._now_ms()
+        # before the features are taken, which may then be newer, never older
+        known = None if request.user_id is None else self._users.known(request.user_id)
         features, cold = features_for_query(self._users, request.user_id, request.user, request.context)
         vector = epoch.towers.embed_queries([features])[0]
         search = epoch.index.search_exact if request.exact else epoch.index.search
@@ -73,7 +79,7 @@ class Retriever:
         hits = search(vector, request.k, where)
         if self._overheard is not None and not request.exact:
             self._overheard(epoch.bundle, LiveQuery(vector, request.k, where))
-        return Answer(
+        answer = Answer(
             request_id=uuid.uuid4().hex,
             surface=routing.surface.name,
             bundle=epoch.bundle,
@@ -84,6 +90,9 @@ class Retriever:
             freshness=epoch.source.freshness(),
             took_ms=(time.perf_counter_ns() - started_ns) / 1e6,
         )
+        if known is not None and self._reflected is not None and self._users.first_to_reflect(request.user_id or "", known):
+            self._reflected(routing.surface.name, known, self._now_ms())
+        return answer
 
 
 def request_filter(request: RetrieveRequest, now_ms: int) -> Filter:

@@ -4,9 +4,10 @@ A state of 200 entries takes half a millisecond to decode and most users are not
 and the first query for a user turns it into query features, which are smaller and are kept in its place.
 """
 
+import math
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -14,30 +15,54 @@ import numpy as np
 from schemas.codec import decode
 from schemas.errors import InvalidInput
 from schemas.features.query import query_features
-from schemas.records.users import QueryFeatures, UserState
+from schemas.records.users import QueryFeatures, UserEventKind, UserState
 from serving.api import InlineUser
 
 _DRAWN_FROM = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class KnownUser:
+    """A state as it was read.
+
+    Attributes:
+        features: without context; None for a user never seen, or erased.
+        engaged_ms: event time of the newest engagement in it, Unix milliseconds; -1 without one.
+        held_from_ms: when this node got the state, if it came for that engagement: nothing in it is newer. Else None.
+    """
+
+    features: QueryFeatures | None
+    engaged_ms: int = -1
+    held_from_ms: int | None = None
 
 
 class UserStore:
     """User states by user id. One writer; any number of readers."""
 
     def __init__(self) -> None:
-        self._states: dict[str, bytes | QueryFeatures | None] = {}
+        # a record with the time it came at, as a plain tuple: the collector of garbage leaves those alone
+        self._states: dict[str, tuple[bytes, int] | KnownUser] = {}
+        # by user, the newest engagement that an answer from here has reflected
+        self._reflected_ms: dict[str, int] = {}
+        self._live_from_ms: float = math.inf
         self._lock = threading.Lock()
         self.undecodable = 0
 
     def __len__(self) -> int:
         return len(self._states)
 
-    def put(self, user_id: str, state: bytes | None) -> None:
-        """Store a user's framed `UserState`; None forgets the user."""
+    def put(self, user_id: str, state: bytes | None, *, came_ms: int = 0) -> None:
+        """Store a user's framed `UserState`, which came at `came_ms`; None forgets the user."""
         with self._lock:
             if state is None:
                 self._states.pop(user_id, None)
+                self._reflected_ms.pop(user_id, None)
             else:
-                self._states[user_id] = state
+                self._states[user_id] = (state, came_ms)
+
+    def live_from(self, now_ms: int) -> None:
+        """Hear that states come as they are written from now on: what users did before is history, not news."""
+        self._live_from_ms = now_ms
 
     def some(self, count: int, rng: np.random.Generator) -> list[str]:
         """Return at most `count` ids of users, drawn without replacement from the first ten thousand held."""
@@ -47,25 +72,47 @@ class UserStore:
 
     def features(self, user_id: str) -> QueryFeatures | None:
         """Return the user's query features without context; None for a user never seen, or erased."""
+        known = self.known(user_id)
+        return None if known is None else known.features
+
+    def known(self, user_id: str) -> KnownUser | None:
+        """Return the user's state as read; None for one that is not held."""
         stored = self._states.get(user_id)
-        if not isinstance(stored, bytes):
+        if not isinstance(stored, tuple):
             return stored
-        features = self._decoded(stored)
+        known = self._read(*stored)
         with self._lock:
             # unless the tail has put a newer state meanwhile
             if self._states.get(user_id) is stored:
-                self._states[user_id] = features
-        return features
+                self._states[user_id] = known
+        return known
 
-    def _decoded(self, stored: bytes) -> QueryFeatures | None:
+    def first_to_reflect(self, user_id: str, known: KnownUser) -> bool:
+        """Note an answer from a state; True when none before it has reflected the state's newest engagement.
+
+        Only of engagements since `live_from`.
+        """
+        engaged_ms = known.engaged_ms
+        if engaged_ms < self._live_from_ms or engaged_ms <= self._reflected_ms.get(user_id, -1):
+            return False
+        with self._lock:
+            if user_id not in self._states or engaged_ms <= self._reflected_ms.get(user_id, -1):
+                return False
+            self._reflected_ms[user_id] = engaged_ms
+        return True
+
+    def _read(self, stored: bytes, came_ms: int) -> KnownUser:
         try:
             state = decode(UserState, stored)
         except InvalidInput:
             # the record's owner is elsewhere; here the user counts as unseen, and the metric tells
             self.undecodable += 1
-            return None
-        never_seen = state.profile_time_ms < 0 and not state.entries
-        return None if never_seen else query_features(state)
+            return KnownUser(None)
+        if state.profile_time_ms < 0 and not state.entries:
+            return KnownUser(None)
+        engaged_ms = next((entry.event_time_ms for entry in state.entries if entry.kind is not UserEventKind.IMPRESSION), -1)
+        newest_ms = max([state.profile_time_ms, *(entry.event_time_ms for entry in state.entries[:1])])
+        return KnownUser(query_features(state), engaged_ms, came_ms if engaged_ms == newest_ms else None)
 
 
 def features_for_query(

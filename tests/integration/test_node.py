@@ -14,12 +14,12 @@ from roost.broker import Broker
 from schemas.codec import decode
 from schemas.ids import Version
 from schemas.records.control import CommandKind, NodeStatus
-from schemas.records.users import QueryFeatures, UserState
+from schemas.records.users import QueryFeatures, UserEntry, UserEventKind, UserState
 from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES, embeddings_topic_name
 from schemas.wire.tail import TailReader
 from serving.client import Answer, ClientError, InlineUser, NodeIsBehind, NotServing
 from serving.index import LiveIndex
-from tests.posts import Post
+from tests.posts import Post, now_ms
 from tests.served_node import node_on_a_thread, node_process, until
 from tests.write_path import WritePath
 
@@ -74,6 +74,32 @@ def test_a_brand_new_candidate_is_found_and_the_towers_are_swapped_and_swapped_b
         assert node.ask(min_revision=path.revision).revision == path.revision
         with pytest.raises(NodeIsBehind, match=f"not yet {path.revision + 1}"):
             node.ask(min_revision=path.revision + 1)
+
+
+def test_what_a_user_did_and_what_is_new_are_timed_until_an_answer_and_a_query_have_them(path: WritePath) -> None:
+    """Both are what people feel; a lag says neither."""
+    bundle, user = path.bundle(1), path.surface.name
+    old = UserEntry("e1", UserEventKind.FAVORITE, "t:1", now_ms() - 3_600_000, author_id="author-1")
+    path.user(UserState(user, profile_time_ms=1, entries=(old,)), user)
+    path.go_live(bundle)
+    with node_on_a_thread(path) as node:
+        until(node.ready)
+        path.embed([Post("t:1")], bundle)
+        until(lambda: node.finds("t:1"))
+        node.ask(user_id=user, k=1)
+        found = {"surface": path.surface.name}
+        until(lambda: node.metric("roost_publish_to_found_seconds_count", found) == 1)
+        assert node.metric("roost_publish_to_found_seconds_sum", found) < 5
+        assert node.metric("roost_engagement_to_answer_seconds_count", found) is None, "that was before this node"
+        liked = UserEntry("e2", UserEventKind.FAVORITE, "t:1", now_ms(), author_id="author-9")
+        path.user(UserState(user, profile_time_ms=1, entries=(liked, old)), user)
+        until(lambda: node.ask(user_id=user, k=1) and node.metric("roost_engagement_to_answer_seconds_count", found) == 1)
+        node.ask(user_id=user, k=1)
+        assert node.metric("roost_engagement_to_answer_seconds_count", found) == 1
+        assert node.metric("roost_engagement_to_state_seconds_count") == 1
+        to_state_s = node.metric("roost_engagement_to_state_seconds_sum")
+        to_answer_s = node.metric("roost_engagement_to_answer_seconds_sum", found)
+        assert 0 <= to_state_s <= to_answer_s < 5
 
 
 def test_a_delete_on_one_bundles_topic_holds_in_all_epochs_and_a_higher_version_lifts_it(path: WritePath) -> None:

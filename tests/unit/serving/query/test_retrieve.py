@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from schemas.codec import encode
 from schemas.ids import Version
 from schemas.records.feedback import CandidateToken, QueryToken
-from schemas.records.users import QueryFeatures
+from schemas.records.users import QueryFeatures, UserEntry, UserEventKind, UserState
 from schemas.tokens import read_token
 from serving.api import InlineUser, RetrieveRequest
 from serving.filling.masks import Masks
@@ -18,7 +19,7 @@ from serving.index.protocol import FloatArray
 from serving.query.epochs import Canary, Routing, RoutingTable
 from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, UnknownSurface
 from serving.query.retrieve import Retriever
-from serving.query.users import UserStore
+from serving.query.users import KnownUser, UserStore
 from tests.filled_epochs import DIM, HOME, FilledEpoch, tweeted
 from tests.posts import now_ms
 
@@ -209,3 +210,18 @@ def test_an_exact_answer_holds_what_the_tiers_missed(epochs: tuple[FilledEpoch, 
     assert len(truth.candidates) == 5
     expected = {name: score for name, score in scores_by(epoch, QueryFeatures()).items() if name != "t:7"}
     assert [c.candidate_id for c in truth.candidates] == sorted(expected, key=expected.__getitem__, reverse=True)[:5]
+
+
+def test_the_first_answer_after_an_engagement_is_told_of_with_its_time(epochs: tuple[FilledEpoch, FilledEpoch]) -> None:
+    """How long until what a user did shows is what users feel; it must be taken from the answers themselves."""
+    users = UserStore()
+    told: list[tuple[str, KnownUser, int]] = []
+    table = RoutingTable({HOME.name: routing(epochs[0])})
+    asked = Retriever(table, users, now_ms=lambda: 9_000, reflected=lambda *what: told.append(what))
+    users.live_from(1_000)
+    entry = UserEntry("e", UserEventKind.FAVORITE, "t:1", 5_000, author_id="author-9")
+    users.put("ann", encode(UserState("ann", profile_time_ms=1, entries=(entry,))), came_ms=5_200)
+    for user_id in (None, "stranger", "ann", "ann"):
+        asked.answer(HOME.name, RetrieveRequest(user_id=user_id, k=3))
+    ((surface, user, answered_ms),) = told
+    assert (surface, user.engaged_ms, user.held_from_ms, answered_ms) == (HOME.name, 5_000, 5_200, 9_000)

@@ -3,7 +3,7 @@
 from schemas.codec import encode
 from schemas.records.users import QueryFeatures, UserEntry, UserEventKind, UserState
 from serving.api import InlineUser
-from serving.query.users import UserStore, features_for_query
+from serving.query.users import KnownUser, UserStore, features_for_query
 
 LIKED = UserEntry("e1", UserEventKind.FAVORITE, "t:1", 10, author_id="author-9", language="ja", topics=("sumo",))
 
@@ -56,3 +56,68 @@ def test_an_inline_profile_does_not_overrule_what_is_known() -> None:
     users.put("u", encode(UserState("u", profile_time_ms=1, languages=("ja",))))
     features, cold = features_for_query(users, "u", InlineUser(languages=("en",)), {})
     assert (features.languages, cold) == (("ja",), False)
+
+
+def liked(at_ms: int, *, then_seen_ms: int | None = None) -> bytes:
+    """Return the state of a user who liked something, and maybe was shown something later."""
+    seen = () if then_seen_ms is None else (UserEntry("r/t:2", UserEventKind.IMPRESSION, "t:2", then_seen_ms),)
+    like = UserEntry(f"e{at_ms}", UserEventKind.FAVORITE, "t:1", at_ms, author_id="author-9")
+    return encode(UserState("u", profile_time_ms=1, entries=(*seen, like)))
+
+
+def reflects(users: UserStore) -> KnownUser | None:
+    """Answer the user; return the state when this is the first answer that reflects its newest engagement."""
+    known = users.known("u")
+    assert known is not None
+    return known if users.first_to_reflect("u", known) else None
+
+
+def test_each_engagement_is_reflected_first_by_one_answer() -> None:
+    """Counted at every answer, a user who asks often would make the system look slow."""
+    users = UserStore()
+    users.live_from(1_000)
+    users.put("u", liked(1_500), came_ms=1_700)
+    known = reflects(users)
+    assert known is not None
+    assert (known.engaged_ms, known.held_from_ms) == (1_500, 1_700)
+    assert reflects(users) is None
+    users.put("u", liked(1_500, then_seen_ms=1_900), came_ms=2_000)
+    assert reflects(users) is None, "an impression is not an engagement"
+    users.put("u", liked(2_100), came_ms=2_200)
+    assert reflects(users) is not None
+
+
+def test_what_a_user_did_before_the_node_followed_along_is_not_measured() -> None:
+    """A node that starts reads states that are days old; its first answers are not days late."""
+    users = UserStore()
+    users.put("u", liked(500), came_ms=1_100)
+    assert reflects(users) is None, "still replaying"
+    users.live_from(1_000)
+    assert reflects(users) is None
+    users.put("u", liked(500, then_seen_ms=1_200), came_ms=1_300)
+    assert reflects(users) is None
+
+
+def test_a_state_that_came_for_something_later_says_nothing_of_when_the_engagement_was_held() -> None:
+    """The state before it, which nobody read, may have held the engagement for minutes."""
+    users = UserStore()
+    users.live_from(1_000)
+    users.put("u", liked(1_500, then_seen_ms=9_000), came_ms=9_100)
+    known = reflects(users)
+    assert known is not None
+    assert known.held_from_ms is None
+
+
+def test_a_user_who_was_forgotten_leaves_no_trace_in_what_was_measured() -> None:
+    """An erased user's id must not live on in a table of times."""
+    users = UserStore()
+    users.live_from(1_000)
+    users.put("u", liked(1_500), came_ms=1_700)
+    known = reflects(users)
+    users.put("u", None)
+    assert known is not None
+    assert not users.first_to_reflect("u", known)
+    users.live_from(3_000)
+    users.put("u", liked(1_500), came_ms=3_100)
+    users.live_from(1_000)
+    assert reflects(users) is not None, "as for a user who was never here"
