@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from schemas.errors import BundleCorrupt, BundleMismatch, InvalidRecord
 from schemas.features.spec import FeatureSpec
@@ -18,7 +18,12 @@ CANDIDATE_TOWER = "candidate.onnx"
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
-Metric = Literal["cosine"]
+Metric = Literal["cosine", "inner_product", "euclidean"]
+"""How two vectors are compared (paper, section 4.2): nearer is a larger inner product, or a smaller distance. Under `cosine` towers
+yield vectors of length 1; under the others of any length.
+"""
+INDEXED_METRIC: Metric = "cosine"
+"""What a node's index ranks by. It stores directions and probes itself by their own vectors, which only a cosine puts first."""
 T = TypeVar("T", str, int, bool, dict[str, Any], list[Any])
 
 
@@ -105,6 +110,14 @@ class Manifest:
         except (TypeError, ValueError) as error:
             raise BundleCorrupt(f"the manifest cannot be written: {error}; train again or mend the figures") from error
 
+    def check_indexed(self, bundle: str) -> None:
+        """Raise `BundleMismatch` unless an index can rank by the bundle's metric: it must not rank by another in silence."""
+        if self.metric != INDEXED_METRIC:
+            raise BundleMismatch(
+                f"bundle {bundle} compares vectors by {self.metric}, and an index ranks by {INDEXED_METRIC}: "
+                f"it can be evaluated but not served; train with --metric {INDEXED_METRIC}"
+            )
+
     @classmethod
     def from_bytes(cls, data: bytes) -> "Manifest":
         """Read a manifest; raises `BundleCorrupt` when it is none, `BundleMismatch` when this build cannot use it."""
@@ -112,8 +125,10 @@ class Manifest:
             raw = _of(dict, json.loads(data))
             if raw["format"] != FORMAT:
                 raise BundleMismatch(f"bundle format {raw['format']!r:.40} is not {FORMAT}; deploy the release that wrote it")
-            if raw["metric"] != "cosine":
-                raise BundleMismatch(f"metric {raw['metric']!r:.40} is not cosine, the only one of this build")
+            if raw["metric"] not in get_args(Metric):
+                raise BundleMismatch(
+                    f"metric {raw['metric']!r:.40} is none of {', '.join(get_args(Metric))}; deploy the release that wrote it"
+                )
             embedding_subject(_of(int, raw["dim"]))
             spec = FeatureSpec.from_json(_of(dict, raw["feature_spec"]))
             return cls(

@@ -1,6 +1,7 @@
-"""The tower runtime: features in, unit vectors out, by ONNX Runtime. Knows no topics, no index, no training.
+"""The tower runtime: features in, vectors out, by ONNX Runtime. Knows no topics, no index, no training.
 
-A tower is an ONNX graph with one input `ids` (int64 [batch, width]) and one output `vector` (float32 [batch, dim], unit length).
+A tower is an ONNX graph with one input `ids` (int64 [batch, width]) and one output `vector` (float32 [batch, dim]), of length 1
+where the manifest's metric is cosine.
 """
 
 from collections.abc import Sequence
@@ -31,8 +32,8 @@ class Towers:
             threads: intra-op threads a session may use.
 
         Raises:
-            BundleCorrupt: not an ONNX graph of standard operators in one file, or it yields NaN, vectors that are not of length 1,
-                or other vectors than the trainer got.
+            BundleCorrupt: not an ONNX graph of standard operators in one file, or it yields NaN, vectors that are not of length 1
+                although the metric is cosine, or other vectors than the trainer got.
             BundleMismatch: another input width or output dimension than the manifest says, or a fixed batch size.
         """
         manifest = bundle.manifest
@@ -49,19 +50,20 @@ class Towers:
             got = self._run(session, np.asarray(ids, np.int64))
             expected = np.asarray(vectors, np.float32)
             # written so that a NaN on either side fails
-            if got.shape != expected.shape or not np.abs(got - expected).max() <= CANARY_TOLERANCE:
+            tolerance = CANARY_TOLERANCE * max(1.0, np.abs(expected).max())
+            if got.shape != expected.shape or not np.abs(got - expected).max() <= tolerance:
                 raise BundleCorrupt(
                     f"bundle {bundle.id}: the {side} tower does not yield the manifest's canary vectors; export it again"
                 )
-            if not np.abs(np.linalg.norm(got, axis=1) - 1).max() <= CANARY_TOLERANCE:
+            if manifest.metric == "cosine" and not np.abs(np.linalg.norm(got, axis=1) - 1).max() <= CANARY_TOLERANCE:
                 raise BundleCorrupt(f"bundle {bundle.id}: the {side} tower's vectors are not of length 1; normalise, then export")
 
     def embed_queries(self, features: Sequence[QueryFeatures]) -> NDArray[np.float32]:
-        """Return unit vectors, float32 [n, dim]; raises `BundleCorrupt` if the tower fails or one is not finite."""
+        """Return vectors, float32 [n, dim]; raises `BundleCorrupt` if the tower fails or one is not finite."""
         return self._run(self._query, self.spec.encode_queries(features))
 
     def embed_candidates(self, features: Sequence[CandidateFeatures]) -> NDArray[np.float32]:
-        """Return unit vectors, float32 [n, dim]; raises `BundleCorrupt` if the tower fails or one is not finite."""
+        """Return vectors, float32 [n, dim]; raises `BundleCorrupt` if the tower fails or one is not finite."""
         return self._run(self._candidate, self.spec.encode_candidates(features))
 
     def _run(self, session: ort.InferenceSession, ids: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle, CanaryVectors, Gate, Manifest, read_bundle, write_bundle
+from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle, CanaryVectors, Gate, Manifest, Metric, read_bundle, write_bundle
 from schemas.features.catalog import TWEET
 from schemas.features.spec import FeatureSpec, Field
 from schemas.towers import INPUT_NAME, OUTPUT_NAME
@@ -74,6 +74,7 @@ def publish_bundle(
     recipe: str = "pretrain",
     parent: str | None = None,
     gates: tuple[Gate, ...] = (),
+    metric: Metric = "cosine",
 ) -> str:
     """Write a real bundle under the registry folder `root` and return its id. The same arguments give the same id."""
     tables = {name: 1 + 131 * place for place, name in enumerate(sorted(spec.tables()))}
@@ -87,7 +88,7 @@ def publish_bundle(
     manifest = Manifest(
         surface=surface,
         dim=dim,
-        metric="cosine",
+        metric=metric,
         feature_spec=spec,
         files={name: sha256_of(content) for name, content in files.items()},
         canary=CanaryVectors(

@@ -6,8 +6,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.manifest import Metric
 from trainer.data.columns import NO_LANGUAGE, POSITIVE, Corpus, Examples
-from trainer.metrics import grouped_roc_auc, language_mismatch, nearest, popularity_correlation, roc_auc
+from trainer.metrics import grouped_roc_auc, language_mismatch, nearest, pair_scores, popularity_correlation, roc_auc
 
 # the paper's Popular-Recommendation correlation is of the top 5 (section 4.3.2)
 _TOP = 5
@@ -16,12 +17,17 @@ _TOP = 5
 class Embedder(Protocol):
     """Both towers on ids."""
 
+    @property
+    def metric(self) -> Metric:
+        """How their vectors are compared."""
+        ...
+
     def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return unit vectors, float32 [n, dim]."""
+        """Return vectors, float32 [n, dim], of length 1 where the metric is cosine."""
         ...
 
     def embed_candidates(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return unit vectors, float32 [n, dim]."""
+        """Return vectors, float32 [n, dim], of length 1 where the metric is cosine."""
         ...
 
 
@@ -48,7 +54,7 @@ def evaluate(towers: Embedder, examples: Examples, corpus: Corpus, config: Evalu
     queries = towers.embed_queries(examples.queries.ids)
     served = examples.take(examples.implicit)
     own = towers.embed_candidates(served.candidate_ids)
-    scores = (queries[served.query] * own).sum(axis=1)
+    scores = pair_scores(queries[served.query], own, towers.metric)
     positive = served.labels == POSITIVE
     metrics = {
         "auc": roc_auc(scores, positive),
@@ -57,9 +63,10 @@ def evaluate(towers: Embedder, examples: Examples, corpus: Corpus, config: Evalu
     }
     if len(corpus):
         candidates = towers.embed_candidates(corpus.candidate_ids)
-        metrics["sampled_auc"] = _sampled_auc(scores[positive], queries[served.query[positive]], candidates, config, rng)
+        drawn = candidates[rng.integers(len(candidates), size=(int(positive.sum()), config.sampled_negatives))]
+        metrics["sampled_auc"] = _sampled_auc(scores[positive], queries[served.query[positive]], drawn, towers.metric)
         sample = rng.permutation(len(queries))[: config.max_queries]
-        best = nearest(queries[sample], candidates, _TOP)
+        best = nearest(queries[sample], candidates, _TOP, metric=towers.metric)
         top_language = corpus.languages[best[:, 0]] if best.shape[1] else np.full(len(sample), NO_LANGUAGE)
         metrics["language_mismatch"] = language_mismatch(top_language, examples.queries.languages[sample])
         metrics["popularity_correlation"] = popularity_correlation(best, corpus.popularity)
@@ -67,13 +74,10 @@ def evaluate(towers: Embedder, examples: Examples, corpus: Corpus, config: Evalu
 
 
 def _sampled_auc(
-    positive_scores: NDArray[np.float32],
-    queries: NDArray[np.float32],
-    candidates: NDArray[np.float32],
-    config: EvaluationConfig,
-    rng: np.random.Generator,
+    positive_scores: NDArray[np.float32], queries: NDArray[np.float32], drawn: NDArray[np.float32], metric: Metric
 ) -> float:
-    drawn = rng.integers(len(candidates), size=(len(queries), config.sampled_negatives))
-    negative_scores = np.einsum("qd,qnd->qn", queries, candidates[drawn]).ravel()
+    """Of the positives' scores against those of their queries [n, dim] with candidates drawn for each [n, negatives, dim]."""
+    negatives = drawn.shape[1]
+    negative_scores = pair_scores(np.repeat(queries, negatives, axis=0), drawn.reshape(-1, queries.shape[1]), metric)
     scores = np.concatenate([positive_scores, negative_scores])
     return roc_auc(scores, np.arange(len(scores)) < len(positive_scores))

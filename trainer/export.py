@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle, CanaryVectors
 from schemas.errors import BundleCorrupt, BundleMismatch
 from schemas.features.spec import FeatureSpec
+from schemas.manifest import Metric
 from schemas.towers import INPUT_NAME, OUTPUT_NAME
 from trainer.learning.towers import Tower, TowerConfig, TwoTowers
 
@@ -38,18 +39,20 @@ class NotAtParity(BundleCorrupt):
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A pair of towers ready to be published: files by name, and the canary vectors for the manifest."""
+    """A pair of towers ready to be published: files by name, and the canary vectors and the metric for the manifest."""
 
     files: Mapping[str, bytes]
     canary: CanaryVectors
+    metric: Metric
     max_difference: float
 
 
 class OnnxTowers:
     """Both towers as the online roles run them, on ids. `schemas.towers.Towers` is the same on features, from a bundle."""
 
-    def __init__(self, files: Mapping[str, bytes], *, threads: int = 1) -> None:
-        """Load from a bundle's files."""
+    def __init__(self, files: Mapping[str, bytes], *, metric: Metric = "cosine", threads: int = 1) -> None:
+        """Load from a bundle's files; the metric is its manifest's."""
+        self.metric = metric
         self._sessions = {side: _session(files[name], threads) for side, name in _SIDES}
 
     def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -79,13 +82,13 @@ def export(towers: TwoTowers, *, graphs: Mapping[str, bytes] | None = None, seed
         seed: of the random rows; the canary rows are among them.
 
     Raises:
-        NotAtParity: a vector differs from torch's by 1e-5 or more, or is not finite.
+        NotAtParity: a vector differs from torch's by 1e-5 or more (of the largest value, where that is above 1), or is not finite.
     """
     rows = {side: parity_rows(towers.spec, side, seed=seed) for side, _ in _SIDES}
     # how gradients are kept is no part of the graph
     graphs = graphs or export_graphs(towers.spec, replace(towers.config, sparse_gradients=False))
     files = {name: _filled(graphs[name], getattr(towers, side), towers.table) for side, name in _SIDES}
-    onnx_towers = OnnxTowers(files)
+    onnx_towers = OnnxTowers(files, metric=towers.config.metric)
     worst = 0.0
     canary: dict[str, list[list[float]]] = {}
     for side, embed, embed_onnx in (
@@ -95,7 +98,7 @@ def export(towers: TwoTowers, *, graphs: Mapping[str, bytes] | None = None, seed
         for batch in (rows[side], rows[side][:1], rows[side][-1:]):
             with torch.no_grad():
                 expected = embed(torch.from_numpy(batch)).numpy()
-            difference = float(np.abs(embed_onnx(batch) - expected).max())
+            difference = float(np.abs(embed_onnx(batch) - expected).max() / max(1.0, np.abs(expected).max()))
             # not >=: a NaN must fail too
             if not difference < PARITY_LIMIT:
                 raise NotAtParity(
@@ -112,6 +115,7 @@ def export(towers: TwoTowers, *, graphs: Mapping[str, bytes] | None = None, seed
             candidate_ids=rows["candidate"][:CANARY_ROWS].tolist(),
             candidate_vectors=canary["candidate"],
         ),
+        metric=towers.config.metric,
         max_difference=worst,
     )
 
@@ -150,6 +154,8 @@ def unpack_towers(bundle: Bundle) -> TwoTowers:
             weights = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, KeyError, EOFError) as error:
         raise BundleCorrupt(f"bundle {bundle.id}: the weights cannot be read ({error}); pre-train anew") from error
+    if config.metric != bundle.manifest.metric:
+        raise BundleCorrupt(f"bundle {bundle.id} is {bundle.manifest.metric} by its manifest, {config.metric} by its towers")
     towers = TwoTowers(bundle.manifest.feature_spec, config, seed=0)
     towers.load_weights(weights)
     return towers

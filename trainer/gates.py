@@ -7,6 +7,7 @@ import numpy as np
 
 from schemas.bundle import CanaryVectors, Gate
 from schemas.errors import Refused
+from schemas.manifest import Metric
 from trainer.data.columns import Corpus, Examples
 
 
@@ -113,13 +114,17 @@ def quality_gates(candidate: Mapping[str, float], live: Mapping[str, float] | No
     return tuple(gates)
 
 
-def canary_gate(canary: CanaryVectors) -> Gate:
-    """Return the verdict on the canary vectors: finite, of length 1, and not all the same vector."""
+def canary_gate(canary: CanaryVectors, metric: Metric = "cosine") -> Gate:
+    """Return the verdict on the canary vectors: finite, of length 1 under cosine, and not all the same vector."""
     worst = 0.0
     for vectors in (canary.query_vectors, canary.candidate_vectors):
         matrix = np.asarray(vectors)
-        off = np.abs(np.linalg.norm(matrix, axis=1) - 1.0).max() if np.isfinite(matrix).all() else 1.0
-        collapsed = len(matrix) > 1 and float((matrix @ matrix.T).min()) > 0.9999
+        if not np.isfinite(matrix).all():
+            worst = 1.0
+            continue
+        lengths = np.linalg.norm(matrix, axis=1)
+        off = np.abs(lengths - 1.0).max() if metric == "cosine" else 0.0
+        collapsed = len(matrix) > 1 and np.abs(matrix - matrix[0]).max() < 1e-2 * lengths.max()
         worst = max(worst, float(off), float(collapsed))
     return _at_most("canary_vectors", worst, 1e-4, "lower the learning rate")
 

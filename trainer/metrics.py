@@ -6,6 +6,8 @@ What cannot be measured (one class only, nobody with a declared language) is NaN
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.manifest import Metric
+
 NO_LANGUAGE = -1
 _CHUNK_ROWS = 1024
 
@@ -32,8 +34,24 @@ def grouped_roc_auc(scores: Floats, labels: NDArray[np.bool_], groups: NDArray[n
     return float(measured.mean()) if len(measured) else float("nan")
 
 
-def nearest(queries: NDArray[np.float32], candidates: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Return rows of the k candidates with the largest inner product, best first, int64 [queries, min(k, candidates)].
+def pair_scores(queries: NDArray[np.float32], candidates: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
+    """Return the similarity of each query with its own candidate, float32 [n]: the inner product, or minus the distance.
+
+    Args:
+        queries, candidates: [n, dim]; of length 1 where the metric is cosine.
+        metric: how they are compared.
+    """
+    if metric == "euclidean":
+        distances: NDArray[np.float32] = np.linalg.norm(queries - candidates, axis=1)
+        return -distances
+    scores: NDArray[np.float32] = np.einsum("nd,nd->n", queries, candidates)
+    return scores
+
+
+def nearest(
+    queries: NDArray[np.float32], candidates: NDArray[np.float32], k: int, *, metric: Metric = "cosine"
+) -> NDArray[np.int64]:
+    """Return rows of the k nearest candidates, best first, int64 [queries, min(k, candidates)].
 
     Exhaustive on purpose: an approximate index must not decide which model is better.
     """
@@ -41,8 +59,10 @@ def nearest(queries: NDArray[np.float32], candidates: NDArray[np.float32], k: in
     best = np.empty((len(queries), k), np.int64)
     if not k:
         return best
+    # |q - c|^2 = |q|^2 - 2 (q c - |c|^2 / 2), and |q| is the same for all of a query's candidates
+    handicap = np.einsum("nd,nd->n", candidates, candidates) / 2 if metric == "euclidean" else np.float32(0)
     for begin in range(0, len(queries), _CHUNK_ROWS):
-        scores = queries[begin : begin + _CHUNK_ROWS] @ candidates.T
+        scores = queries[begin : begin + _CHUNK_ROWS] @ candidates.T - handicap
         top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
         best[begin : begin + _CHUNK_ROWS] = np.take_along_axis(top, order, axis=1)

@@ -26,7 +26,7 @@ from trainer.gates import GateLimits, canary_gate, data_gates, label_rate, quali
 from trainer.learning.fit import FitConfig, FitProgress, FitReport, fit
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
-from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.learning.towers import Frozen, TowerConfig, TwoTowers
 from trainer.registry import Origin, publish
 
 PRETRAIN = "pretrain"
@@ -87,6 +87,7 @@ class FinetuneConfig:
     Attributes:
         replay: weight of random negatives of the corpus trained on alongside; 0 is the paper's recipe. Replay keeps many
             fine-tunes in a row from forgetting what only random negatives teach.
+        frozen: weights that stay the parent's.
     """
 
     objective: Objective = field(default_factory=lambda: Objective(negatives=Negatives("implicit")))
@@ -95,6 +96,7 @@ class FinetuneConfig:
     learning_rate: float = LEARNING_RATE / 10
     epochs: int = 1
     batch_size: int = 128
+    frozen: Frozen = "nothing"
     seed: int = 0
     threads: int = 1
     limits: GateLimits = field(default_factory=GateLimits)
@@ -173,7 +175,9 @@ def finetune(
     job = _Job(
         surface, data, bundle.manifest.feature_spec, registry=registry, live=live or parent, limits=config.limits, parent=bundle
     )
-    fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, seed=config.seed)
+    fit_config = FitConfig(
+        config.objectives, config.learning_rate, config.epochs, config.batch_size, seed=config.seed, frozen=config.frozen
+    )
     report = job.train(towers, fit_config, threads=config.threads, progress=progress)
     origin = Origin(
         recipe=FINETUNE,
@@ -230,8 +234,12 @@ class _Job:
 
     def publish(self, towers: TwoTowers, report: FitReport, origin: Origin, *, learning_rate: float) -> str:
         exported = export(towers, graphs=self._parent.files if self._parent else None)
-        metrics = evaluate(OnnxTowers(exported.files), self._evaluation, self._corpus)
-        gates = (*self._data_gates, *quality_gates(metrics, self._live_metrics(), self._limits), canary_gate(exported.canary))
+        metrics = evaluate(OnnxTowers(exported.files, metric=exported.metric), self._evaluation, self._corpus)
+        gates = (
+            *self._data_gates,
+            *quality_gates(metrics, self._live_metrics(), self._limits),
+            canary_gate(exported.canary, exported.metric),
+        )
         refuse_unless_passed(gates, what=f"the new bundle of {self._surface.name}")
         return publish(
             self._registry,
@@ -262,7 +270,7 @@ class _Job:
             # the live bundle reads other features of the same records
             encoder = Encoder(spec, self._surface.popularity)
             evaluation, corpus = encoder.examples(self._data.evaluation), encoder.corpus(self._data.corpus)
-        return evaluate(OnnxTowers(self._live.files), evaluation, corpus)
+        return evaluate(OnnxTowers(self._live.files, metric=self._live.manifest.metric), evaluation, corpus)
 
 
 def _now_ms() -> int:

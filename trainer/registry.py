@@ -42,7 +42,7 @@ def publish(
     manifest = Manifest(
         surface=surface,
         dim=len(exported.canary.query_vectors[0]),
-        metric="cosine",
+        metric=exported.metric,
         feature_spec=spec,
         files={name: hashlib.sha256(content).hexdigest() for name, content in exported.files.items()},
         canary=exported.canary,

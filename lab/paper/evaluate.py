@@ -15,7 +15,7 @@ from schemas.errors import InvalidInput
 from schemas.features.spec import FeatureSpec
 from trainer.data.columns import NO_LANGUAGE, POSITIVE, Corpus, Examples, Queries
 from trainer.evaluation import Embedder
-from trainer.metrics import grouped_roc_auc, language_mismatch, nearest, popularity_correlation, roc_auc
+from trainer.metrics import grouped_roc_auc, language_mismatch, nearest, pair_scores, popularity_correlation, roc_auc
 
 DAY_S = 86_400.0
 _CORPUS_EVERY_S = 6 * 3_600.0
@@ -111,14 +111,14 @@ def _all_through(log: WorldLog, from_s: float, until_s: float) -> tuple[Ints, Fl
 
 def retrieve(model: Embedder, data: Split, k: int = CANDIDATES) -> Ints:
     """Return each test user's k nearest candidates by exhaustive search, int64 [users, k], columns of the truth."""
-    return nearest(model.embed_queries(data.queries.ids), model.embed_candidates(data.corpus.candidate_ids), k)
+    queries, candidates = model.embed_queries(data.queries.ids), model.embed_candidates(data.corpus.candidate_ids)
+    return nearest(queries, candidates, k, metric=model.metric)
 
 
 def served_scores(model: Embedder, examples: Examples) -> NDArray[np.float32]:
-    """Return the cosine of every example's query and candidate, float32 [n]."""
+    """Return the similarity of every example's query and candidate, float32 [n]."""
     queries = model.embed_queries(examples.queries.ids)[examples.query]
-    scores: NDArray[np.float32] = np.einsum("nd,nd->n", queries, model.embed_candidates(examples.candidate_ids))
-    return scores
+    return pair_scores(queries, model.embed_candidates(examples.candidate_ids), model.metric)
 
 
 def evaluate(model: Embedder, data: Split, *, ab: ABSettings | None = None) -> Evaluation:

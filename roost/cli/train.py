@@ -32,6 +32,14 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train towers
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
 SurfacesFile = Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file (TOML).")]
 Seed = Annotated[int, typer.Option(help="Equal seeds and data give equal towers on one machine.")]
+Metric = Annotated[
+    Literal["cosine", "inner_product", "euclidean"],
+    typer.Option(help="How vectors are compared; bundles of other metrics than cosine can be evaluated, not served."),
+]
+Freeze = Annotated[
+    Literal["nothing", "embeddings", "all_but_last"],
+    typer.Option(help="Weights that stay the parent's: none, the embeddings, or all but the towers' last layers."),
+]
 Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
 DEFAULT_SURFACE = "home-timeline"
 
@@ -40,6 +48,7 @@ DEFAULT_SURFACE = "home-timeline"
 def pretrain(
     *,
     surface: Surface = DEFAULT_SURFACE,
+    metric: Metric = "cosine",
     seed: Seed = 0,
     threads: Threads = 1,
     surfaces: SurfacesFile = None,
@@ -52,12 +61,13 @@ def pretrain(
 
     Example: roost train pretrain --surface home-timeline
     """
-    from trainer.recipes import PretrainConfig  # noqa: PLC0415 - torch takes seconds to load
+    from trainer.learning.towers import TowerConfig  # noqa: PLC0415 - torch takes seconds to load
+    from trainer.recipes import PretrainConfig  # noqa: PLC0415 - as above
     from trainer.recipes import pretrain as run  # noqa: PLC0415 - as above
 
     root = registry_of(registry, data_dir)
     with _job(surface, surfaces, bootstrap_of(bootstrap, data_dir)) as job, _bar("pre-train") as progress:
-        config = PretrainConfig(seed=seed, threads=threads)
+        config = PretrainConfig(TowerConfig(metric=metric), seed=seed, threads=threads)
         bundle = run(job.surface, job.data(None), config, registry=root, live=job.live(), progress=progress)
     _show(root, surface, bundle, as_json=as_json)
 
@@ -68,6 +78,7 @@ def finetune(
     surface: Surface = DEFAULT_SURFACE,
     parent: Annotated[str | None, typer.Option(help="The bundle to start from; the live one by default.")] = None,
     replay: Annotated[float, typer.Option(help="Weight of replayed random negatives; 0 is the paper's recipe.", min=0.0)] = 1.0,
+    freeze: Freeze = "nothing",
     seed: Seed = 0,
     threads: Threads = 1,
     surfaces: SurfacesFile = None,
@@ -90,7 +101,7 @@ def finetune(
         if start is None:
             raise RoostError(f"{surface} has no live bundle to start from; name one with --parent, or run `roost train pretrain`")
         data = job.data(read_bundle(root, surface, start).manifest.examples)
-        config = FinetuneConfig(seed=seed, threads=threads, replay=replay)
+        config = FinetuneConfig(seed=seed, threads=threads, replay=replay, frozen=freeze)
         bundle = run(job.surface, start, data, config, registry=root, live=live, progress=progress)
     _show(root, surface, bundle, as_json=as_json)
 

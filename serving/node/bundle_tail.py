@@ -211,7 +211,9 @@ class BundleTail:
     def _load(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._towers = Towers(read_bundle(self._parts.registry, self.surface.name, self.bundle))
+                bundle = read_bundle(self._parts.registry, self.surface.name, self.bundle)
+                bundle.manifest.check_indexed(bundle.id)
+                self._towers = Towers(bundle)
             except BundleError as error:
                 self._refuse(str(error))
             # whatever loading provoked, the node's other bundles are still good

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.errors import RoostError
+from schemas.manifest import INDEXED_METRIC
 from schemas.topics import DAY_MS
 from serving.index import IndexContents
 
-METRIC = "cosine"
 MAX_AGE_MS = DAY_MS
 """`delete.retention.ms` of every compacted topic: an older snapshot may have missed a delete that the log no longer holds."""
 
@@ -33,7 +33,7 @@ class SnapshotOf:
     bundle: str
     topic_id: str
     dim: int
-    metric: str = METRIC
+    metric: str = INDEXED_METRIC
 
 
 @dataclass(frozen=True, slots=True)

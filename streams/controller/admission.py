@@ -25,6 +25,7 @@ class Admission:
 
         try:
             bundle = read_bundle(self._registry, command.surface, command.bundle or "")
+            bundle.manifest.check_indexed(bundle.id)
             # its vectors need a schema: 32, 64 or 128 values
             embedding_subject(bundle.manifest.dim)
             Towers(bundle)

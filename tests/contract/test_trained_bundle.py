@@ -10,6 +10,7 @@ import torch
 from schemas.bundle import read_bundle
 from schemas.errors import BundleCorrupt, BundleMismatch
 from schemas.features.catalog import TWEET
+from schemas.manifest import Metric
 from schemas.towers import Towers
 from tests.bundles import published
 from tests.tiny_world import tiny_world
@@ -48,6 +49,20 @@ def test_a_published_bundle_yields_the_vectors_torch_yields(towers: TwoTowers, r
     assert np.abs(loaded.embed_candidates(candidates) - candidate_vectors).max() < 1e-5
     assert np.abs(loaded.embed_queries(queries[:1]) - query_vectors[:1]).max() < 1e-5
     assert np.allclose(np.linalg.norm(loaded.embed_candidates(candidates), axis=1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("metric", ["inner_product", "euclidean"])
+def test_towers_of_another_metric_are_published_loaded_and_refused_by_an_index(metric: Metric, tmp_path: Path) -> None:
+    """They can be evaluated and compared; an index that ranked them by cosine would be wrong in silence."""
+    towers = TwoTowers(TWEET, TowerConfig(dim=32, hidden=(16,), metric=metric), seed=5)
+    bundle = read_bundle(tmp_path, SURFACE, publish(tmp_path, export(towers), surface=SURFACE, spec=TWEET, origin=ORIGIN))
+    assert bundle.manifest.metric == metric == unpack_towers(bundle).config.metric
+    queries = [example.query for example in tiny_world(users=30, tweets=60, impressions=90).examples]
+    with torch.no_grad():
+        expected = towers.embed_queries(torch.from_numpy(TWEET.encode_queries(queries))).numpy()
+    assert np.abs(Towers(bundle).embed_queries(queries) - expected).max() < 1e-5
+    with pytest.raises(BundleMismatch, match=f"compares vectors by {metric}, and an index ranks by cosine"):
+        bundle.manifest.check_indexed(bundle.id)
 
 
 def test_a_bundle_carries_the_weights_a_fine_tune_starts_from(towers: TwoTowers, registry: tuple[Path, str]) -> None:

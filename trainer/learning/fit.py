@@ -10,7 +10,7 @@ import torch
 from schemas.errors import Refused
 from trainer.data.columns import Corpus, Examples
 from trainer.learning.objectives import Objective, Task
-from trainer.learning.towers import TwoTowers
+from trainer.learning.towers import Frozen, TwoTowers
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class FitConfig:
     Attributes:
         objectives: the first one's examples make an epoch; the others go round theirs at the same batch size.
         min_steps: epochs are added until this many steps are made: a small data set needs more of them.
+        frozen: weights that stay as they are.
         seed: of batches and negatives; the towers' own seed is given when they are built.
     """
 
@@ -29,6 +30,7 @@ class FitConfig:
     batch_size: int = 256
     min_steps: int = 0
     seed: int = 0
+    frozen: Frozen = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ def fit(
     steps_per_epoch = -(-len(tasks[0].rows) // config.batch_size)
     steps = max(config.epochs, -(-config.min_steps // steps_per_epoch)) * steps_per_epoch
     streams = [task.batches() for task in tasks]
+    towers.freeze(config.frozen)
     optimisers = _optimisers(towers, tasks, config.learning_rate)
     begin = last_report = time.monotonic()
     losses: list[float] = []
@@ -107,16 +110,18 @@ def fit(
             per_step = (now - begin) / step
             rate = seen / max(now - begin, 1e-9)
             progress(FitProgress(step, steps, losses[-1], rate, per_step * (steps - step)))
+    towers.freeze("nothing")
     return FitReport(steps, seen, float(np.mean(losses[-max(1, steps // 10) :])), time.monotonic() - begin)
 
 
 def _optimisers(towers: TwoTowers, tasks: list[Task], learning_rate: float) -> list[torch.optim.Optimizer]:
     dense = [
-        *towers.query.parameters(),
-        *towers.candidate.parameters(),
+        *(p for tower in (towers.query, towers.candidate) for p in tower.parameters() if p.requires_grad),
         # the triplet loss trains neither scale nor bias
         *(p for task in tasks if task.objective.loss != "triplet" for p in task.parameters()),
     ]
+    if not towers.table.requires_grad:
+        return [torch.optim.Adam(dense, learning_rate, fused=True)]
     if towers.config.sparse_gradients:
         return [
             torch.optim.Adam(dense, learning_rate, fused=True),

@@ -1,21 +1,22 @@
-"""The losses, as pure functions of cosines. They sample nothing and hold no weights.
+"""The losses, as pure functions of similarities. They sample nothing and hold no weights.
 
-In all of them `positive` is float32 [batch], the cosine of each query with its own candidate, and `negative` is float32
-[batch, negatives], its cosines with the negatives; `weight`, of `negative`'s shape, scales each negative, 0 leaves one out.
+In all of them `positive` is float32 [batch], the similarity of each query with its own candidate, and `negative` is float32
+[batch, negatives], its similarities with the negatives; `weight`, of `negative`'s shape, scales each negative, 0 leaves one out.
 """
-
-from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch reader knows
 from torch import Tensor
 
-Distance = Literal["cosine", "euclidean"]
 
+def pointwise_cross_entropy(similarities: Tensor, labels: Tensor, *, scale: Tensor, bias: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean binary cross-entropy of sigmoid(scale * similarity + bias) with labels (section 4.2).
 
-def pointwise_cross_entropy(cosines: Tensor, labels: Tensor, *, scale: Tensor, bias: Tensor) -> Tensor:
-    """Return the mean binary cross-entropy of sigmoid(scale * cosine + bias) with labels, both float32 [batch] (section 4.2)."""
-    return F.binary_cross_entropy_with_logits(scale * cosines + bias, labels)
+    Args:
+        similarities, labels, weight: float32 [batch].
+    """
+    losses = F.binary_cross_entropy_with_logits(scale * similarities + bias, labels, weight=weight, reduction="sum")
+    return losses / weight.sum()
 
 
 def cross_entropy(positive: Tensor, negative: Tensor, *, scale: Tensor, bias: Tensor, weight: Tensor) -> Tensor:
@@ -27,13 +28,12 @@ def cross_entropy(positive: Tensor, negative: Tensor, *, scale: Tensor, bias: Te
     return losses / (len(positive) + weight.sum())
 
 
-def triplet(positive: Tensor, negative: Tensor, *, margin: float, distance: Distance, weight: Tensor) -> Tensor:
+def triplet(positive: Tensor, negative: Tensor, *, margin: float, weight: Tensor) -> Tensor:
     """Return the weighted mean of max(0, d(query, positive) - d(query, negative) + margin): equation 1 of the paper.
 
-    Args:
-        distance: "cosine" is 1 - cosine; "euclidean" is that of the unit vectors, sqrt(2 - 2 cosine).
+    The distance d is minus the similarity: 1 - cosine (the 1 falls out), minus the inner product, or the euclidean distance.
     """
-    hinge = F.relu(_distance(positive, distance).unsqueeze(1) - _distance(negative, distance) + margin)
+    hinge = F.relu(negative - positive.unsqueeze(1) + margin)
     return (weight * hinge).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
 
 
@@ -57,10 +57,3 @@ def sampled_softmax(
 def popularity_weight(popularity: Tensor, t: float) -> Tensor:
     """Return 0.5 + 0.5 exp(-popularity / t) (section 5.3): from 1 for an unpopular negative down to 0.5 for a popular one."""
     return 0.5 + 0.5 * torch.exp(-popularity / t)
-
-
-def _distance(cosines: Tensor, distance: Distance) -> Tensor:
-    if distance == "cosine":
-        return 1.0 - cosines
-    # the root's slope is infinite at 0, where a query meets its own candidate
-    return torch.sqrt((2.0 - 2.0 * cosines).clamp(min=1e-12))

@@ -11,15 +11,9 @@ from torch import Tensor, nn
 
 from schemas.errors import Refused
 from trainer.data.columns import POSITIVE, Corpus, Examples
-from trainer.learning.losses import (
-    Distance,
-    cross_entropy,
-    pointwise_cross_entropy,
-    popularity_weight,
-    sampled_softmax,
-    triplet,
-)
+from trainer.learning.losses import cross_entropy, pointwise_cross_entropy, popularity_weight, sampled_softmax, triplet
 from trainer.learning.negatives import Negatives, Sampler
+from trainer.learning.similarity import with_own, with_several, with_shared
 from trainer.learning.towers import TwoTowers
 
 Loss = Literal["cross_entropy", "triplet", "sampled_softmax"]
@@ -34,8 +28,8 @@ class Objective:
 
     Attributes:
         weight: share in the sum of all objectives' losses.
-        scale: the first factor of the cosine inside a sigmoid or softmax (an inverse temperature); it is trained.
-        margin, distance: of the triplet loss.
+        scale: the first factor of the similarity inside a sigmoid or softmax (an inverse temperature); it is trained.
+        margin: of the triplet loss.
         popularity_t: t of the popularity weight on negatives (section 5.3); None weighs all alike.
     """
 
@@ -44,7 +38,6 @@ class Objective:
     weight: float = 1.0
     scale: float = 10.0
     margin: float = 0.3
-    distance: Distance = "cosine"
     popularity_t: float | None = None
 
     @property
@@ -55,7 +48,7 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """Cosines of one batch: with its own candidates [batch], with its negatives [batch, negatives] and the negatives' weights."""
+    """Similarities of a batch: with its own candidates [batch], with its negatives [batch, negatives] and their weights."""
 
     own: Tensor
     negative: Tensor | None = None
@@ -102,18 +95,18 @@ class Task(nn.Module):
     def calibrate(self, towers: TwoTowers) -> None:
         """Begin with the bias at which the towers, as they are, predict the base rate.
 
-        Otherwise the first steps shift every cosine to get there, and a fine-tune forgets before it has learned anything.
+        Otherwise the first steps shift every similarity to get there, and a fine-tune forgets before it has learned anything.
         """
         scored = self._score(towers, self._rng.choice(self.rows, size=min(len(self.rows), _CALIBRATION_ROWS), replace=False))
-        cosines, weight, rate = scored.own, torch.ones_like(scored.own), self._base_rate
+        similarities, weight, rate = scored.own, torch.ones_like(scored.own), self._base_rate
         if scored.negative is not None and scored.weight is not None:
-            cosines = torch.cat([scored.own, scored.negative.flatten()])
+            similarities = torch.cat([scored.own, scored.negative.flatten()])
             weight = torch.cat([weight, scored.weight.flatten()])
             rate = float(len(scored.own) / weight.sum())
         low, high = -_BIAS_BOUND, _BIAS_BOUND
         for _ in range(40):
             middle = (low + high) / 2
-            predicted = float((weight * torch.sigmoid(self.scale * cosines + middle)).sum() / weight.sum())
+            predicted = float((weight * torch.sigmoid(self.scale * similarities + middle)).sum() / weight.sum())
             low, high = (low, middle) if predicted > rate else (middle, high)
         self.bias.fill_((low + high) / 2)
 
@@ -122,11 +115,15 @@ class Task(nn.Module):
         scored, objective = self._score(towers, rows), self.objective
         if scored.negative is None or scored.weight is None or scored.log_q is None:
             labels = torch.from_numpy((self._examples.labels[rows] == POSITIVE).astype(np.float32))
-            return pointwise_cross_entropy(scored.own, labels, scale=self.scale, bias=self.bias)
+            weight = torch.ones_like(labels)
+            if objective.popularity_t is not None:
+                popularity = torch.from_numpy(self._examples.popularity[rows]).to(torch.float32)
+                weight = torch.where(labels > 0, weight, popularity_weight(popularity, objective.popularity_t))
+            return pointwise_cross_entropy(scored.own, labels, scale=self.scale, bias=self.bias, weight=weight)
         if objective.loss == "cross_entropy":
             return cross_entropy(scored.own, scored.negative, scale=self.scale, bias=self.bias, weight=scored.weight)
         if objective.loss == "triplet":
-            return triplet(scored.own, scored.negative, margin=objective.margin, distance=objective.distance, weight=scored.weight)
+            return triplet(scored.own, scored.negative, margin=objective.margin, weight=scored.weight)
         own_log_q = np.zeros(len(rows), np.float32) if self._sampler is None else self._sampler.log_q(self._examples.items[rows])
         return sampled_softmax(
             scored.own,
@@ -138,17 +135,19 @@ class Task(nn.Module):
         )
 
     def _score(self, towers: TwoTowers, rows: NDArray[np.int64]) -> _Scored:
-        examples = self._examples
+        examples, metric = self._examples, towers.config.metric
         queries = towers.embed_queries(torch.from_numpy(examples.queries.ids[examples.query[rows]]))
         own = towers.embed_candidates(torch.from_numpy(examples.candidate_ids[rows]))
-        positive = (queries * own).sum(dim=1)
+        positive = with_own(queries, own, metric)
         if self._sampler is None:
             return _Scored(positive)
         draw = self._sampler.draw(rows, self._rng)
         # shared: [rows] broadcasts to [batch, rows]; else the rows are laid out [batch, negatives]
         shape = (1, -1) if draw.shared else draw.valid.shape
         vectors = towers.embed_candidates(torch.from_numpy(draw.candidate_ids))
-        negative = queries @ vectors.T if draw.shared else torch.einsum("bd,brd->br", queries, vectors.view(*shape, -1))
+        if not draw.shared:
+            vectors = vectors.view(*shape, -1)
+        negative = (with_shared if draw.shared else with_several)(queries, vectors, metric)
         weight = torch.from_numpy(draw.valid).to(torch.float32)
         if self.objective.popularity_t is not None:
             popularity = torch.from_numpy(draw.popularity).to(torch.float32).view(shape)

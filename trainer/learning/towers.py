@@ -1,14 +1,14 @@
 """The two towers, built from a feature spec alone. Knows no loss, no data set and no file.
 
-Both read integer ids, average each field's embeddings, and map the concatenation to a unit vector, so that the inner product of a
-query's and a candidate's vector is their cosine (paper, section 4.2). All embedding tables are one matrix: one lookup a batch
-instead of one a field, and fields that name the same table share its rows by construction.
+Both read integer ids, average each field's embeddings, and map the concatenation to a vector. Under the metric cosine it has
+length 1, so that the inner product of a query's and a candidate's vector is their cosine (paper, section 4.2). All embedding tables
+are one matrix: one lookup a batch instead of one a field, and fields that name the same table share its rows by construction.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,10 +18,14 @@ from torch import Tensor, nn
 
 from schemas.errors import BundleMismatch
 from schemas.features.spec import FeatureSpec, Field
+from schemas.manifest import Metric
 
 PADDING_ROW = 0
 # untrained rows (an author never seen) must not drown what was learned of the others
 _INITIAL_STD = 0.05
+
+Frozen = Literal["nothing", "embeddings", "all_but_last"]
+"""Which weights a fit leaves alone: none, the embedding matrix, or all but both towers' last layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,14 @@ class TowerConfig:
         dim: dimension of the vectors.
         embedding_dim: dimension of one id's embedding.
         hidden: widths of the hidden layers, first to last.
+        metric: how vectors are compared; cosine towers yield vectors of length 1.
         sparse_gradients: touch only the rows a batch names; wins once tables are far larger than what a batch reads.
     """
 
     dim: int = 64
     embedding_dim: int = 16
     hidden: tuple[int, ...] = (128,)
+    metric: Metric = "cosine"
     sparse_gradients: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -54,7 +60,7 @@ class TowerConfig:
 
 
 class Tower(nn.Module):
-    """One side: ids [batch, width] to unit vectors [batch, dim]. The embedding matrix is passed in, since both sides share it."""
+    """One side: ids [batch, width] to vectors [batch, dim]. The embedding matrix is passed in, since both sides share it."""
 
     columns: Tensor
     membership: Tensor
@@ -70,6 +76,7 @@ class Tower(nn.Module):
         slots = [field.slots for field in fields]
         self.width = sum(slots)
         self._sparse = config.sparse_gradients
+        self._normalised = config.metric == "cosine"
         self.register_buffer(
             "columns", torch.tensor([first_row[f.table_name] for f in fields for _ in range(f.slots)]), persistent=False
         )
@@ -86,7 +93,7 @@ class Tower(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, ids: Tensor, table: Tensor) -> Tensor:
-        """Return unit vectors, float32 [batch, dim], of ids, integers [batch, width]; padding counts in no mean."""
+        """Return vectors, float32 [batch, dim], of ids, integers [batch, width]; padding counts in no mean."""
         rows = self._rows(ids)
         bags = torch.arange(len(ids)).unsqueeze(1) * self.width + self.starts
         means = F.embedding_bag(rows.flatten(), table, bags.flatten(), mode="mean", padding_idx=PADDING_ROW, sparse=self._sparse)
@@ -103,8 +110,8 @@ class Tower(nn.Module):
         return torch.where(ids > 0, ids + self.columns, PADDING_ROW)
 
     def _to_vector(self, concatenated: Tensor) -> Tensor:
-        vector: Tensor = F.normalize(self.layers(concatenated), dim=-1)
-        return vector
+        vector: Tensor = self.layers(concatenated)
+        return F.normalize(vector, dim=-1) if self._normalised else vector
 
 
 class TwoTowers(nn.Module):
@@ -123,12 +130,12 @@ class TwoTowers(nn.Module):
         self._draw_weights(torch.Generator().manual_seed(seed))
 
     def embed_queries(self, ids: Tensor) -> Tensor:
-        """Return unit vectors, float32 [batch, dim], of query ids, integers [batch, query width]."""
+        """Return vectors, float32 [batch, dim], of query ids, integers [batch, query width]."""
         vectors: Tensor = self.query(ids, self.table)
         return vectors
 
     def embed_candidates(self, ids: Tensor) -> Tensor:
-        """Return unit vectors, float32 [batch, dim], of candidate ids, integers [batch, candidate width]."""
+        """Return vectors, float32 [batch, dim], of candidate ids, integers [batch, candidate width]."""
         vectors: Tensor = self.candidate(ids, self.table)
         return vectors
 
@@ -145,6 +152,13 @@ class TwoTowers(nn.Module):
                 f"hidden layers {self.config.hidden} and feature spec {self.spec.name!r}; pre-train a new bundle instead"
             )
         self.load_state_dict({name: torch.from_numpy(np.array(weights[name], np.float32)) for name in own})
+
+    def freeze(self, frozen: Frozen) -> None:
+        """Leave a part of the weights as they are in further training (paper, section 6); "nothing" frees all."""
+        last = [*self.query.layers[-1].parameters(), *self.candidate.layers[-1].parameters()]
+        for weights in self.parameters():
+            weights.requires_grad_(frozen != "all_but_last" or any(weights is one for one in last))
+        self.table.requires_grad_(frozen == "nothing")
 
     @torch.no_grad()
     def _draw_weights(self, generator: torch.Generator) -> None:
@@ -165,14 +179,19 @@ class TorchEmbedder:
         """Wrap; the towers stay the caller's, trained on or not."""
         self._towers = towers
 
+    @property
+    def metric(self) -> Metric:
+        """How the vectors are compared."""
+        return self._towers.config.metric
+
     @torch.no_grad()
     def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return unit vectors, float32 [n, dim], of query ids [n, query width]."""
+        """Return vectors, float32 [n, dim], of query ids [n, query width]."""
         vectors: NDArray[np.float32] = self._towers.embed_queries(torch.from_numpy(ids)).numpy()
         return vectors
 
     @torch.no_grad()
     def embed_candidates(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return unit vectors, float32 [n, dim], of candidate ids [n, candidate width]."""
+        """Return vectors, float32 [n, dim], of candidate ids [n, candidate width]."""
         vectors: NDArray[np.float32] = self._towers.embed_candidates(torch.from_numpy(ids)).numpy()
         return vectors

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lab.paper.evaluate import Split
 from lab.paper.models.projection import Projection, fit_projection
+from schemas.manifest import Metric
 from trainer.evaluation import Embedder
 
 _SAMPLE_ROWS = 8_000
@@ -38,6 +39,8 @@ ROOST = Joining("roost", {"implicit": 0.6, "random": 0.2, "random_in_batch": 0.2
 
 class JoinedModel:
     """Models side by side; a projection, if there is one, comes after."""
+
+    metric: Metric = "cosine"
 
     def __init__(self, weights: Mapping[Embedder, float], projection: Projection | None = None) -> None:
         self._parts = [(np.float32(np.sqrt(weight)), model) for model, weight in weights.items()]

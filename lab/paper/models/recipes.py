@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lab.paper.evaluate import Split
 from schemas.features.spec import FeatureSpec
+from schemas.manifest import Metric
 from trainer.learning.fit import FitConfig, FitProgress, fit
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
@@ -56,6 +57,11 @@ class TorchModel:
 
     def __init__(self, towers: TwoTowers) -> None:
         self.towers = towers
+
+    @property
+    def metric(self) -> Metric:
+        """See `trainer.evaluation.Embedder`."""
+        return self.towers.config.metric
 
     def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
         """See `trainer.evaluation.Embedder`."""

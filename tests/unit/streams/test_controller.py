@@ -489,6 +489,12 @@ def test_a_whole_bundle_is_admitted_and_a_broken_one_refused_in_a_sentence(tmp_p
         admission(start(bundle))
 
 
+def test_a_bundle_that_no_index_can_rank_is_refused(tmp_path: Path) -> None:
+    """Served by cosine although trained for inner products, it would answer wrongly and raise no alarm."""
+    with pytest.raises(Refused, match="train with --metric cosine"):
+        Admission(tmp_path)(start(publish_bundle(tmp_path, metric="inner_product")))
+
+
 def test_a_bundle_of_another_surface_is_refused(tmp_path: Path) -> None:
     """Moved by hand from one folder to another."""
     bundle = publish_bundle(tmp_path, surface="movies", dim=32)

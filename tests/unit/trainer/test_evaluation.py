@@ -1,15 +1,21 @@
 """The table of metrics: on vectors chosen by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from schemas.manifest import Metric
 from trainer.data.columns import NO_LANGUAGE, Corpus, Examples, Queries
 from trainer.evaluation import EvaluationConfig, evaluate
 
 
 class Chosen:
     """Towers that read each id as the angle, in degrees, of its vector."""
+
+    def __init__(self, metric: Metric = "cosine") -> None:
+        self.metric = metric
 
     def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
         """See `Embedder`."""
@@ -53,6 +59,23 @@ def test_every_metric_is_of_the_right_pairs() -> None:
     assert metrics["auc"] == pytest.approx(0.5)
     assert metrics["per_user_auc"] == metrics["per_query_auc"] == pytest.approx(0.5)
     assert metrics["language_mismatch"] == pytest.approx(0.5)
+
+
+def test_every_metric_is_by_the_bundles_own_similarity() -> None:
+    """Candidates on one line through both users' queries at (1, 0) and (0, 1), at lengths that only a cosine does not see.
+
+    Served: (2, 0) engaged, (0.9, 0) not, to user 0. Cosines are equal: AUC 0.5; products 2 > 0.9: 1; distances 1 > 0.1: 0.
+    """
+
+    class Lengths(Chosen):
+        def embed_candidates(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+            return np.stack([ids[:, 0] / 10.0, np.zeros(len(ids))], axis=1).astype(np.float32)
+
+    served = replace(examples([1, 0], [20, 9]), query=np.zeros(2, np.int32))
+    unit = replace(served, candidate_ids=column([10, 10]))
+    assert evaluate(Lengths("cosine"), unit, CORPUS)["auc"] == 0.5
+    assert evaluate(Lengths("inner_product"), served, CORPUS)["auc"] == 1.0
+    assert evaluate(Lengths("euclidean"), served, CORPUS)["auc"] == 0.0
 
 
 def test_explicit_negatives_are_in_neither_class() -> None:

@@ -7,6 +7,7 @@ import torch
 
 from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER
 from schemas.features.catalog import TWEET
+from schemas.manifest import Metric
 from trainer.export import NotAtParity, export, parity_rows
 from trainer.learning.towers import TowerConfig, TwoTowers
 
@@ -26,6 +27,15 @@ def test_equal_towers_become_equal_files_that_tell_nothing_of_this_machine(tower
         onnx.checker.check_model(onnx.load_from_string(first.files[name]))
         assert b"/" + b"trainer" not in first.files[name]
         assert b".py" not in first.files[name]
+
+
+@pytest.mark.parametrize("metric", ["inner_product", "euclidean"])
+def test_towers_of_every_metric_are_exported_as_they_are(metric: Metric) -> None:
+    """A graph that normalises what torch does not would rank by another metric than it was trained for."""
+    exported = export(TwoTowers(TWEET, TowerConfig(dim=32, hidden=(16,), metric=metric), seed=3))
+    assert exported.metric == metric
+    assert exported.max_difference < 1e-5
+    assert not np.allclose(np.linalg.norm(exported.canary.query_vectors, axis=1), 1.0, atol=0.01)
 
 
 def test_an_earlier_bundles_graph_with_new_weights_is_what_the_exporter_would_make(towers: TwoTowers) -> None:

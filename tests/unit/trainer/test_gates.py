@@ -105,3 +105,5 @@ def test_canary_vectors_must_be_finite_of_length_one_and_not_all_alike() -> None
     assert canary_gate(canary([[0.6, 0.8], [0.8, 0.6]])).passed
     for wrong in ([[math.nan, 0.0], [1.0, 0.0]], [[0.5, 0.5], [1.0, 0.0]], [[0.6, 0.8], [0.6, 0.8]]):
         assert not canary_gate(canary(wrong)).passed
+    assert canary_gate(canary([[3.0, 4.0], [4.0, 3.0]]), "inner_product").passed, "only cosine asks for a length"
+    assert not canary_gate(canary([[3.0, 4.0], [3.0, 4.0]]), "euclidean").passed

@@ -17,6 +17,7 @@ from lab.paper.truth import oracle_lists
 from lab.world import WorldSettings, simulate
 from schemas.errors import InvalidInput
 from schemas.features.catalog import CATALOG
+from schemas.manifest import Metric
 from trainer.learning.towers import TowerConfig, TwoTowers
 
 SPEC = CATALOG["tweet-v1"]
@@ -61,6 +62,8 @@ def test_random_negatives_are_as_old_as_what_is_served(data: Split) -> None:
 
 class Clairvoyant:
     """A candidate's vector is the unit vector of its column, a query's the truth of its user: their product is p."""
+
+    metric: Metric = "inner_product"
 
     def __init__(self, p: NDArray[np.float64]) -> None:
         self._p = p.astype(np.float32)

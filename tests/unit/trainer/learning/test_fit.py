@@ -1,6 +1,7 @@
 """The training loop, on a tiny world: it learns what it should, the same way each time, and says so when it cannot."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from numpy.typing import NDArray
 
 from schemas.errors import Refused
 from schemas.features.catalog import TWEET
+from schemas.manifest import Metric
 from tests.unit.trainer.conftest import Encoded
 from trainer.data.columns import EXPLICIT_NEGATIVE, POSITIVE
+from trainer.evaluation import evaluate
 from trainer.learning.fit import FitConfig, FitProgress, fit
-from trainer.learning.negatives import Negatives
-from trainer.learning.objectives import Objective, Task
-from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.learning.negatives import Kind, Negatives
+from trainer.learning.objectives import Loss, Objective, Task
+from trainer.learning.towers import Frozen, TorchEmbedder, TowerConfig, TwoTowers
 
 UNIFORM = Objective(negatives=Negatives("uniform", 32))
 IMPLICIT = Objective(negatives=Negatives("implicit", 4))
@@ -27,7 +30,7 @@ IMPLICIT = Objective(negatives=Negatives("implicit", 4))
         UNIFORM,
         IMPLICIT,
         Objective("triplet", Negatives("frequency", 32)),
-        Objective("triplet", Negatives("implicit", 4), distance="euclidean", margin=0.5),
+        Objective("triplet", Negatives("implicit", 4), margin=0.5),
         Objective("sampled_softmax", Negatives("in_batch"), popularity_t=50.0),
         Objective("sampled_softmax", Negatives("mixed", 32, {"uniform": 0.5, "frequency": 0.25, "in_batch": 0.25})),
     ],
@@ -46,6 +49,49 @@ def test_every_named_option_lowers_its_loss(
     assert after.loss < before.loss * 0.97
     assert seen[-1].step == seen[-1].steps == after.steps
     assert seen[-1].eta_s == 0
+
+
+@pytest.mark.parametrize("metric", get_args(Metric))
+@pytest.mark.parametrize("loss", get_args(Loss))
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_every_loss_goes_with_every_kind_of_negatives_and_every_metric(
+    small: Encoded, small_towers: TowerConfig, loss: Loss, kind: Kind, metric: Metric
+) -> None:
+    """The paper's techniques are options that combine, popularity weights included; each combination changes the towers."""
+    negatives = Negatives(kind, 4, {"uniform": 0.5, "frequency": 0.5} if kind == "mixed" else {})
+    towers = TwoTowers(TWEET, replace(small_towers, metric=metric), seed=0)
+    before = towers.weights()
+    few = small.train.take(np.arange(200))
+    report = fit(towers, few, small.corpus, FitConfig((Objective(loss, negatives, popularity_t=50.0),), 3e-3, 1, 64))
+    assert np.isfinite(report.loss)
+    after = towers.weights()
+    assert all(np.isfinite(value).all() for value in after.values())
+    assert not np.array_equal(before["table"], after["table"])
+
+
+@pytest.mark.parametrize("metric", ["inner_product", "euclidean"])
+def test_other_metrics_than_cosine_learn_too(small: Encoded, small_towers: TowerConfig, metric: Metric) -> None:
+    """A metric that runs but ranks at chance would be an option in name only."""
+    towers = TwoTowers(TWEET, replace(small_towers, metric=metric), seed=0)
+    untrained = evaluate(TorchEmbedder(towers), small.evaluation, small.corpus)
+    fit(towers, small.train, small.corpus, FitConfig((UNIFORM,), 3e-3, 10, 32))
+    trained = evaluate(TorchEmbedder(towers), small.evaluation, small.corpus)
+    assert trained["sampled_auc"] > max(0.7, untrained["sampled_auc"] + 0.1)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("frozen", "changing"), [("embeddings", {"layers.0", "layers.2"}), ("all_but_last", {"layers.2"})])
+def test_frozen_weights_stay_as_they_are_and_the_others_learn(
+    small: Encoded, small_towers: TowerConfig, frozen: Frozen, changing: set[str], *, sparse: bool
+) -> None:
+    """Freezing is how fine-tuning is kept from forgetting (section 6); a frozen layer that drifts forgets in silence."""
+    towers = TwoTowers(TWEET, replace(small_towers, sparse_gradients=sparse), seed=0)
+    before = towers.weights()
+    config = FitConfig((IMPLICIT,), learning_rate=3e-3, epochs=1, batch_size=64, frozen=frozen)
+    fit(towers, small.train, small.corpus, config)
+    after = towers.weights()
+    assert {name.split(".", 1)[1].rsplit(".", 1)[0] for name in before if not np.array_equal(before[name], after[name])} == changing
+    assert all(weights.requires_grad for weights in towers.parameters()), "the next fit decides anew"
 
 
 def test_the_same_seeds_give_the_same_weights_bit_for_bit(small: Encoded, small_towers: TowerConfig) -> None:

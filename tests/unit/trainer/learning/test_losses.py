@@ -36,8 +36,17 @@ def test_a_negative_of_weight_zero_is_not_there() -> None:
 
 def test_pointwise_cross_entropy_reads_a_served_pair_with_its_label() -> None:
     """Probabilities sigmoid(0) = 0.5 for both pairs: the loss is log 2, whatever the labels."""
-    loss = pointwise_cross_entropy(torch.tensor([0.3, 0.3]), torch.tensor([1.0, 0.0]), scale=ZERO, bias=ZERO)
+    loss = pointwise_cross_entropy(torch.tensor([0.3, 0.3]), torch.tensor([1.0, 0.0]), scale=ZERO, bias=ZERO, weight=torch.ones(2))
     assert loss.item() == pytest.approx(math.log(2))
+
+
+def test_pointwise_cross_entropy_weighs_its_pairs() -> None:
+    """Logits 1 and 1: a positive costs softplus(-1) = 0.3133, a negative softplus(1) = 1.3133 at half the weight:
+    (0.3133 + 0.5 * 1.3133) / 1.5 = 0.6466.
+    """
+    weight = torch.tensor([1.0, 0.5])
+    loss = pointwise_cross_entropy(torch.ones(2), torch.tensor([1.0, 0.0]), scale=ONE, bias=ZERO, weight=weight)
+    assert loss.item() == pytest.approx(0.6466, abs=1e-4)
 
 
 def test_triplet_is_equation_1_of_the_paper() -> None:
@@ -45,23 +54,19 @@ def test_triplet_is_equation_1_of_the_paper() -> None:
     0.1 - 0.8 + 0.3 < 0, which counts as 0; the mean is 0.1.
     """
     own, others = torch.tensor([0.9]), torch.tensor([[0.8, 0.2]])
-    loss = triplet(own, others, margin=0.3, distance="cosine", weight=torch.ones(1, 2))
+    loss = triplet(own, others, margin=0.3, weight=torch.ones(1, 2))
     assert loss.item() == pytest.approx(0.1)
 
 
-def test_triplet_by_euclidean_distance_is_that_of_unit_vectors() -> None:
-    """Cosine 0.5: sqrt(2 - 1) = 1; cosine 0: sqrt(2) = 1.4142; 1 - 1.4142 + 0.5 = 0.0858. At cosine 1 the gradient is finite."""
-    own = torch.tensor([0.5, 1.0], requires_grad=True)
-    loss = triplet(own, torch.tensor([[0.0], [0.0]]), margin=0.5, distance="euclidean", weight=torch.tensor([[1.0], [0.0]]))
-    assert loss.item() == pytest.approx(0.0858, abs=1e-4)
-    loss.backward()  # type: ignore[no-untyped-call]
-    assert own.grad is not None
-    assert torch.isfinite(own.grad).all()
+def test_triplet_of_distances_takes_minus_the_similarity() -> None:
+    """Distances 1 (own) and 1.4: similarities -1 and -1.4; 1 - 1.4 + 0.5 = 0.1."""
+    loss = triplet(torch.tensor([-1.0]), torch.tensor([[-1.4]]), margin=0.5, weight=torch.ones(1, 1))
+    assert loss.item() == pytest.approx(0.1)
 
 
 def test_triplet_with_no_valid_negative_is_zero_and_not_nan() -> None:
     """A batch of users none of whom has an implicit negative happens; it must not end the training."""
-    loss = triplet(torch.tensor([0.5]), torch.tensor([[0.9]]), margin=0.3, distance="cosine", weight=torch.zeros(1, 1))
+    loss = triplet(torch.tensor([0.5]), torch.tensor([[0.9]]), margin=0.3, weight=torch.zeros(1, 1))
     assert loss.item() == 0.0
 
 

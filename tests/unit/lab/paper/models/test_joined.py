@@ -6,10 +6,13 @@ from numpy.typing import NDArray
 
 from lab.paper.models.joined import JoinedModel, Joining
 from lab.paper.models.projection import fit_projection
+from schemas.manifest import Metric
 
 
 class Fixed:
     """A model of given vectors, whatever is asked: the first is the query's."""
+
+    metric: Metric = "cosine"
 
     def __init__(self, *vectors: tuple[float, ...]) -> None:
         self._vectors = np.array(vectors, np.float32)

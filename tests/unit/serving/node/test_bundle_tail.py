@@ -1,0 +1,24 @@
+"""What a node does with a bundle before it follows its topic; with a broker: tests/integration/test_node.py."""
+
+from pathlib import Path
+
+from serving.filling.masks import Masks
+from serving.index import ExactIndex
+from serving.metrics import NodeMetrics
+from serving.node.bundle_tail import BundleTail, NodeParts
+from serving.node.contact import BrokerContact
+from tests.bundles import publish_bundle
+from tests.filled_epochs import HOME
+from tests.integration.waiting import until
+
+
+def test_a_bundle_of_a_metric_that_the_index_does_not_rank_by_is_refused_and_said(tmp_path: Path) -> None:
+    """By cosine its answers would look well and be wrong."""
+    bundle = publish_bundle(tmp_path, surface=HOME.name, metric="euclidean")
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
+    tail = BundleTail(HOME, bundle, parts, changed=lambda: None)
+    tail.start()
+    until(lambda: tail.refusal is not None, what="the bundle is refused")
+    tail.stop()
+    assert tail.epoch is None
+    assert "compares vectors by euclidean, and an index ranks by cosine" in tail.alarms[0]
