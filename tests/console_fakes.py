@@ -23,6 +23,7 @@ from schemas.surfaces import Surface
 from serving.api import AgeCount, Answer, Freshness, RetrievedCandidate, RetrieveRequest, SurfaceStats
 from serving.console.histogram import Histogram
 from serving.console.readings import (
+    FOUND_SECONDS,
     NEW_SECONDS,
     QUERY_SECONDS,
     BrokerReading,
@@ -33,7 +34,7 @@ from serving.console.readings import (
     NodeReading,
     SampledDelays,
 )
-from serving.health import BundleHealth, NodeHealth, SurfaceHealth
+from serving.health import AuditHealth, BundleHealth, GroupKind, GroupRecall, NodeHealth, SurfaceHealth
 from serving.index import IndexStats
 
 HOME = Surface("home", "tweets", "t:", TWEET.name, 64, "engagements", "write-time", 1800, 172_800)
@@ -86,17 +87,29 @@ def index_stats(live: int = 40) -> IndexStats:
 
 
 def reading(
-    *, name: str = "n1", bundles: Sequence[tuple[str, str]] = ((LIVE, "live"),), reasons: tuple[str, ...] = (), queries: float = 100
+    *,
+    name: str = "n1",
+    bundles: Sequence[tuple[str, str]] = ((LIVE, "live"),),
+    reasons: tuple[str, ...] = (),
+    queries: float = 100,
+    audit: AuditHealth | None = None,
 ) -> NodeReading:
     """Return what a node says over HTTP."""
-    of_bundles = tuple(BundleHealth(bundle, at, None, None, (), {0: 48}, 1.0, None, 3, index_stats()) for bundle, at in bundles)
+    of_bundles = tuple(
+        BundleHealth(bundle, at, None, None, (), {0: 48}, 1.0, None, 3, index_stats(), audit=audit) for bundle, at in bundles
+    )
     surface = SurfaceHealth(HOME.name, 5, LIVE, LIVE, None, of_bundles)
     health = NodeHealth(name, not reasons, reasons, (surface,), users=9, masked=0, flips=0, broker_age_s=0.1)
     ages = [AgeCount(0.0, 3_600.0, 30), AgeCount(3_600.0, None, 10)]
     stats = {HOME.name: SurfaceStats(HOME.name, LIVE, NOW_MS, 40, {"ja": 20, "ar": 15, "": 5}, ages)}
     counts = (queries / 2, queries * 0.9, queries, queries)
-    histograms = {metric: {HOME.name: Histogram(BOUNDS, counts)} for metric in (QUERY_SECONDS, NEW_SECONDS)}
+    histograms = {metric: {HOME.name: Histogram(BOUNDS, counts)} for metric in (QUERY_SECONDS, FOUND_SECONDS, NEW_SECONDS)}
     return NodeReading(f"node:{name}", URL, None, health, stats, histograms)
+
+
+def audited(*groups: tuple[GroupKind, str, float, float, float], queries: int = 60) -> AuditHealth:
+    """Return an audit that found (kind, group, recall, lower, upper)."""
+    return AuditHealth(queries, 10, 1, 0, tuple(GroupRecall(kind, name, queries, *bounds) for kind, name, *bounds in groups))
 
 
 def moment(

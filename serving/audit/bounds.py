@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
+FLOOR = 0.95
+"""The recall that is promised of every tier, language and age."""
 Z = 1.6449
 """The 95% point of the normal distribution: each bound by itself is wrong one time in twenty."""
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from serving.audit.bounds import FLOOR
 from serving.audit.probe import finds
 from serving.audit.window import AuditWindow
 from serving.filling.filled import FilledIndex
@@ -20,8 +21,6 @@ from serving.query.tap import LiveQuery
 
 log = logging.getLogger(__name__)
 
-FLOOR = 0.95
-"""The recall that is promised of every tier, language and age."""
 JUDGED_FROM_QUERIES = 5
 """Fewer say too little of how much queries differ."""
 PROBED_AGAIN = 256

@@ -17,6 +17,7 @@ DEAD_LETTERS = tuple(dlq(topic) for topic in (*INPUTS, USER_EVENTS, ROLLOUT_COMM
 # metrics of a node
 QUERY_SECONDS = "roost_retrieve_seconds"
 NEW_SECONDS = "roost_new_to_retrievable_seconds"
+FOUND_SECONDS = "roost_publish_to_found_seconds"
 # who has not been heard of for this long is not live (CONTRACTS, 'Epochs and rollouts')
 SILENT_MS = 10_000
 EMBEDDER = "embedder:"
@@ -74,12 +75,12 @@ class Delays:
 
     Attributes:
         published: until the broker appended it, since the producer made it: by the producer's clock.
-        embedded: until the tower ran.
+        decoded: until the embedder had read, decoded and folded it, and gave it to the tower.
         logged: until the embedding was appended.
     """
 
     published: tuple[int, ...] = ()
-    embedded: tuple[int, ...] = ()
+    decoded: tuple[int, ...] = ()
     logged: tuple[int, ...] = ()
 
 

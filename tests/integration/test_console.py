@@ -204,11 +204,13 @@ def test_the_overview_shows_what_the_node_holds_and_draws_its_charts(watched: Wa
     expect(page.locator(".figure", has_text="Nodes ready").locator("b")).to_have_text("1")
     expect(page.get_by_role("row", name="Japanese")).to_be_visible()
     # a chart needs two readings of the node, and a query between them
-    deployment.node.ask(k=5)
+    deployment.node.ask(k=23)
     expect(page.locator("[data-chart=query_ms] canvas")).to_be_visible(timeout=15_000)
     with page.expect_response("**/overview/live*"):
         pass
     expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    # the node audited that query by itself
+    expect(page.locator(".audit").get_by_role("row", name="Arabic")).to_be_visible(timeout=15_000)
 
 
 def test_an_operator_promotes_a_bundle_and_rolls_back_and_the_node_follows(watched: Watched, deployment: Deployment) -> None:

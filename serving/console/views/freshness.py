@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from serving.console.readings import NEW_SECONDS, Delays, Moment
+from serving.console.readings import FOUND_SECONDS, NEW_SECONDS, Delays, Moment
 from serving.console.views.figures import percentile
 from serving.console.views.recent import histogram_since
 
-FIRST = "Appended"
+FIRST = "Published"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,11 @@ def freshness_stages(recent: Sequence[Moment], surface: str) -> tuple[Stage, ...
     """Return the stages of new candidates that have values, in order."""
     new = _joined([moment.delays[surface].new for moment in recent if surface in moment.delays])
     measured = [
-        _stage(FIRST, "since the producer's own time", new.published),
-        _stage("Embedded", "the tower ran", new.embedded),
-        _stage("Logged", "the embedding is in its topic", new.logged),
-        _retrievable(recent, surface),
+        _stage(FIRST, "the broker has it, since the producer's own time", new.published),
+        _stage("Decoded", "the embedder has it in hand", new.decoded),
+        _stage("Embedded", "the vector is in its topic", new.logged),
+        _of_nodes("Inserted", "its row is in a node's index", recent, NEW_SECONDS, surface),
+        _of_nodes("Retrievable", "a probe's query found it", recent, FOUND_SECONDS, surface),
     ]
     found = [stage for stage in measured if stage is not None]
     return _scaled(found)
@@ -53,7 +54,7 @@ def refreshed_stage(recent: Sequence[Moment], surface: str) -> Stage | None:
 
 
 def _joined(delays: Sequence[Delays]) -> Delays:
-    return Delays(*(tuple(value for one in delays for value in getattr(one, name)) for name in ("published", "embedded", "logged")))
+    return Delays(*(tuple(value for one in delays for value in getattr(one, name)) for name in ("published", "decoded", "logged")))
 
 
 def _stage(name: str, note: str, values: Sequence[int]) -> Stage | None:
@@ -61,12 +62,12 @@ def _stage(name: str, note: str, values: Sequence[int]) -> Stage | None:
     return None if half is None or nearly_all is None else Stage(name, note, half, nearly_all, len(values))
 
 
-def _retrievable(recent: Sequence[Moment], surface: str) -> Stage | None:
-    added = histogram_since(recent, NEW_SECONDS, surface)
+def _of_nodes(name: str, note: str, recent: Sequence[Moment], metric: str, surface: str) -> Stage | None:
+    added = histogram_since(recent, metric, surface)
     half, nearly_all = added.quantile(0.5), added.quantile(0.99)
     if half is None or nearly_all is None:
         return None
-    return Stage("Retrievable", "a query finds it", half * 1000, nearly_all * 1000, round(added.total))
+    return Stage(name, note, half * 1000, nearly_all * 1000, round(added.total))
 
 
 def _scaled(stages: Sequence[Stage]) -> tuple[Stage, ...]:

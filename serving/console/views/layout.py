@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number large enough to read from afar. `tone` is "", "good" or "warn"."""
+    """One number large enough to read from afar. `tone` is "", "good", "warn" or "bad"."""
 
     label: str
     value: str

@@ -10,6 +10,7 @@ from serving.console.readings import DEAD_LETTERS, INPUTS, NEW_SECONDS, QUERY_SE
 from serving.console.views import figures
 from serving.console.views.freshness import Stage, freshness_stages, refreshed_stage
 from serving.console.views.layout import Bar, Figure, bars
+from serving.console.views.recall import RecallAudit, recall_audit
 from serving.console.views.recent import histogram_since, window
 
 RECENT_S = 60.0
@@ -81,6 +82,7 @@ class Overview:
     languages: tuple[Bar, ...]
     ages: tuple[Bar, ...]
     live: int | None
+    recall: RecallAudit | None
     tiers: tuple[Tiers, ...]
     nodes: tuple[NodeLine, ...]
 
@@ -89,10 +91,11 @@ def overview(moments: Sequence[Moment], surface: Surface) -> Overview:
     """Return the page of a surface from the readings of the last minutes, oldest first; there may be none yet."""
     now = moments[-1] if moments else None
     if now is None:
-        return Overview(surface.name, None, (), (), (), None, Lag((), (), ()), (), (), None, (), ())
+        return Overview(surface.name, None, (), (), (), None, Lag((), (), ()), (), (), None, None, (), ())
     stats = next((node.stats[surface.name] for node in now.nodes if surface.name in node.stats), None)
     recent = window(moments, RECENT_S)
     lag = lags(now, surface)
+    recall = recall_audit(now.nodes, surface.name)
     languages = list(stats.languages.items()) if stats else []
     others = sum(count for _, count in languages[_LANGUAGES:])
     rest = [("other", others)] if others else []
@@ -100,13 +103,14 @@ def overview(moments: Sequence[Moment], surface: Surface) -> Overview:
         surface=surface.name,
         at_ms=now.at_ms,
         troubles=_troubles(now),
-        figures=_figures(moments, now, surface.name, lag, None if stats is None else stats.live),
+        figures=_figures(moments, surface.name, lag=lag, recall=recall, live=None if stats is None else stats.live),
         stages=freshness_stages(recent, surface.name),
         refreshed=refreshed_stage(recent, surface.name),
         lag=lag,
         languages=bars([(name or "unknown", count) for name, count in languages[:_LANGUAGES]] + rest),
         ages=bars([(_age_label(age.to_s), age.count) for age in stats.ages] if stats else []),
         live=None if stats is None else stats.live,
+        recall=recall,
         tiers=tuple(_tiers(now.nodes, surface.name)),
         nodes=tuple(_node_line(beat, now) for beat in now.live_nodes()),
     )
@@ -151,7 +155,10 @@ def event_rates(moments: Sequence[Moment]) -> dict[str, list[float | None]]:
     return {topic: [None, *(_rate(earlier, later, topic) for earlier, later in pairs)] for topic in topics}
 
 
-def _figures(moments: Sequence[Moment], now: Moment, surface: str, lag: Lag, live: int | None) -> tuple[Figure, ...]:
+def _figures(
+    moments: Sequence[Moment], surface: str, *, lag: Lag, recall: RecallAudit | None, live: int | None
+) -> tuple[Figure, ...]:
+    now = moments[-1]
     recent = window(moments, RECENT_S)
     queries, fresh = histogram_since(recent, QUERY_SECONDS, surface), histogram_since(recent, NEW_SECONDS, surface)
     seconds = (recent[-1].at_ms - recent[0].at_ms) / 1000
@@ -169,6 +176,7 @@ def _figures(moments: Sequence[Moment], now: Moment, surface: str, lag: Lag, liv
             f"p99 {_p99(fresh)}, last minute" if fresh.total else "nothing new in the last minute",
         ),
         Figure("Query", *_timed(queries, 0.5), _queries_note(queries, seconds)),
+        _recall_figure(recall),
         Figure("Candidates live", figures.count(live), "", "the live bundle's index"),
         Figure(
             "Largest lag",
@@ -181,6 +189,15 @@ def _figures(moments: Sequence[Moment], now: Moment, surface: str, lag: Lag, liv
             "Nodes ready", f"{ready}", f"of {len(now.nodes)}", "", "warn" if ready < len(now.nodes) or not now.nodes else "good"
         ),
         Figure("Dead letters", figures.count(dead), "", "kept for `roost dlq`", "warn" if dead else ""),
+    )
+
+
+def _recall_figure(recall: RecallAudit | None) -> Figure:
+    if recall is None:
+        return Figure("Recall", figures.MISSING, "", "no query audited yet")
+    tone = recall.whole.tone
+    return Figure(
+        "Recall", figures.share(recall.whole.recall), "", f"at least {figures.share(recall.whole.lower)}, audited live", tone
     )
 
 

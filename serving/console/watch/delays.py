@@ -39,5 +39,5 @@ def _delays(rows: Iterable[tuple[int, int, int]]) -> Delays:
     if not found:
         return Delays()
     # clocks of two machines differ, and milliseconds are rounded
-    published, embedded, logged = (tuple(max(0, value) for value in column) for column in zip(*found, strict=True))
-    return Delays(published, embedded, logged)
+    published, decoded, logged = (tuple(max(0, value) for value in column) for column in zip(*found, strict=True))
+    return Delays(published, decoded, logged)

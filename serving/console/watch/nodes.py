@@ -8,10 +8,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from serving.api import STATS_JSON, SurfaceStats
 from serving.console.histogram import Histogram
-from serving.console.readings import NEW_SECONDS, QUERY_SECONDS, NodeReading
+from serving.console.readings import FOUND_SECONDS, NEW_SECONDS, QUERY_SECONDS, NodeReading
 from serving.health import NodeHealth
 
-_WANTED = (QUERY_SECONDS, NEW_SECONDS)
+_WANTED = (QUERY_SECONDS, FOUND_SECONDS, NEW_SECONDS)
 _HEALTH_JSON: TypeAdapter[NodeHealth] = TypeAdapter(NodeHealth)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from serving.audit.bounds import FLOOR
 from serving.audit.bundle_audit import (
     CLEARED_AFTER_QUERIES,
-    FLOOR,
     PROBED_AGAIN_AFTER_MS,
     REBUILD_EVERY_MS,
     RECALL_ALARM,

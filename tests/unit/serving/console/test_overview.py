@@ -71,11 +71,12 @@ def test_an_unready_node_says_its_first_reason() -> None:
 def test_the_waterfall_follows_a_new_candidate_from_stage_to_stage() -> None:
     """Each bar begins where the one before ended, on one scale; counters that changed are told apart: they wait on purpose."""
     view = overview([moment(at_ms=NOW_MS - 2_000, nodes=[reading(queries=0)]), moment()], HOME)
-    assert [one.name for one in view.stages] == ["Appended", "Embedded", "Logged", "Retrievable"]
-    embedded, logged, retrievable = view.stages[1:]
-    assert (embedded.p50_ms, embedded.p99_ms) == (11, 11)
-    assert embedded.start == 0.0
-    assert (logged.start, retrievable.start) == (embedded.end, min(logged.end, retrievable.end))
+    assert [one.name for one in view.stages] == ["Published", "Decoded", "Embedded", "Inserted", "Retrievable"]
+    decoded, embedded, inserted, retrievable = view.stages[1:]
+    assert (decoded.p50_ms, decoded.p99_ms) == (11, 11)
+    assert decoded.start == 0.0
+    assert (embedded.start, inserted.start) == (decoded.end, min(embedded.end, inserted.end))
+    assert retrievable.start == inserted.end
     assert all(0 <= one.start <= one.end <= one.tail <= 1 for one in view.stages)
     assert view.refreshed is not None
     assert view.refreshed.p50_ms == 410

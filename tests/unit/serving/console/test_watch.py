@@ -76,10 +76,12 @@ def test_histograms_are_read_from_what_a_node_exports() -> None:
     metrics = NodeMetrics()
     metrics.retrieve_seconds.labels(HOME.name).observe(0.004)
     metrics.retrievable(HOME.name, [0.02, 0.5], new=[1])
+    metrics.probed(HOME.name, 0.7)
     found = histograms_of(generate_latest(metrics.registry).decode())
     assert found[QUERY_SECONDS][HOME.name].total == 1
     assert found["roost_new_to_retrievable_seconds"][HOME.name].total == 1
     assert (found["roost_new_to_retrievable_seconds"][HOME.name].quantile(0.5) or 0) > 0.3
+    assert found["roost_publish_to_found_seconds"][HOME.name].total == 1
     assert "roost_publish_to_retrievable_seconds" not in found
 
 

@@ -1,0 +1,123 @@
+"""The nodes' own recall audits, as the overview shows them: by tier, language and age, with their bounds. Pure; audits nothing."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from serving.audit.bounds import FLOOR
+from serving.audit.window import AGES
+from serving.console.readings import NodeReading
+from serving.health import AuditHealth, GroupKind, GroupRecall
+
+KINDS: tuple[tuple[GroupKind, str], ...] = (("tier", "Tier"), ("language", "Language"), ("age", "Age"))
+# of recall: where the scale of the bars begins, the first that leaves nothing out
+_SCALES = (0.9, 0.8, 0.5, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RecallLine:
+    """One group: of several nodes the one that can promise least, since each answers users by itself.
+
+    Attributes:
+        start, at, end: where lower bound, estimate and upper bound lie from 0 to 1 on the audit's scale.
+        tone: "good" where the lower bound keeps what is promised, "bad" where even the upper one is short of it, "" where the
+            sample does not tell yet.
+    """
+
+    label: str
+    recall: float
+    lower: float
+    queries: int
+    start: float
+    at: float
+    end: float
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecallAudit:
+    """What is known of the live bundle's recall on all nodes together.
+
+    Attributes:
+        whole: of all answers.
+        groups: a title with its lines.
+        floor: what is promised; `floor_at` is its place on the scale, which begins at `scale`.
+        queries, probes, missed, rebuilds: of all nodes, since they started.
+    """
+
+    bundle: str
+    nodes: int
+    whole: RecallLine
+    groups: tuple[tuple[str, tuple[RecallLine, ...]], ...]
+    floor: float
+    floor_at: float
+    scale: float
+    queries: int
+    probes: int
+    missed: int
+    rebuilds: int
+
+
+def recall_audit(nodes: Sequence[NodeReading], surface: str) -> RecallAudit | None:
+    """Return the audit of what answers on the nodes; None where nobody has audited a query of it yet."""
+    found = [(bundle, audit) for node in nodes for bundle, audit in _audits(node, surface)]
+    # in the second of a flip two bundles answer: the one that more nodes have counts
+    bundles = [bundle for bundle, _ in found]
+    if not bundles:
+        return None
+    bundle = max(bundles, key=bundles.count)
+    audits = [audit for of, audit in found if of == bundle]
+    worst: dict[tuple[GroupKind, str], GroupRecall] = {}
+    for group in (group for audit in audits for group in audit.groups):
+        held = worst.get((group.kind, group.group))
+        if held is None or group.lower < held.lower:
+            worst[group.kind, group.group] = group
+    scale = next(start for start in _SCALES if start <= min(group.lower for group in worst.values()))
+    lines = {key: _line(group, scale) for key, group in worst.items()}
+    return RecallAudit(
+        bundle=bundle,
+        nodes=len(audits),
+        whole=lines["all", "all"],
+        groups=tuple(
+            (title, tuple(line for (kind, _), line in sorted(lines.items(), key=_order) if kind == wanted))
+            for wanted, title in KINDS
+            if any(kind == wanted for kind, _ in lines)
+        ),
+        floor=FLOOR,
+        floor_at=_place(FLOOR, scale),
+        scale=scale,
+        queries=sum(audit.queries for audit in audits),
+        probes=sum(audit.probes for audit in audits),
+        missed=sum(audit.probes_missed for audit in audits),
+        rebuilds=sum(audit.rebuilds for audit in audits),
+    )
+
+
+def _audits(node: NodeReading, surface: str) -> Iterable[tuple[str, AuditHealth]]:
+    for of_surface in node.health.surfaces if node.health is not None else ():
+        for bundle in of_surface.bundles if of_surface.surface == surface else ():
+            if bundle.bundle == of_surface.live and bundle.audit is not None and bundle.audit.groups:
+                yield bundle.bundle, bundle.audit
+
+
+def _order(entry: tuple[tuple[GroupKind, str], RecallLine]) -> int:
+    """Youngest first; the others stay in the order they came in."""
+    (kind, name), _ = entry
+    ages = [age for age, _ in AGES]
+    return ages.index(name) if name in ages else len(ages) if kind == "age" else 0
+
+
+def _line(group: GroupRecall, scale: float) -> RecallLine:
+    return RecallLine(
+        label=group.group,
+        recall=group.recall,
+        lower=group.lower,
+        queries=group.queries,
+        start=_place(group.lower, scale),
+        at=_place(group.recall, scale),
+        end=_place(group.upper, scale),
+        tone="bad" if group.upper < FLOOR else "good" if group.lower >= FLOOR else "",
+    )
+
+
+def _place(recall: float, scale: float) -> float:
+    return (recall - scale) / (1 - scale)
