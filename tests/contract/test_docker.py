@@ -242,6 +242,7 @@ def test_a_role_imports_only_what_its_extra_installs(extra: str, modules: list[s
         "fastapi": "fastapi",
         "fastapi-offline": "fastapi_offline",
         "hnswlib": "hnswlib",
+        "httptools": "httptools",
         "jinja2": "jinja2",
         "onnx": "onnx",
         "onnxruntime": "onnxruntime",
@@ -250,6 +251,7 @@ def test_a_role_imports_only_what_its_extra_installs(extra: str, modules: list[s
         "pyarrow": "pyarrow",
         "torch": "torch",
         "uvicorn": "uvicorn",
+        "uvloop": "uvloop",
     }
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     packages = {
