@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -23,7 +23,6 @@ from schemas.records.control import CommandKind, Outcome, Rollout
 from schemas.records.feedback import Label, Provenance
 from schemas.topics import embeddings_topic_name
 from schemas.wire.inbound import InboundRecord
-from streams.settings import StreamsSettings
 
 log = logging.getLogger(__name__)
 
@@ -225,8 +224,22 @@ class DiskCollector(Collector):
         yield from (free, size)
 
 
+class MetricsSettings(Protocol):
+    """Where to serve metrics; nowhere without a port."""
+
+    @property
+    def metrics_port(self) -> int | None:
+        """The port."""
+        ...
+
+    @property
+    def metrics_host(self) -> str:
+        """The address to bind."""
+        ...
+
+
 @contextmanager
-def metrics_served(settings: StreamsSettings) -> Iterator[CollectorRegistry]:
+def metrics_served(settings: MetricsSettings) -> Iterator[CollectorRegistry]:
     """Yield a registry that is readable on the settings' port while the context lasts; on none when there is no port.
 
     Raises:

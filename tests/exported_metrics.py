@@ -6,16 +6,19 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from schemas.bundle import Gate
 from schemas.errors import UndecodableRecord
 from schemas.records.control import BundleStage, CommandKind, Outcome, Rollout, Stage
 from schemas.records.feedback import Label, Provenance
 from schemas.wire.inbound import InboundRecord
+from serving.console.metrics import ConsoleMetrics
 from serving.health import AuditHealth, GroupRecall, NodeHealth, SnapshotHealth
 from serving.http.collector import HealthCollector
 from serving.metrics import NodeMetrics
 from serving.query.users import KnownUser
 from streams.metrics import ControllerMetrics, DiskCollector, EmbedderMetrics, LabelerMetrics, RunnerMetrics
-from tests.console_fakes import HOME, LIVE, reading
+from tests.console_fakes import HOME, LIVE, FakeWatch, manifest, reading
+from trainer.monitoring import TrainerMetrics
 
 # by process and series, the labels of its samples
 Exported = Mapping[str, Mapping[str, frozenset[str]]]
@@ -28,6 +31,8 @@ def exported(folder: Path) -> Exported:
         "labeler": _samples(_labeler()),
         "controller": _samples(_controller(folder)),
         "node": _samples(_node()),
+        "trainer": _samples(_trainer()),
+        "console": _samples(_console()),
     }
 
 
@@ -70,6 +75,24 @@ def _controller(folder: Path) -> CollectorRegistry:
     controller.answered(HOME.name, CommandKind.START, Outcome.ACCEPTED)
     controller.stand({HOME.name: Rollout(HOME.name, 1, bundles=(BundleStage(LIVE, Stage.LIVE),))})
     return registry
+
+
+def _trainer() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    trainer = TrainerMetrics(registry)
+    trainer.ended(HOME.name, "finetune", "published", took_s=1.0, examples=1)
+    trainer.judged(HOME.name, [Gate("auc", 0.7, 0.6, passed=True, sentence="")])
+    trainer.newest(manifest())
+    trainer.fresh(HOME.name, 1)
+    trainer.rollout_refused(HOME.name)
+    return registry
+
+
+def _console() -> CollectorRegistry:
+    metrics = ConsoleMetrics(FakeWatch())
+    metrics.page_seconds.labels("/overview", "200").observe(0.1)
+    metrics.commands.labels(str(CommandKind.START), "accepted").inc()
+    return metrics.registry
 
 
 class _HealthyNode:

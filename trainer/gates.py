@@ -11,6 +11,14 @@ from schemas.manifest import Metric
 from trainer.data.columns import Corpus, Examples
 
 
+class GatesRefused(Refused):
+    """The data or the bundle did not pass. `gates` are all verdicts there were."""
+
+    def __init__(self, sentence: str, gates: Sequence[Gate]) -> None:
+        super().__init__(sentence)
+        self.gates = tuple(gates)
+
+
 @dataclass(frozen=True, slots=True)
 class GateLimits:
     """What is allowed. Each default is explicit here and in every manifest.
@@ -136,10 +144,10 @@ def label_rate(examples: Examples) -> float:
 
 
 def refuse_unless_passed(gates: Sequence[Gate], *, what: str) -> None:
-    """Raise `Refused` with the figures of every gate that failed."""
+    """Raise `GatesRefused` with the figures of every gate that failed."""
     failed = [gate.sentence for gate in gates if not gate.passed]
     if failed:
-        raise Refused(f"{what} is refused by {len(failed)} of {len(gates)} gates: {'; '.join(failed)}")
+        raise GatesRefused(f"{what} is refused by {len(failed)} of {len(gates)} gates: {'; '.join(failed)}", gates)
 
 
 def _at_least(name: str, value: float, limit: float, advice: str) -> Gate:

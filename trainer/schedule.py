@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from schemas.bundle import Bundle, read_bundle
+from schemas.bundle import Bundle, list_bundles, read_bundle
 from schemas.errors import BrokerUnavailable, BundleError, CompareAndSetLost, DeliveryFailed, Refused
 from schemas.features.catalog import CATALOG
 from schemas.records.candidates import Candidate
@@ -20,9 +20,11 @@ from schemas.wire.admin import wait_for_broker
 from trainer.data.topics import TopicSources
 from trainer.data.windows import Window, next_offsets
 from trainer.export import ARCHITECTURE, WEIGHTS, export_graphs
+from trainer.gates import GatesRefused
 from trainer.learning.fit import FitProgress
 from trainer.learning.towers import TowerConfig
-from trainer.recipes import FinetuneConfig, PretrainConfig, TrainingData, finetune, pretrain
+from trainer.monitoring import TrainerMetrics
+from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, TrainingData, finetune, pretrain
 from trainer.settings import TrainerSettings
 
 log = logging.getLogger(__name__)
@@ -117,6 +119,7 @@ class SurfaceSchedule:
         plan: Plan,
         *,
         registry: Path,
+        metrics: TrainerMetrics | None = None,
         wall_clock_s: Callable[[], float] = time.time,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -130,6 +133,7 @@ class SurfaceSchedule:
         self._sources = sources
         self._plan = plan
         self._registry = registry
+        self._metrics = metrics or TrainerMetrics()
         self._wall_clock_s = wall_clock_s
         self._monotonic_s = monotonic_s
         self._last: _Attempt | None = None
@@ -163,6 +167,7 @@ class SurfaceSchedule:
             return Waiting("interval", f"the last training was less than {self._plan.interval_s:.0f} s ago")
         parent = self._parent(state.live)
         window = self._sources.window(next_offsets(parent.manifest.examples) if parent else {})
+        self._metrics.fresh(self._surface.name, len(window.logged))
         needed = self._plan.finetune_at if parent else self._plan.pretrain_at
         if len(window.logged) < needed:
             return Waiting("examples", f"{len(window.logged)} of {needed} examples are there")
@@ -181,9 +186,29 @@ class SurfaceSchedule:
         data = TrainingData.of_window(due.window, due.corpus, evaluation_share=self._plan.evaluation_share)
         what = f"fine-tuning {due.parent.id}" if due.parent else "pre-training"
         log.info("%s: %s on %d examples, %d candidates", self._surface.name, what, len(data.train), len(data.corpus))
-        begin = self._monotonic_s()
+        begin_s = self._monotonic_s()
+        outcome = "failed"
+        try:
+            bundle = self._run_recipe(due, data)
+            outcome = "published"
+            manifest = read_bundle(self._registry, self._surface.name, bundle).manifest
+            self._metrics.judged(self._surface.name, manifest.gates)
+            self._metrics.newest(manifest)
+        except Refused as refusal:
+            outcome = "refused"
+            if isinstance(refusal, GatesRefused):
+                self._metrics.judged(self._surface.name, refusal.gates)
+            raise
+        finally:
+            took_s = self._monotonic_s() - begin_s
+            recipe = FINETUNE if due.parent else PRETRAIN
+            self._metrics.ended(self._surface.name, recipe, outcome, took_s=took_s, examples=len(data.train))
+        log.info("%s: published %s after %.1f s", self._surface.name, bundle, took_s)
+        return bundle
+
+    def _run_recipe(self, due: _Due, data: TrainingData) -> str:
         if due.parent:
-            bundle = finetune(
+            return finetune(
                 self._surface,
                 due.parent.id,
                 data,
@@ -192,18 +217,15 @@ class SurfaceSchedule:
                 progress=self._progress,
                 created_ms=due.now_ms,
             )
-        else:
-            bundle = pretrain(
-                self._surface,
-                data,
-                self._plan.pretrain,
-                registry=self._registry,
-                live=due.live,
-                progress=self._progress,
-                created_ms=due.now_ms,
-            )
-        log.info("%s: published %s after %.1f s", self._surface.name, bundle, self._monotonic_s() - begin)
-        return bundle
+        return pretrain(
+            self._surface,
+            data,
+            self._plan.pretrain,
+            registry=self._registry,
+            live=due.live,
+            progress=self._progress,
+            created_ms=due.now_ms,
+        )
 
     def _parent(self, live: str | None) -> Bundle | None:
         """Return the live bundle if it can be fine-tuned; None when the next one must be pre-trained."""
@@ -219,6 +241,7 @@ class SurfaceSchedule:
         return bundle
 
     def _progress(self, progress: FitProgress) -> None:
+        self._metrics.went_round()
         log.info(
             "%s: step %d of %d, loss %.4f, %.0f examples/s, %.0f s to go",
             self._surface.name,
@@ -230,11 +253,14 @@ class SurfaceSchedule:
         )
 
 
-def run_schedule(settings: TrainerSettings, *, on_bundle: OnBundle, stop: threading.Event) -> None:
+def run_schedule(
+    settings: TrainerSettings, *, on_bundle: OnBundle, stop: threading.Event, metrics: TrainerMetrics | None = None
+) -> None:
     """Train every surface of `settings.train` on schedule until `stop` is set.
 
     Args:
-        on_bundle: called with surface and bundle id of each published bundle; the caller asks for its rollout.
+        on_bundle: called with surface and bundle id of each published bundle; the caller asks for its rollout, and raises
+            `Refused` or `CompareAndSetLost` when it is not taken.
 
     Raises:
         BrokerUnavailable: none answered within `settings.broker_wait_s`.
@@ -243,6 +269,7 @@ def run_schedule(settings: TrainerSettings, *, on_bundle: OnBundle, stop: thread
     surfaces = load_surfaces(settings.surfaces)
     if unknown := set(settings.train) - surfaces.keys():
         raise ValueError(f"no surface {sorted(unknown)}; there are {sorted(surfaces)}")
+    metrics = metrics or TrainerMetrics()
     wait_for_broker(settings.bootstrap, timeout_s=settings.broker_wait_s, should_stop=stop.is_set)
     with ExitStack() as stack:
         schedules: dict[str, SurfaceSchedule] = {}
@@ -251,27 +278,47 @@ def run_schedule(settings: TrainerSettings, *, on_bundle: OnBundle, stop: thread
             # while there is nothing to train on yet: the exporter's first run takes seconds
             export_graphs(CATALOG[surface.feature_spec], TowerConfig(dim=surface.dim))
             sources = stack.enter_context(TopicSources(settings.bootstrap, surface, surfaces, max_examples=settings.max_examples))
-            schedules[name] = SurfaceSchedule(surface, sources, Plan.of(settings), registry=settings.registry)
+            schedules[name] = SurfaceSchedule(surface, sources, Plan.of(settings), registry=settings.registry, metrics=metrics)
+            _note_newest(settings.registry, name, metrics)
         untold: dict[str, str] = {}
         while not stop.wait(settings.poll_s):
             for name, schedule in schedules.items():
-                _step(name, schedule, on_bundle, untold)
+                _step(name, schedule, on_bundle, untold, metrics)
+                metrics.went_round()
 
 
-def _step(surface: str, schedule: SurfaceSchedule, on_bundle: OnBundle, untold: dict[str, str]) -> None:
+def _note_newest(registry: Path, surface: str, metrics: TrainerMetrics) -> None:
+    for bundle in reversed(list_bundles(registry, surface)):
+        try:
+            metrics.newest(read_bundle(registry, surface, bundle).manifest)
+        except BundleError as error:
+            log.warning("%s: %s", surface, error)
+        else:
+            return
+
+
+def _step(surface: str, schedule: SurfaceSchedule, on_bundle: OnBundle, untold: dict[str, str], metrics: TrainerMetrics) -> None:
     """One surface's trouble must not keep the others from being trained."""
     try:
         bundle = schedule.step()
         if bundle is not None:
             untold[surface] = bundle
         if surface in untold:
-            on_bundle(surface, untold[surface])
+            _hand_over(surface, untold[surface], on_bundle, metrics)
             del untold[surface]
     except (Refused, CompareAndSetLost) as refusal:
-        # of a recipe's gates, or of the rollout: somebody decided against this bundle
+        # of a recipe, or of the rollout: somebody decided against this bundle
         untold.pop(surface, None)
         log.warning("%s: %s", surface, refusal)
     except BundleError as error:
         log.error("%s: the live bundle cannot be read: %s", surface, error)  # noqa: TRY400  the sentence says it all
     except (BrokerUnavailable, DeliveryFailed) as error:
         log.warning("%s: %s; trying again", surface, error)
+
+
+def _hand_over(surface: str, bundle: str, on_bundle: OnBundle, metrics: TrainerMetrics) -> None:
+    try:
+        on_bundle(surface, bundle)
+    except (Refused, CompareAndSetLost):
+        metrics.rollout_refused(surface)
+        raise

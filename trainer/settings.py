@@ -31,6 +31,8 @@ class TrainerSettings(BaseSettings):
         torch_threads: bundles are reproduced exactly only with equal threads.
         seed: of towers, batches and negatives.
         broker_wait_s: how long a start waits for a broker before it gives up.
+        metrics_port: port of Prometheus metrics, one a process; unset means none.
+        metrics_host: address to bind it to; anything but the default makes it readable from other machines.
     """
 
     model_config = SettingsConfigDict(
@@ -53,3 +55,5 @@ class TrainerSettings(BaseSettings):
     torch_threads: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
     broker_wait_s: float = Field(default=600.0, gt=0)
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    metrics_host: str = "127.0.0.1"

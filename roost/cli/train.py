@@ -21,7 +21,7 @@ from roost.cli.output import emit, err, out, table
 from roost.cli.roles import announce, run_until_stopped
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, Registry, bootstrap_of, registry_of
 from schemas.bundle import read_bundle
-from schemas.errors import Refused, RoostError
+from schemas.errors import RoostError
 from schemas.records.control import CommandKind, RolloutCommand
 from streams.controller.client import RolloutClient
 
@@ -120,6 +120,8 @@ def schedule(
 
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 ROOST_REGISTRY=./bundles roost train schedule --rollout ask
     """
+    from streams.metrics import metrics_served  # noqa: PLC0415 - only an extra brings Prometheus' client
+    from trainer.monitoring import TrainerMetrics  # noqa: PLC0415 - as above
     from trainer.schedule import run_schedule  # noqa: PLC0415 - torch takes seconds to load
     from trainer.settings import TrainerSettings  # noqa: PLC0415 - as above
 
@@ -128,7 +130,9 @@ def schedule(
     if unknown := set(settings.train) - surfaces_of(settings.surfaces).keys():
         raise RoostError(f"ROOST_TRAIN names no surface: {', '.join(sorted(unknown))}")
     hand_over = _starting_rollouts(settings.bootstrap) if rollout == "auto" else _asking
-    run_until_stopped("trainer", lambda stop: run_schedule(settings, on_bundle=hand_over, stop=stop))
+    with metrics_served(settings) as registry:
+        metrics = TrainerMetrics(registry)
+        run_until_stopped("trainer", lambda stop: run_schedule(settings, on_bundle=hand_over, stop=stop, metrics=metrics))
 
 
 class _Job:
@@ -183,12 +187,9 @@ def _starting_rollouts(bootstrap: str) -> Callable[[str, str], None]:
         command = RolloutCommand(
             uuid.uuid4().hex, surface, CommandKind.START, actor=getpass.getuser(), time_ms=now_ms, bundle=bundle, automatic=True
         )
-        try:
-            with RolloutClient(bootstrap) as client:
-                client.send(command, timeout_s=30.0)
-        except Refused as refusal:
-            # one is under way, or the surface is frozen: the next, newer bundle will do
-            log.warning("rollout of %s not started: %s", bundle, refusal)
+        # refused when one is under way, or the surface is frozen: the next, newer bundle will do
+        with RolloutClient(bootstrap) as client:
+            client.send(command, timeout_s=30.0)
 
     return start
 

@@ -2,10 +2,12 @@
 
 import getpass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from schemas.surfaces import names_of
 from serving.settings import BOOTSTRAP_VARIABLE
 
 DEFAULT_PORT = 8780
@@ -20,8 +22,8 @@ class ConsoleSettings(BaseSettings):
         surfaces: TOML file of surfaces; None means the shipped ones.
         console_host: address to bind; anything but the default makes the console reachable from other machines.
         console_port: 0 means any free one.
-        console_hosts: more host names under which browsers may ask for the console: others are refused, so that no foreign page can
-            reach it by a name of its own.
+        console_hosts: more host names, in the environment separated by commas, under which the console may be asked for: others are
+            refused, so that no foreign page can reach it by a name of its own.
         console_results: folder of the experiments' results, JSON files, for the page of the paper.
         console_actor: who the history says gave the commands.
     """
@@ -35,6 +37,6 @@ class ConsoleSettings(BaseSettings):
     surfaces: Path | None = None
     console_host: str = "127.0.0.1"
     console_port: int = Field(default=DEFAULT_PORT, ge=0, le=65_535)
-    console_hosts: tuple[str, ...] = ()
+    console_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names_of)] = ()
     console_results: Path = Path("docs/bench")
     console_actor: str = Field(default_factory=lambda: f"console:{getpass.getuser()}", max_length=64)

@@ -91,7 +91,8 @@ def test_every_variable_is_one_that_the_role_reads_and_its_value_is_valid(
         known = known | fields.keys()
         read = settings().model_dump(mode="json")
         for name in ours.keys() & fields.keys():
-            assert str(read[fields[name]]) == ours[name]
+            value = read[fields[name]]
+            assert (",".join(value) if isinstance(value, list) else str(value)) == ours[name]
     assert ours.keys() <= known
 
 
@@ -225,7 +226,8 @@ def test_the_build_is_sent_all_that_the_wheel_is_made_of_and_nothing_else() -> N
         ("serving", ["serving.node.role"]),
         # the second sends its commands
         ("console", ["serving.console.role", "streams.controller.client"]),
-        ("trainer", ["trainer.schedule"]),
+        # the second serves its metrics
+        ("trainer", ["trainer.schedule", "streams.metrics"]),
     ],
     ids=["streams", "serving", "console", "trainer"],
 )

@@ -11,6 +11,7 @@ from tests.exported_metrics import Exported, exported
 from tests.monitoring_files import Query, alerts, dashboards, queries
 
 _QUERIES = [pytest.param(query, id=query.place) for query in queries()]
+_PORTS = ("ROOST_METRICS_PORT", "ROOST_HTTP_PORT", "ROOST_CONSOLE_PORT")
 RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
@@ -59,10 +60,11 @@ def test_prometheus_asks_every_process_that_answers_and_no_other() -> None:
     answering = {
         f"{name}:{port}"
         for name, role in role_services().items()
-        if (port := role.environment.get("ROOST_METRICS_PORT") or role.environment.get("ROOST_HTTP_PORT"))
+        if (port := next((role.environment[name] for name in _PORTS if name in role.environment), None))
     }
     assert asked == answering
-    assert len(asked) == 5
+    assert len(asked) == 7
+    assert "console" in role_services()["console"].environment["ROOST_CONSOLE_HOSTS"].split(","), "it refuses other names"
     jobs = {job["job_name"] for job in config["scrape_configs"]}
     selected = {job for query in queries() for job in re.findall(r'job="(\w+)"', query.text)}
     assert selected <= jobs

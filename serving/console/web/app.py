@@ -1,13 +1,16 @@
 """The console's application: pages that only read, and the routes of `rollouts`. Reads everything through its parts."""
 
 import time
+from dataclasses import replace
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
 
+from serving.console.metrics import ConsoleMetrics, CountedSender, TimedPages
 from serving.console.readings import ConsoleParts, Moment
 from serving.console.views.overview import default_surface, overview, series
 from serving.console.views.paper import results
@@ -29,10 +32,13 @@ def build_console(parts: ConsoleParts, *, version: str, hosts: tuple[str, ...] =
     Args:
         hosts: names, besides this machine's own, under which browsers may ask for it.
     """
+    metrics = ConsoleMetrics(parts.watch)
+    parts = replace(parts, sender=CountedSender(parts.sender, metrics))
     app = FastAPI(title="Roost console", version=version, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(BodyLimit, max_bytes=MAX_FORM_BYTES)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL_HOSTS, *hosts], www_redirect=False)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(TimedPages, metrics=metrics)
     app.mount("/static", StaticFiles(directory=static_folder()), name="static")
     templates = Templates(version=version)
     _add_overview(app, parts, templates)
@@ -40,6 +46,7 @@ def build_console(parts: ConsoleParts, *, version: str, hosts: tuple[str, ...] =
     add_playground(app, parts, templates)
     _add_paper(app, parts, templates)
     _add_operations(app, parts, templates, version)
+    _add_metrics(app, metrics)
     return app
 
 
@@ -111,3 +118,9 @@ def _add_operations(app: FastAPI, parts: ConsoleParts, templates: Templates, ver
         sentence = "There is no such page." if error.detail == "Not Found" else str(error.detail)
         context = {"page": "", "title": "Not here", "sentence": sentence, "back": "/overview"}
         return templates.page("problem.html", context, status=error.status_code)
+
+
+def _add_metrics(app: FastAPI, metrics: ConsoleMetrics) -> None:
+    @app.get("/metrics")
+    def scrape() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from schemas.bundle import list_bundles, read_bundle
-from schemas.errors import BundleCorrupt, Refused
+from schemas.errors import BundleCorrupt, CompareAndSetLost, Refused
 from schemas.records.candidates import Candidate
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.records.feedback import Example
@@ -18,8 +19,9 @@ from trainer.data.windows import LoggedExample, Window
 from trainer.gates import GateLimits
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
+from trainer.monitoring import TrainerMetrics
 from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig
-from trainer.schedule import Plan, SurfaceSchedule
+from trainer.schedule import Plan, SurfaceSchedule, _note_newest, _step
 
 SURFACE = load_surfaces()["home-timeline"]
 WORLD = tiny_world(users=120, tweets=300, impressions=3_000)
@@ -81,6 +83,11 @@ class Setting:
     clock: Clock
     registry: Path
     schedule: SurfaceSchedule
+    metrics: CollectorRegistry
+
+    def measured(self, name: str, **labels: str) -> float | None:
+        """Return a sample of what the schedule measured of the surface."""
+        return self.metrics.get_sample_value(name, {"surface": SURFACE.name, **labels})
 
 
 @pytest.fixture
@@ -91,9 +98,10 @@ def setting(tmp_path: Path) -> Setting:
 
 def a_setting(registry: Path, plan: Plan) -> Setting:
     """Return a schedule on an empty log."""
-    log, clock = LogInMemory(), Clock()
-    schedule = SurfaceSchedule(SURFACE, log, plan, registry=registry, wall_clock_s=clock, monotonic_s=clock)
-    return Setting(log, clock, registry, schedule)
+    log, clock, measured = LogInMemory(), Clock(), CollectorRegistry()
+    metrics = TrainerMetrics(measured)
+    schedule = SurfaceSchedule(SURFACE, log, plan, registry=registry, metrics=metrics, wall_clock_s=clock, monotonic_s=clock)
+    return Setting(log, clock, registry, schedule, measured)
 
 
 def test_the_loop_pretrains_once_there_is_enough_and_fine_tunes_what_went_live_on_fresh_examples(setting: Setting) -> None:
@@ -124,6 +132,13 @@ def test_the_loop_pretrains_once_there_is_enough_and_fine_tunes_what_went_live_o
     assert (manifest.recipe, manifest.parent) == (FINETUNE, first)
     # what was held out of the first window is the beginning of the second
     assert manifest.examples["0"][0] == 450
+    for recipe, examples in ((PRETRAIN, 900), (FINETUNE, manifest.metrics["train_examples"])):
+        assert setting.measured("roost_trainings_total", recipe=recipe, outcome="published") == 1
+        assert setting.measured("roost_training_seconds_count", recipe=recipe) == 1
+        assert setting.measured("roost_training_examples_total", recipe=recipe) == examples
+    assert setting.measured("roost_gate_verdicts_total", gate="auc_against_live", verdict="passed") == 1
+    assert setting.measured("roost_bundle_created_timestamp_seconds") == setting.clock.now_s
+    assert setting.measured("roost_fresh_examples") == 1_500
 
 
 def test_no_training_follows_another_within_the_interval_or_on_the_same_data(setting: Setting) -> None:
@@ -151,6 +166,10 @@ def test_a_refusal_is_raised_once_and_tried_again_only_with_further_examples(tmp
     with pytest.raises(Refused):
         setting.schedule.step()
     assert list_bundles(tmp_path, SURFACE.name) == []
+    assert setting.measured("roost_trainings_total", recipe=PRETRAIN, outcome="refused") == 2
+    assert setting.measured("roost_gate_verdicts_total", gate="auc", verdict="failed") == 2
+    assert setting.measured("roost_gate_verdicts_total", gate="corpus", verdict="passed") == 2
+    assert setting.measured("roost_bundle_created_timestamp_seconds") is None
 
 
 def test_a_live_bundle_that_cannot_be_tuned_is_followed_by_a_pretrained_one(setting: Setting) -> None:
@@ -170,3 +189,27 @@ def test_a_live_bundle_that_is_not_in_the_registry_is_said_not_guessed(setting: 
     setting.log.stage(("0123456789abcdef", Stage.LIVE))
     with pytest.raises(BundleCorrupt, match="0123456789abcdef"):
         setting.schedule.step()
+
+
+def test_a_bundle_that_the_controller_does_not_take_is_counted_and_let_go(setting: Setting) -> None:
+    """Offered again and again it would be refused again and again, and hide the next one."""
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    metrics = TrainerMetrics(measured := CollectorRegistry())
+    untold: dict[str, str] = {}
+
+    def refuse(surface: str, bundle: str) -> None:
+        raise CompareAndSetLost(f"{surface} moved on before {bundle}")
+
+    _step(SURFACE.name, setting.schedule, refuse, untold, metrics)
+    assert untold == {}
+    assert len(list_bundles(setting.registry, SURFACE.name)) == 1
+    assert measured.get_sample_value("roost_rollouts_refused_total", {"surface": SURFACE.name}) == 1
+
+
+def test_a_trainer_that_starts_knows_how_old_the_newest_bundle_is(tmp_path: Path) -> None:
+    """Its restart must not make an old bundle young, nor end the alert on it."""
+    bundle = publish_bundle(tmp_path)
+    metrics = TrainerMetrics(measured := CollectorRegistry())
+    _note_newest(tmp_path, SURFACE.name, metrics)
+    created_s = read_bundle(tmp_path, SURFACE.name, bundle).manifest.created_ms / 1000
+    assert measured.get_sample_value("roost_bundle_created_timestamp_seconds", {"surface": SURFACE.name}) == created_s

@@ -8,6 +8,7 @@ from importlib import resources
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.errors import ControllerUnavailable, RoostError
 from schemas.records.control import CommandKind, Stage
@@ -274,3 +275,33 @@ def test_the_files_of_the_chart_library_are_the_released_ones() -> None:
         "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
         "uPlot.LICENSE": "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
     }
+
+
+def test_the_console_measures_its_pages_its_commands_and_how_old_its_figures_are(served: Served) -> None:
+    """A console that shows the past, or whose commands get no answer, must be seen by more than whoever looks at it."""
+
+    def measured() -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        families = text_string_to_metric_families(served.http.get("/metrics").text)
+        return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+
+    before = measured()
+    assert before["roost_console_reading_timestamp_seconds", frozenset()] == NOW_MS / 1000
+    served.http.get("/no/such/page")
+    served.http.get("/also/none")
+    served.post(served.form())
+    served.fake.controller.error = ControllerUnavailable("nobody answers")
+    served.fake.controller.state = READY
+    served.fake.watch.kept = [moment(READY)]
+    served.post(served.form())
+    after = measured()
+
+    def grew(name: str, **labels: str) -> float:
+        series = (name, frozenset(labels.items()))
+        return after.get(series, 0.0) - before.get(series, 0.0)
+
+    assert grew("roost_console_commands_total", kind="promote", outcome="accepted") == 1
+    assert grew("roost_console_commands_total", kind="promote", outcome="unanswered") == 1
+    assert grew("roost_console_page_seconds_count", route="/rollouts/{surface}/confirm", status="200") == 2
+    assert grew("roost_console_page_seconds_count", route="none", status="404") == 2, "an address of a stranger is no series"
+    served.fake.watch.kept = []
+    assert measured()["roost_console_reading_timestamp_seconds", frozenset()] == 0
