@@ -1,11 +1,12 @@
 """The retrieve API's requests and answers, shared by server and client. Holds no behaviour but the limits it names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from schemas.ids import MAX_ID_BYTES
+from schemas.positions import SOURCE_TOPICS, Positions
 from schemas.records.users import MAX_INTERESTS, MAX_LANGUAGES
 
 DEFAULT_K = 200
@@ -15,6 +16,9 @@ MAX_EXCLUDED = 10_000
 MAX_BODY_BYTES = 1 << 20
 MAX_CONTEXT_ENTRIES = 16
 MAX_INLINE_FOLLOWS = 64
+MAX_WAIT_S = 10.0
+# what JSON readers of every language keep exact
+MAX_OFFSET = 1 << 53
 
 
 def _fits_an_id(text: str) -> str:
@@ -28,6 +32,10 @@ _BOUNDED = Field(json_schema_extra={"maxLength": MAX_ID_BYTES, "description": f"
 ShortText = Annotated[str, AfterValidator(_fits_an_id), _BOUNDED]
 Id = Annotated[str, StringConstraints(min_length=1), AfterValidator(_fits_an_id), _BOUNDED]
 BundleId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+
+
+SourceTopic = Annotated[str, StringConstraints(pattern=f"^({'|'.join(SOURCE_TOPICS)})$")]
+MinOffset = dict[SourceTopic, dict[Annotated[int, Field(ge=0, le=1_000_000)], Annotated[int, Field(ge=0, le=MAX_OFFSET)]]]
 
 
 class _Body(BaseModel):
@@ -56,6 +64,9 @@ class RetrieveRequest(_Body):
         max_age_s: only candidates created at most so many seconds ago.
         pin: answer from this bundle instead of the live one.
         min_revision: refuse (409) when the node acts by an older revision of the rollout.
+        min_offset: next offset by input topic and partition that the index must reflect: what a producer says it has `written`,
+            or an earlier answer's `as_of`. A node that is behind waits, then refuses (409).
+        max_wait_s: how long at most it waits for that.
         exact: score every candidate instead of searching: what an ordinary answer's recall is measured against. It costs the node
             a pass over all vectors, so ask it of a sample, not of all traffic.
     """
@@ -69,6 +80,8 @@ class RetrieveRequest(_Body):
     max_age_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
     pin: BundleId | None = None
     min_revision: Annotated[int, Field(ge=0)] | None = None
+    min_offset: MinOffset = {}
+    max_wait_s: Annotated[float, Field(ge=0, le=MAX_WAIT_S)] = 1.0
     exact: bool = False
 
 
@@ -128,6 +141,8 @@ class Answer:
         revision: the rollout revision the node acted by.
         query_token: goes into every impression of this answer unchanged; None when the query does not fit one.
         cold: the user was never seen; answered from context and inline profile only.
+        as_of: next offset by input topic and partition: what was published before is in the index that answered. Tweets are in it;
+            engagements are counted, and their candidates embedded again as the surface's refresh policy says.
     """
 
     request_id: str
@@ -139,6 +154,7 @@ class Answer:
     candidates: list[RetrievedCandidate]
     freshness: Freshness
     took_ms: float
+    as_of: Positions = field(default_factory=dict)
 
 
 class ExplainRequest(RetrieveRequest):

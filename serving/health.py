@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from schemas.positions import Positions
 from serving.index import IndexStats
 
 
@@ -76,6 +77,7 @@ class BundleHealth:
         index: None until the bundle is loaded.
         snapshot: None where the node keeps none.
         audit: None before the first one, and where the node audits nothing.
+        as_of: next offset by input topic and partition that the index reflects.
         index_alarms: what is wrong with the index, by name; the node answers all the same.
     """
 
@@ -92,6 +94,7 @@ class BundleHealth:
     snapshot: SnapshotHealth | None = None
     audit: AuditHealth | None = None
     index_alarms: Mapping[str, str] = field(default_factory=dict)
+    as_of: Positions = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from confluent_kafka import KafkaError, Message
 
 from schemas.codec import encode
 from schemas.errors import DeliveryFailed, InvalidRecord
+from schemas.positions import Positions
 from schemas.records.candidates import UNDETERMINED, Tweet
 from schemas.records.feedback import Engagement, EngagementKind, Impression
 from schemas.records.users import User
@@ -254,6 +255,14 @@ class Producer:
             self._outbox.take_failures()
             raise outcome
         return outcome
+
+    @property
+    def written(self) -> Positions:
+        """The next offset behind what this producer has had acknowledged, by topic and partition: `min_offset` of a retrieval."""
+        written: dict[str, dict[int, int]] = {}
+        for (topic, partition), end in dict(self._outbox.ends).items():
+            written.setdefault(topic, {})[partition] = end
+        return written
 
     def poll(self) -> None:
         """Call what `on_delivery` calls are due. Sending does so too; a program that pauses calls this."""

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from schemas.positions import Header
+
 
 class StateStore(Protocol):
     """Bytes by key, of one input partition. The owner restores it on assignment and logs its changes."""
@@ -32,3 +34,4 @@ class OutboundRecord:
     topic: str
     key: bytes
     value: bytes | None
+    headers: tuple[Header, ...] = ()

@@ -7,6 +7,7 @@ from typing import Any
 from schemas.codec import encode
 from schemas.features.catalog import TWEET
 from schemas.ids import Version
+from schemas.positions import Positions
 from schemas.records.candidates import Embedding, embedding_subject
 from schemas.surfaces import Surface
 from schemas.towers import Towers
@@ -52,6 +53,7 @@ class FilledEpoch:
         bundle = published(registry, surface=HOME.name, seed=seed)
         self.towers = Towers(bundle)
         self.filled = FilledIndex(ExactIndex(DIM), Masks() if masks is None else masks)
+        self.reflects: Positions = {}
         self.epoch = Epoch(bundle.id, self.towers, self.filled.index, self)
 
     @property
@@ -60,8 +62,12 @@ class FilledEpoch:
         return self.epoch.bundle
 
     def freshness(self) -> Freshness:
-        """See `HasFreshness`."""
+        """See `IndexSource`."""
         return Freshness(as_of_ms=self.filled.newest_append_ms, lag_ms=0, applied={})
+
+    def as_of(self) -> Positions:
+        """See `IndexSource`."""
+        return self.reflects
 
     def fill(self, *tweets: Post) -> None:
         """Embed the tweets by this bundle and put them in force."""

@@ -1,5 +1,8 @@
 """`roost publish`, `replay` and `query`: events in, answers out. Parses words; the work is done elsewhere."""
 
+import re
+import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +14,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from roost.cli.output import emit, err, out, table, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, bootstrap_of, node_url_of
 from roost.publish import TOPICS, publish_file
+from roost.retrievable import wait_until_retrievable
 from schemas.errors import RoostError
+from schemas.positions import SOURCE_TOPICS
 from serving.client import Answer, Client
 from streams.producer import Producer
 
@@ -22,6 +27,10 @@ def publish(
         Path, typer.Argument(help=".jsonl, .avro or .parquet; - reads JSON lines from standard input.", allow_dash=True)
     ],
     *,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return once every live node reflects the tweets, or engagements, just published.")
+    ] = False,
+    timeout_s: Annotated[float, typer.Option(help="How long --wait waits, in seconds.", min=0)] = 30.0,
     bootstrap: Bootstrap = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -29,14 +38,36 @@ def publish(
     """Publish events from a file; returns once the broker acknowledged them all.
 
     Example: roost publish tweets tweets.jsonl
+
+    Example: roost publish tweets tweets.jsonl --wait
     """
-    with _progress() as progress, Producer(bootstrap_of(bootstrap, data_dir)) as producer:
+    if wait and topic not in SOURCE_TOPICS:
+        raise typer.BadParameter(f"--wait is for {' and '.join(SOURCE_TOPICS)}: nothing of {topic} is retrieved")
+    broker = bootstrap_of(bootstrap, data_dir)
+    with _progress() as progress, Producer(broker) as producer:
         task = progress.add_task(f"to {topic}", total=None)
         source = None if str(file) == "-" else file
         count = publish_file(topic, source, producer, on_progress=lambda done: progress.update(task, completed=done))
         progress.update(task, completed=count)
-    data = {"topic": topic, "acknowledged": count}
-    emit(data, as_json=as_json, show=lambda: tell(f"{count} events acknowledged on {topic}"))
+    data: dict[str, Any] = {"topic": topic, "acknowledged": count, "written": producer.written}
+    if not wait:
+        emit(data, as_json=as_json, show=lambda: tell(f"{count} events acknowledged on {topic}"))
+        return
+    started_s = time.monotonic()
+    lacks = wait_until_retrievable(broker, producer.written, timeout_s=timeout_s)
+    data |= {"retrievable": not lacks, "waited_s": round(time.monotonic() - started_s, 3), "lacking": lacks}
+
+    def show() -> None:
+        if not lacks:
+            tell(f"{count} events acknowledged on {topic}; every live node reflects them after {data['waited_s']:.1f} s")
+            return
+        tell(f"{count} events acknowledged on {topic}; not on every live node after {timeout_s:g} s:")
+        for sentence in lacks:
+            tell(f"  {sentence}")
+
+    emit(data, as_json=as_json, show=show)
+    if lacks:
+        raise typer.Exit(1)
 
 
 def query(
@@ -49,6 +80,10 @@ def query(
     ] = None,
     language: Annotated[list[str] | None, typer.Option("--language", help="Only these languages; may be repeated.")] = None,
     max_age_s: Annotated[float | None, typer.Option(help="Only candidates younger than this many seconds.")] = None,
+    min_offset: Annotated[
+        list[str] | None,
+        typer.Option("--min-offset", help="TOPIC/PARTITION/NEXT_OFFSET that the index must reflect; may be repeated."),
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Score every candidate, to see what the index should have found.")] = False,
     liked: Annotated[
         bool, typer.Option("--liked", help="First show what a user of a replayed data set rated highest, to judge the answer by.")
@@ -62,7 +97,10 @@ def query(
     Example: roost query --surface home-timeline --user u:42 --k 10
 
     Example: roost query --surface movies --user ml-42 --liked
+
+    Example: roost query --user u:42 --min-offset tweets/3/1042
     """
+    positions = _positions(min_offset or ())
     pairs = [pair.partition("=") for pair in context or ()]
     if bad := [name for name, equals, _ in pairs if not equals]:
         raise typer.BadParameter(f"--context {bad[0]!r} is not key=value")
@@ -74,6 +112,7 @@ def query(
             context={name: value for name, _, value in pairs},
             languages=language,
             max_age_s=max_age_s,
+            min_offset=positions,
             exact=exact,
         )
     favourites = _favourites(user) if liked else None
@@ -136,6 +175,16 @@ def age(seconds: float) -> str:
             return f"{seconds:.0f} {unit}"
         seconds /= size
     return f"{seconds:.0f} d"
+
+
+def _positions(places: Iterable[str]) -> dict[str, dict[int, int]]:
+    positions: dict[str, dict[int, int]] = {}
+    for place in places:
+        parts = re.fullmatch(r"([a-z-]+)/(\d+)/(\d+)", place)
+        if parts is None:
+            raise typer.BadParameter(f"--min-offset {place!r} is not TOPIC/PARTITION/NEXT_OFFSET, such as tweets/3/1042")
+        positions.setdefault(parts[1], {})[int(parts[2])] = int(parts[3])
+    return positions
 
 
 def _progress() -> Progress:

@@ -134,7 +134,12 @@ class SourcePosition(Record):
 
 @dataclass(frozen=True, slots=True)
 class Progress(Record):
-    """Progress of one (bundle, partition): an embedder reports embeddings_end and backfill_done, a node applied."""
+    """Progress of one (bundle, partition): an embedder reports embeddings_end and backfill_done, a node applied.
+
+    Attributes:
+        source: how far each input topic is read. Of an embedder: all that follows from it is acknowledged, below embeddings_end;
+            of a node: its index reflects it.
+    """
 
     surface: str
     bundle: str

@@ -7,6 +7,7 @@ from typing import Any, TypedDict, TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from schemas.positions import Positions
 from serving.api import (
     ANSWER_JSON,
     BATCH_ANSWER_JSON,
@@ -60,6 +61,8 @@ class Asked(TypedDict, total=False):
     max_age_s: float | None
     pin: str | None
     min_revision: int | None
+    min_offset: Positions
+    max_wait_s: float
     exact: bool
 
 

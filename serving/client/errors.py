@@ -3,7 +3,7 @@
 ClientError
 ├── NodeUnreachable    nobody answered, or not in time: ask another node, or later
 ├── NotServing         the node answered that it cannot (503): no bundle is live, or it is starting
-├── NodeIsBehind       the node acts by an older revision, or does not hold the pinned bundle (409)
+├── NodeIsBehind       the node acts by an older revision, lacks the caller's writes, or the pinned bundle (409)
 ├── RequestRefused     the request can never succeed as it is (4xx); the message names the limit
 └── AnswerUnreadable   an answer that is none: another service at that address, or another release
 """
@@ -28,7 +28,7 @@ class NotServing(ClientError):
 
 
 class NodeIsBehind(ClientError):
-    """The node has not reached the revision or bundle asked for."""
+    """The node has not reached the revision, the writes or the bundle asked for."""
 
 
 class RequestRefused(ClientError):

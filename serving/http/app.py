@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import asdict
 from typing import Any
@@ -34,23 +34,27 @@ from serving.http.body_limit import BodyLimit
 from serving.http.collector import HealthCollector
 from serving.metrics import NodeMetrics
 from serving.query.census import SurfaceCensus
-from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, QueryRefused, UnknownSurface
+from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, QueryRefused, UnknownSurface, WritesMissing
 from serving.query.explain import Explainer
 from serving.query.retrieve import Retriever
 
 log = logging.getLogger(__name__)
 
 SLOW_S = 0.25
+# between two looks whether the index has what the caller wrote
+LOOK_S = 0.003
 
 # by class: the code clients see, and the status
 _REFUSALS: dict[type[Exception], tuple[str, int]] = {
     UnknownSurface: ("unknown_surface", 404),
     NothingLive: ("nothing_live", 503),
     NodeBehind: ("node_behind", 409),
+    WritesMissing: ("writes_missing", 409),
     BundleNotHeld: ("bundle_not_held", 409),
 }
 # a question's surface and body to its answer's JSON
 Answering = Callable[[str, RetrieveRequest], bytes]
+Waiting = Callable[[str, RetrieveRequest], Awaitable[None]]
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (404, 409, 413, 422, 503)}
 
@@ -78,8 +82,9 @@ def build_app(
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     _add_problems(app, metrics)
     answer = _answering(retriever, metrics)
-    _add_retrieve(app, answer, pool)
-    _add_batch(app, answer, metrics, pool)
+    wait = _waiting(retriever)
+    _add_retrieve(app, answer, wait, pool)
+    _add_batch(app, answer, wait, metrics, pool)
     _add_explain(app, explainer)
     _add_stats(app, census)
     _add_operations(app, node, metrics, version)
@@ -113,15 +118,28 @@ def _answering(retriever: Retriever, metrics: NodeMetrics) -> Answering:
     return answer
 
 
-def _add_retrieve(app: FastAPI, answer: Answering, pool: Executor) -> None:
+def _waiting(retriever: Retriever) -> Waiting:
+    async def wait(surface: str, request: RetrieveRequest) -> None:
+        """Wait until the index has what the caller wrote, or the time is up. No thread waits: those answer the others."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + request.max_wait_s
+        # looked at, not waited for: an index that fills sets no event of this loop
+        while retriever.waits_for_writes(surface, request) and loop.time() < deadline_s:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_S)
+
+    return wait
+
+
+def _add_retrieve(app: FastAPI, answer: Answering, wait: Waiting, pool: Executor) -> None:
     @app.post("/v1/surfaces/{surface}/retrieve", response_model=Answer, responses=_PROBLEMS, tags=["retrieve"])
     async def retrieve(surface: str, request: RetrieveRequest) -> Response:
         """Return the best candidates for a user, wholly from the one bundle the answer names."""
+        await wait(surface, request)
         body = await asyncio.get_running_loop().run_in_executor(pool, answer, surface, request)
         return Response(body, media_type="application/json")
 
 
-def _add_batch(app: FastAPI, answer: Answering, metrics: NodeMetrics, pool: Executor) -> None:
+def _add_batch(app: FastAPI, answer: Answering, wait: Waiting, metrics: NodeMetrics, pool: Executor) -> None:
     def answer_or_problem(surface: str, request: RetrieveRequest) -> bytes:
         try:
             return answer(surface, request)
@@ -136,10 +154,12 @@ def _add_batch(app: FastAPI, answer: Answering, metrics: NodeMetrics, pool: Exec
     @app.post("/v1/surfaces/{surface}/retrieve-batch", response_model=BatchAnswer, responses=_PROBLEMS, tags=["retrieve"])
     async def retrieve_batch(surface: str, batch: BatchRequest) -> Response:
         """Answer several questions side by side; one that is refused costs the others nothing."""
-        loop = asyncio.get_running_loop()
-        answers = await asyncio.gather(
-            *(loop.run_in_executor(pool, answer_or_problem, surface, request) for request in batch.requests)
-        )
+
+        async def answered(request: RetrieveRequest) -> bytes:
+            await wait(surface, request)
+            return await asyncio.get_running_loop().run_in_executor(pool, answer_or_problem, surface, request)
+
+        answers = await asyncio.gather(*map(answered, batch.requests))
         return Response(b'{"answers":[' + b",".join(answers) + b"]}", media_type="application/json")
 
 

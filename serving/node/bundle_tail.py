@@ -12,6 +12,8 @@ import numpy as np
 
 from schemas.bundle import read_bundle
 from schemas.errors import BundleError
+from schemas.positions import Positions, read_mark
+from schemas.records.control import Progress
 from schemas.surfaces import Surface
 from schemas.topics import embeddings_topic_name
 from schemas.towers import Towers
@@ -21,6 +23,7 @@ from serving.audit.probe import NewcomerProbe
 from serving.filling.embeddings import BadEmbedding, EmbeddingBatch, decode_batch
 from serving.filling.filled import FilledIndex
 from serving.filling.masks import Masks
+from serving.filling.reach import SourceReach
 from serving.health import SnapshotHealth
 from serving.index import CandidateIndex
 from serving.metrics import NodeMetrics
@@ -68,6 +71,7 @@ class _Loaded:
 
     filled: FilledIndex
     epoch: Epoch
+    reach: SourceReach
 
 
 class BundleTail:
@@ -183,13 +187,26 @@ class BundleTail:
         return None
 
     def freshness(self) -> Freshness:
-        """See `serving.query.epochs.HasFreshness`."""
+        """See `serving.query.epochs.IndexSource`."""
         loaded = self._loaded
         return Freshness(
             as_of_ms=None if loaded is None else loaded.filled.newest_append_ms,
             lag_ms=int(self._lag_s() * 1000),
             applied={str(partition): offset for partition, offset in sorted(self.applied.items())},
         )
+
+    def as_of(self) -> Positions:
+        """See `serving.query.epochs.IndexSource`."""
+        loaded = self._loaded
+        return {} if loaded is None else loaded.reach.positions(self.applied)
+
+    def told(self, reports: Mapping[int, Progress]) -> None:
+        """Take in what the embedder last reported of this bundle, by partition."""
+        loaded = self._loaded
+        for partition, report in reports.items():
+            if loaded is not None and report.backfill_done:
+                next_offsets = {topic: position.next_offset for topic, position in report.source.items()}
+                loaded.reach.claim(partition, report.embeddings_end, next_offsets)
 
     def _lag_s(self) -> float:
         drained_s = self._follower.drained_age_s
@@ -256,7 +273,7 @@ class BundleTail:
         old = self._loaded
         filled = FilledIndex(self._parts.make_index(towers.dim), self._parts.masks)
         self._bad.clear()
-        self._loaded = _Loaded(filled, Epoch(self.bundle, towers, filled.index, self))
+        self._loaded = _Loaded(filled, Epoch(self.bundle, towers, filled.index, self), SourceReach())
         self.sweep(wall_clock_ms())
         self._changed()
         if old is not None:
@@ -273,6 +290,9 @@ class BundleTail:
             if batch.bad or self._bad:
                 self._note_bad(run_records, batch.bad)
             self._measure(loaded.filled, batch, new)
+        for record in records:
+            if next_offsets := read_mark(record.headers):
+                loaded.reach.claim(record.partition, record.offset + 1, next_offsets)
 
     def _note_bad(self, records: Sequence[InboundRecord], found: Sequence[BadEmbedding]) -> None:
         """Keep the bad records that stand: a later good one of the same candidate settles the matter."""

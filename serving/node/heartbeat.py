@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from schemas.codec import decode
 from schemas.errors import InvalidInput
-from schemas.records.control import NodeStatus, Progress
+from schemas.records.control import NodeStatus, Progress, SourcePosition
 from schemas.wire.inbound import InboundRecord
 from serving.health import BundleHealth, NodeHealth
 
@@ -43,7 +43,9 @@ def node_status(health: NodeHealth, *, time_ms: int, url: str) -> NodeStatus:
 def _progress(surface: str, bundle: BundleHealth) -> Iterable[Progress]:
     count = 0 if bundle.index is None else bundle.index.live
     for partition, applied in sorted(bundle.applied.items()):
-        yield Progress(surface, bundle.bundle, partition, applied=applied, live_count=count)
+        # when the broker took the input, a node is not told
+        source = {topic: SourcePosition(held[partition], 0) for topic, held in bundle.as_of.items() if partition in held}
+        yield Progress(surface, bundle.bundle, partition, source, applied=applied, live_count=count)
         count = 0
 
 
@@ -70,10 +72,10 @@ class EmbedderReports:
 
     def live_count(self, bundle: str) -> int | None:
         """Return how many candidates the newest report per partition says a bundle has embedded and live; None without a report."""
-        newest: dict[int, tuple[int, int]] = {}
-        for report in tuple(self._reports.values()):
-            for progress in report.progress:
-                if progress.bundle == bundle:
-                    entry = (report.time_ms, progress.live_count)
-                    newest[progress.partition] = max(entry, newest.get(progress.partition, entry))
-        return sum(count for _, count in newest.values()) if newest else None
+        newest = self.of(bundle)
+        return sum(progress.live_count for progress in newest.values()) if newest else None
+
+    def of(self, bundle: str) -> dict[int, Progress]:
+        """Return the newest report of each partition of a bundle."""
+        reports = sorted(self._reports.values(), key=lambda report: report.time_ms)
+        return {progress.partition: progress for report in reports for progress in report.progress if progress.bundle == bundle}

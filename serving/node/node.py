@@ -69,7 +69,7 @@ class Node:
         self._reports = EmbedderReports()
         self._rollouts = self._follow(ROLLOUTS, self._take_rollouts, self._reconcile)
         self._user_states = self._follow(USER_STATES, self._take_users, lambda: users.live_from(wall_clock_ms()))
-        self._statuses = self._follow(NODE_STATUS, self._reports.handle)
+        self._statuses = self._follow(NODE_STATUS, self._take_statuses)
         self._coverage: dict[str, float] = {}
         self._audit = ShadowAudit(users)
         self._recall: dict[str, float] = {}
@@ -141,6 +141,11 @@ class Node:
                 self._users.put((record.key or b"").decode(), record.value, came_ms=now_ms)
             except UnicodeDecodeError:
                 self._parts.metrics.skipped.labels(USER_STATES).inc()
+
+    def _take_statuses(self, records: Sequence[InboundRecord]) -> None:
+        self._reports.handle(records)
+        for tail in self._tails():
+            tail.told(self._reports.of(tail.bundle))
 
     def _beat(self) -> None:
         while not self._stopping.is_set():
@@ -276,5 +281,6 @@ class Node:
             index=stats,
             snapshot=tail.snapshot_health,
             audit=None if audit is None else audit.health,
+            as_of=tail.as_of(),
             index_alarms={**({} if stats is None else builder_alarms(stats)), **({} if audit is None else audit.alarms)},
         )

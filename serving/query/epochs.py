@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.features.hashing import canary_bucket
+from schemas.positions import Positions, first_missing
 from schemas.records.users import QueryFeatures
 from schemas.surfaces import Surface
 from serving.api import Freshness
 from serving.index import CandidateIndex
-from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive
+from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, WritesMissing
 
 
 class QueryTower(Protocol):
@@ -24,11 +25,15 @@ class QueryTower(Protocol):
         ...
 
 
-class HasFreshness(Protocol):
+class IndexSource(Protocol):
     """Tells how current an index is, at any time."""
 
     def freshness(self) -> Freshness:
         """Return what an answer says of its index."""
+        ...
+
+    def as_of(self) -> Positions:
+        """Return the positions in the input topics that the index reflects by now."""
         ...
 
 
@@ -39,7 +44,18 @@ class Epoch:
     bundle: str
     towers: QueryTower
     index: CandidateIndex
-    source: HasFreshness
+    source: IndexSource
+
+    def reflecting(self, wanted: Positions) -> Positions:
+        """Return the input positions that the index reflects; raises `WritesMissing` where they fall short of `wanted`."""
+        held = self.source.as_of()
+        if missing := first_missing(wanted, held):
+            topic, partition, offset, have = missing
+            raise WritesMissing(
+                f"the index of bundle {self.bundle} reflects {topic}/{partition} up to offset {have}, not yet {offset}; "
+                "ask again, or allow more time by max_wait_s"
+            )
+        return held
 
 
 @dataclass(frozen=True, slots=True)

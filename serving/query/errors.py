@@ -4,6 +4,7 @@ QueryRefused
 ├── UnknownSurface    no such surface on this node (404)
 ├── NothingLive       no bundle can answer yet (503)
 ├── NodeBehind        the node acts by an older revision than asked for (409)
+├── WritesMissing     the index does not reflect yet what the caller has written (409)
 └── BundleNotHeld     the pinned bundle has no full index here (409)
 """
 
@@ -24,6 +25,10 @@ class NothingLive(QueryRefused):
 
 class NodeBehind(QueryRefused):
     """The node has not reached the revision the caller insists on."""
+
+
+class WritesMissing(QueryRefused):
+    """The index has not reached the input positions the caller insists on."""
 
 
 class BundleNotHeld(QueryRefused):

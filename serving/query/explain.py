@@ -54,6 +54,7 @@ class Explainer:
         if routing is None:
             raise UnknownSurface(f"no surface {surface[:64]!r} here; /readyz lists those this node serves")
         epoch = routing.choose(request.user_id, pin=request.pin, min_revision=request.min_revision)
+        epoch.reflecting(request.min_offset)
         try:
             return self._explain(routing, epoch, request)
         except IndexClosed:

@@ -12,7 +12,7 @@ from schemas.tokens import MAX_QUERY_TOKEN_BYTES, write_token
 from serving.api import Answer, RetrievedCandidate, RetrieveRequest
 from serving.index import EVERYTHING, Filter, Hits, IndexClosed
 from serving.query.epochs import Epoch, Routing, RoutingTable
-from serving.query.errors import UnknownSurface
+from serving.query.errors import QueryRefused, UnknownSurface, WritesMissing
 from serving.query.payload import token_and_text
 from serving.query.tap import LiveQuery
 from serving.query.users import KnownUser, UserStore, features_for_query
@@ -55,11 +55,7 @@ class Retriever:
             QueryRefused: see `serving.query.errors`.
         """
         while True:
-            routing = self._routings.get(surface)
-            if routing is None:
-                served = ", ".join(r.surface.name for r in self._routings.all())
-                raise UnknownSurface(f"no surface {surface[:64]!r} here; this node serves {served or 'none'}")
-            epoch = routing.choose(request.user_id, pin=request.pin, min_revision=request.min_revision)
+            routing, epoch = self._chosen(surface, request)
             try:
                 return self._answer(routing, epoch, request)
             except IndexClosed:
@@ -67,11 +63,31 @@ class Retriever:
                 if self._routings.get(surface) is routing:
                     raise
 
+    def waits_for_writes(self, surface: str, request: RetrieveRequest) -> bool:
+        """Tell whether the request would be refused only because the index does not reflect its `min_offset` yet."""
+        if not request.min_offset:
+            return False
+        try:
+            _, epoch = self._chosen(surface, request)
+            epoch.reflecting(request.min_offset)
+        except QueryRefused as refusal:
+            return isinstance(refusal, WritesMissing)
+        return False
+
+    def _chosen(self, surface: str, request: RetrieveRequest) -> tuple[Routing, Epoch]:
+        routing = self._routings.get(surface)
+        if routing is None:
+            served = ", ".join(r.surface.name for r in self._routings.all())
+            raise UnknownSurface(f"no surface {surface[:64]!r} here; this node serves {served or 'none'}")
+        return routing, routing.choose(request.user_id, pin=request.pin, min_revision=request.min_revision)
+
     def _answer(self, routing: Routing, epoch: Epoch, request: RetrieveRequest) -> Answer:
         started_ns = time.perf_counter_ns()
         now_ms = self._now_ms()
         # before the features are taken, which may then be newer, never older
         known = None if request.user_id is None else self._users.known(request.user_id)
+        # before the search: what comes while it runs may be missed by it
+        as_of = epoch.reflecting(request.min_offset)
         features, cold = features_for_query(self._users, request.user_id, request.user, request.context)
         vector = epoch.towers.embed_queries([features])[0]
         search = epoch.index.search_exact if request.exact else epoch.index.search
@@ -88,6 +104,7 @@ class Retriever:
             cold=cold,
             candidates=_dressed(hits, routing.surface, now_ms),
             freshness=epoch.source.freshness(),
+            as_of=as_of,
             took_ms=(time.perf_counter_ns() - started_ns) / 1e6,
         )
         if known is not None and self._reflected is not None and self._users.first_to_reflect(request.user_id or "", known):

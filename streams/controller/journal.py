@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 from confluent_kafka.admin import AdminClient
@@ -12,6 +13,7 @@ from schemas.records.control import NodeStatus, Rollout
 from schemas.surfaces import Surface
 from schemas.topics import NODE_STATUS, ROLLOUTS, embeddings_topic, embeddings_topic_name
 from schemas.wire.admin import create_topics, delete_topics
+from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 from streams.controller.log import RolloutLog
 from streams.outbox import Outbox, raise_for
@@ -90,18 +92,25 @@ class Heartbeats:
     def refresh(self) -> None:
         """Take what has arrived; never waits."""
         while records := self._reader.poll(1000, 0.0):
-            for record in records:
-                key = record.key or b""
-                if record.value is None:
-                    self._newest.pop(key, None)
-                    continue
-                try:
-                    status = decode(NodeStatus, record.value)
-                except InvalidInput as error:
-                    log.warning("passed over %s/%d: %s", NODE_STATUS, record.offset, error)
-                    continue
-                # when it was heard, by the broker's clock: the instance's own may be wrong
-                self._newest[key] = replace(status, time_ms=record.timestamp_ms)
+            self._take(records)
+
+    def catch_up(self) -> None:
+        """Take everything there is; raises `BrokerUnavailable` when no broker answers."""
+        self._take(self._reader.read_to_end())
+
+    def _take(self, records: Iterable[InboundRecord]) -> None:
+        for record in records:
+            key = record.key or b""
+            if record.value is None:
+                self._newest.pop(key, None)
+                continue
+            try:
+                status = decode(NodeStatus, record.value)
+            except InvalidInput as error:
+                log.warning("passed over %s/%d: %s", NODE_STATUS, record.offset, error)
+                continue
+            # when it was heard, by the broker's clock: the instance's own may be wrong
+            self._newest[key] = replace(status, time_ms=record.timestamp_ms)
 
     def all(self) -> list[NodeStatus]:
         """Return them; `time_ms` is when each was heard."""

@@ -51,9 +51,9 @@ class Backfills:
         """Note that a checkpoint ends here: what was handed out before is acknowledged with it."""
         self._advance(Phase.WRITTEN, Phase.SEALED)
 
-    def durable(self) -> bool:
-        """Note that the last checkpoint is acknowledged; tell whether that ended a backfill."""
-        return self._advance(Phase.SEALED, Phase.DONE)
+    def durable(self) -> None:
+        """Note that the last checkpoint is acknowledged."""
+        self._advance(Phase.SEALED, Phase.DONE)
 
     def is_done(self, bundle: str, partition: int) -> bool:
         """Tell whether the partition's corpus is in the bundle's topic, acknowledged."""
@@ -65,7 +65,5 @@ class Backfills:
             del self._phases[place]
             self._waiting.pop(place, None)
 
-    def _advance(self, before: Phase, after: Phase) -> bool:
-        places = [place for place, phase in self._phases.items() if phase is before]
-        self._phases.update(dict.fromkeys(places, after))
-        return bool(places)
+    def _advance(self, before: Phase, after: Phase) -> None:
+        self._phases.update({place: after for place, phase in self._phases.items() if phase is before})

@@ -9,13 +9,15 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 
 from schemas.codec import encode
 from schemas.errors import BundleCorrupt, InvalidInput
+from schemas.positions import write_mark
 from schemas.records.candidates import Candidate
 from schemas.records.control import NodeStatus, Progress, SourcePosition
 from schemas.surfaces import WRITE_TIME, Surfaces, surface_finder
-from schemas.topics import ENGAGEMENTS, NODE_STATUS, embeddings_topic_name
+from schemas.topics import ENGAGEMENTS, NODE_STATUS, TWEETS, embeddings_topic_name
 from schemas.wire.inbound import InboundRecord
 from streams.candidates.dedupe import SeenEvents
 from streams.candidates.intake import read_engagement, read_tweet
@@ -31,7 +33,9 @@ from streams.state import OutboundRecord, StateStore
 log = logging.getLogger(__name__)
 
 _STATUS_EVERY_S = 1.0
+_EMBEDDINGS = embeddings_topic_name("")
 SeenBefore = Callable[[int, int], SeenEvents]
+Source = Mapping[str, SourcePosition]
 
 
 class EmbedderProcessor:
@@ -79,6 +83,9 @@ class EmbedderProcessor:
         self._backfills = Backfills()
         self._partitions: dict[int, CandidatePartition] = {}
         self._policies: dict[tuple[int, str], Refresh] = {}
+        # by partition, how far its input was read when the last checkpoint began: the one under way, the last that is acknowledged
+        self._sealed: dict[int, Source] = {}
+        self._durable: dict[int, Source] = {}
         self._next_status_s = 0.0
         self.skipped = 0
 
@@ -93,6 +100,7 @@ class EmbedderProcessor:
             seen=self._seen_before(partition, positions[ENGAGEMENTS]),
             now_ms=self._clock(),
         )
+        self._durable[partition] = _source(self._partitions[partition])
         for loaded in self._targets.active():
             # what another policy held back is gone with the process that held it
             whole = loaded.target.surface.refresh == WRITE_TIME
@@ -103,7 +111,8 @@ class EmbedderProcessor:
 
     def revoke(self, partition: int) -> None:
         """See `BatchProcessor`."""
-        del self._partitions[partition]
+        for memory in (self._partitions, self._sealed, self._durable):
+            memory.pop(partition, None)
         for name in self._surfaces:
             del self._policies[partition, name]
         self._backfills.drop(partition=partition)
@@ -129,9 +138,11 @@ class EmbedderProcessor:
         now_ms = self._clock()
         outputs: list[OutboundRecord] = []
         for number, partition in touched.items():
+            made: list[OutboundRecord] = []
             for name, members in self._by_surface(partition.write_urgent(now_ms)).items():
                 self._policies[number, name].embedded(members, now_ms)
-                outputs += self._embed(name, members, now_ms)
+                made += self._embed(name, members, now_ms)
+            outputs += self._marked(made, number, {TWEETS: partition.positions[TWEETS]})
         return Work(tuple(outputs), tuple(dead))
 
     def between(self) -> tuple[Work, bool]:
@@ -157,8 +168,9 @@ class EmbedderProcessor:
 
     def begin_checkpoint(self) -> None:
         """See `BatchProcessor`."""
-        for partition in self._partitions.values():
+        for number, partition in self._partitions.items():
             partition.seal_dirty()
+            self._sealed[number] = _source(partition)
 
     def checkpoint(self, limit: int) -> tuple[Work, bool]:
         """See `BatchProcessor`: each candidate engaged with since the last checkpoint is written once.
@@ -188,17 +200,20 @@ class EmbedderProcessor:
 
     def durable(self) -> None:
         """See `BatchProcessor`."""
-        if self._backfills.durable():
-            self._next_status_s = 0.0
+        self._backfills.durable()
+        self._durable.update(self._sealed)
+        self._sealed = {}
+        # the sooner it is said, the sooner nodes know what they hold
+        self._next_status_s = 0.0
 
     def forgiven(self, failures: Sequence[Failure]) -> Sequence[Failure]:
         """See `BatchProcessor`: those for a bundle that is retired, or whose topic is gone.
 
         Should the topic come back, the corpus is written again. On a topic that exists nothing is forgiven: a delete may be lost.
         """
-        prefix, wanted = embeddings_topic_name(""), self._targets.wanted()
-        lost = {failure.topic for failure in failures if failure.topic.startswith(prefix)}
-        bundles = {topic: topic.removeprefix(prefix) for topic in lost}
+        wanted = self._targets.wanted()
+        lost = {failure.topic for failure in failures if failure.topic.startswith(_EMBEDDINGS)}
+        bundles = {topic: topic.removeprefix(_EMBEDDINGS) for topic in lost}
         gone = {topic for topic, bundle in bundles.items() if bundle not in wanted or not self._topic_exists(topic)}
         for topic in gone:
             if bundles[topic] in wanted:
@@ -223,6 +238,14 @@ class EmbedderProcessor:
         except BundleCorrupt as error:
             self._set_aside(loaded.target.bundle, str(error))
             return []
+
+    def _marked(self, made: list[OutboundRecord], partition: int, next_offsets: Mapping[str, int]) -> list[OutboundRecord]:
+        """Mark the last record for each bundle that has its whole corpus; see `schemas.positions`."""
+        last = {record.topic: at for at, record in enumerate(made)}
+        for topic, at in last.items():
+            if self._backfills.is_done(topic.removeprefix(_EMBEDDINGS), partition):
+                made[at] = replace(made[at], headers=(write_mark(next_offsets),))
+        return made
 
     def _backfill(self, bundle: str, partition: int, ids: Sequence[str]) -> list[OutboundRecord]:
         found = [loaded for loaded in self._targets.active() if loaded.target.bundle == bundle]
@@ -275,10 +298,14 @@ class EmbedderProcessor:
             surface=surface,
             bundle=bundle,
             partition=partition,
-            source={
-                topic: SourcePosition(next_offset, state.append_times_ms[topic]) for topic, next_offset in state.positions.items()
-            },
+            # all that follows from it is acknowledged, so below the end: whoever has applied that much has it
+            source=self._durable[partition],
             embeddings_end=max(ends.get(partition, 0), self._ends.get((embeddings_topic_name(bundle), partition), 0)),
             live_count=state.live[surface].count(now_ms),
             backfill_done=self._backfills.is_done(bundle, partition),
         )
+
+
+def _source(partition: CandidatePartition) -> Source:
+    times_ms = partition.append_times_ms
+    return {topic: SourcePosition(next_offset, times_ms[topic]) for topic, next_offset in partition.positions.items()}

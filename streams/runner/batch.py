@@ -235,7 +235,7 @@ class BatchRunner:
             if changes:
                 counts[self._settings.changelog] += len(changes)
         for output in work.outputs:
-            self._outbox.produce(output.topic, output.value, output.key)
+            self._outbox.produce(output.topic, output.value, output.key, headers=list(output.headers))
         self._metrics.produced(counts)
 
     def _report_lag(self) -> None:

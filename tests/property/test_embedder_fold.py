@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from schemas.bundle import read_bundle
 from schemas.codec import decode_embedding, encode
+from schemas.ids import Version
+from schemas.positions import Header, read_mark
 from schemas.records.candidates import Candidate, Embedding, Tweet
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.records.feedback import Engagement, EngagementKind
 from schemas.surfaces import WRITE_TIME, load_surfaces
-from schemas.topics import CANDIDATES, ENGAGEMENTS, TWEETS
+from schemas.topics import CANDIDATES, ENGAGEMENTS, TWEETS, embeddings_topic_name
 from schemas.towers import Towers
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
@@ -256,10 +258,10 @@ class _World:
             for key, value in store.take_changes():
                 self._write(CANDIDATES, partition, key.encode(), value)
         for output in work.outputs:
-            self._write(output.topic, partition_of(output.key, _PARTITIONS), output.key, output.value)
+            self._write(output.topic, partition_of(output.key, _PARTITIONS), output.key, output.value, output.headers)
 
-    def _write(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
-        self.flying[topic, partition].append(InboundRecord(topic, partition, 0, _BASE_MS, key, value))
+    def _write(self, topic: str, partition: int, key: bytes, value: bytes | None, headers: tuple[Header, ...] = ()) -> None:
+        self.flying[topic, partition].append(InboundRecord(topic, partition, 0, _BASE_MS, key, value, headers))
 
     def _seen_before(self, partition: int, next_offset: int) -> SeenEvents:
         seen = SeenEvents()
@@ -270,9 +272,23 @@ class _World:
         return seen
 
 
+def _check_marks(world: _World) -> None:
+    """Every mark in an embeddings log holds: what follows from the tweets before it is in the log by then."""
+    topic = embeddings_topic_name(world.towers.bundle_id)
+    for partition in range(_PARTITIONS):
+        tweets, versions = world.logs[TWEETS, partition], dict[str, Version]()
+        for record in world.durable[topic, partition]:
+            embedding = decode_embedding(32, record.value or b"")
+            versions[embedding.candidate_id] = max(embedding.version, versions.get(embedding.candidate_id, embedding.version))
+            if reached := read_mark(record.headers).get(TWEETS, 0):
+                expected = reference_fold(tweets[:reached], [], partitions=_PARTITIONS)
+                assert all(versions[candidate_id] >= candidate.version for candidate_id, candidate in expected.items())
+
+
 def _check(world: _World, *, newest: bool = True) -> None:
     """Finish, then compare with the reference fold; `newest`: vectors are of the newest counters, as with write-time."""
     world.finish()
+    _check_marks(world)
     everything = {topic: [r for p in range(_PARTITIONS) for r in world.logs[topic, p]] for topic in _INPUTS}
     expected = reference_fold(everything[TWEETS], everything[ENGAGEMENTS], partitions=_PARTITIONS)
     assert {i: comparable(c) for i, c in world.candidates().items()} == {i: comparable(c) for i, c in expected.items()}
@@ -323,6 +339,21 @@ def _click(event_id: str) -> Event:
 
 _TWEETS_OF_A = (TWEETS, partition_of(b"t:a", _PARTITIONS))
 _ENGAGEMENTS_OF_A = (ENGAGEMENTS, partition_of(b"t:a", _PARTITIONS))
+
+
+def test_a_batch_is_marked_at_its_end_and_only_for_a_bundle_with_its_whole_corpus(towers: Towers) -> None:
+    """A mark one record too early, and whoever waits for the tweet just published is answered without it."""
+    place = _TWEETS_OF_A
+    tweets = [_tweet("one"), _tweet("two", 1)]
+    world = _World(_logs([*tweets, *tweets, _tweet("one", 2)]), towers)
+    world.read(place, 5)
+    topic = embeddings_topic_name(towers.bundle_id)
+    assert [read_mark(record.headers) for record in world.flying[topic, place[1]]] == [{TWEETS: 5}]
+    corpus_behind = _World(_logs([_tweet("one")]), towers, "threshold")
+    corpus_behind.read(place, 1)
+    assert [record.headers for record in corpus_behind.flying[topic, place[1]]] == [()]
+    for each in (world, corpus_behind):
+        _check(each, newest=each is world)
 
 
 def test_a_vector_lost_while_its_state_survived_is_written_again(towers: Towers) -> None:

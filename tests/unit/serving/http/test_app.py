@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from serving.api import ANSWER_JSON, MAX_BODY_BYTES, STATS_JSON
+from serving.api import ANSWER_JSON, MAX_BODY_BYTES, STATS_JSON, Problem, RetrieveRequest
 from serving.client import AnswerUnreadable, Client, InlineUser, NodeIsBehind, NodeUnreachable, NotServing, RequestRefused
 from serving.http.server import CannotListen, HttpServer
 from serving.query.epochs import Routing
@@ -38,6 +38,9 @@ def test_the_client_gets_what_the_retriever_answers(served: Served) -> None:
         ({"kk": 3}, "kk: Extra inputs are not permitted"),
         ({"max_age_s": -1}, "max_age_s: Input should be greater than 0"),
         ({"max_age_s": float("1e300")}, "max_age_s: Input should be less than or equal to"),
+        ({"min_offset": {"users": {"0": 1}}}, "min_offset.users.[key]: String should match pattern"),
+        ({"min_offset": {"tweets": {"zero": 1}}}, "should be a valid integer"),
+        ({"max_wait_s": 60}, "max_wait_s: Input should be less than or equal to 10"),
         ({"context": {str(n): "" for n in range(17)}}, "context: Dictionary should have at most 16 items"),
         ([], "body: Input should be a valid"),
     ],
@@ -91,6 +94,42 @@ def test_refusals_have_their_status_and_the_client_its_errors(served: Served) ->
     served.table.put(Routing(HOME, 1))
     with pytest.raises(NotServing, match="503: home: no bundle is live"):
         served.client.retrieve(HOME.name)
+
+
+def test_a_node_behind_waits_for_the_callers_writes_and_refuses_when_the_time_is_up(served: Served) -> None:
+    """Read your writes: the tweet is on its way, and a moment is cheaper for the caller than asking again."""
+    served.epoch.reflects = {"tweets": {3: 41}}
+    with pytest.raises(NodeIsBehind, match="tweets/3 up to offset 41, not yet 42") as behind:
+        served.client.retrieve(HOME.name, min_offset={"tweets": {3: 42}}, max_wait_s=0.05)
+    assert behind.value.code == "writes_missing"
+    arriving = threading.Timer(0.2, lambda: setattr(served.epoch, "reflects", {"tweets": {3: 42}}))
+    arriving.start()
+    started_s = time.monotonic()
+    answer = served.client.retrieve(HOME.name, min_offset={"tweets": {3: 42}}, max_wait_s=5)
+    assert 0.15 < time.monotonic() - started_s < 2
+    assert answer.as_of == {"tweets": {3: 42}}
+
+
+def test_callers_who_wait_for_their_writes_keep_no_thread_from_the_others(served: Served) -> None:
+    """The pool has two threads; twenty authors waiting for a tweet must not stop the timeline of everybody else."""
+    served.epoch.reflects = {}
+    waiting = RetrieveRequest(min_offset={"tweets": {0: 1}}, max_wait_s=3)
+    refused: list[object] = []
+
+    def wait() -> None:
+        with Client(served.server.url, timeout_s=10) as client:
+            refused.extend(client.retrieve_batch(HOME.name, [waiting] * 20))
+
+    caller = threading.Thread(target=wait, daemon=True)
+    caller.start()
+    time.sleep(0.3)
+    started_s = time.monotonic()
+    assert served.client.retrieve(HOME.name, k=1).candidates
+    assert time.monotonic() - started_s < 1
+    assert caller.is_alive(), "they still wait"
+    caller.join()
+    assert {found.error for found in refused if isinstance(found, Problem)} == {"writes_missing"}
+    assert len(refused) == 20
 
 
 def test_a_client_that_reaches_no_node_says_so() -> None:

@@ -26,7 +26,12 @@ def health(*, refusal: str | None = None) -> NodeHealth:
         3,
         ExactIndex(32).stats(),
     )
-    bundle = replace(bundle, snapshot=SnapshotHealth(trouble="the disk is full"), index_alarms={"recall_short": "recall is low"})
+    bundle = replace(
+        bundle,
+        as_of={"tweets": {0: 3}},
+        snapshot=SnapshotHealth(trouble="the disk is full"),
+        index_alarms={"recall_short": "recall is low"},
+    )
     surface = SurfaceHealth("home", 4, BUNDLE, BUNDLE, None, (bundle,))
     return NodeHealth("n1", True, (), (surface,), users=0, masked=0, flips=0, broker_age_s=None)
 
@@ -43,6 +48,7 @@ def test_a_heartbeat_has_a_line_for_each_partition_and_counts_rows_once() -> Non
     status = node_status(health(), time_ms=9, url="http://x")
     assert status.instance == "node:n1"
     assert [(p.partition, p.applied) for p in status.progress] == [(0, 5), (1, 7)]
+    assert [{topic: place.next_offset for topic, place in p.source.items()} for p in status.progress] == [{"tweets": 3}, {}]
     assert (status.revisions, status.live, status.coverage) == ({"home": 4}, {"home": BUNDLE}, {BUNDLE: 0.5})
     assert status.recall == {BUNDLE: 0.75}
     assert status.errors == ("alarm", f"bundle {BUNDLE}: recall is low", "the disk is full")

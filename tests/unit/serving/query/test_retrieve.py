@@ -17,7 +17,7 @@ from serving.filling.masks import Masks
 from serving.index import EVERYTHING, ExactIndex, Filter, Hits
 from serving.index.protocol import FloatArray
 from serving.query.epochs import Canary, Routing, RoutingTable
-from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, UnknownSurface
+from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, UnknownSurface, WritesMissing
 from serving.query.retrieve import Retriever
 from serving.query.users import KnownUser, UserStore
 from tests.filled_epochs import DIM, HOME, FilledEpoch, tweeted
@@ -225,3 +225,44 @@ def test_the_first_answer_after_an_engagement_is_told_of_with_its_time(epochs: t
         asked.answer(HOME.name, RetrieveRequest(user_id=user_id, k=3))
     ((surface, user, answered_ms),) = told
     assert (surface, user.engaged_ms, user.held_from_ms, answered_ms) == (HOME.name, 5_000, 5_200, 9_000)
+
+
+def test_an_answer_says_what_it_reflects_and_a_caller_who_needs_more_is_refused(epochs: tuple[FilledEpoch, FilledEpoch]) -> None:
+    """Read your writes: an answer without the tweet that its author has just sent looks like a lost tweet."""
+    live, behind = epochs
+    live.reflects, behind.reflects = {"tweets": {0: 7, 1: 3}, "engagements": {0: 9}}, {"tweets": {0: 6}}
+    answering, _ = retriever(routing(live, behind))
+    written = RetrieveRequest(min_offset={"tweets": {0: 7, 1: 3}})
+    answer = answering.answer(HOME.name, written)
+    assert answer.as_of == live.reflects
+    assert not answering.waits_for_writes(HOME.name, written)
+    # the epoch that answers counts, not another one that the node holds
+    pinned = written.model_copy(update={"pin": behind.bundle})
+    assert answering.waits_for_writes(HOME.name, pinned)
+    with pytest.raises(WritesMissing, match=r"tweets/0 up to offset 6, not yet 7"):
+        answering.answer(HOME.name, pinned)
+    behind.reflects = answer.as_of
+    assert answering.answer(HOME.name, pinned).bundle == behind.bundle
+
+
+def test_an_index_that_fills_while_it_is_searched_promises_no_more_than_it_held_before(
+    epochs: tuple[FilledEpoch, FilledEpoch],
+) -> None:
+    """What arrives during the search may be missed by it: the position is taken first."""
+    first, _ = epochs
+
+    class Filling:
+        def embed_queries(self, features: list[QueryFeatures]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+            first.reflects = {"tweets": {0: 100}}
+            return first.towers.embed_queries(features)
+
+    first.reflects = {"tweets": {0: 1}}
+    answering, _ = retriever(replace(routing(first), live=replace(first.epoch, towers=Filling())))
+    assert answering.answer(HOME.name, RetrieveRequest()).as_of == {"tweets": {0: 1}}
+
+
+def test_a_refusal_that_waiting_cannot_mend_is_not_waited_for(epochs: tuple[FilledEpoch, FilledEpoch]) -> None:
+    """Nobody holds the pinned bundle: a second more changes nothing."""
+    answering, _ = retriever(routing(epochs[0]))
+    assert not answering.waits_for_writes(HOME.name, RetrieveRequest(min_offset={"tweets": {0: 7}}, pin="f" * 16))
+    assert not answering.waits_for_writes("nowhere", RetrieveRequest(min_offset={"tweets": {0: 7}}))

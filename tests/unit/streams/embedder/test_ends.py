@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from schemas.codec import decode, encode
-from schemas.records.control import BundleStage, NodeStatus, Rollout, Stage
+from schemas.records.candidates import Tweet
+from schemas.records.control import BundleStage, NodeStatus, Progress, Rollout, SourcePosition, Stage
 from schemas.surfaces import load_surfaces
 from schemas.topics import NODE_STATUS, ROLLOUTS, embeddings_topic_name
 from schemas.towers import Towers
@@ -17,6 +18,7 @@ from streams.embedder import targets as targets_module
 from streams.embedder.embed import Target
 from streams.embedder.processor import EmbedderProcessor
 from streams.embedder.targets import Loaded, Targets
+from streams.processor import Work
 from streams.runner.changelog import ChangelogStore
 from tests.bundles import published
 
@@ -80,12 +82,22 @@ class Embedder:
             assert time.monotonic() < deadline_s
             self.processor.between()
 
+    def checkpoint(self) -> Progress:
+        """Return what a checkpoint reports, before anything of it is acknowledged."""
+        self.processor.begin_checkpoint()
+        work, more = self.processor.checkpoint(100)
+        while more:
+            work, more = self.processor.checkpoint(100)
+        return _reported(work)
+
     def reported_end(self) -> int:
         """Return the end that a checkpoint reports."""
-        self.processor.begin_checkpoint()
-        work, _ = self.processor.checkpoint(100)
-        (status,) = [decode(NodeStatus, output.value or b"") for output in work.outputs if output.topic == NODE_STATUS]
-        return status.progress[0].embeddings_end
+        return self.checkpoint().embeddings_end
+
+
+def _reported(work: Work) -> Progress:
+    (status,) = [decode(NodeStatus, output.value or b"") for output in work.outputs if output.topic == NODE_STATUS]
+    return status.progress[0]
 
 
 @pytest.fixture
@@ -118,3 +130,18 @@ def test_a_restarted_embedder_reports_at_least_what_the_topic_held_when_it_came(
     assert embedder.reported_end() == 500
     embedder.acknowledged[embedder.topic, 0] = 501
     assert embedder.reported_end() == 501
+
+
+def test_input_is_reported_as_read_once_all_that_follows_from_it_is_acknowledged(embedder: Embedder) -> None:
+    """Nodes conclude from it that they have a tweet: an end and a position that do not belong together make them lie."""
+    embedder.enter(Stage.BUILDING)
+    now_ms = time.time_ns() // 1_000_000
+    tweet = Tweet("t:1", now_ms, 0, "a:1", now_ms)
+    embedder.processor.process([InboundRecord("tweets", 0, 6, now_ms, b"t:1", encode(tweet))])
+    assert embedder.checkpoint().source["tweets"].next_offset == 0
+    embedder.processor.durable()
+    work, _ = embedder.processor.between()
+    assert _reported(work).source["tweets"] == SourcePosition(7, now_ms)
+    later = InboundRecord("tweets", 0, 7, now_ms, b"t:1", encode(Tweet("t:1", now_ms, 1, "a:1", now_ms)))
+    embedder.processor.process([later])
+    assert embedder.checkpoint().source["tweets"].next_offset == 7

@@ -1,0 +1,63 @@
+"""Waiting until every live node reflects what was published. Reads heartbeats; publishes and asks nothing."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from schemas.positions import Positions, first_missing
+from schemas.records.control import NodeStatus
+from streams.controller.journal import Heartbeats
+from streams.controller.parity import NODE
+
+# a node not heard of for this long is not live (CONTRACTS, 'Epochs and rollouts')
+SILENCE_MS = 10_000
+_LOOK_S = 0.1
+
+
+def wait_until_retrievable(
+    bootstrap: str, written: Positions, *, timeout_s: float, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+) -> list[str]:
+    """Return what is not retrievable yet when the time is up, a sentence for each node; empty as soon as all of it is.
+
+    Nodes say once a second how far they are, so it takes up to a second longer than it takes them.
+
+    Args:
+        written: next offsets behind what was published.
+
+    Raises:
+        BrokerUnavailable: no broker answers.
+    """
+    heartbeats = Heartbeats(bootstrap)
+    try:
+        deadline_s = time.monotonic() + timeout_s
+        heartbeats.catch_up()
+        while True:
+            lacks = list(lacking(heartbeats.all(), written, now_ms()))
+            if not lacks or time.monotonic() >= deadline_s:
+                return lacks
+            time.sleep(_LOOK_S)
+            heartbeats.refresh()
+    finally:
+        heartbeats.close()
+
+
+def lacking(statuses: Iterable[NodeStatus], written: Positions, now_ms: int) -> Iterator[str]:
+    """Yield a sentence for each live node, or one for want of any, that does not answer from all that was written."""
+    nodes = [s for s in statuses if s.instance.startswith(NODE) and now_ms - s.time_ms < SILENCE_MS]
+    if not nodes:
+        yield "no node is alive; is `roost serve` running?"
+    for node in sorted(nodes, key=lambda node: node.instance):
+        if not node.live:
+            yield f"{node.instance} answers on no surface yet: {node.errors[0] if node.errors else 'it is starting'}"
+        for surface, bundle in sorted(node.live.items()):
+            if missing := first_missing(written, _held(node, surface, bundle)):
+                topic, partition, wanted, have = missing
+                yield f"{node.instance}: {surface} reflects {topic}/{partition} up to offset {have}, not yet {wanted}"
+
+
+def _held(node: NodeStatus, surface: str, bundle: str) -> dict[str, dict[int, int]]:
+    held: dict[str, dict[int, int]] = {}
+    for progress in node.progress:
+        if (progress.surface, progress.bundle) == (surface, bundle):
+            for topic, position in progress.source.items():
+                held.setdefault(topic, {})[progress.partition] = position.next_offset
+    return held
