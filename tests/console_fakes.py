@@ -10,6 +10,7 @@ from schemas.features.catalog import TWEET
 from schemas.manifest import CanaryVectors
 from schemas.records.control import (
     BundleStage,
+    CanaryReport,
     NodeStatus,
     Outcome,
     Progress,
@@ -81,6 +82,11 @@ def node(
     return Heartbeat(status, at_ms)
 
 
+def controller(*canaries: CanaryReport, at_ms: int = NOW_MS) -> Heartbeat:
+    """Return a controller's report."""
+    return Heartbeat(NodeStatus("controller:0", at_ms, True, canaries=canaries), at_ms)
+
+
 def index_stats(live: int = 40) -> IndexStats:
     """Return an index with rows in every tier."""
     return IndexStats(live, 5, 30, 1, 20, 2, 3, 60, 4, 123_456, True, 0.1, None)
@@ -123,7 +129,7 @@ def moment(
 ) -> Moment:
     """Return a moment of a deployment with one live bundle, one node and one embedder, unless told otherwise."""
     state = rollout(stage(LIVE, Stage.LIVE)) if state is None else state
-    beats = (embedder(), node()) if beats is None else beats
+    beats = (embedder(), node(), controller()) if beats is None else beats
     broker = BrokerReading(
         None,
         {HOME.name: state},

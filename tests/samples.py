@@ -6,6 +6,8 @@ from schemas.records.base import Message
 from schemas.records.candidates import Candidate, CandidateAttributes, CandidateFeatures, Counters, Embedding, Tweet
 from schemas.records.control import (
     BundleStage,
+    CanaryPoint,
+    CanaryReport,
     CommandKind,
     NodeStatus,
     Outcome,
@@ -176,6 +178,23 @@ FILLED: dict[str, Message] = {
         progress=(Progress("home-timeline", BUNDLE, 3, {"tweets": SourcePosition(42, NOON_MS)}, 7, 6, 1000, backfill_done=True),),
         coverage={BUNDLE: 0.5},
         recall={BUNDLE: 0.75},
+        canaries=(
+            CanaryReport(
+                "home-timeline",
+                BUNDLE,
+                OLDER_BUNDLE,
+                NOON_MS - 9,
+                "wait",
+                "undecided",
+                200,
+                900,
+                90,
+                1_800,
+                8_100,
+                800,
+                curve=(CanaryPoint(NOON_MS, 0.0012, -0.02, 0.0224),),
+            ),
+        ),
         errors=("partition 3 holds a vector of another dimension",),
     ),
     "dead-letter": DeadLetter(

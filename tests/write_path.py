@@ -66,6 +66,11 @@ class WritePath:
         """The newest revision appended."""
         return self._rollout.revision
 
+    @property
+    def state(self) -> Rollout:
+        """What the log says now."""
+        return self._rollout
+
     def command(self, kind: CommandKind, bundle: str | None = None, *, share_bp: int | None = None) -> None:
         """Answer a command as the controller would, and append the record."""
         command = RolloutCommand(uuid4().hex, self.surface.name, kind, bundle=bundle, share_bp=share_bp)

@@ -152,13 +152,57 @@ class Progress(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryPoint(Record):
+    """What a canary showed at a moment.
+
+    Attributes:
+        at_ms: the append time reached in the examples, Unix milliseconds.
+        effect: the canary's engagement rate minus the live bundle's.
+        low, high: its bounds: over all moments together the truth leaves them with the test's alpha.
+    """
+
+    at_ms: int
+    effect: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryReport(Record):
+    """Both arms of a surface's canary, as the controller compares them.
+
+    Attributes:
+        live: the bundle that everybody else is answered from.
+        since_ms: when the comparison began; another share is another comparison.
+        verdict: what the test says so far, with `sentence` for people.
+        users, shown, engaged: in the canary; `live_…` of everybody else. Shown and engaged are impressions.
+        curve: from the beginning to now, thinned; empty while nothing can be said.
+    """
+
+    surface: str
+    bundle: str
+    live: str
+    since_ms: int
+    verdict: str = ""
+    sentence: str = ""
+    users: int = 0
+    shown: int = 0
+    engaged: int = 0
+    live_users: int = 0
+    live_shown: int = 0
+    live_engaged: int = 0
+    curve: tuple[CanaryPoint, ...] = sequence_of(CanaryPoint)
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus(Message):
-    """A heartbeat. The instance is `embedder:<instance>` or `node:<id>`; only nodes count in the quorum.
+    """A heartbeat of `embedder:<instance>`, `controller:<instance>` or `node:<id>`; only nodes count in the quorum.
 
     Attributes:
         coverage: by bundle, the share of the live epoch's settled ids that the node holds.
         recall: by bundle that answers nobody yet, the share of the exact best that the node's search found on a sample of its
             users' queries; absent until it was measured.
+        canaries: of a controller, every canary there is.
     """
 
     SUBJECT: ClassVar[str] = "node-status"
@@ -172,4 +216,5 @@ class NodeStatus(Message):
     progress: tuple[Progress, ...] = sequence_of(Progress)
     coverage: Mapping[str, float] = field(default_factory=dict)
     recall: Mapping[str, float] = field(default_factory=dict)
+    canaries: tuple[CanaryReport, ...] = sequence_of(CanaryReport)
     errors: tuple[str, ...] = strings()

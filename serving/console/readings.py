@@ -21,6 +21,7 @@ FOUND_SECONDS = "roost_publish_to_found_seconds"
 # who has not been heard of for this long is not live (CONTRACTS, 'Epochs and rollouts')
 SILENT_MS = 10_000
 EMBEDDER = "embedder:"
+CONTROLLER = "controller:"
 NODE = "node:"
 
 
@@ -114,6 +115,10 @@ class Moment:
     def live_embedders(self) -> list[Heartbeat]:
         """Return the heartbeats of embedders that are not silent, the newest last."""
         return self._heard(EMBEDDER)
+
+    def live_controllers(self) -> list[Heartbeat]:
+        """Return the heartbeats of controllers that are not silent, the newest last."""
+        return self._heard(CONTROLLER)
 
     def _heard(self, prefix: str) -> list[Heartbeat]:
         found = [

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from confluent_kafka import TopicPartition
@@ -11,12 +11,13 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from schemas.codec import decode
 from schemas.errors import InvalidInput
-from schemas.records.control import BundleStage, Rollout, Stage
+from schemas.records.control import BundleStage, CanaryPoint, CanaryReport, Rollout, Stage
 from schemas.records.feedback import Example
 from schemas.topics import EXAMPLES
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 from streams.canary.arms import Arms
+from streams.canary.curve import Curve
 from streams.canary.judge import CanaryRules, Reading, read_arms
 
 log = logging.getLogger(__name__)
@@ -43,9 +44,14 @@ class Tail(Protocol):
 class _Watched:
     """One canary: replaced whole when its share changes, for the users in it do."""
 
+    surface: str
+    live: str
     entry: BundleStage
     arms: Arms
     tail: Tail
+    curve: Curve = field(default_factory=Curve)
+    # by append time, so that a restart draws the curve anew as it was
+    reached_ms: int = 0
     read_again_s: float = 0.0
     reading: Reading | None = None
 
@@ -82,9 +88,10 @@ class CanaryEvidence:
             return None
         if watched is None:
             entry = canaries[0]
-            watched = _Watched(entry, Arms(state.surface, entry, live), self._open_tail(entry.since_ms))
+            watched = _Watched(state.surface, live, entry, Arms(state.surface, entry, live), self._open_tail(entry.since_ms))
             self._watched[state.surface] = watched
         for record in watched.tail.poll(_RECORDS_A_LOOK, 0.0):
+            watched.reached_ms = max(watched.reached_ms, record.timestamp_ms)
             try:
                 watched.arms.take(decode(Example, record.value or b""))
             except InvalidInput as error:
@@ -93,14 +100,39 @@ class CanaryEvidence:
             watched.read_again_s = self._clock_s() + _READ_EVERY_S
             share = watched.entry.share_bp / 10_000
             watched.reading = read_arms(watched.arms.canary, watched.arms.live, share=share, rules=self._rules)
+            effect = watched.reading.effect
+            watched.curve.add(CanaryPoint(watched.reached_ms, effect.value, effect.low, effect.high))
             log.info("%s canary %s: %s", state.surface, watched.entry.bundle, watched.reading.sentence)
         return watched.reading
+
+    def reports(self) -> tuple[CanaryReport, ...]:
+        """Return what is known of every canary that was looked at."""
+        return tuple(_report(watched, watched.reading) for watched in self._watched.values() if watched.reading is not None)
 
     def close(self) -> None:
         """Stop following."""
         for watched in self._watched.values():
             watched.tail.close()
         self._watched.clear()
+
+
+def _report(watched: _Watched, reading: Reading) -> CanaryReport:
+    canary, live = reading.canary, reading.live
+    return CanaryReport(
+        watched.surface,
+        watched.entry.bundle,
+        watched.live,
+        watched.entry.since_ms,
+        str(reading.verdict),
+        reading.sentence,
+        canary.users,
+        int(canary.shown),
+        int(canary.engaged),
+        live.users,
+        int(live.shown),
+        int(live.engaged),
+        watched.curve.points(),
+    )
 
 
 def _life(entry: BundleStage) -> tuple[str, str, int, int]:

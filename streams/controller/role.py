@@ -12,6 +12,7 @@ from streams.canary.evidence import CanaryEvidence, examples_since
 from streams.canary.judge import CanaryRules
 from streams.controller.admission import Admission
 from streams.controller.controller import Controller
+from streams.controller.heartbeat import ControllerHeartbeat
 from streams.controller.journal import ClusterTopics, Heartbeats, TopicJournal
 from streams.intake import read
 from streams.metrics import ControllerMetrics, DiskCollector, RunnerMetrics, metrics_served
@@ -26,8 +27,11 @@ from streams.settings import ControllerSettings
 class ControllerProcessor:
     """The one partition of `rollout-commands`. Its state is the log it writes; it needs no store."""
 
-    def __init__(self, controller: Controller, journal: TopicJournal, heartbeats: Heartbeats) -> None:
+    def __init__(
+        self, controller: Controller, journal: TopicJournal, heartbeats: Heartbeats, heartbeat: ControllerHeartbeat
+    ) -> None:
         self._controller = controller
+        self._heartbeat = heartbeat
         self._journal = journal
         self._heartbeats = heartbeats
 
@@ -44,7 +48,7 @@ class ControllerProcessor:
             else:
                 self._controller.answer(command, clock.now_ms)
         self._controller.step(self._heartbeats.all(), clock.now_ms)
-        return Work(dead=tuple(dead))
+        return Work(self._heartbeat.due(clock.now_ms), tuple(dead))
 
 
 def run_controller(settings: ControllerSettings, stop: threading.Event) -> None:
@@ -83,11 +87,12 @@ def _control(
         let_go_at_most_ms=round(settings.let_go_at_most_s * 1000),
         metrics=metrics,
     )
+    heartbeat = ControllerHeartbeat(settings.instance, evidence.reports)
     job = Job(
         "controller",
         (ROLLOUT_COMMANDS,),
         None,
-        lambda *_: ControllerProcessor(controller, journal, heartbeats),
+        lambda *_: ControllerProcessor(controller, journal, heartbeats, heartbeat),
         batch_within_s=settings.batch_within_s,
         tick_s=settings.tick_s,
     )

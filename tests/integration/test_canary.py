@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from roost.broker import Broker
-from schemas.codec import encode
+from schemas.codec import decode, encode
 from schemas.features.hashing import canary_bucket
 from schemas.records.candidates import CandidateFeatures, Counters
-from schemas.records.control import BundleStage, CommandKind, RolloutCommand, Stage
+from schemas.records.control import BundleStage, CanaryReport, CommandKind, NodeStatus, RolloutCommand, Stage
 from schemas.records.feedback import Example, Label
-from schemas.topics import EXAMPLES
+from schemas.topics import EXAMPLES, NODE_STATUS
+from schemas.wire.tail import TailReader
 from streams.controller.client import RolloutClient
 from tests.bundles import publish_bundle
 from tests.integration.test_controller_role import HOME, Machine, command, stages
@@ -41,6 +42,13 @@ def examples(canary: BundleStage, live: str, *, engaged_of_canary: int, engaged_
     return found
 
 
+def newest_report(bootstrap: str) -> CanaryReport:
+    """Return what the controller last said of its canary."""
+    with TailReader(bootstrap, NODE_STATUS, [0]) as reader:
+        beats = [decode(NodeStatus, record.value or b"") for record in reader.read_to_end() if record.key == b"controller:0"]
+    return beats[-1].canaries[0]
+
+
 @pytest.mark.parametrize(("engaged_of_canary", "ends"), [(1, Stage.ABORTED), (3, Stage.LIVE)])
 def test_a_canary_ends_by_what_its_users_do(fresh_broker: Broker, tmp_path: Path, engaged_of_canary: int, ends: Stage) -> None:
     """From examples on the topic to a record in the log, through a controller that is killed in between."""
@@ -65,6 +73,10 @@ def test_a_canary_ends_by_what_its_users_do(fresh_broker: Broker, tmp_path: Path
         machine.write_all(EXAMPLES, [(example.user_id, encode(example)) for example in few])
         time.sleep(3.0)
         assert stages(client)[new] is Stage.CANARY, "decided by too few users"
+        report = newest_report(machine.bootstrap)
+        assert (report.surface, report.bundle, report.live, report.verdict) == (HOME, new, old, "wait")
+        assert (report.users + report.live_users, report.shown + report.live_shown) == (200, 200 * SHOWN)
+        assert report.curve[-1].low < report.curve[-1].effect < report.curve[-1].high
         # who comes after it counts from the canary's beginning
         controller.kill()
         machine.start_controller()

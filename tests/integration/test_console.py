@@ -17,7 +17,17 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from schemas.codec import encode
 from schemas.errors import CompareAndSetLost
-from schemas.records.control import CommandKind, NodeStatus, Progress, Rollout, RolloutCommand, SourcePosition
+from schemas.records.control import (
+    CanaryPoint,
+    CanaryReport,
+    CommandKind,
+    NodeStatus,
+    Progress,
+    Rollout,
+    RolloutCommand,
+    SourcePosition,
+    Stage,
+)
 from schemas.records.users import UserState
 from schemas.topics import NODE_STATUS
 from serving.console.role import run_console
@@ -211,6 +221,49 @@ def test_the_overview_shows_what_the_node_holds_and_draws_its_charts(watched: Wa
     expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
     # the node audited that query by itself
     expect(page.locator(".audit").get_by_role("row", name="Arabic")).to_be_visible(timeout=15_000)
+
+
+def test_an_operator_starts_a_canary_and_sees_its_curve_with_its_bounds(watched: Watched, deployment: Deployment) -> None:
+    """The figures are the controller's; the chart must be there, and stay while the board refreshes around it."""
+    page, path = watched.page, deployment.path
+    page.goto("/rollouts")
+    page.get_by_role("button", name="Start canary", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Share of users, per cent").fill("20")
+    dialog.get_by_label("Promote by itself").check()
+    dialog.get_by_role("button", name="Start canary", exact=True).click()
+    page.wait_for_url("**/rollouts?answer=*")
+    assert (deployment.controller.commands[-1].share_bp, deployment.controller.commands[-1].automatic) == (2_000, True)
+    (entry,) = path.state.in_stage(Stage.CANARY)
+    expect(page.get_by_text("has not compared its users with the others yet")).to_be_visible()
+    curve = tuple(CanaryPoint(now_ms() - 60_000 + 10_000 * n, 0.01, 0.01 - 0.2 / (n + 1), 0.01 + 0.2 / (n + 1)) for n in range(6))
+    report = CanaryReport(
+        path.surface.name,
+        deployment.ready,
+        deployment.live,
+        entry.since_ms,
+        "wait",
+        "undecided: so far",
+        250,
+        900,
+        90,
+        1_000,
+        4_000,
+        360,
+        curve,
+    )
+    told = NodeStatus("controller:test", now_ms(), True, canaries=(report,))
+    path.send(NODE_STATUS, b"controller:test", encode(told))
+    expect(page.get_by_text("undecided: so far")).to_be_visible()
+    expect(page.get_by_role("row", name="everybody else")).to_contain_text("1,000")
+    expect(page.get_by_text("+1.00 (-2.33 to +4.33)")).to_be_visible()
+    chart = page.locator("[data-plot] canvas")
+    expect(chart).to_be_visible()
+    chart.evaluate("one => { one.dataset.kept = 'yes'; }")
+    with page.expect_response("**/rollouts/live"):
+        pass
+    page.wait_for_timeout(200)
+    expect(chart).to_have_attribute("data-kept", "yes")
 
 
 def test_an_operator_promotes_a_bundle_and_rolls_back_and_the_node_follows(watched: Watched, deployment: Deployment) -> None:

@@ -22,7 +22,7 @@ function optionsOf(place, keys, unit) {
     cursor: { y: false, points: { size: 6 } },
     legend: { live: true },
     scales: { x: { time: true }, y: { range: (u, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-    axes: [{ ...axis, space: 70, values: (u, at) => at.map((s) => new Date(s * 1000).toLocaleTimeString("en-GB")) },
+    axes: [{ ...axis, space: 70, size: 32, values: (u, at) => at.map((s) => new Date(s * 1000).toLocaleTimeString("en-GB")) },
            { ...axis, size: 48 }],
     series: [{ label: "time", value: (u, s) => (s == null ? "" : new Date(s * 1000).toLocaleTimeString("en-GB")) },
              ...keys.map((key, at) => ({

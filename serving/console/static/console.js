@@ -48,6 +48,7 @@ function replaceKeeping(place, html) {
   for (const one of fresh.querySelectorAll("details[id]")) if (open.has(one.id)) one.open = open.get(one.id);
   place.replaceChildren(...fresh.childNodes);
   for (const one of place.querySelectorAll(".scroll[aria-label]")) one.scrollLeft = scrolled.get(one.getAttribute("aria-label")) || 0;
+  document.dispatchEvent(new Event("roost:replaced"));
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 

@@ -244,6 +244,8 @@ def _troubles(moment: Moment) -> tuple[str, ...]:
         found.append("no serving node has been heard of for 10 s; `roost serve` starts one")
     if not moment.live_embedders():
         found.append("no embedder has been heard of for 10 s; `roost embed` starts one")
+    if not moment.live_controllers():
+        found.append("no controller has been heard of for 10 s; `roost control` starts one")
     found += [node.trouble for node in moment.nodes if node.trouble]
     for node in moment.nodes:
         found += (

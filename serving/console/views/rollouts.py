@@ -9,6 +9,7 @@ from schemas.rollout import UNDER_WAY, nothing_yet
 from schemas.surfaces import Surface
 from serving.console.readings import Catalog, Moment
 from serving.console.views import figures
+from serving.console.views.canary import CanaryView, canary_view
 from serving.console.views.recent import window
 
 TRACK = (Stage.REGISTERED, Stage.BUILDING, Stage.READY, Stage.CANARY, Stage.LIVE, Stage.DRAINING, Stage.RETIRED)
@@ -59,6 +60,7 @@ class BundleCard:
     since: str
     since_ms: int
     canary: str
+    canary_view: CanaryView | None
     paused: bool
     automatic: bool
     track: tuple[Step, ...]
@@ -112,6 +114,15 @@ class SurfaceBoard:
     unrolled: tuple[Unrolled, ...]
     history: tuple[HistoryLine, ...]
     actions: tuple[Action, ...]
+
+
+def board_trouble(now: Moment | None) -> str:
+    """Return why the board may be out of date, or its buttons go unanswered; else nothing."""
+    if now is None:
+        return "The deployment is still being read."
+    if now.broker.trouble is None and not now.live_controllers():
+        return "No controller has been heard of for 10 s: nobody answers commands; `roost control` starts one."
+    return now.broker.trouble or ""
 
 
 def board(moments: Sequence[Moment], surface: Surface, catalog: Catalog) -> SurfaceBoard:
@@ -232,6 +243,7 @@ def _card(entry: BundleStage, state: Rollout, moments: Sequence[Moment], catalog
         since=figures.ago(entry.since_ms, now_ms),
         since_ms=entry.since_ms,
         canary=f"{entry.share_bp / 100:g} % of users" if entry.state is Stage.CANARY else "",
+        canary_view=canary_view(moments[-1], state.surface, entry) if moments and entry.state is Stage.CANARY else None,
         paused=entry.paused,
         automatic=entry.automatic,
         track=() if ended else tuple(_track(entry.state)),

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from schemas.errors import CompareAndSetLost, ControllerUnavailable, InvalidRecord, Refused, RoostError
 from schemas.records.control import CommandKind, RolloutCommand
 from serving.console.readings import ConsoleParts
-from serving.console.views.rollouts import SurfaceBoard, board, find_action
+from serving.console.views.rollouts import SurfaceBoard, board, board_trouble, find_action
 from serving.console.web.guard import COOKIE, Tokens, is_same_origin
 from serving.console.web.templates import Templates
 
@@ -59,7 +59,7 @@ class RolloutPages:
             "page": "rollouts",
             "boards": [board(moments, surface, self._parts.catalog) for surface in self._parts.surfaces.values()],
             "said": self._answers.get(answer),
-            "trouble": moments[-1].broker.trouble if moments else "The deployment is still being read.",
+            "trouble": board_trouble(moments[-1] if moments else None),
         }
         return self._templates.page(template, context)
 
@@ -160,5 +160,6 @@ def command_of(form: dict[str, str], surface: str, *, actor: str) -> RolloutComm
         bundle=form.get("bundle") or None,
         expected_revision=int(revision),
         share_bp=share_bp,
+        automatic=kind is CommandKind.CANARY and "automatic" in form,
         reason=form.get("reason", ""),
     )

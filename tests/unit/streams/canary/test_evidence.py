@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 from schemas.codec import encode
-from schemas.records.control import BundleStage, Rollout, Stage
+from schemas.records.control import BundleStage, CanaryReport, Rollout, Stage
 from schemas.wire.inbound import InboundRecord
 from streams.canary.evidence import CanaryEvidence
 from streams.canary.judge import CanaryRules, Verdict
 from tests.unit.streams.canary.test_arms import CANARY, HOME, LIVE, OTHERS, STAGE, THEIRS, example
 
+APPENDED_MS = 5_000
 STATE = Rollout(HOME, 5, bundles=(BundleStage(LIVE, Stage.LIVE), STAGE))
 
 
@@ -22,7 +23,7 @@ class FakeTail:
     def poll(self, max_messages: int = 1_000, timeout_s: float = 0.1) -> list[InboundRecord]:
         """See `Tail`."""
         taken, self.values = self.values[:max_messages], self.values[max_messages:]
-        return [InboundRecord("examples", 0, n, 0, b"u", value) for n, value in enumerate(taken)]
+        return [InboundRecord("examples", 0, n, APPENDED_MS, b"u", value) for n, value in enumerate(taken)]
 
     def close(self) -> None:
         """See `Tail`."""
@@ -63,6 +64,27 @@ def test_a_canary_is_read_from_its_first_moment_and_found_better() -> None:
     assert found.effect.value > 0.7
     assert [since_ms for since_ms, _ in follower.opened] == [STAGE.since_ms]
     assert follower.evidence.reading(STATE) is found, "not summed again at every tick"
+
+
+def test_a_report_says_what_both_arms_did_and_draws_the_same_curve_after_a_restart() -> None:
+    """An operator watches for hours; a controller that was restarted must not begin the picture anew."""
+
+    def watched() -> CanaryReport:
+        follower = Follower(examples())
+        for _ in range(5):
+            follower.evidence.reading(STATE)
+            follower.now_s += 60
+        (report,) = follower.evidence.reports()
+        return report
+
+    report = watched()
+    assert (report.surface, report.bundle, report.live, report.since_ms) == (HOME, CANARY, LIVE, STAGE.since_ms)
+    assert (report.users, report.live_users) == (len(THEIRS), len(OTHERS))
+    assert 0 < report.engaged / report.shown <= 1
+    assert all(point.low < point.effect < point.high for point in report.curve)
+    assert {point.at_ms for point in report.curve} == {APPENDED_MS}, "by the examples' time, whenever they are read"
+    assert watched() == report
+    assert Follower([]).evidence.reports() == ()
 
 
 def test_another_share_is_another_comparison_and_an_end_stops_the_following() -> None:

@@ -1,0 +1,44 @@
+"""A canary on the board: the controller's word of this very comparison, and a curve whose end can be read."""
+
+from schemas.records.control import CanaryPoint, CanaryReport, Stage
+from serving.console.views.canary import canary_view
+from serving.console.views.rollouts import board, board_trouble
+from tests.console_fakes import HOME, LIVE, NEXT, NOW_MS, FakeCatalog, controller, embedder, moment, node, rollout, stage
+
+ENTRY = stage(NEXT, Stage.CANARY, share_bp=500)
+STATE = rollout(stage(LIVE, Stage.LIVE), ENTRY)
+CURVE = tuple(CanaryPoint(NOW_MS - 60_000 + 5_000 * n, 0.02, 0.02 - 1 / (n + 1), 0.02 + 1 / (n + 1)) for n in range(10))
+REPORT = CanaryReport(HOME.name, NEXT, LIVE, ENTRY.since_ms, "wait", "undecided", 300, 1_000, 120, 900, 4_000, 400, CURVE)
+
+
+def test_both_arms_stand_beside_each_other_with_the_difference_and_its_bounds() -> None:
+    """12 % of 1,000 against 10 % of 4,000; whether that is more than luck is what the bounds say."""
+    beats = [embedder(), node(), controller(REPORT)]
+    (_, card) = board([moment(STATE, beats=beats)], HOME, FakeCatalog()).bundles
+    shown = card.canary_view
+    assert shown is not None
+    assert [(arm.bundle, arm.users, arm.rate) for arm in shown.arms] == [(NEXT, 300, "12.00%"), (LIVE, 900, "10.00%")]
+    assert shown.difference == "+2.00 (-8.00 to +12.00)"
+    assert shown.plot is not None
+    effect, level = shown.plot.lines
+    assert (len(shown.plot.at), len(effect.low), list(level.values)) == (10, 10, [0.0] * 10)
+    low, high = shown.plot.span or (0, 0)
+    assert low > -50 < high < 50, "the first bounds, of a hundred points, would press the rest into a line"
+
+
+def test_what_was_said_of_another_share_or_by_a_controller_that_is_gone_is_not_shown() -> None:
+    """The users of another share are other users; figures of yesterday are nobody's."""
+    earlier = CanaryReport(HOME.name, NEXT, LIVE, ENTRY.since_ms - 1)
+    assert canary_view(moment(STATE, beats=[controller(earlier)]), HOME.name, ENTRY) is None
+    gone = moment(STATE, beats=[controller(REPORT, at_ms=NOW_MS - 60_000)])
+    assert canary_view(gone, HOME.name, ENTRY) is None
+    assert "roost control" in board_trouble(gone), "its buttons would go unanswered"
+    assert board_trouble(moment(STATE)) == ""
+
+
+def test_before_the_first_bounds_there_are_arms_and_no_curve() -> None:
+    """The first minutes of a canary."""
+    young = CanaryReport(HOME.name, NEXT, LIVE, ENTRY.since_ms, "wait", "fewer than 200 users in an arm", 1, 0, 0, 4, 9, 1)
+    shown = canary_view(moment(STATE, beats=[controller(young)]), HOME.name, ENTRY)
+    assert shown is not None
+    assert (shown.plot, shown.difference, shown.arms[0].rate) == (None, "", "–")
