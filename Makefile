@@ -17,7 +17,8 @@ setup: ## make .venv and fetch Kafka; does nothing when nothing changed
 	@test -n "$(PYTHON)" || { echo "setup: Python 3.11 is missing: install python3.11 with its headers and venv module (apt install python3.11-dev python3.11-venv)." >&2; exit 1; }
 	@$(PYTHON) tools/setup.py
 
-test: setup ## all tests, on a real broker (KAFKA_BOOTSTRAP_SERVERS to use yours)
+test: setup ## all tests, on a real broker (KAFKA_BOOTSTRAP_SERVERS to use yours) and a real schema registry
+	@$(PYTHON) tools/setup.py --with-registry
 	@if $(BIN)/python -m tools.chromium >/dev/null; then $(BIN)/python -m pytest $(TESTS); else \
 		echo "test: the browser tests of the console are left out"; $(BIN)/python -m pytest $(TESTS) -m "not browser"; fi
 

@@ -29,7 +29,8 @@ _LOCAL_ID_MASK = 0x3FFFFFFF
 _LAST_LOCAL_ID = LOCAL_ID_BIT | _LOCAL_ID_MASK
 
 MessageT = TypeVar("MessageT", bound=Message)
-SchemaLookup = Callable[[int], dict[str, Any]]
+# a schema registry's answer: the schema's text by its id
+SchemaLookup = Callable[[int], str]
 
 
 @cache
@@ -113,6 +114,11 @@ def frame_id(data: bytes) -> int:
     return int(_FRAME.unpack_from(data)[1])
 
 
+def is_local(schema_id: int) -> bool:
+    """Tell whether a schema id is one that this package resolves by itself, now or in another release."""
+    return LOCAL_ID_BIT <= schema_id <= _LAST_LOCAL_ID
+
+
 def decode_mapping(subject: str, data: bytes, lookup: SchemaLookup | None = None) -> dict[str, Any]:
     """Return the Avro mapping in `data`, resolved to the schema this build writes for `subject`.
 
@@ -169,7 +175,7 @@ def decode_embedding(dim: int, data: bytes) -> Embedding:
 
 
 def _writer_schema(subject: str, schema_id: int, lookup: SchemaLookup | None) -> Any:
-    if LOCAL_ID_BIT <= schema_id <= _LAST_LOCAL_ID:
+    if is_local(schema_id):
         known = _local_schemas().get(schema_id)
         if known is None:
             raise UnknownSchema(
@@ -182,7 +188,7 @@ def _writer_schema(subject: str, schema_id: int, lookup: SchemaLookup | None) ->
         raise UnknownSchema(f"schema id {schema_id} belongs to a schema registry; set its address (ROOST_SCHEMA_REGISTRY_URL)")
     found = lookup(schema_id)
     try:
-        return _foreign(json.dumps(found, sort_keys=True))
+        return _foreign(found)
     # parse_schema raises whatever the schema provokes
     except Exception as error:
         raise UndecodableRecord(f"schema id {schema_id} names a schema that cannot be read: {error}") from error

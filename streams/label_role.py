@@ -5,13 +5,13 @@ import threading
 from streams.labeler.role import labeler_job
 from streams.metrics import LabelerMetrics, RunnerMetrics, metrics_served
 from streams.runner.faust_runner import group_settings, run_jobs
-from streams.runner.start import ready_broker
+from streams.runner.start import ready_broker, registry_schemas
 from streams.settings import LABEL_ROLES_GROUP, LabelerSettings, UserStateSettings
 from streams.userstate.role import user_state_job
 
 
 def run_label_roles(labeler: LabelerSettings, user_state: UserStateSettings, stop: threading.Event) -> None:
-    """Run both until `stop` is set. Broker, partitions and timing of the group are the labeler's settings.
+    """Run both until `stop` is set. Broker, schema registry, partitions and timing of the group are the labeler's settings.
 
     Switching between this and the roles apart is safe, with the other stopped: joins remember the offsets they folded, and a
     user's state is a set. Raises as `streams.labeler.role.run_labeler`.
@@ -20,5 +20,5 @@ def run_label_roles(labeler: LabelerSettings, user_state: UserStateSettings, sto
     with metrics_served(labeler) as registry:
         metrics = RunnerMetrics(registry)
         ready_broker(labeler, stop.is_set)
-        with labeler_job(labeler, LabelerMetrics(registry)) as job:
-            run_jobs(group, [job, user_state_job(user_state)], stop, metrics=metrics)
+        with registry_schemas(labeler) as schemas, labeler_job(labeler, LabelerMetrics(registry), schemas=schemas) as job:
+            run_jobs(group, [job, user_state_job(user_state, schemas=schemas)], stop, metrics=metrics)

@@ -8,7 +8,7 @@ import logging
 import shutil
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
@@ -93,6 +93,12 @@ class RunnerMetrics:
             "Records of an owned partition that are not folded yet; on Faust, not committed.",
             ["topic", "partition"],
         )
+        self._paused = _now(
+            registry,
+            "roost_partition_paused",
+            "1 for an owned partition that stands still until the schema registry answers.",
+            ["topic", "partition"],
+        )
         self._turn = Gauge(
             "roost_turn_timestamp_seconds",
             "When the runner last went round, in Unix seconds; 0 before it first did.",
@@ -127,6 +133,11 @@ class RunnerMetrics:
             for (topic, partition), position in positions.items()
             if (topic, partition) in ends
         }
+
+    def paused(self, topics: Collection[str], places: Collection[Place]) -> None:
+        """Say which partitions of these topics wait for the schema registry."""
+        others = {labels: value for labels, value in self._paused.values.items() if labels[0] not in topics}
+        self._paused.values = others | {(topic, str(partition)): 1 for topic, partition in places}
 
     def went_round(self) -> None:
         """Note that the runner is not stuck."""

@@ -19,6 +19,8 @@ class StreamsSettings(BaseSettings):
         bootstrap: host:port of the brokers, comma-separated.
         registry: folder of published bundles, `<surface>/<bundle id>/`.
         surfaces: TOML file of surfaces; None means the shipped ones.
+        schema_registry_url: of a registry's Confluent API, for producers who use one; may hold `user:password@`. Without it their
+            records are dead letters.
         partitions: partition count P of every topic keyed by candidate or by user.
         replication: copies of a topic that a role creates.
         instance: tells apart processes of one role; part of the heartbeat's key.
@@ -37,6 +39,7 @@ class StreamsSettings(BaseSettings):
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
     registry: Path = Path("registry")
     surfaces: Path | None = None
+    schema_registry_url: str | None = Field(default=None, pattern=r"^https?://")
     partitions: int = Field(default=DEFAULT_PARTITIONS, ge=1)
     replication: int = Field(default=1, ge=1)
     instance: str = Field(default="0", min_length=1, pattern=r"^[A-Za-z0-9._-]+$")

@@ -49,6 +49,7 @@ def _runner() -> CollectorRegistry:
     runner.produced({"candidates": 1})
     runner.dead_lettered(record, UndecodableRecord("no"))
     runner.checkpointed(took_s=0.1)
+    runner.paused(["tweets"], [("tweets", 0)])
     runner.behind({("tweets", 0): 1}, {("tweets", 0): 2})
     return registry
 

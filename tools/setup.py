@@ -1,7 +1,8 @@
 """Makes this checkout runnable: `.venv` from requirements.lock and Kafka's jars in `.cache/kafka`. Standard library only.
 
-Run by `make setup` with any Python 3.11. Done twice it does nothing the second time: each part is stamped with a digest of
-what it was made from, and a part is only made again when that has changed or the last attempt did not finish.
+Run by `make setup` with any Python 3.11, and by `make test` with `--with-registry`, which adds the schema registry of the tests.
+Done twice it does nothing the second time: each part is stamped with a digest of what it was made from, and a part is only made
+again when that has changed or the last attempt did not finish.
 """
 
 import ast
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 import threading
 import time
@@ -29,6 +31,9 @@ DATASETS = ROOT / "tools" / "datasets.lock"
 KAFKA = ROOT / ".cache" / "kafka"
 POM = ROOT / "tools" / "kafka" / "pom.xml"
 JAR_SUMS = ROOT / "tools" / "kafka" / "jars.sha256"
+REGISTRY = ROOT / ".cache" / "apicurio"
+REGISTRY_ARTIFACT = "io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all"
+REGISTRY_SHA256 = "8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63"
 HEARTBEAT_S = 15.0
 
 # What the roles import when they start. Importing it once proves that the environment works, and leaves the byte code
@@ -48,7 +53,7 @@ def main() -> int:
     started_s = time.monotonic()
     try:
         with _alone():
-            did_something = _set_up()
+            did_something = _set_up(with_registry="--with-registry" in sys.argv[1:])
     except SetupFailed as failure:
         print(f"setup: {failure}", file=sys.stderr)
         return 1
@@ -60,15 +65,17 @@ def main() -> int:
     return 0
 
 
-def _set_up() -> bool:
+def _set_up(*, with_registry: bool) -> bool:
     want_python, want_kafka = _python_digest(), _digest(POM, JAR_SUMS)
     python_stamp, kafka_stamp = VENV / ".roost-setup", KAFKA / ".roost-setup"
     # A linked environment is shared with other checkouts and kept by whoever made it.
     python_is_due = not VENV.is_symlink() and _read(python_stamp) != want_python
     kafka_is_due = _read(kafka_stamp) != want_kafka
-    if not (python_is_due or kafka_is_due):
+    registry_stamp = REGISTRY / ".roost-setup"
+    registry_is_due = with_registry and _read(registry_stamp) != REGISTRY_SHA256
+    if not (python_is_due or kafka_is_due or registry_is_due):
         return False
-    missing = _missing(kafka_is_due=kafka_is_due)
+    missing = _missing(kafka_is_due=kafka_is_due, maven_is_due=kafka_is_due or registry_is_due)
     if missing:
         raise SetupFailed("this machine lacks something:\n" + "\n".join(f"  - {sentence}" for sentence in missing))
     if python_is_due:
@@ -79,10 +86,13 @@ def _set_up() -> bool:
         kafka_stamp.unlink(missing_ok=True)
         _fetch_kafka()
         kafka_stamp.write_text(want_kafka)
+    if registry_is_due:
+        _fetch_registry()
+        registry_stamp.write_text(REGISTRY_SHA256)
     return True
 
 
-def _missing(*, kafka_is_due: bool) -> list[str]:
+def _missing(*, kafka_is_due: bool, maven_is_due: bool) -> list[str]:
     """Return one sentence for each thing this machine lacks: what it is and how to get it."""
     sentences = []
     if sys.version_info[:2] != (3, 11):
@@ -105,8 +115,8 @@ def _missing(*, kafka_is_due: bool) -> list[str]:
         if java is None or java < 17:
             found = "is missing" if java is None else f"is version {java}, too old for Kafka 4"
             sentences.append(f"Java {found}: run `apt install openjdk-17-jre-headless` (or set JAVA_HOME to Java 17 or later).")
-        if shutil.which("mvn") is None:
-            sentences.append("Maven (mvn) is missing: run `apt install maven` (`dnf install maven`, `brew install maven`).")
+    if maven_is_due and shutil.which("mvn") is None:
+        sentences.append("Maven (mvn) is missing: run `apt install maven` (`dnf install maven`, `brew install maven`).")
     return sentences
 
 
@@ -206,6 +216,22 @@ def _fetch_kafka() -> None:
             )
     with _step("a class archive, with which Kafka starts in half the time"):
         _run([str(VENV_PYTHON), "-m", "roost.broker.archive"])
+
+
+def _fetch_registry() -> None:
+    with (
+        _step("the schema registry of the tests, by Maven (158 MB), checked against its hash"),
+        tempfile.TemporaryDirectory(dir=REGISTRY.parent) as scratch,
+    ):
+        goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+        to = [f"-Dartifact={REGISTRY_ARTIFACT}", f"-DoutputDirectory={scratch}"]
+        _run(["mvn", "-q", "-B", "-ntp", "--strict-checksums", goal, *to], show=False)
+        (archive,) = Path(scratch).glob("*.tar.gz")
+        if hashlib.sha256(archive.read_bytes()).hexdigest() != REGISTRY_SHA256:
+            raise SetupFailed(f"Maven's {REGISTRY_ARTIFACT} is not the one that was tested; remove it from your Maven repository.")
+        shutil.rmtree(REGISTRY, ignore_errors=True)
+        with tarfile.open(archive) as opened:
+            opened.extractall(REGISTRY, filter="data")
 
 
 def _is_exactly(folder: Path, sums: Mapping[str, str]) -> bool:

@@ -2,6 +2,7 @@
 
 from operator import attrgetter
 
+from schemas.codec import SchemaLookup
 from schemas.errors import InvalidRecord
 from schemas.ids import check_candidate_id
 from schemas.records.candidates import Tweet
@@ -14,8 +15,8 @@ _TWEET_PREFIX = "t:"
 _candidate_id = attrgetter("candidate_id")
 
 
-def read_tweet(record: InboundRecord, *, partitions: int) -> tuple[str, Tweet | None]:
-    """Return the candidate id and the tweet; None for a foreign producer's null.
+def read_tweet(record: InboundRecord, *, partitions: int, lookup: SchemaLookup | None = None) -> tuple[str, Tweet | None]:
+    """Return the candidate id and the tweet; None for a foreign producer's null. `lookup` as in `streams.intake.read`.
 
     Raises:
         InvalidInput: the value, the key, or the partition it was sent to breaks the contracts.
@@ -23,7 +24,7 @@ def read_tweet(record: InboundRecord, *, partitions: int) -> tuple[str, Tweet | 
     if record.value is None:
         candidate_id, tweet = _id_of_null(record), None
     else:
-        tweet = read(Tweet, record, _candidate_id)
+        tweet = read(Tweet, record, _candidate_id, lookup=lookup)
         candidate_id = tweet.candidate_id
     if not candidate_id.startswith(_TWEET_PREFIX):
         raise InvalidRecord(f"{candidate_id} is no tweet (t:); send it to the topic of its kind")
@@ -37,9 +38,9 @@ def read_tweet(record: InboundRecord, *, partitions: int) -> tuple[str, Tweet | 
     return candidate_id, tweet
 
 
-def read_engagement(record: InboundRecord) -> Engagement:
+def read_engagement(record: InboundRecord, *, lookup: SchemaLookup | None = None) -> Engagement:
     """Return the engagement; raises `InvalidInput` when the value or the key breaks the contracts."""
-    return read(Engagement, record, _candidate_id)
+    return read(Engagement, record, _candidate_id, lookup=lookup)
 
 
 def _id_of_null(record: InboundRecord) -> str:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 
+from schemas.codec import SchemaLookup
 from schemas.errors import InvalidInput
 from schemas.records.control import RolloutCommand
 from schemas.surfaces import load_surfaces
@@ -20,7 +21,7 @@ from streams.outbox import Outbox
 from streams.processor import Clock, Work
 from streams.runner.faust_runner import group_settings, run_jobs
 from streams.runner.partitions import Job
-from streams.runner.start import ready_broker
+from streams.runner.start import ready_broker, registry_schemas
 from streams.settings import ControllerSettings
 
 
@@ -28,10 +29,17 @@ class ControllerProcessor:
     """The one partition of `rollout-commands`. Its state is the log it writes; it needs no store."""
 
     def __init__(
-        self, controller: Controller, journal: TopicJournal, heartbeats: Heartbeats, heartbeat: ControllerHeartbeat
+        self,
+        controller: Controller,
+        journal: TopicJournal,
+        heartbeats: Heartbeats,
+        heartbeat: ControllerHeartbeat,
+        *,
+        lookup: SchemaLookup | None = None,
     ) -> None:
         self._controller = controller
         self._heartbeat = heartbeat
+        self._lookup = lookup
         self._journal = journal
         self._heartbeats = heartbeats
 
@@ -42,7 +50,7 @@ class ControllerProcessor:
         dead: list[tuple[InboundRecord, InvalidInput]] = []
         for record in batch:
             try:
-                command = read(RolloutCommand, record, lambda command: command.surface)
+                command = read(RolloutCommand, record, lambda command: command.surface, lookup=self._lookup)
             except InvalidInput as error:
                 dead.append((record, error))
             else:
@@ -88,17 +96,19 @@ def _control(
         metrics=metrics,
     )
     heartbeat = ControllerHeartbeat(settings.instance, evidence.reports)
-    job = Job(
-        "controller",
-        (ROLLOUT_COMMANDS,),
-        None,
-        lambda *_: ControllerProcessor(controller, journal, heartbeats, heartbeat),
-        batch_within_s=settings.batch_within_s,
-        tick_s=settings.tick_s,
-    )
+    group = group_settings(settings, settings.group, wedged_after_s=settings.wedged_after_s)
     try:
-        group = group_settings(settings, settings.group, wedged_after_s=settings.wedged_after_s)
-        run_jobs(group, [job], stop, metrics=runner_metrics)
+        with registry_schemas(settings) as schemas:
+            job = Job(
+                "controller",
+                (ROLLOUT_COMMANDS,),
+                None,
+                lambda *_: ControllerProcessor(controller, journal, heartbeats, heartbeat, lookup=schemas),
+                batch_within_s=settings.batch_within_s,
+                tick_s=settings.tick_s,
+                answered=schemas.answered if schemas else None,
+            )
+            run_jobs(group, [job], stop, metrics=runner_metrics)
     finally:
         evidence.close()
         journal.close()

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 
-from schemas.codec import encode
+from schemas.codec import SchemaLookup, encode
 from schemas.errors import BundleCorrupt, InvalidInput
 from schemas.positions import write_mark
 from schemas.records.candidates import Candidate
@@ -53,6 +53,7 @@ class EmbedderProcessor:
         topic_exists: Callable[[str], bool],
         backfilled: Collection[tuple[str, int]] = (),
         backfill_slice: int = 64,
+        lookup: SchemaLookup | None = None,
         metrics: EmbedderMetrics | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -65,6 +66,7 @@ class EmbedderProcessor:
             topic_exists: asks the broker.
             backfilled: (bundle, partition) that the last run of this instance reported as written whole.
             backfill_slice: candidates re-embedded between two batches.
+            lookup: see `schemas.codec.decode_mapping`.
         """
         self._targets = targets
         self._surfaces = surfaces
@@ -78,6 +80,7 @@ class EmbedderProcessor:
         self._backfilled = {place for place in backfilled if not targets.is_building(place[0])}
         self._backfilled &= {(loaded.target.bundle, p) for loaded in targets.active() for p in range(partitions)}
         self._backfill_slice = backfill_slice
+        self._lookup = lookup
         self._metrics = metrics or EmbedderMetrics()
         self._clock = clock
         self._backfills = Backfills()
@@ -126,9 +129,9 @@ class EmbedderProcessor:
             partition = touched[record.partition] = self._partitions[record.partition]
             try:
                 if record.topic == ENGAGEMENTS:
-                    partition.fold_engagement(record, read_engagement(record))
+                    partition.fold_engagement(record, read_engagement(record, lookup=self._lookup))
                 else:
-                    partition.fold_tweet(record, *read_tweet(record, partitions=self._partition_count))
+                    partition.fold_tweet(record, *read_tweet(record, partitions=self._partition_count, lookup=self._lookup))
             except InvalidInput as error:
                 if record.topic == ENGAGEMENTS:
                     self._skip(record, error)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from schemas.codec import decode
+from schemas.codec import SchemaLookup, decode
 from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange
 from schemas.records.control import NodeStatus
 from schemas.topics import ENGAGEMENTS, NODE_STATUS
@@ -20,8 +20,12 @@ log = logging.getLogger(__name__)
 _TIMEOUT_S = 30.0
 
 
-def seen_before(bootstrap: str, partition: int, next_offset: int) -> SeenEvents:
-    """Return the event ids of `engagements` in the window before `next_offset`; none of what retention has already removed."""
+def seen_before(bootstrap: str, partition: int, next_offset: int, *, lookup: SchemaLookup | None = None) -> SeenEvents:
+    """Return the event ids of `engagements` in the window before `next_offset`; none of what retention has already removed.
+
+    Raises:
+        RegistryUnavailable: as `lookup` does.
+    """
     seen = SeenEvents()
     if next_offset == 0:
         return seen
@@ -32,7 +36,7 @@ def seen_before(bootstrap: str, partition: int, next_offset: int) -> SeenEvents:
         with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: start}) as reader:
             for record in _until(reader, partition, next_offset):
                 try:
-                    seen.repeats(read_engagement(record).event_id, record.timestamp_ms)
+                    seen.repeats(read_engagement(record, lookup=lookup).event_id, record.timestamp_ms)
                 except InvalidInput:
                     # skipped when it was folded, too
                     continue

@@ -15,7 +15,8 @@ from streams.embedder.targets import Targets, registry_loader
 from streams.metrics import EmbedderMetrics, RunnerMetrics, metrics_served
 from streams.outbox import Outbox
 from streams.runner.batch import BatchRunner, RunnerSettings
-from streams.runner.start import ready_broker
+from streams.runner.start import ready_broker, registry_schemas
+from streams.runner.waiting import WaitingRecords
 from streams.settings import EmbedderSettings
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def _embed(
     # short: a retired bundle's topic is gone for good, and a flush waits this long to believe it
     outbox = Outbox(settings.bootstrap, topic_metadata_propagation_max_ms=3_000)
     report = last_report(settings.bootstrap, settings.instance)
-    with TailReader(settings.bootstrap, ROLLOUTS, [0]) as rollouts:
+    with TailReader(settings.bootstrap, ROLLOUTS, [0]) as rollouts, registry_schemas(settings) as schemas:
         targets = Targets(rollouts, registry_loader(settings, surfaces), surfaces)
         try:
             targets.start()
@@ -67,11 +68,15 @@ def _embed(
                 surfaces=surfaces,
                 partitions=settings.partitions,
                 instance=settings.instance,
-                seen_before=bound(seen_before, settings.bootstrap),
+                # its window cannot be left out: a start waits for the registry that it needs
+                seen_before=bound(
+                    seen_before, settings.bootstrap, lookup=schemas and bound(schemas.insist, should_stop=stop.is_set)
+                ),
                 ends=outbox.ends,
                 topic_exists=outbox.topic_exists,
                 backfilled={(p.bundle, p.partition) for p in report.progress if p.backfill_done} if report else (),
                 backfill_slice=settings.backfill_slice,
+                lookup=schemas,
                 metrics=metrics,
             )
             runner = BatchRunner(
@@ -89,6 +94,7 @@ def _embed(
                 ),
                 processor,
                 outbox,
+                waiting=WaitingRecords(schemas.answered) if schemas else None,
                 metrics=runner_metrics,
                 crash_point=crash_point,
             )

@@ -2,13 +2,15 @@
 
 A checkpoint is: state and outputs produced, all of it acknowledged (dead letters too), then the offsets of when it began committed.
 It is taken in small steps between batches. Whatever fails before the commit stops the process, and is replayed by the next.
+
+A partition whose next record needs a schema that the registry has not told yet is paused; the others go on.
 """
 
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -20,11 +22,12 @@ from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.tail import TailReader
-from streams.metrics import RunnerMetrics
+from streams.metrics import Place, RunnerMetrics
 from streams.outbox import Outbox, Parcel, raise_for
 from streams.processor import Work
 from streams.runner.batch_processor import BatchProcessor
 from streams.runner.changelog import ChangelogStore
+from streams.runner.waiting import WaitingRecords
 
 log = logging.getLogger(__name__)
 
@@ -80,17 +83,21 @@ class BatchRunner:
         processor: BatchProcessor,
         outbox: Outbox,
         *,
+        waiting: WaitingRecords | None = None,
         metrics: RunnerMetrics | None = None,
         crash_point: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Connect in the background.
 
         Args:
+            waiting: holds back records whose schema a registry has yet to tell; None without a registry.
             crash_point: called with a name at each moment where a crash must be harmless; tests kill the process there.
         """
         self._settings = settings
         self._processor = processor
         self._outbox = outbox
+        self._waiting = waiting
+        self._paused: set[Place] = set()
         self._metrics = metrics or RunnerMetrics()
         self._crash_point = crash_point
         self._dead = DeadLetterWriter(outbox, role=settings.role)
@@ -119,7 +126,7 @@ class BatchRunner:
         try:
             while not stop.is_set():
                 started_s = time.monotonic()
-                records = self._poll(0.0 if busy else self._patience_s)
+                records = self._ready(self._poll(0.0 if busy else self._patience_s))
                 if records:
                     processing_s = time.monotonic()
                     self._apply(self._processor.process(records))
@@ -215,6 +222,20 @@ class BatchRunner:
                 log.warning("%s: %s", self._settings.role, error.str())
         return records
 
+    def _ready(self, arrived: list[InboundRecord]) -> list[InboundRecord]:
+        if self._waiting is None:
+            return arrived
+        ready = self._waiting.sift(arrived)
+        self._pause(self._waiting.places)
+        return ready
+
+    def _pause(self, places: set[Place]) -> None:
+        if places != self._paused:
+            self._consumer.pause([TopicPartition(*place) for place in places - self._paused])
+            self._consumer.resume([TopicPartition(*place) for place in self._paused - places])
+            self._paused = places
+            self._metrics.paused(self._settings.topics, places)
+
     def _note_positions(self, records: Sequence[InboundRecord]) -> None:
         self._inputs += len(records)
         for record in records:
@@ -304,8 +325,12 @@ class BatchRunner:
         self._forget({place.partition for place in places} & self._stores.keys())
         consumer.unassign()
 
-    def _forget(self, partitions: Iterable[int]) -> None:
-        for partition in list(partitions):
+    def _forget(self, partitions: Collection[int]) -> None:
+        if self._waiting is not None:
+            self._waiting.forget(partitions)
+            # what is given up must not be paused still, should it come back
+            self._pause(self._waiting.places)
+        for partition in partitions:
             self._processor.revoke(partition)
             del self._stores[partition]
             log.info("%s gave up partition %d", self._settings.role, partition)

@@ -11,6 +11,8 @@ The only module that imports faust. What it does about Faust's known traps (issu
 - After a broker loss the offsets may stop in silence (#523, #175, #594): a watchdog ends the process.
 - Without a broker its consumer never stops, and blocks the event loop and the interpreter's end with it: it runs in daemon threads,
   and a stop that takes too long is given up.
+- A partition that is paused loses what was fetched of it and not handed out yet: one that waits for the schema registry is reported
+  as a full buffer instead, which fetches no more of it and hands out the rest.
 - Topics are never created by Faust: `schemas.topics` says how they must be.
 """
 
@@ -38,12 +40,14 @@ from streams.metrics import Place, RunnerMetrics
 from streams.outbox import Outbox
 from streams.processor import Clock
 from streams.runner.partitions import Job, OwnedPartitions
+from streams.runner.waiting import WaitingRecords
 from streams.runner.watchdog import Watchdog
 from streams.settings import StreamsSettings
 
 log = logging.getLogger(__name__)
 
 _STOP_POLL_S = 0.2
+_ASK_AGAIN_S = 0.1
 # of each partition; a larger record still comes, alone (KIP-74)
 _FETCH_BYTES = 64 * 1024
 
@@ -184,7 +188,7 @@ class _FaustRun:
     async def until(self, stop: threading.Event) -> None:
         await self._app.start()
         self._watchdog.start()
-        ticking = [asyncio.create_task(agent.tick_forever()) for agent in self._agents]
+        ticking = [asyncio.create_task(do()) for agent in self._agents for do in (agent.tick_forever, agent.look_again_forever)]
         try:
             # a signal handler sets `stop`, outside any event loop
             while not stop.is_set() and self.failure is None and not self._app.crashed:
@@ -211,11 +215,18 @@ class _FaustRun:
     def _places(self) -> list[Place]:
         # a long log takes long to restore from, and nothing is committed meanwhile
         restoring = {topic for agent in self._agents if agent.restoring for topic in agent.topics}
-        return [(tp.topic, tp.partition) for tp in self._app.consumer.assignment() if tp.topic in self._topics - restoring]
+        # nor while the schema registry does not answer; that is said elsewhere
+        waiting = {place for agent in self._agents for place in agent.waiting}
+        owned = [(tp.topic, tp.partition) for tp in self._app.consumer.assignment() if tp.topic in self._topics - restoring]
+        return [place for place in owned if place not in waiting]
 
 
 class _JobAgent:
-    """A thin agent: takes batches, has a thread fold them, acknowledges."""
+    """A thin agent: takes batches, has a thread fold them, acknowledges.
+
+    Attributes:
+        waiting: partitions that stand still until the schema registry answers; any thread may look.
+    """
 
     def __init__(
         self, job: Job, app: faust.App, settings: GroupSettings, *, outbox: Outbox, metrics: RunnerMetrics, fail: Any
@@ -228,7 +239,12 @@ class _JobAgent:
         # a batch, a tick and a rebalance never overlap
         self._turn = asyncio.Lock()
         self._closed = False
+        self.waiting: set[Place] = set()
         self._quiet_since_s: dict[TP, float] = {}
+        self._metrics = metrics
+        self._waiting = WaitingRecords(job.answered or (lambda _: True))
+        # the streams' events of records that are not folded yet, by topic, partition and offset
+        self._events: dict[tuple[str, int, int], tuple[Any, Any]] = {}
         topic = app.topic(*job.topics, key_serializer="raw", value_serializer="raw", allow_empty=True, internal=False)
         app.agent(topic, name=job.name)(self._consume)
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)
@@ -252,13 +268,38 @@ class _JobAgent:
         async with self._turn:
             # events of before a rebalance may belong to another process now, or will come again
             fresh = [event for event in events if event.message.generation_id == self._app.consumer_generation_id]
-            batches: dict[int, list[InboundRecord]] = {}
-            for event in fresh:
-                record = _inbound(event.message)
-                batches.setdefault(record.partition, []).append(record)
-            if batches and await self._run(batches, arrived={event.message.tp for event in fresh}):
-                for event in fresh:
-                    await stream.ack(event)
+            records = [_inbound(event.message) for event in fresh]
+            self._events |= {_place(record): (event, stream) for record, event in zip(records, fresh, strict=True)}
+            await self._fold(records)
+
+    async def _fold(self, arrived: Sequence[InboundRecord]) -> None:
+        ready = self._waiting.sift(arrived)
+        self._hold(self._waiting.places)
+        batches: dict[int, list[InboundRecord]] = {}
+        for record in ready:
+            batches.setdefault(record.partition, []).append(record)
+        if batches and await self._run(batches, arrived={TP(record.topic, record.partition) for record in ready}):
+            for record in ready:
+                event, stream = self._events.pop(_place(record))
+                await stream.ack(event)
+
+    def _hold(self, places: set[Place]) -> None:
+        for place in self.waiting - places:
+            self._app.consumer.on_buffer_drop(TP(*place))
+        # of those that waited before, too: Faust takes a buffer that was full for itself as well for empty by now
+        for place in places:
+            self._app.consumer.on_buffer_full(TP(*place))
+        if places != self.waiting:
+            self._metrics.paused(self._job.topics, places)
+        self.waiting = places
+
+    async def look_again_forever(self) -> None:
+        """Fold what waited for the schema registry once it has answered."""
+        while self._job.answered is not None:
+            await asyncio.sleep(_ASK_AGAIN_S)
+            async with self._turn:
+                if self.waiting and not self._app.rebalancing:
+                    await self._fold([])
 
     async def tick_forever(self) -> None:
         """Let time pass on the partitions this process owns."""
@@ -295,6 +336,9 @@ class _JobAgent:
         async with self._turn:
             self._owned.drop()
             self._quiet_since_s.clear()
+            self._waiting.forget()
+            self._hold(set())
+            self._events.clear()
 
     def _partitions(self) -> set[int]:
         assigned = self._app.consumer.assignment()
@@ -330,6 +374,10 @@ class _JobAgent:
         if state is None or state.highwater is None or not state.has_valid_position:
             return False
         return bool(state.position >= state.highwater)
+
+
+def _place(record: InboundRecord) -> tuple[str, int, int]:
+    return (record.topic, record.partition, record.offset)
 
 
 def _inbound(message: Any) -> InboundRecord:

@@ -34,6 +34,8 @@ class Job:
         batch_within_s: longest time a batch waits for more records.
         tick_s: how often time passes for idle partitions; None for processors that care only for records.
         dropped: called when all partitions are given up, before others are opened.
+        answered: tells whether a record's value can be decoded now, or is known never to be: without that its partition waits. None
+            without a schema registry.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Job:
     batch_within_s: float = 0.1
     tick_s: float | None = None
     dropped: Callable[[], None] = lambda: None
+    answered: Callable[[bytes | None], bool] | None = None
 
 
 @dataclass(slots=True)

@@ -3,23 +3,25 @@
 import threading
 
 from schemas.topics import USER_STATES
+from schemas.wire.registry import RegistrySchemas
 from streams.metrics import RunnerMetrics, metrics_served
 from streams.runner.faust_runner import group_settings, run_jobs
 from streams.runner.partitions import Job
-from streams.runner.start import ready_broker
+from streams.runner.start import ready_broker, registry_schemas
 from streams.settings import UserStateSettings
 from streams.userstate.processor import USER_STATE_TOPICS, UserStateProcessor
 
 
-def user_state_job(settings: UserStateSettings) -> Job:
+def user_state_job(settings: UserStateSettings, *, schemas: RegistrySchemas | None = None) -> Job:
     """Return user state's job. Its changelog is `user-states`: the output and the state are one."""
     return Job(
         "user-state",
         USER_STATE_TOPICS,
         USER_STATES,
-        lambda _, store: UserStateProcessor(store),
+        lambda _, store: UserStateProcessor(store, lookup=schemas),
         batch_records=settings.batch_records,
         batch_within_s=settings.batch_within_s,
+        answered=schemas.answered if schemas else None,
     )
 
 
@@ -29,4 +31,5 @@ def run_user_state(settings: UserStateSettings, stop: threading.Event) -> None:
     with metrics_served(settings) as registry:
         metrics = RunnerMetrics(registry)
         ready_broker(settings, stop.is_set)
-        run_jobs(group, [user_state_job(settings)], stop, metrics=metrics)
+        with registry_schemas(settings) as schemas:
+            run_jobs(group, [user_state_job(settings, schemas=schemas)], stop, metrics=metrics)

@@ -1,4 +1,4 @@
-"""A real broker for the tests in this folder. Holds no test."""
+"""A real broker and a real schema registry for the tests in this folder. Holds no test."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ import pytest
 
 from roost.broker import Broker, KafkaInstall, kafka_for
 from roost.settings import LauncherSettings
+from tests.apicurio import Apicurio, fetch
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,12 @@ def start_broker(kafka_install: KafkaInstall, tmp_path: Path) -> Iterator[Callab
 def fresh_broker(start_broker: Callable[[str], Broker]) -> Broker:
     """Return a broker of the test's own, empty, to stop, kill and restart as it likes."""
     return start_broker("kafka")
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apicurio]:
+    """Yield one schema registry for the whole run; tests keep apart by their own subjects and leave it running."""
+    fetch()
+    apicurio = Apicurio(tmp_path_factory.mktemp("apicurio"))
+    yield apicurio
+    apicurio.stop()
