@@ -48,6 +48,15 @@ def pair_scores(queries: NDArray[np.float32], candidates: NDArray[np.float32], m
     return scores
 
 
+def ranking_scores(queries: NDArray[np.float32], candidates: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
+    """Return a score of every pair, float32 [queries, candidates], larger for what is nearer; comparable within a query alone."""
+    scores: NDArray[np.float32] = queries @ candidates.T
+    if metric == "euclidean":
+        # |q - c|^2 = |q|^2 - 2 (q c - |c|^2 / 2), and |q| is the same for all of a query's candidates
+        scores -= np.einsum("nd,nd->n", candidates, candidates) / 2
+    return scores
+
+
 def nearest(
     queries: NDArray[np.float32], candidates: NDArray[np.float32], k: int, *, metric: Metric = "cosine"
 ) -> NDArray[np.int64]:
@@ -59,10 +68,8 @@ def nearest(
     best = np.empty((len(queries), k), np.int64)
     if not k:
         return best
-    # |q - c|^2 = |q|^2 - 2 (q c - |c|^2 / 2), and |q| is the same for all of a query's candidates
-    handicap = np.einsum("nd,nd->n", candidates, candidates) / 2 if metric == "euclidean" else np.float32(0)
     for begin in range(0, len(queries), _CHUNK_ROWS):
-        scores = queries[begin : begin + _CHUNK_ROWS] @ candidates.T - handicap
+        scores = ranking_scores(queries[begin : begin + _CHUNK_ROWS], candidates, metric)
         top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
         best[begin : begin + _CHUNK_ROWS] = np.take_along_axis(top, order, axis=1)

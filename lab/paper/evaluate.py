@@ -9,8 +9,8 @@ from lab.observed.columns import Floats, Ints
 from lab.observed.log import WorldLog
 from lab.paper.ab_test import CANDIDATES, ABSettings, ab_test, production_lists
 from lab.paper.encode import LogEncoder
-from lab.paper.intervals import Interval, mean_over_users
-from lab.paper.truth import MISSING, true_engagement_at, unreadable_share
+from lab.paper.intervals import Interval, mean_over_users, ratio_over_users
+from lab.paper.truth import MISSING, fresh, fresh_engagement, fresh_share, true_engagement_at, unreadable_share
 from schemas.errors import InvalidInput
 from schemas.features.spec import FeatureSpec
 from trainer.data.columns import NO_LANGUAGE, POSITIVE, Corpus, Examples, Queries
@@ -20,7 +20,7 @@ from trainer.metrics import grouped_roc_auc, language_mismatch, nearest, pair_sc
 DAY_S = 86_400.0
 _CORPUS_EVERY_S = 6 * 3_600.0
 _POPULAR_K = 5
-_READABLE_K = 10
+_SHOWN_K = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,8 @@ class Evaluation:
         popularity_correlation: the Popular-Recommendation Pearson correlation of the top 5 (section 4.3.2).
         unreadable: share of the first 10 that the user truly cannot read.
         engagement_at_10, engagement_at_200: mean true p of the first 10 and 200.
+        fresh_share: share of the first 10 that is under an hour old.
+        fresh_engagement: mean true p of those.
     """
 
     auc: float
@@ -67,6 +69,8 @@ class Evaluation:
     unreadable: Interval
     engagement_at_10: Interval
     engagement_at_200: Interval
+    fresh_share: Interval
+    fresh_engagement: Interval
     ab_favorite_pct: Interval
     ab_retweet_pct: Interval
 
@@ -140,14 +144,17 @@ def evaluate_lists(
     """Measure lists, int64 [users, up to 200]; those that no model made, such as production's or the oracle's, have no AUC."""
     truth = data.log.truth
     outcome = ab_test(truth, lists, data.production, ab)
+    young = fresh(truth, data.log.tweets.created_s)
     return Evaluation(
         auc=auc,
         per_user_auc=per_user_auc,
         language_mismatch=mismatch(lists, data),
         popularity_correlation=popularity_correlation(lists[:, :_POPULAR_K], data.corpus.popularity),
-        unreadable=mean_over_users(unreadable_share(truth, lists, _READABLE_K)),
-        engagement_at_10=mean_over_users(true_engagement_at(truth, lists, 10)),
+        unreadable=mean_over_users(unreadable_share(truth, lists, _SHOWN_K)),
+        engagement_at_10=mean_over_users(true_engagement_at(truth, lists, _SHOWN_K)),
         engagement_at_200=mean_over_users(true_engagement_at(truth, lists, CANDIDATES)),
+        fresh_share=mean_over_users(fresh_share(lists, young, _SHOWN_K)),
+        fresh_engagement=ratio_over_users(*fresh_engagement(truth, lists, young, _SHOWN_K)),
         ab_favorite_pct=outcome.favorite_pct,
         ab_retweet_pct=outcome.retweet_pct,
     )

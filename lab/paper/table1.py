@@ -18,16 +18,18 @@ class Row(TypedDict):
     auc: float | None
     per_user_auc: float | None
     language_mismatch: float | None
+    popularity_correlation: float | None
     unreadable: float | None
     engagement_at_10: float | None
     engagement_at_200: float | None
+    fresh_share: float | None
+    fresh_engagement: float | None
     ab_favorite_pct: float | None
     ab_retweet_pct: float | None
     ci: dict[str, list[float]]
 
 
-# the Popular-Recommendation correlation is Figure 6's
-FIGURES = tuple(name for name in (field.name for field in fields(Evaluation)) if name != "popularity_correlation")
+FIGURES = tuple(field.name for field in fields(Evaluation))
 
 
 class Table(TypedDict):

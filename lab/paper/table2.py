@@ -14,6 +14,7 @@ from lab.paper.experiment import ExperimentSettings, OnProgress, Trained, experi
 from lab.paper.intervals import Interval
 from lab.paper.truth import MISSING, oracle_lists
 from trainer.evaluation import Embedder
+from trainer.metrics import ranking_scores
 
 # standard deviation, in logits of p, of the ranker that is no oracle
 NOISE = 1.0
@@ -96,7 +97,7 @@ def popular(data: Split) -> Ints:
 def declared_only(model: Embedder, data: Split) -> Ints:
     """Return a model's nearest candidates in declared languages only: a hard filter, as the paper says is easy (section 4.3.2)."""
     queries, candidates = model.embed_queries(data.queries.ids), model.embed_candidates(data.corpus.candidate_ids)
-    return _best((queries @ candidates.T).astype(np.float64), _declared(data))
+    return _best(ranking_scores(queries, candidates, model.metric).astype(np.float64), _declared(data))
 
 
 def _declared(data: Split) -> Bools:

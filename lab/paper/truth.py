@@ -5,10 +5,11 @@ A list is int64 [users, k], columns of `Truth.tweet`, best first, `MISSING` wher
 
 import numpy as np
 
-from lab.observed.columns import Floats, Ints
+from lab.observed.columns import Bools, Floats, Ints
 from lab.observed.log import Truth
 
 MISSING = -1
+FRESH_S = 3_600.0
 
 
 def true_engagement_at(truth: Truth, lists: Ints, k: int) -> Floats:
@@ -32,9 +33,38 @@ def unreadable_share(truth: Truth, lists: Ints, k: int) -> Floats:
     return shares
 
 
+def fresh(truth: Truth, created_s: Floats) -> Bools:
+    """Tell which candidates are under an hour old at test time, bool [candidates]; `created_s` is of all tweets."""
+    young: Bools = truth.time_s - created_s[truth.tweet] < FRESH_S
+    return young
+
+
+def fresh_share(lists: Ints, young: Bools, k: int) -> Floats:
+    """Return the share of each user's first k that is under an hour old, float64 [users]; NaN for an empty list."""
+    first = lists[:, :k]
+    with np.errstate(invalid="ignore"):
+        shares: Floats = _fresh_places(first, young).sum(1) / (first != MISSING).sum(1)
+    return shares
+
+
+def fresh_engagement(truth: Truth, lists: Ints, young: Bools, k: int) -> tuple[Floats, Floats]:
+    """Return the sum of true p over what of each first k is under an hour old, and how many that are; both float64 [users].
+
+    The ratio of their sums is the engagement on fresh content, once it is shown; users who are shown none count nothing.
+    """
+    places = _fresh_places(lists[:, :k], young)
+    engaged: Floats = (_pick(truth.p, lists[:, :k]) * places).sum(1)
+    return engaged, places.sum(1).astype(np.float64)
+
+
 def oracle_lists(truth: Truth, k: int) -> Ints:
     """Return the k candidates of the highest p for each user: what no retrieval can beat."""
     return np.argsort(-truth.p, axis=1, kind="stable")[:, :k]
+
+
+def _fresh_places(lists: Ints, young: Bools) -> Bools:
+    places: Bools = young[np.maximum(lists, 0)] & (lists != MISSING)
+    return places
 
 
 def _pick(values: Floats, lists: Ints) -> Floats:

@@ -115,7 +115,8 @@ def test_table_1_has_a_row_a_model_for_every_seed(tmp_path: Path) -> None:
     assert [row["model"] for row in table["rows"]] == models
     assert table["seeds"] == [1, 2]
     assert [[row["model"] for row in rows] for rows in table["per_seed"]] == [models, models]
-    figures = {"auc", "per_user_auc", "language_mismatch", "unreadable", "engagement_at_10", "engagement_at_200"}
+    figures = {"auc", "per_user_auc", "language_mismatch", "popularity_correlation", "unreadable", "engagement_at_10"}
+    figures |= {"engagement_at_200", "fresh_share", "fresh_engagement"}
     assert table["rows"][0].keys() == {"model", *figures, "ab_favorite_pct", "ab_retweet_pct", "ci"}
     for mean, one, other in zip(table["rows"], *table["per_seed"], strict=True):
         assert one["auc"] is not None

@@ -1,12 +1,14 @@
 """True worth, intervals and the A/B test, on examples small enough to work by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lab.observed.log import Truth
 from lab.paper.ab_test import ABSettings, ab_test, production_lists, ranker_scores
 from lab.paper.intervals import mean_over_users, ratio_over_users
-from lab.paper.truth import MISSING, oracle_lists, true_engagement_at, unreadable_share
+from lab.paper.truth import MISSING, fresh, fresh_engagement, fresh_share, oracle_lists, true_engagement_at, unreadable_share
 from lab.world import WorldSettings, simulate
 
 P = np.array([[0.1, 0.4, 0.2, 0.0], [0.5, 0.1, 0.3, 0.2]])
@@ -27,6 +29,26 @@ def test_the_unreadable_share_is_of_what_is_there() -> None:
     assert np.isnan(unreadable_share(TRUTH, np.full((2, 2), MISSING), 2)).all()
     silent = Truth(0.0, np.arange(2), np.arange(4), P, P, P, None)
     assert np.isnan(unreadable_share(silent, np.zeros((2, 1), np.int64), 1)).all()
+
+
+def test_what_is_under_an_hour_old_counts_by_how_much_is_shown_and_how_much_it_engages() -> None:
+    """At second 10,000: created at 6,400 is an hour old and not under it; 6,401, 9,999 are; candidate 0 is of the first second.
+
+    First 3 of user 0: candidates 0, 2, 3, of which 2 and 3 are fresh: 2 of 3, engaging 0.2 + 0.0. User 1: candidates 2 and 1:
+    1 of 2, engaging 0.3. Together (0.2 + 0.0 + 0.3) / 3 = 0.1667. The fourth place of user 0 is not among the first 3.
+    """
+    truth = replace(TRUTH, time_s=10_000.0)
+    young = fresh(truth, np.array([0.0, 6_400.0, 6_401.0, 9_999.0]))
+    assert young.tolist() == [False, False, True, True]
+    lists = np.array([[0, 2, 3, 2], [2, 1, MISSING, 3]])
+    assert fresh_share(lists, young, 3) == pytest.approx([2 / 3, 1 / 2])
+    engaged, shown = fresh_engagement(truth, lists, young, 3)
+    assert engaged == pytest.approx([0.2, 0.3])
+    assert shown.tolist() == [2, 1]
+    assert ratio_over_users(engaged, shown).value == pytest.approx(0.5 / 3)
+    nobody = np.full((2, 3), MISSING)
+    assert np.isnan(fresh_share(nobody, young, 3)).all()
+    assert np.isnan(ratio_over_users(*fresh_engagement(truth, nobody, young, 3)).value)
 
 
 def test_the_oracle_lists_the_highest_p_first() -> None:

@@ -3,13 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from schemas.features.catalog import TWEET
+from schemas.features.catalog import CATALOG, TWEET
 from schemas.records.candidates import Candidate, CandidateAttributes, CandidateFeatures, Counters
 from schemas.records.feedback import Label, Provenance
 from schemas.records.users import QueryFeatures
+from schemas.surfaces import load_surfaces
 from tests.tiny_world import tiny_world
 from trainer.data.columns import EXPLICIT_NEGATIVE, IMPLICIT_NEGATIVE, NO_LANGUAGE, POSITIVE, PROVENANCES, Encoder, popularity_of
+from trainer.metrics import popularity_correlation
 
 WORLD = tiny_world(users=20, tweets=40, impressions=60)
 
@@ -89,3 +92,29 @@ def test_popularity_is_what_the_surface_says_it_is() -> None:
     features = CandidateFeatures("a:1", "en", "", (), 70, counters)
     assert popularity_of(features, "engagements") == 6
     assert popularity_of(features, "followers") == 70
+
+
+def test_one_retrieval_has_another_popularity_correlation_on_another_surface() -> None:
+    """Two of three users get candidate 0 and one gets 1: shares 2/3, 1/3, 0, from their mean +1/3, 0, -1/3.
+
+    By engagements 30, 0, 0 (mean 10): (20 + 10) / 3 = 10, over sqrt((400 + 100 + 100) * 2/9) = 11.547: 0.866, the home timeline
+    retrieves what is popular. By followers 0, 10, 50 (mean 20): (-20 - 30) / 3 = -16.667, over sqrt((400 + 100 + 900) * 2/9) =
+    17.638: -0.945, who-to-follow retrieves whom nobody follows.
+    """
+    home = load_surfaces()["home-timeline"]
+    accounts = replace(home, name="who-to-follow", popularity="followers")
+    candidates = [
+        Candidate(
+            f"x:{n}",
+            1,
+            0,
+            1,
+            attributes=CandidateAttributes("a:1", 1, author_followers=followers),
+            counters=Counters(favorite=count),
+        )
+        for n, (followers, count) in enumerate([(0, 30), (10, 0), (50, 0)])
+    ]
+    retrieved = np.array([[0], [0], [1]])
+    for surface, correlation in ((home, 0.866), (accounts, -0.945)):
+        corpus = Encoder(CATALOG[surface.feature_spec], surface.popularity).corpus(candidates)
+        assert popularity_correlation(retrieved, corpus.popularity) == pytest.approx(correlation, abs=1e-3), surface.name
