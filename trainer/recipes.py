@@ -7,7 +7,6 @@ is not published.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -19,7 +18,7 @@ from schemas.records.candidates import Candidate
 from schemas.records.feedback import Example
 from schemas.surfaces import Surface
 from trainer.data.columns import Corpus, Encoder, Examples
-from trainer.data.windows import Window
+from trainer.data.windows import CorpusAt, Window
 from trainer.evaluation import EvaluationConfig, evaluate
 from trainer.export import OnnxTowers, export, unpack_towers
 from trainer.gates import GateLimits, canary_gate, data_gates, label_rate, quality_gates, refuse_unless_passed
@@ -27,6 +26,7 @@ from trainer.learning.fit import FitConfig, FitProgress, FitReport, fit
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import Frozen, TowerConfig, TwoTowers
+from trainer.lineage import LINEAGE, Lineage, code_version, inputs_digest
 from trainer.registry import Origin, publish
 
 PRETRAIN = "pretrain"
@@ -45,18 +45,23 @@ class TrainingData:
         train, evaluation: one example an id; the newer ones evaluate.
         corpus: what a retrieval could return now.
         offsets: per partition of the examples topic, [first, next) of `train`.
+        corpus_offsets: per partition of the candidates topic, the next offset when the corpus was read.
+        corpus_at_ms: when that was.
     """
 
     train: Sequence[Example]
     evaluation: Sequence[Example]
     corpus: Sequence[Candidate]
     offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    corpus_offsets: Mapping[str, int] = field(default_factory=dict)
+    corpus_at_ms: int = 0
 
     @classmethod
-    def of_window(cls, window: Window, corpus: Sequence[Candidate], *, evaluation_share: float = 0.2) -> "TrainingData":
+    def of_window(cls, window: Window, corpus: CorpusAt, *, evaluation_share: float = 0.2) -> "TrainingData":
         """Split a window by offset: the newest share evaluates, and is where the next window begins."""
         older, newer = window.split(evaluation_share)
-        return cls(older.examples(), newer.examples(), corpus, older.manifest_offsets())
+        offsets = {str(partition): following for partition, following in sorted(corpus.offsets.items())}
+        return cls(older.examples(), newer.examples(), corpus.candidates, older.manifest_offsets(), offsets, corpus.at_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,7 @@ def pretrain(
     towers = TwoTowers(spec, replace(config.towers, dim=surface.dim), seed=config.seed)
     fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, config.seed)
     report = job.train(towers, fit_config, threads=config.threads, progress=progress)
+    lineage = job.lineage(fit_config, threads=config.threads, towers_seed=config.seed)
     origin = Origin(
         recipe=PRETRAIN,
         code_version=code_version(),
@@ -144,7 +150,7 @@ def pretrain(
         examples=data.offsets,
         seeds={"towers": config.seed, "fit": config.seed, "evaluation": EvaluationConfig().seed},
     )
-    return job.publish(towers, report, origin, learning_rate=config.learning_rate)
+    return job.publish(towers, report, origin, lineage)
 
 
 def finetune(
@@ -179,6 +185,7 @@ def finetune(
         config.objectives, config.learning_rate, config.epochs, config.batch_size, seed=config.seed, frozen=config.frozen
     )
     report = job.train(towers, fit_config, threads=config.threads, progress=progress)
+    lineage = job.lineage(fit_config, threads=config.threads, towers_seed=None)
     origin = Origin(
         recipe=FINETUNE,
         code_version=code_version(),
@@ -187,15 +194,7 @@ def finetune(
         examples=data.offsets,
         seeds={"fit": config.seed, "evaluation": EvaluationConfig().seed},
     )
-    return job.publish(towers, report, origin, learning_rate=config.learning_rate)
-
-
-def code_version() -> str:
-    """Return the installed release of roost, for lineage."""
-    try:
-        return version("roost")
-    except PackageNotFoundError:
-        return "not installed"
+    return job.publish(towers, report, origin, lineage)
 
 
 class _Job:
@@ -232,7 +231,18 @@ class _Job:
         torch.set_num_threads(threads)
         return fit(towers, self._train, self._corpus, config, progress=progress)
 
-    def publish(self, towers: TwoTowers, report: FitReport, origin: Origin, *, learning_rate: float) -> str:
+    def lineage(self, config: FitConfig, *, threads: int, towers_seed: int | None) -> Lineage:
+        return Lineage(
+            fit=config,
+            threads=threads,
+            towers_seed=towers_seed,
+            corpus_at_ms=self._data.corpus_at_ms,
+            corpus_offsets=self._data.corpus_offsets,
+            inputs=inputs_digest(self._train, self._corpus),
+            torch=torch.__version__,
+        )
+
+    def publish(self, towers: TwoTowers, report: FitReport, origin: Origin, lineage: Lineage) -> str:
         exported = export(towers, graphs=self._parent.files if self._parent else None)
         metrics = evaluate(OnnxTowers(exported.files, metric=exported.metric), self._evaluation, self._corpus)
         gates = (
@@ -243,7 +253,7 @@ class _Job:
         refuse_unless_passed(gates, what=f"the new bundle of {self._surface.name}")
         return publish(
             self._registry,
-            exported,
+            replace(exported, files={**exported.files, LINEAGE: lineage.to_bytes()}),
             surface=self._surface.name,
             spec=self._spec,
             origin=origin,
@@ -255,7 +265,7 @@ class _Job:
                 "corpus": float(len(self._corpus)),
                 "steps": float(report.steps),
                 "loss": report.loss,
-                "learning_rate": learning_rate,
+                "learning_rate": lineage.fit.learning_rate,
             },
             gates=gates,
         )

@@ -12,13 +12,13 @@ from typing import Protocol
 from schemas.bundle import Bundle, list_bundles, read_bundle
 from schemas.errors import BrokerUnavailable, BundleError, CompareAndSetLost, DeliveryFailed, Refused
 from schemas.features.catalog import CATALOG
-from schemas.records.candidates import Candidate
 from schemas.records.control import Rollout
 from schemas.rollout import UNDER_WAY
 from schemas.surfaces import Surface, load_surfaces
 from schemas.wire.admin import wait_for_broker
+from trainer.data.cache import prune, write_cache
 from trainer.data.topics import TopicSources
-from trainer.data.windows import Window, next_offsets
+from trainer.data.windows import CorpusAt, Window, next_offsets
 from trainer.export import ARCHITECTURE, WEIGHTS, export_graphs
 from trainer.gates import GatesRefused
 from trainer.learning.fit import FitProgress
@@ -43,7 +43,7 @@ class Sources(Protocol):
         """Return the examples from `start`, by partition, to the present."""
         ...
 
-    def candidates(self, now_ms: int) -> list[Candidate]:
+    def candidates(self, now_ms: int) -> CorpusAt:
         """Return what a retrieval could return at `now_ms`."""
         ...
 
@@ -57,6 +57,8 @@ class Plan:
         finetune_at: fresh examples needed for a fine-tune.
         interval_s: shortest time between two trainings.
         evaluation_share: newest share of a window held out.
+        cache: folder that each training's data are kept in, by surface and bundle; None keeps none.
+        caches_kept: the newest that are kept, of each surface.
     """
 
     pretrain_at: int
@@ -66,6 +68,8 @@ class Plan:
     evaluation_share: float
     pretrain: PretrainConfig
     finetune: FinetuneConfig
+    cache: Path | None = None
+    caches_kept: int = 10
 
     @classmethod
     def of(cls, settings: TrainerSettings) -> "Plan":
@@ -78,6 +82,8 @@ class Plan:
             evaluation_share=settings.evaluation_share,
             pretrain=PretrainConfig(seed=settings.seed, threads=settings.torch_threads, min_steps=settings.pretrain_min_steps),
             finetune=FinetuneConfig(seed=settings.seed, threads=settings.torch_threads, replay=settings.replay),
+            cache=settings.train_cache,
+            caches_kept=settings.train_caches_kept,
         )
 
 
@@ -96,7 +102,7 @@ class _Due:
     live: str | None
     parent: Bundle | None
     window: Window
-    corpus: list[Candidate]
+    corpus: CorpusAt
     now_ms: int
 
 
@@ -204,6 +210,10 @@ class SurfaceSchedule:
             recipe = FINETUNE if due.parent else PRETRAIN
             self._metrics.ended(self._surface.name, recipe, outcome, took_s=took_s, examples=len(data.train))
         log.info("%s: published %s after %.1f s", self._surface.name, bundle, took_s)
+        if self._plan.cache is not None:
+            folder = self._plan.cache / self._surface.name
+            write_cache(folder / bundle, self._surface.name, due.window, due.corpus)
+            prune(folder, keep=self._plan.caches_kept)
         return bundle
 
     def _run_recipe(self, due: _Due, data: TrainingData) -> str:

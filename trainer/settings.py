@@ -28,6 +28,8 @@ class TrainerSettings(BaseSettings):
         max_examples: the newest examples that are kept in memory and trained on at once.
         evaluation_share: newest share of a window that is held out to evaluate on; the next window begins with it.
         replay: weight of replayed random negatives in a fine-tune; 0 is the paper's recipe.
+        train_cache: folder that each training's data are kept in, as Parquet, for `roost train reproduce`; None keeps none.
+        train_caches_kept: the newest that are kept there, of each surface.
         torch_threads: bundles are reproduced exactly only with equal threads.
         seed: of towers, batches and negatives.
         broker_wait_s: how long a start waits for a broker before it gives up.
@@ -52,6 +54,8 @@ class TrainerSettings(BaseSettings):
     max_examples: int = Field(default=500_000, ge=1)
     evaluation_share: float = Field(default=0.2, gt=0, lt=1)
     replay: float = Field(default=1.0, ge=0)
+    train_cache: Path | None = None
+    train_caches_kept: int = Field(default=10, ge=1)
     torch_threads: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
     broker_wait_s: float = Field(default=600.0, gt=0)

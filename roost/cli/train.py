@@ -20,7 +20,7 @@ from roost.cli.models import summary
 from roost.cli.output import emit, err, out, table
 from roost.cli.roles import announce, run_until_stopped
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, Registry, bootstrap_of, registry_of
-from schemas.bundle import read_bundle
+from schemas.bundle import Bundle, read_bundle
 from schemas.errors import RoostError
 from schemas.records.control import CommandKind, RolloutCommand
 from streams.controller.client import RolloutClient
@@ -40,6 +40,10 @@ Freeze = Annotated[
     Literal["nothing", "embeddings", "all_but_last"],
     typer.Option(help="Weights that stay the parent's: none, the embeddings, or all but the towers' last layers."),
 ]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="Folder that trainings' data are kept in, as Parquet: CACHE/SURFACE/BUNDLE.", envvar="ROOST_TRAIN_CACHE"),
+]
 Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
 DEFAULT_SURFACE = "home-timeline"
 
@@ -49,6 +53,10 @@ def pretrain(
     *,
     surface: Surface = DEFAULT_SURFACE,
     metric: Metric = "cosine",
+    cache: Cache = None,
+    kept: Annotated[
+        Path | None, typer.Option(help="Train on the data kept in this folder; no topic is read, no live bundle compared.")
+    ] = None,
     seed: Seed = 0,
     threads: Threads = 1,
     surfaces: SurfacesFile = None,
@@ -59,7 +67,7 @@ def pretrain(
 ) -> None:
     """Train new towers on the positives of the examples topic and random negatives of the corpus.
 
-    Example: roost train pretrain --surface home-timeline
+    Example: roost train pretrain --surface home-timeline --cache ./trainings
     """
     from trainer.learning.towers import TowerConfig  # noqa: PLC0415 - torch takes seconds to load
     from trainer.recipes import PretrainConfig  # noqa: PLC0415 - as above
@@ -68,7 +76,9 @@ def pretrain(
     root = registry_of(registry, data_dir)
     with _job(surface, surfaces, bootstrap_of(bootstrap, data_dir)) as job, _bar("pre-train") as progress:
         config = PretrainConfig(TowerConfig(metric=metric), seed=seed, threads=threads)
-        bundle = run(job.surface, job.data(None), config, registry=root, live=job.live(), progress=progress)
+        data, live = (job.data(), job.live()) if kept is None else (job.data_in(kept), None)
+        bundle = run(job.surface, data, config, registry=root, live=live, progress=progress)
+        job.keep(cache, bundle)
     _show(root, surface, bundle, as_json=as_json)
 
 
@@ -79,6 +89,7 @@ def finetune(
     parent: Annotated[str | None, typer.Option(help="The bundle to start from; the live one by default.")] = None,
     replay: Annotated[float, typer.Option(help="Weight of replayed random negatives; 0 is the paper's recipe.", min=0.0)] = 1.0,
     freeze: Freeze = "nothing",
+    cache: Cache = None,
     seed: Seed = 0,
     threads: Threads = 1,
     surfaces: SurfacesFile = None,
@@ -103,7 +114,48 @@ def finetune(
         data = job.data(read_bundle(root, surface, start).manifest.examples)
         config = FinetuneConfig(seed=seed, threads=threads, replay=replay, frozen=freeze)
         bundle = run(job.surface, start, data, config, registry=root, live=live, progress=progress)
+        job.keep(cache, bundle)
     _show(root, surface, bundle, as_json=as_json)
+
+
+@app.command()
+def reproduce(
+    bundle: Annotated[str, typer.Argument(help="The bundle to train once more.")],
+    *,
+    surface: Surface = DEFAULT_SURFACE,
+    cache: Cache = None,
+    surfaces: SurfacesFile = None,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Train a bundle once more from the data it names, and compare the towers byte for byte; nothing is published.
+
+    The data come from the cache where it holds the bundle, and from the topics where it does not. Exit code 1: other towers came
+    out; 3: the data are no longer what they were.
+
+    Example: roost train reproduce 3f9a0c11d2e4b567 --cache ./trainings
+    """
+    from trainer.reproduce import reproduce as run  # noqa: PLC0415 - torch takes seconds to load
+
+    root = registry_of(registry, data_dir)
+    read = read_bundle(root, surface, bundle)
+    with _job(surface, surfaces, bootstrap_of(bootstrap, data_dir)) as job, _bar("reproduce") as progress:
+        window, corpus, source = job.again(read, cache)
+        made = run(job.surface, read, window, corpus, registry=root, progress=progress)
+    data = {
+        "id": bundle,
+        "surface": surface,
+        "equal": made.equal,
+        "data": source,
+        "files": {name: {"published": then, "rebuilt": now} for name, (then, now) in made.hashes.items()},
+        "code_version": {"published": made.code[0], "rebuilt": made.code[1]},
+        "torch": {"published": made.torch[0], "rebuilt": made.torch[1]},
+    }
+    emit(data, as_json=as_json, show=lambda: table(["", ""], data.items(), to=out))
+    if not made.equal:
+        raise RoostError(f"{bundle} was rebuilt from the same data with other towers; compare code, torch and machine")
 
 
 @app.command()
@@ -146,16 +198,52 @@ class _Job:
             raise RoostError(f"there is no surface {surface!r}; there are {', '.join(surfaces)}")
         self.surface = surfaces[surface]
         self.sources = TopicSources(bootstrap, self.surface, surfaces)
+        self._surfaces = surfaces
+        self._bootstrap = bootstrap
+        self._read: Any = None
 
     def live(self) -> str | None:
         return self.sources.rollout().live
 
-    def data(self, since: Any) -> Any:
+    def data(self, since: Any = None) -> Any:
         from trainer.data.windows import next_offsets  # noqa: PLC0415 - as above
         from trainer.recipes import TrainingData  # noqa: PLC0415 - as above
 
         window = self.sources.window(next_offsets(since) if since else None)
-        return TrainingData.of_window(window, self.sources.candidates(time.time_ns() // 1_000_000))
+        self._read = window, self.sources.candidates(time.time_ns() // 1_000_000)
+        return TrainingData.of_window(*self._read)
+
+    def data_in(self, folder: Path) -> Any:
+        from trainer.data.cache import read_cache  # noqa: PLC0415 - as above
+        from trainer.recipes import TrainingData  # noqa: PLC0415 - as above
+
+        self._read = read_cache(folder, self.surface.name)
+        return TrainingData.of_window(*self._read)
+
+    def keep(self, cache: Path | None, bundle: str) -> None:
+        from trainer.data.cache import write_cache  # noqa: PLC0415 - as above
+
+        if cache is not None:
+            write_cache(cache / self.surface.name / bundle, self.surface.name, *self._read)
+
+    def again(self, bundle: Bundle, cache: Path | None) -> tuple[Any, Any, str]:
+        from trainer.data.cache import read_cache  # noqa: PLC0415 - as above
+        from trainer.data.topics import read_again  # noqa: PLC0415 - as above
+        from trainer.lineage import lineage_of  # noqa: PLC0415 - as above
+
+        folder = None if cache is None else cache / self.surface.name / bundle.id
+        if folder is not None and folder.is_dir():
+            return *read_cache(folder, self.surface.name), str(folder)
+        lineage = lineage_of(bundle)
+        read = read_again(
+            self._bootstrap,
+            self.surface,
+            self._surfaces,
+            examples=bundle.manifest.examples,
+            candidates=lineage.corpus_offsets,
+            at_ms=lineage.corpus_at_ms,
+        )
+        return *read, "topics"
 
 
 @contextmanager

@@ -1,10 +1,14 @@
 """The trainer on a real broker: what it reads, from where to where, and the loop from examples to a second bundle."""
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -13,7 +17,7 @@ from schemas.bundle import read_bundle
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable
 from schemas.records.base import Message
-from schemas.records.candidates import Candidate
+from schemas.records.candidates import Candidate, Counters
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.records.feedback import Example, Label
 from schemas.surfaces import Surface, load_surfaces
@@ -167,13 +171,13 @@ def test_the_corpus_is_what_could_be_retrieved_now(own: OwnSurface) -> None:
     own.flush()
     surfaces = {**load_surfaces(), **load_surfaces(own.surfaces_file)}
     tail = CorpusTail(own.bootstrap, own.surface, surfaces)
-    assert {one.candidate_id for one in tail.candidates(START_MS)} == {first.candidate_id, fourth.candidate_id}
+    assert {one.candidate_id for one in tail.candidates(START_MS).candidates} == {first.candidate_id, fourth.candidate_id}
     own.send_candidates([replace(fourth, deleted=True)])
-    assert [one.candidate_id for one in tail.candidates(START_MS)] == [first.candidate_id]
+    assert [one.candidate_id for one in tail.candidates(START_MS).candidates] == [first.candidate_id]
     short_lived = replace(own.surface, recency_window_s=60)
     other = CorpusTail(own.bootstrap, short_lived, {**surfaces, short_lived.name: short_lived})
     assert len(other.candidates(START_MS)) == 1
-    assert other.candidates(START_MS + 61_000) == []
+    assert other.candidates(START_MS + 61_000).candidates == []
     tail.close()
     other.close()
 
@@ -189,6 +193,37 @@ def test_the_rollout_state_is_the_fold_of_the_log(own: OwnSurface) -> None:
     own.go_live(2, ("b" * 16, Stage.LIVE), ("a" * 16, Stage.DRAINING))
     assert tail.state(own.surface.name).live == "b" * 16
     tail.close()
+
+
+@pytest.mark.timeout(400)
+def test_a_bundle_is_reproduced_from_the_topics_and_from_the_cache_of_its_training(own: OwnSurface, tmp_path: Path) -> None:
+    """Later examples, corrections, counters and deletes change nothing of what it was trained on."""
+    world = own.world(users=120, tweets=300, impressions=2_000)
+    shared = ["-s", own.surface.name, "--surfaces", str(own.surfaces_file), "--bootstrap", own.bootstrap]
+    shared += ["--registry", str(tmp_path / "registry"), "--json"]
+    cache = ["--cache", str(tmp_path / "cache")]
+
+    def train(*words: str) -> tuple[int, dict[str, Any]]:
+        command = [sys.executable, "-m", "roost", "train", *words, *shared]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        return done.returncode, json.loads(done.stdout) if done.returncode in (0, 1) else {"error": done.stderr}
+
+    own.send_candidates(world.corpus)
+    own.send_examples(world.examples[:1_500])
+    code, first = train("pretrain", *cache)
+    assert code == 0, first
+    own.send_examples(world.examples[1_500:])
+    own.send_examples([replace(world.examples[3], revision=1, label=Label.EXPLICIT_NEGATIVE)])
+    code, from_topics = train("reproduce", first["id"])
+    assert (code, from_topics["equal"], from_topics["data"]) == (0, True, "topics"), from_topics
+    # the same, where the topic holds later states beside the old ones, as it does until it is compacted
+    popular = [replace(one, counters=Counters(favorite=10**6)) for one in world.corpus[:100]]
+    own.send_candidates([*popular, replace(world.corpus[200], deleted=True)])
+    code, later = train("reproduce", first["id"])
+    assert (code, later["equal"]) == (0, True), later
+    code, kept = train("reproduce", first["id"], *cache)
+    assert (code, kept["equal"], kept["data"]) == (0, True, str(tmp_path / "cache" / own.surface.name / first["id"])), kept
+    assert kept["files"] == from_topics["files"]
 
 
 def test_no_broker_is_said_in_a_sentence() -> None:

@@ -37,10 +37,15 @@ def partitions_of(bootstrap: str, topic: str, *, timeout_s: float = 10.0) -> lis
 class TopicTail(ABC):
     """Keeps its reader and what it folded, so that catching up again costs only what is new. One thread's."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        """Connect to nothing yet."""
+    def __init__(self, bootstrap: str, topic: str, *, until: Mapping[int, int] | None = None) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            until: next offsets, by partition, behind which nothing is read: for reading again what was read once.
+        """
         self._bootstrap = bootstrap
         self._topic = topic
+        self._until = until
         self._reader: TailReader | None = None
 
     def close(self) -> None:
@@ -75,7 +80,7 @@ class TopicTail(ABC):
             partitions = partitions_of(self._bootstrap, self._topic)
             self._reader = TailReader(self._bootstrap, self._topic, partitions, start=start, read_committed=True)
             self._begin(partitions, start)
-        reader, ends, silent = self._reader, self._reader.end_offsets(), 0
+        reader, ends, silent = self._reader, self._ends(self._reader), 0
         if beyond := {p: offset for p, offset in reader.next_offsets.items() if offset > ends[p]}:
             raise OffsetOutOfRange(f"{self._topic} ends before offsets {beyond}: it was recreated; reading it from the beginning")
         # behind transaction markers a reader stands at the end without reaching the high-water mark: either will do
@@ -86,10 +91,15 @@ class TopicTail(ABC):
             if silent > _SILENCE_POLLS:
                 raise BrokerUnavailable(f"{self._topic} yields nothing although it is not read to its end; is a broker down?")
             for record in records:
-                self._take(record)
+                if record.offset < ends[record.partition] or self._until is None:
+                    self._take(record)
             following = reader.next_offsets
             unread = {p for p in unread if following[p] < ends[p] and not reader.at_end(p)}
-        return reader.next_offsets
+        return reader.next_offsets if self._until is None else ends
+
+    def _ends(self, reader: TailReader) -> dict[int, int]:
+        ends = reader.end_offsets()
+        return ends if self._until is None else {p: min(self._until.get(p, 0), end) for p, end in ends.items()}
 
     @abstractmethod
     def _begin(self, partitions: Sequence[int], start: Mapping[int, int]) -> None:

@@ -1,6 +1,7 @@
 """What the trainer follows on the broker: examples, candidates and rollouts. Encodes nothing and decides nothing."""
 
 import logging
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from schemas.surfaces import Surface, Surfaces, surfaces_of
 from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUTS
 from schemas.wire.inbound import InboundRecord
 from trainer.data.tail import TopicTail
-from trainer.data.windows import LoggedExample, Window
+from trainer.data.windows import CorpusAt, LoggedExample, Window
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +34,16 @@ class _Kept:
 class ExampleTail(TopicTail):
     """One surface's examples, from any offset to the present."""
 
-    def __init__(self, bootstrap: str, surface: str, *, max_examples: int = 500_000) -> None:
+    def __init__(
+        self, bootstrap: str, surface: str, *, max_examples: int = 500_000, until: Mapping[int, int] | None = None
+    ) -> None:
         """Connect to nothing yet.
 
         Args:
             max_examples: the newest that are kept; older ones are forgotten, and windows begin behind them.
+            until: see `TopicTail`.
         """
-        super().__init__(bootstrap, EXAMPLES)
+        super().__init__(bootstrap, EXAMPLES, until=until)
         self._surface = surface
         self._max_examples = max_examples
         self._begin((), {})
@@ -105,25 +109,26 @@ class ExampleTail(TopicTail):
 class CorpusTail(TopicTail):
     """One surface's candidates as the embedder last wrote them."""
 
-    def __init__(self, bootstrap: str, surface: Surface, surfaces: Surfaces) -> None:
-        """Connect to nothing yet."""
-        super().__init__(bootstrap, CANDIDATES)
+    def __init__(self, bootstrap: str, surface: Surface, surfaces: Surfaces, *, until: Mapping[int, int] | None = None) -> None:
+        """Connect to nothing yet; `until` as in `TopicTail`."""
+        super().__init__(bootstrap, CANDIDATES, until=until)
         self._surface = surface
         self._surfaces = surfaces
         self._begin((), {})
 
-    def candidates(self, now_ms: int) -> list[Candidate]:
+    def candidates(self, now_ms: int) -> CorpusAt:
         """Return what a retrieval could return at `now_ms`: created, not deleted, within the surface's recency window.
 
         Raises:
             BrokerUnavailable: no broker, or no such topic yet.
         """
-        self._catch_up()
-        return [
+        offsets = self._catch_up()
+        held = [
             candidate
-            for candidate in self._candidates.values()
+            for _, candidate in sorted(self._candidates.items())
             if candidate.attributes is not None and self._surface.holds(candidate.attributes.created_ms, now_ms)
         ]
+        return CorpusAt(held, offsets, now_ms)
 
     def _begin(self, partitions: Sequence[int], start: Mapping[int, int]) -> None:
         self._candidates: dict[str, Candidate] = {}
@@ -179,7 +184,7 @@ class TopicSources:
         """Return the examples from `start` to the present; see `ExampleTail.window`."""
         return self._examples.window(start)
 
-    def candidates(self, now_ms: int) -> list[Candidate]:
+    def candidates(self, now_ms: int) -> CorpusAt:
         """Return the corpus at `now_ms`; see `CorpusTail.candidates`."""
         return self._corpus.candidates(now_ms)
 
@@ -193,6 +198,37 @@ class TopicSources:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def read_again(
+    bootstrap: str,
+    surface: Surface,
+    surfaces: Surfaces,
+    *,
+    examples: Mapping[str, tuple[int, int]],
+    candidates: Mapping[str, int],
+    at_ms: int,
+) -> tuple[Window, CorpusAt]:
+    """Read what a bundle was trained on once more, as far as the topics still hold it.
+
+    Args:
+        examples: [first, next) offsets by partition, as a manifest names them.
+        candidates: next offsets by partition; what was written later, and took an older state's place, is missed.
+        at_ms: when the corpus was taken.
+
+    Raises:
+        BrokerUnavailable: no broker, or no such topic.
+    """
+    ends = {int(partition): following for partition, (_, following) in examples.items()}
+    tail = ExampleTail(bootstrap, surface.name, max_examples=sys.maxsize, until=ends)
+    corpus = CorpusTail(
+        bootstrap, surface, surfaces, until={int(partition): following for partition, following in candidates.items()}
+    )
+    try:
+        return tail.window({int(partition): first for partition, (first, _) in examples.items()}), corpus.candidates(at_ms)
+    finally:
+        tail.close()
+        corpus.close()
 
 
 def _decoded(message_type: type[MessageT], record: InboundRecord) -> MessageT | None:

@@ -1,8 +1,10 @@
-"""A window of the examples topic: which records lie at which offsets, folded and split exactly. Reads no topic."""
+"""A window of the examples topic, and a moment of the candidates topic: what lies at which offsets. Reads no topic."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from schemas.errors import Refused
+from schemas.records.candidates import Candidate
 from schemas.records.feedback import Example
 
 
@@ -47,9 +49,38 @@ class Window:
             Window(newer, {p: (cut[p], nxt) for p, (_, nxt) in self.offsets.items()}),
         )
 
+    def between(self, manifest_offsets: Mapping[str, tuple[int, int]]) -> "Window":
+        """Return the part that a manifest names; raises `Refused` where the window does not hold it."""
+        wanted = {int(partition): offsets for partition, offsets in manifest_offsets.items()}
+        for partition, (first, following) in wanted.items():
+            begin, end = self.offsets.get(partition, (0, 0))
+            if first < following and not begin <= first <= following <= end:
+                raise Refused(f"offsets {first} to {following} of partition {partition} are needed, and {begin} to {end} are there")
+        logged = (entry for entry in self.logged if entry.partition in wanted)
+        return Window(tuple(e for e in logged if wanted[e.partition][0] <= e.offset < wanted[e.partition][1]), wanted)
+
     def manifest_offsets(self) -> dict[str, tuple[int, int]]:
         """Return the offsets as a bundle's manifest holds them."""
         return {str(partition): offsets for partition, offsets in sorted(self.offsets.items())}
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusAt:
+    """What a retrieval could return at one moment.
+
+    Attributes:
+        candidates: in order of their ids, so that equal corpora are equal whatever order their partitions were read in.
+        offsets: next offsets of the candidates topic, by partition, that were read up to.
+        at_ms: the moment.
+    """
+
+    candidates: Sequence[Candidate]
+    offsets: Mapping[int, int] = field(default_factory=dict)
+    at_ms: int = 0
+
+    def __len__(self) -> int:
+        """The number of candidates."""
+        return len(self.candidates)
 
 
 def next_offsets(manifest_offsets: Mapping[str, tuple[int, int]]) -> dict[int, int]:

@@ -50,7 +50,8 @@ class Negatives:
     def shares(self) -> Mapping[Source, float]:
         """Each source's share of the shared negatives; empty for implicit ones."""
         if self.kind == "mixed":
-            return self.mix
+            # in one order, whatever order they were written in: they are drawn one after the other from one generator
+            return dict(sorted(self.mix.items()))
         return {} if self.kind == "implicit" else {self.kind: 1.0}
 
 

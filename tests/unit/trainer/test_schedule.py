@@ -15,7 +15,7 @@ from schemas.records.feedback import Example
 from schemas.surfaces import load_surfaces
 from tests.bundles import publish_bundle
 from tests.tiny_world import tiny_world
-from trainer.data.windows import LoggedExample, Window
+from trainer.data.windows import CorpusAt, LoggedExample, Window
 from trainer.gates import GateLimits
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
@@ -54,9 +54,9 @@ class LogInMemory:
         logged = tuple(LoggedExample(n % 2, n // 2, e) for n, e in enumerate(self.examples) if n // 2 >= begin[n % 2])
         return Window(logged, {p: (begin[p], (len(self.examples) + 1 - p) // 2) for p in (0, 1)})
 
-    def candidates(self, now_ms: int) -> list[Candidate]:
+    def candidates(self, now_ms: int) -> CorpusAt:
         """See `Sources`."""
-        return self.corpus
+        return CorpusAt(self.corpus, {0: len(self.corpus)}, now_ms)
 
     def stage(self, *bundles: tuple[str, Stage]) -> None:
         """Let the controller have brought these bundles to these stages."""

@@ -1,0 +1,142 @@
+"""Where a bundle comes from, and that it comes from there again: the same bytes, or a sentence that says what differs."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from schemas.bundle import read_bundle
+from schemas.errors import BundleMismatch, Refused
+from schemas.records.feedback import Label
+from schemas.surfaces import load_surfaces
+from tests.bundles import published
+from tests.tiny_world import START_MS, tiny_world
+from trainer.data.cache import CORPUS, CacheUnusable, prune, read_cache, write_cache
+from trainer.data.windows import CorpusAt, LoggedExample, Window
+from trainer.learning.negatives import Negatives
+from trainer.learning.objectives import Objective
+from trainer.learning.towers import TowerConfig
+from trainer.lineage import LINEAGE, code_version, lineage_of
+from trainer.recipes import FinetuneConfig, PretrainConfig, TrainingData, finetune, pretrain
+from trainer.reproduce import reproduce
+
+SURFACE = load_surfaces()["home-timeline"]
+WORLD = tiny_world(users=100, tweets=200, impressions=2_400)
+WINDOW = Window(
+    tuple(LoggedExample(n % 2, n // 2, example) for n, example in enumerate(WORLD.examples)), {0: (0, 1_200), 1: (0, 1_200)}
+)
+CORPUS_AT = CorpusAt(sorted(WORLD.corpus, key=lambda one: one.candidate_id), {0: 90, 1: 110}, START_MS)
+MIXED = Objective("sampled_softmax", Negatives("mixed", 8, {"uniform": 0.5, "in_batch": 0.5}), popularity_t=20.0)
+QUICK = PretrainConfig(TowerConfig(embedding_dim=8, hidden=(32,)), (Objective(negatives=Negatives("uniform", 8)), MIXED), epochs=2)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry for the bundles of this module."""
+    return tmp_path_factory.mktemp("registry")
+
+
+@pytest.fixture(scope="module")
+def first(registry: Path) -> str:
+    """A pre-trained bundle, of two objectives."""
+    return pretrain(SURFACE, TrainingData.of_window(WINDOW, CORPUS_AT), QUICK, registry=registry)
+
+
+@pytest.fixture(scope="module")
+def tuned(registry: Path, first: str) -> str:
+    """Its fine-tune, on the same window, with its embeddings frozen."""
+    config = FinetuneConfig(replay=1.0, frozen="embeddings", seed=4)
+    return finetune(SURFACE, first, TrainingData.of_window(WINDOW, CORPUS_AT), config, registry=registry)
+
+
+def test_a_bundle_is_rebuilt_byte_for_byte_from_what_it_names(registry: Path, first: str, tuned: str) -> None:
+    """The audit's question: is this what came of those data? Answered by doing it again, for both recipes."""
+    for bundle in (first, tuned):
+        made = reproduce(SURFACE, read_bundle(registry, SURFACE.name, bundle), WINDOW, CORPUS_AT, registry=registry)
+        assert made.equal, made
+        assert set(made.hashes) == {"query.onnx", "candidate.onnx", "weights.npz"}
+        assert made.code == (code_version(), code_version())
+
+
+def test_other_data_are_refused_before_they_are_trained_on(registry: Path, first: str) -> None:
+    """One label, one candidate's counter, or one candidate less: a rebuild would differ, and nobody would know why."""
+    bundle = read_bundle(registry, SURFACE.name, first)
+    entry = WINDOW.logged[7]
+    label = Label.POSITIVE if entry.example.label == Label.IMPLICIT_NEGATIVE else Label.IMPLICIT_NEGATIVE
+    relabelled = replace(entry, example=replace(entry.example, label=label))
+    other_label = replace(WINDOW, logged=(*WINDOW.logged[:7], relabelled, *WINDOW.logged[8:]))
+    popular = replace(CORPUS_AT.candidates[3], counters=replace(CORPUS_AT.candidates[3].counters, favorite=10**6))
+    other_counter = replace(CORPUS_AT, candidates=[*CORPUS_AT.candidates[:3], popular, *CORPUS_AT.candidates[4:]])
+    fewer = replace(CORPUS_AT, candidates=CORPUS_AT.candidates[1:])
+    for window, corpus in ((other_label, CORPUS_AT), (WINDOW, other_counter), (WINDOW, fewer)):
+        with pytest.raises(Refused, match=r"are not what .* was trained on"):
+            reproduce(SURFACE, bundle, window, corpus, registry=registry)
+    short = Window(WINDOW.logged[100:], {0: (50, 1_200), 1: (50, 1_200)})
+    with pytest.raises(Refused, match="offsets 0 to 960 of partition 0 are needed, and 50 to 1200 are there"):
+        reproduce(SURFACE, bundle, short, CORPUS_AT, registry=registry)
+
+
+def test_another_seed_in_the_lineage_gives_other_towers_and_they_are_not_called_equal(registry: Path, first: str) -> None:
+    """The comparison can fail: equal hashes are not the only thing it knows to say."""
+    bundle = read_bundle(registry, SURFACE.name, first)
+    lineage = lineage_of(bundle)
+    other = replace(lineage, fit=replace(lineage.fit, seed=99))
+    altered = replace(bundle, files={**bundle.files, LINEAGE: other.to_bytes()})
+    assert not reproduce(SURFACE, altered, WINDOW, CORPUS_AT, registry=registry).equal
+
+
+def test_the_lineage_reads_back_what_was_written_and_a_bundle_without_one_says_so(
+    registry: Path, tuned: str, tmp_path: Path
+) -> None:
+    """One made elsewhere can be served and not rebuilt."""
+    lineage = lineage_of(read_bundle(registry, SURFACE.name, tuned))
+    assert lineage.towers_seed is None
+    assert lineage.fit.frozen == "embeddings"
+    assert (lineage.corpus_at_ms, lineage.corpus_offsets) == (START_MS, {"0": 90, "1": 110})
+    assert json.loads(lineage.to_bytes())["fit"]["seed"] == 4
+    with pytest.raises(BundleMismatch, match="too little"):
+        lineage_of(published(tmp_path))
+
+
+def test_a_cache_holds_every_record_as_it_was(registry: Path, first: str, tmp_path: Path) -> None:
+    """Undo counts, contexts, missing bundles and empty lists included; and a bundle is rebuilt from it without any topic."""
+    write_cache(tmp_path / first, SURFACE.name, WINDOW, CORPUS_AT)
+    window, corpus = read_cache(tmp_path / first, SURFACE.name)
+    assert (window, corpus) == (WINDOW, CORPUS_AT)
+    odd = replace(
+        WORLD.examples[0],
+        bundle="a" * 16,
+        kinds=("favorite", "click"),
+        query=replace(WORLD.examples[0].query, languages=(), context={"candidate_id": "t:1", "topic": ""}),
+        source_time_ms=5,
+    )
+    write_cache(
+        tmp_path / "odd", SURFACE.name, Window((LoggedExample(3, 2**40, odd),), {3: (0, 2**40 + 1)}, 2), CorpusAt([], {}, 1)
+    )
+    assert read_cache(tmp_path / "odd", SURFACE.name)[0].logged[0].example == odd
+    bundle = read_bundle(registry, SURFACE.name, first)
+    assert reproduce(SURFACE, bundle, window, corpus, registry=registry).equal
+
+
+def test_a_damaged_or_foreign_cache_is_refused(tmp_path: Path) -> None:
+    """A flipped byte in a Parquet file may well decode, to other numbers."""
+    write_cache(tmp_path / "one", SURFACE.name, Window(WINDOW.logged[:10], {0: (0, 5), 1: (0, 5)}), CORPUS_AT)
+    with pytest.raises(CacheUnusable, match="surface 'home-timeline'"):
+        read_cache(tmp_path / "one", "movies")
+    content = bytearray((tmp_path / "one" / CORPUS).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "one" / CORPUS).write_bytes(content)
+    with pytest.raises(CacheUnusable, match="SHA-256"):
+        read_cache(tmp_path / "one", SURFACE.name)
+    with pytest.raises(CacheUnusable, match="no cache"):
+        read_cache(tmp_path, SURFACE.name)
+
+
+def test_only_the_newest_caches_are_kept(tmp_path: Path) -> None:
+    """A schedule trains for months; the disk is finite, and other files in the folder are nobody's to remove."""
+    (tmp_path / "notes").mkdir()
+    for name in "abc":
+        write_cache(tmp_path / name, SURFACE.name, Window(), CorpusAt([]))
+    prune(tmp_path, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "c", "notes"]

@@ -1,0 +1,143 @@
+"""A training's data on disk: logged examples and corpus as Parquet, with the offsets they were read from. Reads no topic.
+
+    <folder>/examples.parquet    partition, offset, and the fields of the example record
+    <folder>/corpus.parquet      the fields of the candidate record
+    <folder>/manifest.json       surface, [first, next) offsets of the examples, next ones of the candidates, SHA-256 of each file
+
+The `candidates` topic is compacted: what was a bundle's corpus is soon in no topic any more.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.codec import schema_json, writer_version
+from schemas.errors import RoostError
+from schemas.records.base import Message
+from schemas.records.candidates import Candidate
+from schemas.records.feedback import Example
+from trainer.data.windows import CorpusAt, LoggedExample, Window
+
+FORMAT = 1
+EXAMPLES = "examples.parquet"
+CORPUS = "corpus.parquet"
+MANIFEST = "manifest.json"
+
+_PRIMITIVES: Mapping[str, pa.DataType] = {
+    "string": pa.string(),
+    "bytes": pa.binary(),
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "enum": pa.string(),
+}
+_PLACE = (pa.field("partition", pa.int32()), pa.field("offset", pa.int64()))
+
+
+class CacheUnusable(RoostError):
+    """The folder is no cache, is damaged, or holds another surface's data or other offsets than asked for."""
+
+
+def write_cache(folder: Path, surface: str, window: Window, corpus: CorpusAt) -> None:
+    """Write a training's data whole or not at all; a folder that is there already is replaced."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        logged = ({"partition": one.partition, "offset": one.offset, **_row(one.example)} for one in window.logged)
+        _write(staging / EXAMPLES, logged, pa.schema([*_PLACE, *_fields(Example)]))
+        _write(staging / CORPUS, map(_row, corpus.candidates), pa.schema(_fields(Candidate)))
+        manifest = {
+            "format": FORMAT,
+            "surface": surface,
+            "examples": window.manifest_offsets(),
+            "skipped": window.skipped,
+            "candidates": {str(partition): following for partition, following in sorted(corpus.offsets.items())},
+            "corpus_at_ms": corpus.at_ms,
+            "files": {name: _digest(staging / name) for name in (EXAMPLES, CORPUS)},
+        }
+        (staging / MANIFEST).write_text(json.dumps(manifest, sort_keys=True, indent=2) + "\n", "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def read_cache(folder: Path, surface: str) -> tuple[Window, CorpusAt]:
+    """Return what was written, verified byte by byte; raises `CacheUnusable`."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        if manifest["format"] != FORMAT or manifest["surface"] != surface:
+            raise CacheUnusable(f"{folder} is of format {manifest['format']!r:.20} and surface {manifest['surface']!r:.80}")
+        for name, digest in manifest["files"].items():
+            if _digest(folder / name) != digest:
+                raise CacheUnusable(f"{folder / name} differs from its SHA-256 in the manifest; read the topics instead")
+        logged = tuple(
+            LoggedExample(row.pop("partition"), row.pop("offset"), Example.from_avro(row)) for row in _read(folder / EXAMPLES)
+        )
+        window = Window(logged, {int(p): (first, end) for p, (first, end) in manifest["examples"].items()}, manifest["skipped"])
+        candidates = [Candidate.from_avro(row) for row in _read(folder / CORPUS)]
+        offsets = {int(partition): following for partition, following in manifest["candidates"].items()}
+        return window, CorpusAt(candidates, offsets, manifest["corpus_at_ms"])
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise CacheUnusable(f"{folder} is no cache of a training ({type(error).__name__}: {error!s:.200})") from error
+
+
+def prune(folder: Path, *, keep: int) -> None:
+    """Remove all but the newest caches in a folder of them."""
+    caches = sorted((path.stat().st_mtime_ns, path) for path in folder.glob("*") if (path / MANIFEST).is_file())
+    for _, path in caches[: max(0, len(caches) - keep)]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _row(message: Message) -> dict[str, Any]:
+    # the Avro writer names a union's branch beside the value; Arrow wants the value
+    return {name: value[1] if isinstance(value, tuple) else value for name, value in message.to_avro().items()}
+
+
+def _write(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
+    pq.write_table(pa.Table.from_pylist(list(rows), schema), path, compression="zstd")
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist(maps_as_pydicts="strict")
+    return rows
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fields(message: type[Message]) -> list[pa.Field]:
+    """Return a record's columns, from the schema it is written to topics with: a new field needs no word here."""
+    schema = schema_json(message.SUBJECT, writer_version(message.SUBJECT))
+    named: dict[str, pa.DataType] = {}
+    return [pa.field(field["name"], _arrow_type(field["type"], named)) for field in schema["fields"]]
+
+
+def _arrow_type(avro: Any, named: dict[str, pa.DataType]) -> pa.DataType:
+    if isinstance(avro, list):
+        (only,) = [branch for branch in avro if branch != "null"]
+        return _arrow_type(only, named)
+    if isinstance(avro, str):
+        return _PRIMITIVES[avro] if avro in _PRIMITIVES else named[avro.rsplit(".", 1)[-1]]
+    if avro["type"] == "array":
+        return pa.list_(_arrow_type(avro["items"], named))
+    if avro["type"] == "map":
+        return pa.map_(pa.string(), _arrow_type(avro["values"], named))
+    if avro["type"] == "record":
+        found = pa.struct([pa.field(field["name"], _arrow_type(field["type"], named)) for field in avro["fields"]])
+    else:
+        found = _arrow_type(avro["type"], named)
+    if "name" in avro:
+        named[avro["name"]] = found
+    return found

@@ -1,0 +1,84 @@
+"""A bundle trained once more from its lineage, and whether the towers are the same bytes. Publishes nothing."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle, read_bundle
+from schemas.errors import Refused
+from schemas.surfaces import Surface
+from trainer.data.columns import Encoder
+from trainer.data.windows import CorpusAt, Window
+from trainer.export import ARCHITECTURE, WEIGHTS, export, unpack_towers
+from trainer.learning.fit import FitProgress, fit
+from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.lineage import code_version, inputs_digest, lineage_of
+
+TOWER_FILES = (QUERY_TOWER, CANDIDATE_TOWER, WEIGHTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """What came of it.
+
+    Attributes:
+        hashes: SHA-256 by file name: the bundle's, and the rebuilt one's.
+        code, torch: the releases then and now; other code or another machine may well give other last bits.
+    """
+
+    hashes: Mapping[str, tuple[str, str]]
+    code: tuple[str, str]
+    torch: tuple[str, str]
+
+    @property
+    def equal(self) -> bool:
+        """Whether every file of the towers is the same, byte for byte."""
+        return all(then == now for then, now in self.hashes.values())
+
+
+def reproduce(
+    surface: Surface,
+    bundle: Bundle,
+    window: Window,
+    corpus: CorpusAt,
+    *,
+    registry: Path,
+    progress: Callable[[FitProgress], None] = lambda _: None,
+) -> Reproduction:
+    """Train the bundle's towers again.
+
+    Args:
+        window: examples that include the offsets of the manifest; what lies beyond them is left out.
+        corpus: what could be retrieved when the bundle was trained.
+
+    Raises:
+        Refused: these are not the data that the bundle was trained on.
+        BundleError: the parent cannot be read, or the bundle says too little.
+    """
+    lineage, manifest = lineage_of(bundle), bundle.manifest
+    encoder = Encoder(manifest.feature_spec, surface.popularity)
+    train = encoder.examples(window.between(manifest.examples).examples())
+    candidates = encoder.corpus(corpus.candidates)
+    if inputs_digest(train, candidates) != lineage.inputs:
+        raise Refused(
+            f"the {len(train)} examples and {len(candidates)} candidates that are there are not what {bundle.id} was trained on: "
+            "retention, compaction or an erasure has taken some; name the cache that was kept of its training"
+        )
+    parent = None if manifest.parent is None else read_bundle(registry, surface.name, manifest.parent)
+    if lineage.towers_seed is None and parent is not None:
+        towers = unpack_towers(parent)
+    else:
+        config = TowerConfig.from_json(json.loads(bundle.files[ARCHITECTURE]))
+        towers = TwoTowers(manifest.feature_spec, config, seed=lineage.towers_seed or 0)
+    torch.set_num_threads(lineage.threads)
+    fit(towers, train, candidates, lineage.fit, progress=progress)
+    files = export(towers, graphs=parent.files if parent else None).files
+    return Reproduction(
+        hashes={name: (manifest.files[name], hashlib.sha256(files[name]).hexdigest()) for name in TOWER_FILES},
+        code=(manifest.code_version, code_version()),
+        torch=(lineage.torch, torch.__version__),
+    )
