@@ -195,6 +195,7 @@ class Explanation:
         deleted_at: version up to which the node knows it deleted.
         holdings: every whole epoch here.
         applied: next offset of the bundle's embeddings topic, by partition.
+        text, language, author_id: of the candidate; None when the bundle does not hold it.
     """
 
     node_time_ms: int
@@ -214,6 +215,9 @@ class Explanation:
     deleted_at: tuple[int, int] | None
     holdings: list[Holding]
     applied: dict[str, int]
+    text: str | None = None
+    language: str | None = None
+    author_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

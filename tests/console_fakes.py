@@ -21,7 +21,18 @@ from schemas.records.control import (
 )
 from schemas.rollout import answer, fold, nothing_yet
 from schemas.surfaces import Surface
-from serving.api import AgeCount, Answer, Freshness, RetrievedCandidate, RetrieveRequest, SurfaceStats
+from serving.api import (
+    AgeCount,
+    Answer,
+    ExplainRequest,
+    Explanation,
+    Freshness,
+    Holding,
+    RetrievedCandidate,
+    RetrieveRequest,
+    SurfaceStats,
+    Why,
+)
 from serving.console.histogram import Histogram
 from serving.console.readings import (
     FOUND_SECONDS,
@@ -209,6 +220,12 @@ class FakeAsker:
     answers: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
     error: RoostError | None = None
     requests: list[RetrieveRequest] = field(default_factory=list)
+    explanations: dict[str, Explanation] = field(default_factory=dict)
+
+    def explain(self, node_url: str, surface: str, request: ExplainRequest) -> Explanation:
+        """See `Asker`."""
+        self.requests.append(request)
+        return self.explanations[request.pin or LIVE]
 
     def ask(self, node_url: str, surface: str, request: RetrieveRequest) -> Answer:
         """See `Asker`."""
@@ -217,6 +234,32 @@ class FakeAsker:
             raise self.error
         bundle = request.pin or LIVE
         return answer_of(bundle, self.answers.get(bundle, []))
+
+
+def explanation_of(bundle: str, candidate_id: str, why: Why, **changes: Any) -> Explanation:
+    """Return an explanation of a candidate that the live bundle holds since a minute."""
+    holdings = [Holding(LIVE, (NOW_MS - 60_000, 0), NOW_MS - 60_000), Holding(NEXT, None, None)]
+    known: dict[str, Any] = {"text": "雪", "language": "ja", "author_id": "a:1"} if bundle == LIVE else {}
+    explained = Explanation(
+        NOW_MS,
+        HOME.name,
+        5,
+        bundle,
+        "pinned",
+        candidate_id,
+        why,
+        f"{why}, it says",
+        3,
+        None,
+        None,
+        None,
+        0.4,
+        [],
+        None,
+        holdings,
+        {},
+    )
+    return replace(explained, **known | changes)
 
 
 def answer_of(bundle: str, hits: Sequence[tuple[str, str, str]]) -> Answer:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import Page, sync_playwright
 
-from tools.chromium import FLAGS, find_chromium
+from tools.chromium import FLAGS, fetch_chromium, find_chromium
 
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 PAGES = ("overview", "rollouts", "playground", "paper")
@@ -20,7 +20,7 @@ def main(url: str, folder: Path, pages: list[str]) -> None:
     """Write `<page>-<size>-<colours>.png` for every page, size and colours."""
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=find_chromium() or fetch_chromium(), args=list(FLAGS))
         for size, (width, height) in SIZES.items():
             for colours in ("light", "dark"):
                 context = browser.new_context(
@@ -32,7 +32,7 @@ def main(url: str, folder: Path, pages: list[str]) -> None:
                 for name in pages:
                     open_page(page, url, name)
                     path = folder / f"{name}-{size}-{colours}.png"
-                    page.screenshot(path=path, full_page=size == "desktop", clip=None)
+                    page.screenshot(path=path, full_page=True)
                     if path.stat().st_size > MAX_BYTES:
                         # a long page: what one sees first says enough
                         page.screenshot(path=path)
@@ -42,7 +42,7 @@ def main(url: str, folder: Path, pages: list[str]) -> None:
 
 
 def open_page(page: Page, url: str, name: str) -> None:
-    """Open a page with something to see: the charts drawn; in the playground, an answer of two bundles if there are two."""
+    """Open a page with something to see: the charts drawn; in the playground, two bundles if there are two, and why they differ."""
     page.goto(f"{url}/{name}")
     if name == "overview":
         page.wait_for_timeout(4_000)
@@ -53,6 +53,9 @@ def open_page(page: Page, url: str, name: str) -> None:
         if len(bundles) > 1:
             query += f"&bundle={bundles[0]}&against={bundles[1]}"
         page.goto(f"{url}/playground{query}")
+        why = page.locator(".hits li.gone a")
+        if why.count():
+            page.goto(f"{url}{why.first.get_attribute('href')}")
 
 
 if __name__ == "__main__":

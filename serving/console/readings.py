@@ -8,7 +8,7 @@ from schemas.bundle import Manifest
 from schemas.records.control import NodeStatus, Rollout, RolloutCommand
 from schemas.surfaces import Surfaces
 from schemas.topics import ACCOUNTS, ARTICLES, ENGAGEMENTS, IMPRESSIONS, ROLLOUT_COMMANDS, TWEETS, USER_EVENTS, USERS, dlq
-from serving.api import Answer, RetrieveRequest, SurfaceStats
+from serving.api import Answer, ExplainRequest, Explanation, RetrieveRequest, SurfaceStats
 from serving.console.histogram import Histogram
 from serving.health import NodeHealth
 
@@ -170,6 +170,10 @@ class Asker(Protocol):
 
     def ask(self, node_url: str, surface: str, request: RetrieveRequest) -> Answer:
         """Return the answer; raises `serving.client.ClientError`."""
+        ...
+
+    def explain(self, node_url: str, surface: str, request: ExplainRequest) -> Explanation:
+        """Return why a candidate is, or is not, in an answer; raises `serving.client.ClientError`."""
         ...
 
 

@@ -11,6 +11,7 @@ from serving.api import ExplainRequest, Explanation, Holding, Why
 from serving.index import Candidate, Filter, IndexClosed
 from serving.query.epochs import Epoch, Routing, RoutingTable
 from serving.query.errors import NothingLive, UnknownSurface
+from serving.query.payload import token_and_text
 from serving.query.retrieve import request_filter, wall_clock_ms
 from serving.query.users import UserStore, features_for_query
 
@@ -91,6 +92,9 @@ class Explainer:
             deleted_at=None if deleted_at is None else (deleted_at[0], deleted_at[1]),
             holdings=[_holding(other, wanted) for other in routing.held.values()],
             applied=epoch.source.freshness().applied,
+            text=None if held is None else token_and_text(held.payload)[1],
+            language=None if held is None else held.language,
+            author_id=None if held is None else held.author_id,
         )
 
     def _places(self, epoch: Epoch, request: ExplainRequest, where: Filter, held: Candidate | None) -> _Places:

@@ -360,9 +360,29 @@ def test_candidates_are_shown_in_their_own_direction_and_two_bundles_are_compare
     page.get_by_label("Compare with").select_option(deployment.ready)
     page.get_by_role("button", name="Retrieve").click()
     expect(page.get_by_text("23 of 23 candidates in common")).to_be_visible()
+    expect(page.get_by_text("0 only left")).to_be_visible()
     arabic = page.get_by_text(ARABIC).first
     assert arabic.evaluate("one => getComputedStyle(one).direction") == "rtl"
     assert page.get_by_text("雪🎿").first.evaluate("one => getComputedStyle(one).direction") == "ltr"
+
+
+def test_why_a_candidate_is_or_is_not_in_each_answer_is_told_beside_it(watched: Watched, deployment: Deployment) -> None:
+    """From a hit by its link, and by its id when it did not come; each bundle gives its own reason."""
+    page = watched.page
+    page.goto(f"/playground?user=u:reader&k=2&against={deployment.live}")
+    page.get_by_role("link", name="Why t:").first.click()
+    told = page.get_by_role("region", name="is, or is not, in the answer")
+    expect(told.get_by_text("is retrieved at rank 1 of bundle")).to_be_visible()
+    retrieved = set(page.locator(".answer").first.locator(".hits .id").all_inner_texts())
+    other = next(f"t:{n}" for n in range(20) if f"t:{n}" not in retrieved)
+    page.get_by_label("Why this one, or why not").fill(other)
+    page.get_by_role("button", name="Retrieve").click()
+    expect(told.get_by_text("others score higher")).to_be_visible()
+    expect(told.get_by_text(f"text {other.removeprefix('t:')}", exact=True)).to_be_visible()
+    expect(told.locator("dt", has_text="score of the last of 2")).to_be_visible()
+    page.goto("/playground?user=u:reader&k=2&why=t:never")
+    expect(told.get_by_text("not in the index")).to_be_visible()
+    expect(told.locator("code", has_text="roost explain --user u:reader --candidate t:never")).to_be_visible()
 
 
 def test_a_console_without_a_node_says_so_in_place_of_figures(watched: Watched, broker: HasBootstrap, tmp_path: Path) -> None:

@@ -38,10 +38,18 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What two answers share, in a sentence and as counts."""
+    """What two answers share, and what differs: candidates in both, on one side only, and those of both by how they moved.
 
-    shared: int
-    asked: int
+    Attributes:
+        sentence: about the whole.
+    """
+
+    both: int
+    only_left: int
+    only_right: int
+    same_rank: int
+    up: int
+    down: int
     sentence: str
 
 
@@ -94,13 +102,19 @@ def marked_gone(first: Side, second: Answer) -> Side:
 
 def compared(first: Answer, second: Answer) -> Comparison:
     """Return what two answers have in common."""
-    ids = {candidate.candidate_id for candidate in first.candidates}
-    shared = sum(candidate.candidate_id in ids for candidate in second.candidates)
+    before = {candidate.candidate_id: candidate.rank for candidate in first.candidates}
+    moved = [before[c.candidate_id] - c.rank for c in second.candidates if c.candidate_id in before]
     asked = max(len(first.candidates), len(second.candidates))
-    same_place = sum(a.candidate_id == b.candidate_id for a, b in zip(first.candidates, second.candidates, strict=False))
-    if first.bundle == second.bundle:
-        return Comparison(shared, asked, "both sides are the same bundle")
-    return Comparison(shared, asked, f"{shared} of {asked} candidates in common, {same_place} at the same rank")
+    same = first.bundle == second.bundle
+    return Comparison(
+        both=len(moved),
+        only_left=len(first.candidates) - len(moved),
+        only_right=len(second.candidates) - len(moved),
+        same_rank=moved.count(0),
+        up=sum(by > 0 for by in moved),
+        down=sum(by < 0 for by in moved),
+        sentence="both sides are the same bundle" if same else f"{len(moved)} of {asked} candidates in common",
+    )
 
 
 def _hit(candidate: RetrievedCandidate, before: dict[str, int] | None) -> Hit:

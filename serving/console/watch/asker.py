@@ -2,7 +2,7 @@
 
 import threading
 
-from serving.api import Answer, RetrieveRequest
+from serving.api import Answer, ExplainRequest, Explanation, RetrieveRequest
 from serving.client import Client
 
 
@@ -15,11 +15,19 @@ class NodeAsker:
 
     def ask(self, node_url: str, surface: str, request: RetrieveRequest) -> Answer:
         """See `Asker.ask`."""
+        asked = {name: getattr(request, name) for name in RetrieveRequest.model_fields}
+        return self._client(node_url).retrieve(surface, **asked)
+
+    def explain(self, node_url: str, surface: str, request: ExplainRequest) -> Explanation:
+        """See `Asker.explain`."""
+        return self._client(node_url).explain(surface, request)
+
+    def _client(self, node_url: str) -> Client:
         with self._lock:
             client = self._clients.get(node_url)
             if client is None:
                 client = self._clients[node_url] = Client(node_url)
-        return client.retrieve(surface, **{name: getattr(request, name) for name in RetrieveRequest.model_fields})
+            return client
 
     def close(self) -> None:
         """Close the connections."""

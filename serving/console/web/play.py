@@ -1,18 +1,22 @@
 """The playground's route: a form that is a link, asked of a node, once or by two bundles. Draws through its view."""
 
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
 from fastapi import FastAPI, Request, Response
 from pydantic import ValidationError
 
 from schemas.errors import RoostError
-from serving.api import Answer, InlineUser, RetrieveRequest
-from serving.console.readings import ConsoleParts
+from serving.api import Answer, ExplainRequest, InlineUser, RetrieveRequest
+from serving.console.readings import Asker, ConsoleParts
 from serving.console.views.overview import default_surface
 from serving.console.views.playground import Choice, choices, compared, marked_gone, node_to_ask, side, stage_of, words
+from serving.console.views.why import why
 from serving.console.web.templates import Templates
 
 DEFAULT_K = 20
 MAX_K = 200
-_FIELDS = ("surface", "user", "languages", "interests", "region", "follows", "k", "only", "max_age_min", "bundle", "against")
+_FIELDS = ("surface", "user", "languages", "interests", "region", "follows", "k", "only", "max_age_min", "bundle", "against", "why")
 
 
 def add_playground(app: FastAPI, parts: ConsoleParts, templates: Templates) -> None:
@@ -35,6 +39,8 @@ def add_playground(app: FastAPI, parts: ConsoleParts, templates: Templates) -> N
             "problem": "",
             "sides": (),
             "comparison": None,
+            "why": None,
+            "link": urlencode({name: value for name, value in form.items() if value and name != "why"}),
         }
         node_url = node_to_ask(now, surface)
         if node_url is None:
@@ -49,7 +55,29 @@ def add_playground(app: FastAPI, parts: ConsoleParts, templates: Templates) -> N
                 context["problem"] = f"The node has no answer: {error}"
             else:
                 context |= _compared(first, second, bundles)
+                asked = [answer.bundle for answer in (first, second) if answer is not None]
+                context |= _explained(parts.asker, node_url, form, asked, bundles)
         return templates.page("playground.html", context)
+
+
+def _explained(
+    asker: Asker, node_url: str, form: dict[str, str], asked: Sequence[str], bundles: tuple[Choice, ...]
+) -> dict[str, object]:
+    """Return what each bundle that answered says of the candidate asked about; a sentence where the node refuses."""
+    if not (candidate_id := form["why"].strip()):
+        return {}
+    try:
+        explanations = []
+        for bundle in dict.fromkeys(asked):
+            # pinned: between the answer and this the rollout may have moved on
+            question = request_of(form, pin=bundle).model_dump() | {"candidate_id": candidate_id}
+            explanation = asker.explain(node_url, form["surface"], ExplainRequest.model_validate(question))
+            explanations.append((explanation, stage_of(bundles, bundle)))
+    except ValidationError:
+        return {"problem": "A candidate's id has at most 64 bytes."}
+    except RoostError as error:
+        return {"problem": f"The node has no explanation: {error}"}
+    return {"why": why(explanations)}
 
 
 def _compared(first: Answer, second: Answer | None, bundles: tuple[Choice, ...]) -> dict[str, object]:

@@ -24,7 +24,12 @@ def test_what_changed_between_two_bundles_is_marked_on_both_sides() -> None:
     ]
     left = marked_gone(side(FIRST, "live"), SECOND)
     assert [hit.change for hit in left.hits] == ["gone", "", ""]
-    assert compared(FIRST, SECOND).sentence == "2 of 3 candidates in common, 0 at the same rank"
+    found = compared(FIRST, SECOND)
+    assert found.sentence == "2 of 3 candidates in common"
+    assert (found.both, found.only_left, found.only_right) == (2, 1, 1)
+    assert (found.same_rank, found.up, found.down) == (0, 2, 0)
+    back = compared(SECOND, FIRST)
+    assert (back.only_left, back.only_right, back.up, back.down) == (1, 1, 0, 2)
     assert compared(FIRST, FIRST).sentence == "both sides are the same bundle"
 
 
@@ -32,7 +37,7 @@ def test_an_empty_answer_is_an_answer() -> None:
     """Filters may leave nothing."""
     nothing = answer_of(LIVE, [])
     assert side(nothing, "live").hits == ()
-    assert compared(nothing, nothing).shared == 0
+    assert compared(nothing, nothing).both == 0
 
 
 def test_only_bundles_a_node_has_in_full_can_be_asked_and_the_live_one_is_first() -> None:

@@ -55,6 +55,7 @@ def test_what_is_retrieved_has_its_rank_and_score(node: Node) -> None:
     assert found.last_score is not None
     assert found.score >= found.last_score
     assert found.bundle == node.live.bundle
+    assert (found.text is not None, found.language in ("en", "ja"), found.author_id is not None) == (True, True, True)
 
 
 def test_what_scores_lower_says_by_how_much(node: Node) -> None:
@@ -87,6 +88,7 @@ def test_a_deleted_candidate_is_masked_and_one_never_seen_is_not_held(node: Node
     node.live.delete("t:1", Version(1_500, 0))
     gone = node.explain("t:1")
     assert (gone.why, gone.deleted_at, gone.rank, gone.score) == ("masked", (1_500, 0), None, None)
+    assert (gone.text, gone.language) == (None, None), "what was deleted is not shown"
     assert node.explain("t:never").why == "not_held"
 
 
