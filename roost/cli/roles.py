@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from roost.cli.checked import settings_of, surfaces_of
 from roost.cli.output import set_up_logging
+from roost.collector import keep_pauses_short
 from schemas.errors import BrokerUnavailable
 
 log = logging.getLogger(__name__)
@@ -118,4 +119,5 @@ def run_until_stopped(name: str, role: Callable[[threading.Event], None]) -> Non
 
 def _run(name: str, settings: SettingsT, role: Callable[[SettingsT, threading.Event], None]) -> None:
     announce(name, settings)
+    keep_pauses_short()
     run_until_stopped(name, lambda stop: role(settings, stop))
