@@ -263,6 +263,7 @@ class BatchAnswer:
 
 
 ANSWER_JSON: TypeAdapter[Answer] = TypeAdapter(Answer)
+FRESHNESS_JSON: TypeAdapter[Freshness] = TypeAdapter(Freshness)
 BATCH_ANSWER_JSON: TypeAdapter[BatchAnswer] = TypeAdapter(BatchAnswer)
 EXPLANATION_JSON: TypeAdapter[Explanation] = TypeAdapter(Explanation)
 STATS_JSON: TypeAdapter[SurfaceStats] = TypeAdapter(SurfaceStats)

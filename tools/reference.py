@@ -24,7 +24,7 @@ from schemas.topics import standard_topics
 from serving.console.settings import ConsoleSettings
 from serving.filling.masks import Masks
 from serving.health import NodeHealth
-from serving.http.app import build_app
+from serving.http.app import build_routes
 from serving.metrics import NodeMetrics
 from serving.query.census import SurfaceCensus
 from serving.query.epochs import RoutingTable
@@ -72,7 +72,7 @@ class _NoNode:
 def _interface() -> str:
     table = RoutingTable({})
     with ThreadPoolExecutor(1) as pool:
-        app = build_app(
+        app = build_routes(
             Retriever(table, UserStore()),
             _NoNode(),
             NodeMetrics(),

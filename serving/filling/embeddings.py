@@ -135,7 +135,9 @@ class _Reader:
             row.append_time_ms,
             row.language,
             row.author_id,
-            payload_of_parts(self._token_head + row.token_body, row.text),
+            payload_of_parts(
+                row.candidate_id, self._token_head + row.token_body, row.language, row.author_id, row.created_ms, text=row.text
+            ),
             record,
         )
 

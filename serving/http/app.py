@@ -3,19 +3,21 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import ValidationError
+from starlette.types import ASGIApp
 
 from schemas.errors import BundleError
 from serving.api import (
-    ANSWER_JSON,
     EXPLANATION_JSON,
     MAX_BODY_BYTES,
     PROBLEM_JSON,
@@ -32,6 +34,7 @@ from serving.api import (
 from serving.health import HasHealth, NodeHealth
 from serving.http.body_limit import BodyLimit
 from serving.http.collector import HealthCollector
+from serving.http.direct import Asking, DirectRetrieval
 from serving.metrics import NodeMetrics
 from serving.query.census import SurfaceCensus
 from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, QueryRefused, UnknownSurface, WritesMissing
@@ -52,10 +55,6 @@ _REFUSALS: dict[type[Exception], tuple[str, int]] = {
     WritesMissing: ("writes_missing", 409),
     BundleNotHeld: ("bundle_not_held", 409),
 }
-# a question's surface and body to its answer's JSON
-Answering = Callable[[str, RetrieveRequest], bytes]
-Waiting = Callable[[str, RetrieveRequest], Awaitable[None]]
-
 _PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (404, 409, 413, 422, 503)}
 
 
@@ -68,7 +67,7 @@ def build_app(
     census: SurfaceCensus,
     version: str,
     pool: Executor,
-) -> FastAPI:
+) -> ASGIApp:
     """Return the application.
 
     Args:
@@ -76,26 +75,46 @@ def build_app(
         census: counts what the live indexes hold.
         pool: answers queries; those beyond its threads wait in line. Its owner shuts it down.
     """
+    routes = build_routes(retriever, node, metrics, explainer=explainer, census=census, version=version, pool=pool)
+
+    def refuse(error: QueryRefused | BundleError | ValidationError) -> tuple[int, Problem]:
+        status, problem = _invalid(error.errors()) if isinstance(error, ValidationError) else _refusal(error)
+        metrics.refusals.labels(problem.error).inc()
+        return status, problem
+
+    ask = _asking(_answering(retriever, metrics), retriever, pool)
+    return DirectRetrieval(routes, ask=ask, refuse=refuse, max_bytes=MAX_BODY_BYTES)
+
+
+def build_routes(
+    retriever: Retriever,
+    node: HasHealth,
+    metrics: NodeMetrics,
+    *,
+    explainer: Explainer,
+    census: SurfaceCensus,
+    version: str,
+    pool: Executor,
+) -> FastAPI:
+    """Return the documented routes; arguments as of `build_app`."""
     metrics.add(HealthCollector(node))
     # FastAPI's own pages load their scripts from a content network; these come with the package
     app = FastAPIOffline(title="Roost node", version=version, description="Candidates true to what is happening now.")
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     _add_problems(app, metrics)
-    answer = _answering(retriever, metrics)
-    wait = _waiting(retriever)
-    _add_retrieve(app, answer, wait, pool)
-    _add_batch(app, answer, wait, metrics, pool)
+    ask = _asking(_answering(retriever, metrics), retriever, pool)
+    _add_retrieve(app, ask)
+    _add_batch(app, ask, metrics)
     _add_explain(app, explainer)
     _add_stats(app, census)
     _add_operations(app, node, metrics, version)
     return app
 
 
-def _answering(retriever: Retriever, metrics: NodeMetrics) -> Answering:
+def _answering(retriever: Retriever, metrics: NodeMetrics) -> Callable[[str, RetrieveRequest], bytes]:
     def answer(surface: str, request: RetrieveRequest) -> bytes:
         started_s = time.perf_counter()
         found = retriever.answer(surface, request)
-        encoded = ANSWER_JSON.dump_json(found)
         took_s = time.perf_counter() - started_s
         metrics.retrieve_seconds.labels(surface).observe(took_s)
         if found.cold:
@@ -108,56 +127,52 @@ def _answering(retriever: Retriever, metrics: NodeMetrics) -> Answering:
                 "surface": surface,
                 "bundle": found.bundle,
                 "revision": found.revision,
-                "candidates": len(found.candidates),
+                "candidates": found.candidates,
                 "cold": found.cold,
                 "took_ms": round(took_s * 1000, 3),
             },
         )
-        return encoded
+        return found.body
 
     return answer
 
 
-def _waiting(retriever: Retriever) -> Waiting:
-    async def wait(surface: str, request: RetrieveRequest) -> None:
-        """Wait until the index has what the caller wrote, or the time is up. No thread waits: those answer the others."""
+def _asking(answer: Callable[[str, RetrieveRequest], bytes], retriever: Retriever, pool: Executor) -> Asking:
+    async def ask(surface: str, request: RetrieveRequest) -> bytes:
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + request.max_wait_s
-        # looked at, not waited for: an index that fills sets no event of this loop
+        # until the index has what the caller wrote, or the time is up: looked at, for an index that fills sets no event of this
+        # loop, and by no thread, for those answer the others
         while retriever.waits_for_writes(surface, request) and loop.time() < deadline_s:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
+        return await loop.run_in_executor(pool, answer, surface, request)
 
-    return wait
+    return ask
 
 
-def _add_retrieve(app: FastAPI, answer: Answering, wait: Waiting, pool: Executor) -> None:
+def _add_retrieve(app: FastAPI, ask: Asking) -> None:
+    # documented here, and answered before it comes here: see `DirectRetrieval`
     @app.post("/v1/surfaces/{surface}/retrieve", response_model=Answer, responses=_PROBLEMS, tags=["retrieve"])
     async def retrieve(surface: str, request: RetrieveRequest) -> Response:
         """Return the best candidates for a user, wholly from the one bundle the answer names."""
-        await wait(surface, request)
-        body = await asyncio.get_running_loop().run_in_executor(pool, answer, surface, request)
-        return Response(body, media_type="application/json")
+        return Response(await ask(surface, request), media_type="application/json")
 
 
-def _add_batch(app: FastAPI, answer: Answering, wait: Waiting, metrics: NodeMetrics, pool: Executor) -> None:
-    def answer_or_problem(surface: str, request: RetrieveRequest) -> bytes:
-        try:
-            return answer(surface, request)
-        except UnknownSurface:
-            # so it would be for all of them
-            raise
-        except (QueryRefused, BundleError) as error:
-            _, problem = _refusal(error)
-            metrics.refusals.labels(problem.error).inc()
-            return PROBLEM_JSON.dump_json(problem)
-
+def _add_batch(app: FastAPI, ask: Asking, metrics: NodeMetrics) -> None:
     @app.post("/v1/surfaces/{surface}/retrieve-batch", response_model=BatchAnswer, responses=_PROBLEMS, tags=["retrieve"])
     async def retrieve_batch(surface: str, batch: BatchRequest) -> Response:
         """Answer several questions side by side; one that is refused costs the others nothing."""
 
         async def answered(request: RetrieveRequest) -> bytes:
-            await wait(surface, request)
-            return await asyncio.get_running_loop().run_in_executor(pool, answer_or_problem, surface, request)
+            try:
+                return await ask(surface, request)
+            except UnknownSurface:
+                # so it would be for all of them
+                raise
+            except (QueryRefused, BundleError) as error:
+                _, problem = _refusal(error)
+                metrics.refusals.labels(problem.error).inc()
+                return PROBLEM_JSON.dump_json(problem)
 
         answers = await asyncio.gather(*map(answered, batch.requests))
         return Response(b'{"answers":[' + b",".join(answers) + b"]}", media_type="application/json")
@@ -226,5 +241,10 @@ def _add_problems(app: FastAPI, metrics: NodeMetrics) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        sentences = [f"{'.'.join(str(part) for part in e['loc'][1:]) or 'body'}: {e['msg']}" for e in error.errors()[:5]]
-        return answered(422, Problem("invalid_request", "; ".join(sentences)))
+        # where it is begins with "body", which goes without saying
+        return answered(*_invalid({**found, "loc": found["loc"][1:]} for found in error.errors()))
+
+
+def _invalid(errors: Iterable[Mapping[str, Any]]) -> tuple[int, Problem]:
+    sentences = [f"{'.'.join(str(part) for part in e['loc']) or 'body'}: {e['msg']}" for e in islice(errors, 5)]
+    return 422, Problem("invalid_request", "; ".join(sentences))

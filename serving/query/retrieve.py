@@ -1,19 +1,22 @@
-"""Answering one retrieval: take an epoch once, embed the query, search, dress the hits. Does no I/O."""
+"""Answering one retrieval: take an epoch once, embed the query, search, put the answer together. Does no I/O."""
 
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from pydantic_core import to_json
 
 from schemas.errors import InvalidRecord
 from schemas.records.feedback import QueryToken
 from schemas.records.users import QueryFeatures
 from schemas.surfaces import Surface
 from schemas.tokens import MAX_QUERY_TOKEN_BYTES, write_token
-from serving.api import Answer, RetrievedCandidate, RetrieveRequest
+from serving.api import FRESHNESS_JSON, RetrieveRequest
 from serving.index import EVERYTHING, Filter, Hits, IndexClosed
 from serving.query.epochs import Epoch, Routing, RoutingTable
 from serving.query.errors import QueryRefused, UnknownSurface, WritesMissing
-from serving.query.payload import token_and_text
+from serving.query.payload import candidate_json
 from serving.query.tap import LiveQuery
 from serving.query.users import KnownUser, UserStore, features_for_query
 
@@ -21,6 +24,18 @@ from serving.query.users import KnownUser, UserStore, features_for_query
 def wall_clock_ms() -> int:
     """Return Unix milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedAnswer:
+    """An `Answer` as it is sent, and what the node itself says of it."""
+
+    request_id: str
+    bundle: str
+    revision: int
+    cold: bool
+    candidates: int
+    body: bytes
 
 
 class Retriever:
@@ -48,7 +63,7 @@ class Retriever:
         self._overheard = overheard
         self._reflected = reflected
 
-    def answer(self, surface: str, request: RetrieveRequest) -> Answer:
+    def answer(self, surface: str, request: RetrieveRequest) -> EncodedAnswer:
         """Return the answer, wholly from one epoch.
 
         Raises:
@@ -81,7 +96,7 @@ class Retriever:
             raise UnknownSurface(f"no surface {surface[:64]!r} here; this node serves {served or 'none'}")
         return routing, routing.choose(request.user_id, pin=request.pin, min_revision=request.min_revision)
 
-    def _answer(self, routing: Routing, epoch: Epoch, request: RetrieveRequest) -> Answer:
+    def _answer(self, routing: Routing, epoch: Epoch, request: RetrieveRequest) -> EncodedAnswer:
         started_ns = time.perf_counter_ns()
         now_ms = self._now_ms()
         # before the features are taken, which may then be newer, never older
@@ -95,21 +110,27 @@ class Retriever:
         hits = search(vector, request.k, where)
         if self._overheard is not None and not request.exact:
             self._overheard(epoch.bundle, LiveQuery(vector, request.k, where))
-        answer = Answer(
-            request_id=uuid.uuid4().hex,
-            surface=routing.surface.name,
-            bundle=epoch.bundle,
-            revision=routing.revision,
-            query_token=_query_token(epoch.bundle, features),
-            cold=cold,
-            candidates=_dressed(hits, routing.surface, now_ms),
-            freshness=epoch.source.freshness(),
-            as_of=as_of,
-            took_ms=(time.perf_counter_ns() - started_ns) / 1e6,
+        candidates = _candidates(hits, routing.surface, now_ms)
+        request_id = uuid.uuid4().hex
+        token = _query_token(epoch.bundle, features)
+        # the members of `serving.api.Answer`; none of these texts needs an escape
+        body = b'{"request_id":"%s","surface":"%s","bundle":"%s","revision":%d,"query_token":%s,"cold":%s,' % (
+            request_id.encode(),
+            routing.surface.name.encode(),
+            epoch.bundle.encode(),
+            routing.revision,
+            b"null" if token is None else b'"%s"' % token.encode(),
+            b"true" if cold else b"false",
+        )
+        body += b'"candidates":[%s],"freshness":%s,"as_of":%s,"took_ms":%.3f}' % (
+            b",".join(candidates),
+            FRESHNESS_JSON.dump_json(epoch.source.freshness()),
+            to_json(as_of),
+            (time.perf_counter_ns() - started_ns) / 1e6,
         )
         if known is not None and self._reflected is not None and self._users.first_to_reflect(request.user_id or "", known):
             self._reflected(routing.surface.name, known, self._now_ms())
-        return answer
+        return EncodedAnswer(request_id, epoch.bundle, routing.revision, cold, len(candidates), body)
 
 
 def request_filter(request: RetrieveRequest, now_ms: int) -> Filter:
@@ -123,29 +144,13 @@ def request_filter(request: RetrieveRequest, now_ms: int) -> Filter:
     )
 
 
-def _dressed(hits: Hits, surface: Surface, now_ms: int) -> list[RetrievedCandidate]:
-    scores, created = hits.scores.tolist(), hits.created_ms.tolist()
+def _candidates(hits: Hits, surface: Surface, now_ms: int) -> list[bytes]:
+    scores, created, payloads = hits.scores.tolist(), hits.created_ms.tolist(), hits.payloads
     kept: Iterable[int] = range(len(hits))
     # the index is swept once a second; what left the recency window since then is dropped here
     if created and not surface.holds(min(created), now_ms):
         kept = [at for at in kept if surface.holds(created[at], now_ms)]
-    candidates: list[RetrievedCandidate] = []
-    for rank, at in enumerate(kept, 1):
-        token, text = token_and_text(hits.payloads[at])
-        candidates.append(
-            RetrievedCandidate(
-                hits.candidate_ids[at],
-                scores[at],
-                rank,
-                token,
-                hits.languages[at],
-                hits.author_ids[at],
-                created[at],
-                (now_ms - created[at]) / 1000,
-                text,
-            )
-        )
-    return candidates
+    return [candidate_json(payloads[at], scores[at], rank, now_ms - created[at]) for rank, at in enumerate(kept, 1)]
 
 
 def _query_token(bundle: str, features: QueryFeatures) -> str | None:

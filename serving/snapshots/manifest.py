@@ -9,7 +9,8 @@ from typing import Any
 from serving.snapshots.snapshot import MAX_AGE_MS, SnapshotOf, SnapshotRefused
 
 FORMAT = "roost-index-snapshot"
-FORMAT_VERSION = 1
+# 2: a payload is a part of an answer, in JSON
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 CLOCK_LEEWAY_MS = 5 * 60 * 1000
 

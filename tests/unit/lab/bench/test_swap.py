@@ -16,7 +16,7 @@ from schemas.codec import decode
 from schemas.records.candidates import Tweet
 from schemas.records.feedback import Engagement
 from schemas.topics import TWEETS
-from serving.api import ANSWER_JSON, RetrieveRequest
+from serving.api import RetrieveRequest
 from serving.query.epochs import Epoch, Routing, RoutingTable
 from serving.query.retrieve import Retriever
 from serving.query.users import UserStore
@@ -67,7 +67,7 @@ def test_failed_empty_and_mixed_answers_are_each_counted(tmp_path: Path) -> None
 
 def _body(epoch: Epoch) -> bytes:
     routings = RoutingTable({HOME.name: Routing(HOME, revision=3, live=epoch, held={epoch.bundle: epoch})})
-    return ANSWER_JSON.dump_json(Retriever(routings, UserStore(), now_ms=lambda: 2_000).answer(HOME.name, RetrieveRequest()))
+    return Retriever(routings, UserStore(), now_ms=lambda: 2_000).answer(HOME.name, RetrieveRequest()).body
 
 
 GOOD = {

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from schemas.codec import HEADER_BYTES, decode_embedding, encode
 from schemas.errors import InvalidInput
@@ -13,10 +14,12 @@ from schemas.records.candidates import DIMENSIONS, CandidateFeatures, Counters, 
 from schemas.records.feedback import CandidateToken
 from schemas.tokens import read_token
 from schemas.writing import string_bytes
+from serving.api import RetrievedCandidate
 from serving.filling.cut import Cut, NotCut, can_cut, cut
-from serving.query.payload import payload_of_parts, row_payload
+from serving.query.payload import candidate_json, payload_of_parts, row_payload
 from tests.samples import BUNDLE, embedding
 
+CANDIDATE_JSON = TypeAdapter(RetrievedCandidate)
 DIM = 32
 VECTOR = struct.pack(f"<{DIM}f", *range(DIM))
 START = HEADER_BYTES + 4 * DIM
@@ -70,11 +73,25 @@ def test_what_is_cut_is_what_reading_it_whole_gives(whole: Embedding) -> None:
 def test_the_token_of_the_parts_is_the_token_of_the_whole(whole: Embedding) -> None:
     """The labeler reads it months later, in another release."""
     row = cut(frame(whole), START)
-    payload = payload_of_parts(string_bytes(BUNDLE) + row.token_body, row.text)
+    token_body = string_bytes(BUNDLE) + row.token_body
+    payload = payload_of_parts(row.candidate_id, token_body, row.language, row.author_id, row.created_ms, text=row.text)
     assert payload == row_payload(BUNDLE, whole)
-    token = read_token(CandidateToken, payload.partition(b"\n")[0].decode())
+    candidate = CANDIDATE_JSON.validate_json(candidate_json(payload, 0.25, 3, 1_500))
+    token = read_token(CandidateToken, candidate.token)
     assert token is not None
+    assert whole.features is not None
     assert (token.bundle, token.version, token.features) == (BUNDLE, whole.version, whole.features)
+    assert candidate == RetrievedCandidate(
+        whole.candidate_id,
+        0.25,
+        3,
+        candidate.token,
+        whole.features.language,
+        whole.features.author_id,
+        whole.created_ms,
+        1.5,
+        whole.text,
+    )
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,5 +1,6 @@
 """Records to columns: what is good comes out as it went in, and what is bad is named."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from schemas.ids import Version
 from schemas.records.candidates import Embedding
 from schemas.wire.inbound import InboundRecord
 from serving.filling.embeddings import decode_batch
-from serving.query.payload import token_and_text
+from serving.query.payload import candidate_json
 from tests.filled_epochs import DIM, deleted, live, record, tweeted
 from tests.posts import embedding
 
@@ -33,7 +34,7 @@ def test_a_batch_comes_out_as_columns() -> None:
     assert rows.versions.tolist() == [[7, 8], [1_000, 0]]
     assert rows.created_ms.tolist() == [6, 1_000]
     assert (rows.languages, rows.author_ids) == (["ja", "en"], ["author-1", "author-1"])
-    assert token_and_text(rows.payloads[0])[1] == GOOD.text
+    assert json.loads(candidate_json(rows.payloads[0], 0.5, 1, 7))["text"] == GOOD.text
     assert batch.append_time_ms.tolist() == [2_000, 2_000]
     assert (batch.deleted, batch.forgotten, batch.bad) == ((), (), ())
 

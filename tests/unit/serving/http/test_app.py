@@ -42,7 +42,7 @@ def test_the_client_gets_what_the_retriever_answers(served: Served) -> None:
         ({"min_offset": {"tweets": {"zero": 1}}}, "should be a valid integer"),
         ({"max_wait_s": 60}, "max_wait_s: Input should be less than or equal to 10"),
         ({"context": {str(n): "" for n in range(17)}}, "context: Dictionary should have at most 16 items"),
-        ([], "body: Input should be a valid"),
+        ([], "body: Input should be an object"),
     ],
 )
 def test_a_request_over_a_limit_is_refused_by_a_sentence_that_names_it(served: Served, body: object, sentence: str) -> None:

@@ -12,7 +12,7 @@ from schemas.ids import Version
 from schemas.records.feedback import CandidateToken, QueryToken
 from schemas.records.users import QueryFeatures, UserEntry, UserEventKind, UserState
 from schemas.tokens import read_token
-from serving.api import InlineUser, RetrieveRequest
+from serving.api import ANSWER_JSON, Answer, InlineUser, RetrieveRequest
 from serving.filling.masks import Masks
 from serving.index import EVERYTHING, ExactIndex, Filter, Hits
 from serving.index.protocol import FloatArray
@@ -48,6 +48,15 @@ def retriever(*routings: Routing) -> tuple[Retriever, RoutingTable]:
     return Retriever(table, UserStore()), table
 
 
+def answered(answering: Retriever, request: RetrieveRequest) -> Answer:
+    """Return what a client reads of the answer."""
+    encoded = answering.answer(HOME.name, request)
+    answer = ANSWER_JSON.validate_json(encoded.body)
+    assert (answer.request_id, answer.bundle, answer.revision) == (encoded.request_id, encoded.bundle, encoded.revision)
+    assert (answer.cold, len(answer.candidates)) == (encoded.cold, encoded.candidates)
+    return answer
+
+
 def scores_by(epoch: FilledEpoch, features: QueryFeatures) -> dict[str, float]:
     """Return what one bundle's two towers say of every tweet, computed apart from any index."""
     query = epoch.towers.embed_queries([features])[0]
@@ -70,7 +79,7 @@ def test_no_answer_mixes_two_bundles_while_the_routing_flips_back_and_forth(epoc
     flipper = threading.Thread(target=flip, daemon=True)
     flipper.start()
     try:
-        answers = [answering.answer(HOME.name, request) for _ in range(300)]
+        answers = [answered(answering, request) for _ in range(300)]
     finally:
         done.set()
         flipper.join()
@@ -100,7 +109,7 @@ def test_an_epoch_retired_between_taking_and_searching_costs_a_retry_and_no_answ
             return first.towers.embed_queries(features)
 
     table.put(replace(routing(first), live=replace(first.epoch, towers=Retiring())))
-    assert answering.answer(HOME.name, RetrieveRequest()).bundle == second.bundle
+    assert answered(answering, RetrieveRequest()).bundle == second.bundle
 
 
 def test_a_canary_keeps_its_users_and_its_share(epochs: tuple[FilledEpoch, FilledEpoch]) -> None:
@@ -123,10 +132,10 @@ def test_a_delete_in_one_epoch_is_a_delete_in_all(epochs: tuple[FilledEpoch, Fil
     answering, _ = retriever(routing(first, second))
     first.delete("t:5", Version(1_000, 1))
     for epoch in epochs:
-        held = answering.answer(HOME.name, RetrieveRequest(k=1000, pin=epoch.bundle))
+        held = answered(answering, RetrieveRequest(k=1000, pin=epoch.bundle))
         assert "t:5" not in {candidate.candidate_id for candidate in held.candidates}
     second.fill(replace(TWEETS[5], version=Version(1_000, 2)))
-    lifted = answering.answer(HOME.name, RetrieveRequest(k=1000, pin=second.bundle))
+    lifted = answered(answering, RetrieveRequest(k=1000, pin=second.bundle))
     assert "t:5" in {candidate.candidate_id for candidate in lifted.candidates}
 
 
@@ -137,20 +146,20 @@ def test_refusals_say_what_to_do(epochs: tuple[FilledEpoch, FilledEpoch]) -> Non
     with pytest.raises(UnknownSurface, match="this node serves home"):
         answering.answer("nowhere", RetrieveRequest())
     with pytest.raises(NodeBehind, match="by revision 4 of home, not yet 5"):
-        answering.answer(HOME.name, RetrieveRequest(min_revision=5))
+        answered(answering, RetrieveRequest(min_revision=5))
     with pytest.raises(BundleNotHeld, match=f"it holds {first.bundle}"):
-        answering.answer(HOME.name, RetrieveRequest(pin=second.bundle))
+        answered(answering, RetrieveRequest(pin=second.bundle))
     table.put(Routing(HOME, 4))
     with pytest.raises(NothingLive, match="start a rollout"):
-        answering.answer(HOME.name, RetrieveRequest())
+        answered(answering, RetrieveRequest())
 
 
 def test_more_than_there_is_and_nothing_at_all_are_answers(epochs: tuple[FilledEpoch, FilledEpoch], tmp_path: Path) -> None:
     """An empty index and a k beyond the corpus are ordinary on a new surface."""
     answering, table = retriever(routing(epochs[0]))
-    assert len(answering.answer(HOME.name, RetrieveRequest(k=1000)).candidates) == len(TWEETS)
+    assert len(answered(answering, RetrieveRequest(k=1000)).candidates) == len(TWEETS)
     table.put(routing(FilledEpoch(tmp_path, seed=3)))
-    empty = answering.answer(HOME.name, RetrieveRequest())
+    empty = answered(answering, RetrieveRequest())
     assert empty.candidates == []
     assert empty.freshness.as_of_ms is None
 
@@ -159,7 +168,7 @@ def test_an_answer_carries_what_an_impression_needs(epochs: tuple[FilledEpoch, F
     """The labeler learns features as of serve time from these two tokens alone."""
     answering, _ = retriever(routing(epochs[0]))
     context = {"author_id": "author-7", "topic": "日本語"}
-    answer = answering.answer(HOME.name, RetrieveRequest(context=context, k=3))
+    answer = answered(answering, RetrieveRequest(context=context, k=3))
     query = read_token(QueryToken, answer.query_token)
     assert query == QueryToken(epochs[0].bundle, QueryFeatures(context=context))
     best = answer.candidates[0]
@@ -181,7 +190,7 @@ def test_filters_narrow_and_what_left_the_window_is_never_shown(tmp_path: Path) 
     answering, _ = retriever(replace(routing(epoch), surface=window))
 
     def found(request: RetrieveRequest) -> set[str]:
-        return {candidate.candidate_id for candidate in answering.answer(HOME.name, request).candidates}
+        return {candidate.candidate_id for candidate in answered(answering, request).candidates}
 
     assert found(RetrieveRequest()) == {"t:new", "t:middle", "t:ja"}
     assert found(RetrieveRequest(max_age_s=10)) == {"t:new", "t:ja"}
@@ -205,8 +214,8 @@ def test_an_exact_answer_holds_what_the_tiers_missed(epochs: tuple[FilledEpoch, 
 
     answering, table = retriever(routing(epoch))
     table.put(replace(routing(epoch), live=replace(epoch.epoch, index=Blind(DIM))))
-    assert answering.answer(HOME.name, RetrieveRequest(k=5)).candidates == []
-    truth = answering.answer(HOME.name, RetrieveRequest(k=5, exact=True, exclude=("t:7",)))
+    assert answered(answering, RetrieveRequest(k=5)).candidates == []
+    truth = answered(answering, RetrieveRequest(k=5, exact=True, exclude=("t:7",)))
     assert len(truth.candidates) == 5
     expected = {name: score for name, score in scores_by(epoch, QueryFeatures()).items() if name != "t:7"}
     assert [c.candidate_id for c in truth.candidates] == sorted(expected, key=expected.__getitem__, reverse=True)[:5]
@@ -233,16 +242,16 @@ def test_an_answer_says_what_it_reflects_and_a_caller_who_needs_more_is_refused(
     live.reflects, behind.reflects = {"tweets": {0: 7, 1: 3}, "engagements": {0: 9}}, {"tweets": {0: 6}}
     answering, _ = retriever(routing(live, behind))
     written = RetrieveRequest(min_offset={"tweets": {0: 7, 1: 3}})
-    answer = answering.answer(HOME.name, written)
+    answer = answered(answering, written)
     assert answer.as_of == live.reflects
     assert not answering.waits_for_writes(HOME.name, written)
     # the epoch that answers counts, not another one that the node holds
     pinned = written.model_copy(update={"pin": behind.bundle})
     assert answering.waits_for_writes(HOME.name, pinned)
     with pytest.raises(WritesMissing, match=r"tweets/0 up to offset 6, not yet 7"):
-        answering.answer(HOME.name, pinned)
+        answered(answering, pinned)
     behind.reflects = answer.as_of
-    assert answering.answer(HOME.name, pinned).bundle == behind.bundle
+    assert answered(answering, pinned).bundle == behind.bundle
 
 
 def test_an_index_that_fills_while_it_is_searched_promises_no_more_than_it_held_before(
@@ -258,7 +267,7 @@ def test_an_index_that_fills_while_it_is_searched_promises_no_more_than_it_held_
 
     first.reflects = {"tweets": {0: 1}}
     answering, _ = retriever(replace(routing(first), live=replace(first.epoch, towers=Filling())))
-    assert answering.answer(HOME.name, RetrieveRequest()).as_of == {"tweets": {0: 1}}
+    assert answered(answering, RetrieveRequest()).as_of == {"tweets": {0: 1}}
 
 
 def test_a_refusal_that_waiting_cannot_mend_is_not_waited_for(epochs: tuple[FilledEpoch, FilledEpoch]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from serving.index import IndexContents
-from serving.snapshots.manifest import MANIFEST_NAME, read_manifest
+from serving.snapshots.manifest import FORMAT_VERSION, MANIFEST_NAME, read_manifest
 from serving.snapshots.snapshot import MAX_AGE_MS, Snapshot, SnapshotOf
 from serving.snapshots.store import SnapshotStore
 from tests.snapshot_samples import NOW_MS, OF, Crash, FailingFiles, UnsyncedFiles, contents, snapshot
@@ -186,7 +186,7 @@ def test_a_snapshot_of_a_later_format_is_refused(tmp_path: Path, caplog: pytest.
     path = SnapshotStore(tmp_path, keep=2).write(snapshot(5)) / MANIFEST_NAME
     body = json.loads(path.read_bytes())
     del body["digest"]
-    body["format_version"] = 2
+    body["format_version"] = FORMAT_VERSION + 1
     digest = hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     path.write_bytes(json.dumps({**body, "digest": digest}).encode())
     with caplog.at_level(logging.WARNING):
