@@ -2,10 +2,11 @@
 
 import threading
 
+from schemas.wire.registry import registry_schemas
 from streams.labeler.role import labeler_job
 from streams.metrics import LabelerMetrics, RunnerMetrics, metrics_served
 from streams.runner.faust_runner import group_settings, run_jobs
-from streams.runner.start import ready_broker, registry_schemas
+from streams.runner.start import ready_broker
 from streams.settings import LABEL_ROLES_GROUP, LabelerSettings, UserStateSettings
 from streams.userstate.role import user_state_job
 
@@ -20,5 +21,8 @@ def run_label_roles(labeler: LabelerSettings, user_state: UserStateSettings, sto
     with metrics_served(labeler) as registry:
         metrics = RunnerMetrics(registry)
         ready_broker(labeler, stop.is_set)
-        with registry_schemas(labeler) as schemas, labeler_job(labeler, LabelerMetrics(registry), schemas=schemas) as job:
+        with (
+            registry_schemas(labeler.schema_registry_url) as schemas,
+            labeler_job(labeler, LabelerMetrics(registry), schemas=schemas) as job,
+        ):
             run_jobs(group, [job, user_state_job(user_state, schemas=schemas)], stop, metrics=metrics)

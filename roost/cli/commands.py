@@ -52,6 +52,7 @@ COMMANDS: dict[str, Entry] = {
     "rollout": Entry("roost.cli.rollout", "app", "Roll a tower version out, watch it, and roll it back."),
     "topics": Entry("roost.cli.topics", "app", "Create the topics on your own cluster, or check them."),
     "dlq": Entry("roost.cli.dlq", "app", "Records that could not be processed."),
+    "schemas": Entry("roost.cli.schemas", "app", "The schemas of this release, here and at a schema registry."),
     "bench": Entry("roost.cli.bench", "app", "Benchmarks against baselines, measured in the same run."),
     "paper": Entry("roost.cli.paper", "app", "The paper's tables and figures, next to what it prints."),
 }

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from roost.cli.output import EXIT_FAILURE, emit, out, tell
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, Registry, registry_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, Registry, SchemaRegistry, registry_of
 from roost.doctor.examine import Patient, examine
 from roost.doctor.finding import Finding, Verdict
 from roost.machine.deployment import Deployment
@@ -25,12 +25,14 @@ def doctor(
     bootstrap: Bootstrap = None,
     node: NodeUrl = None,
     registry: Registry = None,
+    schema_registry: SchemaRegistry = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Look for what is wrong, and print what mends it.
 
-    Packages, surfaces, disks, roles, broker, topics, clocks, lags, bundles and the node. Exit code 1 when something is wrong.
+    Packages, surfaces, disks, roles, broker, topics, clocks, lags, bundles, schema registry and the node. Exit code 1 when
+    something is wrong.
 
     Example: roost doctor
     """
@@ -44,6 +46,7 @@ def doctor(
         data_dir=data_dir.resolve() / "kafka" if here else None,
         roles=deployment.roles if deployment else {},
         partitions=partitions,
+        schema_registry_url=schema_registry,
     )
     findings = []
     for finding in examine(patient):

@@ -9,7 +9,7 @@ import typer
 
 from roost.cli.data import age
 from roost.cli.output import emit, out, table, tell
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, bootstrap_of, node_url_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, SchemaRegistry, bootstrap_of, node_url_of
 from roost.machine.deployment import Deployment
 from schemas.errors import RoostError
 from schemas.surfaces import Surface, load_surfaces
@@ -31,6 +31,7 @@ def explain(
     surfaces: Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file.")] = None,
     node: NodeUrl = None,
     bootstrap: Bootstrap = None,
+    schema_registry: SchemaRegistry = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
@@ -43,12 +44,14 @@ def explain(
     Example: roost explain --user u:42 --candidate t:1234 --at 2026-11-25T04:00:00+00:00
     """
     from roost.explain.report import of_now, of_then  # noqa: PLC0415 - needs httpx and Kafka, `--help` does not
+    from schemas.wire.registry import registry_schemas  # noqa: PLC0415 - as above
     from serving.client import Client, ExplainRequest  # noqa: PLC0415 - as above
 
     configured = _surface(surface, surfaces, data_dir)
     broker = bootstrap_of(bootstrap, data_dir)
     if at is not None:
-        data = of_then(broker, configured, user, candidate, at_ms=_moment(at), partitions=DEFAULT_PARTITIONS)
+        with registry_schemas(schema_registry) as lookup:
+            data = of_then(broker, configured, user, candidate, at_ms=_moment(at), partitions=DEFAULT_PARTITIONS, lookup=lookup)
     else:
         request = ExplainRequest(
             candidate_id=candidate,
@@ -58,8 +61,8 @@ def explain(
             max_age_s=max_age_s,
             pin=pin,
         )
-        with Client(node_url_of(node, data_dir), timeout_s=30.0) as client:
-            data = of_now(broker, configured, client, request, partitions=DEFAULT_PARTITIONS)
+        with Client(node_url_of(node, data_dir), timeout_s=30.0) as client, registry_schemas(schema_registry) as lookup:
+            data = of_now(broker, configured, client, request, partitions=DEFAULT_PARTITIONS, lookup=lookup)
     emit(data, as_json=as_json, show=lambda: _show(data))
 
 

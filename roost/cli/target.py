@@ -19,6 +19,14 @@ Registry = Annotated[
 NodeUrl = Annotated[
     str | None, typer.Option("--node", envvar="ROOST_NODE_URL", help="A serving node; the local deployment's by default.")
 ]
+SchemaRegistry = Annotated[
+    str | None,
+    typer.Option(
+        "--schema-registry",
+        envvar="ROOST_SCHEMA_REGISTRY_URL",
+        help="Address of a schema registry's Confluent API; may hold user:password@.",
+    ),
+]
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="ROOST_DATA_DIR", help="Folder of the local deployment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 DEFAULT_DATA_DIR = Path(".roost")

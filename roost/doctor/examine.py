@@ -20,6 +20,7 @@ from roost.doctor.bundles import check_bundles
 from roost.doctor.checks import ahead_ms, check_clock, check_disk, check_lag, check_node, check_roles, check_topics_found
 from roost.doctor.finding import Finding, note, ok, wrong
 from roost.doctor.packages import check_packages
+from roost.doctor.schemas import check_schema_registry
 from schemas.errors import RoostError
 from schemas.records.control import Rollout
 from schemas.rollout import STREAMING
@@ -58,6 +59,7 @@ class Patient:
         data_dir: where a broker started here keeps its records, or None.
         roles: process id by role of the launcher on this machine; empty without one.
         partitions: of every topic keyed by candidate or by user.
+        schema_registry_url: of the registry that the roles are told to ask, or None.
     """
 
     bootstrap: str | None
@@ -67,6 +69,7 @@ class Patient:
     data_dir: Path | None
     roles: Mapping[str, int]
     partitions: int
+    schema_registry_url: str | None = None
 
 
 def examine(patient: Patient) -> Iterator[Finding]:
@@ -99,6 +102,8 @@ def examine(patient: Patient) -> Iterator[Finding]:
             reason = error.args[0].str() if isinstance(error, KafkaException) else error
             yield wrong("broker", str(reason), "start it, or name another with KAFKA_BOOTSTRAP_SERVERS")
     yield from check_bundles(patient.registry, states)
+    if patient.schema_registry_url is not None:
+        yield from check_schema_registry(patient.schema_registry_url)
     if patient.node_url is not None:
         yield _node(patient.node_url)
 

@@ -9,19 +9,28 @@ from lab.history.log_rules import Chain, chains
 from roost.explain.absence import absence
 from roost.explain.epoch_at import bundle_at, rollout_at
 from roost.explain.timeline import Step, read_timeline, until
+from schemas.codec import SchemaLookup
 from schemas.records.control import BundleStage, Rollout
 from schemas.rollout import STREAMING
 from schemas.surfaces import Surface
 from serving.client import Client, ExplainRequest, Explanation
 
 
-def of_now(bootstrap: str, surface: Surface, client: Client, request: ExplainRequest, *, partitions: int) -> dict[str, Any]:
+def of_now(
+    bootstrap: str,
+    surface: Surface,
+    client: Client,
+    request: ExplainRequest,
+    *,
+    partitions: int,
+    lookup: SchemaLookup | None = None,
+) -> dict[str, Any]:
     """Return why the candidate is, or is not, in the answer now; raises `ClientError` and `BrokerUnavailable`."""
     explanation = client.explain(surface.name, request)
     now_ms = time.time_ns() // 1_000_000
     rollout = rollout_at(_chain(bootstrap, surface), now_ms)
     streaming = [] if rollout is None else [entry.bundle for entry in rollout.in_stage(*STREAMING)]
-    steps = read_timeline(bootstrap, surface, request.candidate_id, streaming, partitions=partitions)
+    steps = read_timeline(bootstrap, surface, request.candidate_id, streaming, partitions=partitions, lookup=lookup)
     data = asdict(explanation)
     if explanation.why in ("not_held", "masked"):
         missing = absence(
@@ -38,7 +47,16 @@ def of_now(bootstrap: str, surface: Surface, client: Client, request: ExplainReq
     return {**data, "user_id": request.user_id, "at_ms": now_ms, "epochs": epochs, "timeline": [asdict(step) for step in steps]}
 
 
-def of_then(bootstrap: str, surface: Surface, user_id: str, candidate_id: str, *, at_ms: int, partitions: int) -> dict[str, Any]:
+def of_then(
+    bootstrap: str,
+    surface: Surface,
+    user_id: str,
+    candidate_id: str,
+    *,
+    at_ms: int,
+    partitions: int,
+    lookup: SchemaLookup | None = None,
+) -> dict[str, Any]:
     """Return what the topics tell of a moment of the past: which epoch answered the user, and whether it held the candidate.
 
     Ranks of the past are in no topic; records that compaction has removed since are missing.
@@ -47,7 +65,7 @@ def of_then(bootstrap: str, surface: Surface, user_id: str, candidate_id: str, *
     bundle = None if rollout is None else bundle_at(rollout, user_id)
     asked = {"surface": surface.name, "user_id": user_id, "candidate_id": candidate_id, "at_ms": at_ms}
     bundles = [] if rollout is None else [entry.bundle for entry in rollout.in_stage(*STREAMING)]
-    steps = until(read_timeline(bootstrap, surface, candidate_id, bundles, partitions=partitions), at_ms)
+    steps = until(read_timeline(bootstrap, surface, candidate_id, bundles, partitions=partitions, lookup=lookup), at_ms)
     timeline = [asdict(step) for step in steps]
     if rollout is None or bundle is None:
         return {**asked, "why": "nothing_live", "sentence": f"nothing was live on {surface.name} then", "timeline": timeline}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from schemas.codec import decode, decode_embedding
+from schemas.codec import SchemaLookup, decode, decode_embedding
 from schemas.errors import BrokerUnavailable, InvalidInput
 from schemas.records.candidates import Candidate, Tweet
 from schemas.surfaces import Surface
@@ -39,16 +39,26 @@ class Step:
 
 
 def read_timeline(
-    bootstrap: str, surface: Surface, candidate_id: str, bundles: Iterable[str], *, partitions: int
+    bootstrap: str,
+    surface: Surface,
+    candidate_id: str,
+    bundles: Iterable[str],
+    *,
+    partitions: int,
+    lookup: SchemaLookup | None = None,
 ) -> tuple[Step, ...]:
     """Return every record of the candidate that the topics still hold, oldest first; compaction keeps the newest of each.
 
+    Args:
+        lookup: for records under a schema registry's ids; see `schemas.codec.decode_mapping`.
+
     Raises:
+        RegistryUnavailable: as `lookup` does.
         BrokerUnavailable: no broker answered; a bundle's topic that is gone is passed over.
     """
     key = candidate_id.encode()
     partition = partition_of(key, partitions)
-    steps = _of(bootstrap, surface.candidate_topic, partition, key, source_step)
+    steps = _of(bootstrap, surface.candidate_topic, partition, key, partial(source_step, lookup=lookup))
     steps += _of(bootstrap, CANDIDATES, partition, key, folded_step)
     for bundle in bundles:
         try:
@@ -72,11 +82,11 @@ def _guarded(record: InboundRecord, step: Callable[[InboundRecord], Step]) -> St
         return Step(record.timestamp_ms, "unreadable", record.topic, record.partition, record.offset)
 
 
-def source_step(record: InboundRecord) -> Step:
+def source_step(record: InboundRecord, *, lookup: SchemaLookup | None = None) -> Step:
     """Return what a record of a candidate topic says."""
     if record.value is None:
         return _step(record, "deleted")
-    tweet = decode(Tweet, record.value)
+    tweet = decode(Tweet, record.value, lookup)
     what: What = "deleted" if tweet.deleted else "published"
     return _step(record, what, version=tweet.version, created_ms=None if tweet.deleted else tweet.created_ms)
 

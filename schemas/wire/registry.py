@@ -6,8 +6,9 @@ Who must not wait asks `answered`: the registry is then asked in the background.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -160,3 +161,13 @@ class RegistrySchemas:
         if self.trouble is not None:
             log.warning("the schema registry at %s answers again", self._place)
         self.trouble = None
+
+
+@contextmanager
+def registry_schemas(url: str | None) -> Iterator[RegistrySchemas | None]:
+    """Yield the schemas of the registry at `url` until the context ends; None where no registry is named."""
+    if url is None:
+        yield None
+    else:
+        with RegistrySchemas(url) as schemas:
+            yield schemas

@@ -9,6 +9,7 @@ from schemas.records.control import RolloutCommand
 from schemas.surfaces import load_surfaces
 from schemas.topics import ROLLOUT_COMMANDS
 from schemas.wire.inbound import InboundRecord
+from schemas.wire.registry import registry_schemas
 from streams.canary.evidence import CanaryEvidence, examples_since
 from streams.canary.judge import CanaryRules
 from streams.controller.admission import Admission
@@ -21,7 +22,7 @@ from streams.outbox import Outbox
 from streams.processor import Clock, Work
 from streams.runner.faust_runner import group_settings, run_jobs
 from streams.runner.partitions import Job
-from streams.runner.start import ready_broker, registry_schemas
+from streams.runner.start import ready_broker
 from streams.settings import ControllerSettings
 
 
@@ -98,7 +99,7 @@ def _control(
     heartbeat = ControllerHeartbeat(settings.instance, evidence.reports)
     group = group_settings(settings, settings.group, wedged_after_s=settings.wedged_after_s)
     try:
-        with registry_schemas(settings) as schemas:
+        with registry_schemas(settings.schema_registry_url) as schemas:
             job = Job(
                 "controller",
                 (ROLLOUT_COMMANDS,),

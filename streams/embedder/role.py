@@ -8,6 +8,7 @@ from functools import partial as bound
 from schemas.errors import BrokerUnavailable
 from schemas.surfaces import load_surfaces
 from schemas.topics import CANDIDATES, ENGAGEMENTS, ROLLOUTS, TWEETS
+from schemas.wire.registry import registry_schemas
 from schemas.wire.tail import TailReader
 from streams.embedder.processor import EmbedderProcessor
 from streams.embedder.replay import last_report, seen_before
@@ -15,7 +16,7 @@ from streams.embedder.targets import Targets, registry_loader
 from streams.metrics import EmbedderMetrics, RunnerMetrics, metrics_served
 from streams.outbox import Outbox
 from streams.runner.batch import BatchRunner, RunnerSettings
-from streams.runner.start import ready_broker, registry_schemas
+from streams.runner.start import ready_broker
 from streams.runner.waiting import WaitingRecords
 from streams.settings import EmbedderSettings
 
@@ -59,7 +60,7 @@ def _embed(
     # short: a retired bundle's topic is gone for good, and a flush waits this long to believe it
     outbox = Outbox(settings.bootstrap, topic_metadata_propagation_max_ms=3_000)
     report = last_report(settings.bootstrap, settings.instance)
-    with TailReader(settings.bootstrap, ROLLOUTS, [0]) as rollouts, registry_schemas(settings) as schemas:
+    with TailReader(settings.bootstrap, ROLLOUTS, [0]) as rollouts, registry_schemas(settings.schema_registry_url) as schemas:
         targets = Targets(rollouts, registry_loader(settings, surfaces), surfaces)
         try:
             targets.start()

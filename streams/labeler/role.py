@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 from schemas.surfaces import load_surfaces
 from schemas.topics import LABELER_STATE
-from schemas.wire.registry import RegistrySchemas
+from schemas.wire.registry import RegistrySchemas, registry_schemas
 from streams.labeler.processor import LABELER_TOPICS, LabelProcessor
 from streams.labeler.view import TopicSight
 from streams.metrics import LabelerMetrics, RunnerMetrics, metrics_served
 from streams.runner.faust_runner import group_settings, run_jobs
 from streams.runner.partitions import Job
-from streams.runner.start import ready_broker, registry_schemas
+from streams.runner.start import ready_broker
 from streams.settings import LabelerSettings
 
 
@@ -55,5 +55,8 @@ def run_labeler(settings: LabelerSettings, stop: threading.Event) -> None:
     with metrics_served(settings) as registry:
         metrics = RunnerMetrics(registry)
         ready_broker(settings, stop.is_set)
-        with registry_schemas(settings) as schemas, labeler_job(settings, LabelerMetrics(registry), schemas=schemas) as job:
+        with (
+            registry_schemas(settings.schema_registry_url) as schemas,
+            labeler_job(settings, LabelerMetrics(registry), schemas=schemas) as job,
+        ):
             run_jobs(group, [job], stop, metrics=metrics)

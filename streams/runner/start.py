@@ -1,13 +1,11 @@
-"""What every role does before its first record: wait for a broker, see to the topics, open the schema registry. Runs no job."""
+"""What every role does before its first record: wait for a broker, see to the topics. Runs no job."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from confluent_kafka.admin import AdminClient
 
 from schemas.topics import standard_topics
 from schemas.wire.admin import create_topics, wait_for_broker
-from schemas.wire.registry import RegistrySchemas
 from streams.settings import StreamsSettings
 
 
@@ -21,13 +19,3 @@ def ready_broker(settings: StreamsSettings, should_stop: Callable[[], bool]) -> 
     admin = wait_for_broker(settings.bootstrap, timeout_s=settings.broker_wait_s, should_stop=should_stop)
     create_topics(admin, standard_topics(settings.partitions), replication=settings.replication)
     return admin
-
-
-@contextmanager
-def registry_schemas(settings: StreamsSettings) -> Iterator[RegistrySchemas | None]:
-    """Yield the schemas of the settings' registry, closed at the end; None where no registry is set."""
-    if settings.schema_registry_url is None:
-        yield None
-        return
-    with RegistrySchemas(settings.schema_registry_url) as schemas:
-        yield schemas

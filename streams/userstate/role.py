@@ -3,11 +3,11 @@
 import threading
 
 from schemas.topics import USER_STATES
-from schemas.wire.registry import RegistrySchemas
+from schemas.wire.registry import RegistrySchemas, registry_schemas
 from streams.metrics import RunnerMetrics, metrics_served
 from streams.runner.faust_runner import group_settings, run_jobs
 from streams.runner.partitions import Job
-from streams.runner.start import ready_broker, registry_schemas
+from streams.runner.start import ready_broker
 from streams.settings import UserStateSettings
 from streams.userstate.processor import USER_STATE_TOPICS, UserStateProcessor
 
@@ -31,5 +31,5 @@ def run_user_state(settings: UserStateSettings, stop: threading.Event) -> None:
     with metrics_served(settings) as registry:
         metrics = RunnerMetrics(registry)
         ready_broker(settings, stop.is_set)
-        with registry_schemas(settings) as schemas:
+        with registry_schemas(settings.schema_registry_url) as schemas:
             run_jobs(group, [user_state_job(settings, schemas=schemas)], stop, metrics=metrics)

@@ -84,6 +84,8 @@ def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> 
         "models list",
         "dlq show",
         "dlq replay",
+        "schemas register",
+        "schemas check",
     ],
 )
 def test_every_command_helps_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:

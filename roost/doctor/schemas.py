@@ -1,0 +1,22 @@
+"""Whether the schema registry answers and holds what `roost schemas register` puts there. Registers nothing."""
+
+from roost.doctor.finding import Finding, ok, wrong
+from schemas.errors import RegistryUnavailable
+
+_CHECK = "schema registry"
+
+
+def check_schema_registry(url: str) -> list[Finding]:
+    """Ask the registry at `url`; a role that cannot ask it pauses partitions."""
+    try:
+        from roost.subjects.registered import Registry, names_at_registry  # noqa: PLC0415 - only the streams extra brings its client
+    except ModuleNotFoundError as error:
+        return [wrong(_CHECK, f"it cannot be asked from here: {error}", "pip install 'roost[streams]'")]
+    try:
+        with Registry(url) as registry:
+            faults = registry.faults()
+    except RegistryUnavailable as error:
+        return [wrong(_CHECK, str(error), "start it, or mend ROOST_SCHEMA_REGISTRY_URL")]
+    if faults:
+        return [wrong(_CHECK, fault, "roost schemas register") for fault in faults]
+    return [ok(_CHECK, f"it answers, and holds the {len(names_at_registry())} subjects of this release")]
