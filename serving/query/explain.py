@@ -11,7 +11,7 @@ from serving.api import ExplainRequest, Explanation, Holding, Why
 from serving.index import Candidate, Filter, IndexClosed
 from serving.query.epochs import Epoch, Routing, RoutingTable
 from serving.query.errors import NothingLive, UnknownSurface
-from serving.query.payload import token_and_text
+from serving.query.payload import text_of
 from serving.query.retrieve import request_filter, wall_clock_ms
 from serving.query.users import UserStore, features_for_query
 
@@ -92,7 +92,7 @@ class Explainer:
             deleted_at=None if deleted_at is None else (deleted_at[0], deleted_at[1]),
             holdings=[_holding(other, wanted) for other in routing.held.values()],
             applied=epoch.source.freshness().applied,
-            text=None if held is None else token_and_text(held.payload)[1],
+            text=None if held is None else text_of(held.payload),
             language=None if held is None else held.language,
             author_id=None if held is None else held.author_id,
         )

@@ -4,6 +4,7 @@ A row is read hundreds of times for each time it is written, so what does not ch
 write: an answer then costs a sixth of what it does to build its objects and encode them.
 """
 
+import json
 from json import JSONEncoder
 
 from schemas.errors import InvalidRecord
@@ -37,6 +38,12 @@ def payload_of_parts(candidate_id: str, token_body: bytes, language: str, author
 def candidate_json(payload: bytes, score: float, rank: int, age_ms: int) -> bytes:
     """Return a candidate of an answer, in JSON, from its row's payload and what this answer says of it."""
     return payload + b',"score":%.8g,"rank":%d,"age_s":%.3f}' % (score, rank, age_ms / 1000)
+
+
+def text_of(payload: bytes) -> str:
+    """Return the text of a row's candidate."""
+    text: str = json.loads(payload + b"}")["text"]
+    return text
 
 
 def _members(candidate_id: str, token: str, language: str, author_id: str, created_ms: int, *, text: str) -> bytes:
