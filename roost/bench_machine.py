@@ -17,7 +17,7 @@ from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
 from schemas.errors import RoostError
 from schemas.records.control import CommandKind, RolloutCommand
-from schemas.surfaces import Surface, load_surfaces
+from schemas.surfaces import WRITE_TIME, Surface, load_surfaces
 from serving.client import Client
 from streams.controller.client import RolloutClient
 
@@ -30,7 +30,7 @@ id_prefix = "t:"
 feature_spec = "tweet-v1"
 dim = 64
 popularity = "engagements"
-refresh = "write-time"
+refresh = "{refresh}"
 label_window_s = 1800
 recency_window_s = 172800
 """
@@ -40,15 +40,16 @@ MakeBundle = Callable[[Path, Surface], str]
 
 @contextmanager
 def bench_machine(
-    make_bundle: MakeBundle, *, roles: tuple[str, ...], keep: Path | None, say: Callable[[str], None]
+    make_bundle: MakeBundle, *, roles: tuple[str, ...], refresh: str, keep: Path | None, say: Callable[[str], None]
 ) -> Iterator[Target]:
     """Start a machine with a live bundle, stop it at the end and remove its data.
 
     Args:
         make_bundle: publishes a bundle for a surface into a registry folder and returns its id.
+        refresh: the surface's refresh policy, as in `surfaces.toml`.
         keep: a folder for the data instead, left there.
     """
-    with _machine(roles, keep, say) as (machine, surface):
+    with _machine(roles, refresh, keep, say) as (machine, surface):
         bundle = make_bundle(machine.registry, surface)
         say(f"bundle {bundle} is trained; rolling it out")
         _go_live(machine, bundle)
@@ -63,7 +64,7 @@ def swap_machine(make_bundles: Sequence[MakeBundle], *, keep: Path | None, say: 
         make_bundles: each publishes another bundle for a surface into a registry folder and returns its id.
         keep: a folder for the data instead, left there.
     """
-    with _machine(("control", "embed", "serve"), keep, say) as (machine, surface), ExitStack() as stack:
+    with _machine(("control", "embed", "serve"), WRITE_TIME, keep, say) as (machine, surface), ExitStack() as stack:
         port = free_port()
         second = machine.second_node(port)
         stack.callback(_stop, second)
@@ -90,11 +91,13 @@ def swap_machine(make_bundles: Sequence[MakeBundle], *, keep: Path | None, say: 
 
 
 @contextmanager
-def _machine(roles: tuple[str, ...], keep: Path | None, say: Callable[[str], None]) -> Iterator[tuple[Machine, Surface]]:
+def _machine(
+    roles: tuple[str, ...], refresh: str, keep: Path | None, say: Callable[[str], None]
+) -> Iterator[tuple[Machine, Surface]]:
     data_dir = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="roost-bench-"))
     data_dir.mkdir(parents=True, exist_ok=True)
     surfaces = data_dir / "surfaces.toml"
-    surfaces.write_text(SURFACES_TOML)
+    surfaces.write_text(SURFACES_TOML.format(refresh=refresh))
     try:
         with Machine(MachinePlan(data_dir, surfaces, roles), LauncherSettings(), say=say) as machine:
             yield machine, load_surfaces(surfaces)[SURFACE]

@@ -76,6 +76,9 @@ def freshness(
     seconds: Annotated[float, typer.Option(help="Length of the measured window, after a warm-up of 5 s.", min=5)] = 60.0,
     live: Live = 20_000,
     seed: Annotated[int, typer.Option(help="Another seed, other tweets, users and towers.")] = 1,
+    refresh: Annotated[
+        str, typer.Option(help="When engagements embed a candidate again: write-time, every=30s, threshold, value=100/s.")
+    ] = "write-time",
     label: Annotated[bool, typer.Option("--label", help="Run the labeler and user state beside it; off by default.")] = False,
     keep: Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")] = None,
     as_json: AsJson = False,
@@ -92,10 +95,13 @@ def freshness(
     roles = ("control", "embed", *(("label",) if label else ()), "serve")
     say(f"freshness: {rate:g} tweets/s for {seconds:g} s, {live:,} live; the label role is {'on' if label else 'off'}")
     with bench_machine(
-        lambda registry, surface: pretrained(registry, surface, seed=seed), roles=roles, keep=keep, say=say
+        lambda registry, surface: pretrained(registry, surface, seed=seed), roles=roles, refresh=refresh, keep=keep, say=say
     ) as target:
         figures = bench.run(bench.Plan(rate_per_s=rate, seconds=seconds, live=live, seed=seed), target, say=say)
-    _show({**figures, "config": {**figures["config"], "roles": roles, "towers": "pre-trained on a world"}}, as_json=as_json)
+    _show(
+        {**figures, "config": {**figures["config"], "roles": roles, "refresh": refresh, "towers": "pre-trained on a world"}},
+        as_json=as_json,
+    )
 
 
 @app.command()

@@ -95,7 +95,7 @@ class EmbedderProcessor:
     def assign(self, partition: int, store: StateStore, positions: Mapping[str, int]) -> None:
         """See `BatchProcessor`."""
         for surface in self._surfaces.values():
-            self._policies[partition, surface.name] = refresh_for(surface)
+            self._policies[partition, surface.name] = refresh_for(surface, partitions=self._partition_count)
         self._partitions[partition] = CandidatePartition(
             store,
             positions=positions,

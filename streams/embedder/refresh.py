@@ -30,8 +30,8 @@ class Refresh(Protocol):
         """Return candidates whose turn has come; called at every checkpoint."""
 
 
-def refresh_for(surface: Surface) -> Refresh:
-    """Return the policy that a surface names."""
+def refresh_for(surface: Surface, *, partitions: int = 1) -> Refresh:
+    """Return the policy that a surface names, for one of its partitions: a budget is the surface's, so each has its share."""
     name, _, amount = surface.refresh.partition("=")
     memory = Memory(int(surface.recency_window_s * 1000))
     if name == "every":
@@ -39,7 +39,7 @@ def refresh_for(surface: Surface) -> Refresh:
     if name == "threshold":
         return Threshold(memory)
     if name == "value":
-        return Value(memory, rows_per_s=float(amount.removesuffix("/s")))
+        return Value(memory, rows_per_s=float(amount.removesuffix("/s")) / partitions)
     return WriteTime()
 
 
@@ -85,15 +85,25 @@ class Memory:
 
 def steps_of(counters: Counters) -> tuple[int, ...]:
     """Return floor(log2(1 + n)) + 1 of each count: as long as none moves, neither does a feature, nor the vector."""
-    kept = counters.clipped()
-    counts = (kept.favorite, kept.retweet, kept.reply, kept.click, kept.follow, kept.show_less, kept.block)
-    return tuple((1 + count).bit_length() for count in counts)
+    return tuple([(1 + count).bit_length() if count > 0 else 1 for count in _counts(counters)])
 
 
 def total_of(counters: Counters) -> int:
     """Return all engagements together."""
-    kept = counters.clipped()
-    return kept.favorite + kept.retweet + kept.reply + kept.click + kept.follow + kept.show_less + kept.block
+    return sum([count for count in _counts(counters) if count > 0])
+
+
+def _counts(counters: Counters) -> tuple[int, ...]:
+    # as stored: below 0 counts as 0
+    return (
+        counters.favorite,
+        counters.retweet,
+        counters.reply,
+        counters.click,
+        counters.follow,
+        counters.show_less,
+        counters.block,
+    )
 
 
 class WriteTime:

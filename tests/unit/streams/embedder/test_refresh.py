@@ -84,6 +84,16 @@ def test_value_never_lets_a_candidate_wait_longer_than_its_bound() -> None:
     assert chosen.due(5_200) == [], "what the bound took is taken from the budget"
 
 
+def test_a_surfaces_budget_is_shared_by_its_partitions() -> None:
+    """The operator names what a surface may cost: four partitions that each spent it would cost four times that."""
+    parts = [refresh_for(replace(HOME, refresh="value=40/s"), partitions=4) for _ in range(4)]
+    for part in parts:
+        part.embedded([candidate(str(number)) for number in range(50)], 0)
+        part.due(0)
+        part.engaged([candidate(str(number), 1) for number in range(50)], 0)
+    assert sum(len(part.due(1_000)) for part in parts) == 40
+
+
 def test_a_quiet_hour_saves_up_no_storm() -> None:
     """Credit is a second's at most: an hour's would embed everything at once when traffic comes back."""
     chosen = policy("value=10/s")
