@@ -30,6 +30,8 @@ class NodeSettings(BaseSettings):
         snapshot_every_s: how often an index with news is written.
         snapshots_kept: how many of each bundle stay; with more than one, a damaged one costs nothing.
         audit_cpu_share: share of one core for answering live queries a second time, exactly; 0 audits nothing.
+        tracing: makes spans of embeddings and requests that carry a trace; needs the extra `tracing`. Where spans are sent,
+            OpenTelemetry's own variables say.
         drain_s: how long the node answers on after it has said that it is leaving.
     """
 
@@ -48,4 +50,5 @@ class NodeSettings(BaseSettings):
     snapshot_every_s: float = Field(default=60.0, gt=0)
     snapshots_kept: int = Field(default=2, ge=1, le=100)
     audit_cpu_share: float = Field(default=0.02, ge=0, le=1)
+    tracing: bool = False
     drain_s: float = Field(default=0.5, ge=0)

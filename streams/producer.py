@@ -26,6 +26,7 @@ from schemas.records.feedback import Engagement, EngagementKind, Impression
 from schemas.records.users import User
 from schemas.topics import ENGAGEMENTS, IMPRESSIONS, TWEETS, USERS
 from schemas.wire.client import Setting
+from schemas.wire.tracing import Attributes, Span, Tracing
 from streams.outbox import Outbox, raise_for
 
 Event = Tweet | Engagement | Impression | User
@@ -47,15 +48,20 @@ OnDelivery = Callable[[Delivery | DeliveryFailed], None]
 class Producer:
     """Sends events. May be shared by threads; `on_delivery` is called from whichever thread calls the producer next."""
 
-    def __init__(self, bootstrap: str, *, delivery_timeout_s: float = 120.0, **overrides: Setting) -> None:
+    def __init__(
+        self, bootstrap: str, *, delivery_timeout_s: float = 120.0, tracing: Tracing | None = None, **overrides: Setting
+    ) -> None:
         """Connect in the background.
 
         Args:
             bootstrap: host:port of the brokers, comma-separated.
             delivery_timeout_s: a record not acknowledged for this long has failed.
+            tracing: makes a span of each record, and sends its context along, for embedder and nodes to go on with. Its owner
+                closes it.
             overrides: client settings, `_` for `.`, such as `linger_ms=5` for bulk loads.
         """
         self._outbox = Outbox(bootstrap, **{"message_timeout_ms": int(delivery_timeout_s * 1000), **overrides})
+        self._tracing = tracing
         # begins above every sequence of an earlier run of this program, so that a tie in event time goes to the later run
         self._sequences = itertools.count(time.time_ns() // 1000)
 
@@ -239,7 +245,20 @@ class Producer:
         # what fastavro raises for a value that does not fit its field, such as a string where a number belongs
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidRecord(f"the {event.SUBJECT} does not fit its schema: {error}") from error
-        self._outbox.produce(topic, value, key, on_delivery=None if on_delivery is None else _reporting(on_delivery))
+        if self._tracing is None:
+            self._outbox.produce(topic, value, key, on_delivery=None if on_delivery is None else _reporting(on_delivery))
+        else:
+            self._produce_traced(self._tracing, topic, key, value, on_delivery)
+
+    def _produce_traced(self, tracing: Tracing, topic: str, key: bytes, value: bytes, on_delivery: OnDelivery | None) -> None:
+        attributes = {"messaging.system": "kafka", "messaging.operation.type": "send", "messaging.destination.name": topic}
+        span = tracing.span(f"send {topic}", "producer", attributes=attributes)
+        report = _reporting(_ending(span, on_delivery))
+        try:
+            self._outbox.produce(topic, value, key, on_delivery=report, headers=list(span.context))
+        except DeliveryFailed as error:
+            span.end(error=str(error))
+            raise
 
     def send_and_wait(self, event: Event, *, timeout_s: float = 30.0) -> Delivery:
         """Send an event and return where it lies; raises `DeliveryFailed` when it was not acknowledged in time."""
@@ -309,6 +328,24 @@ def _reporting(on_delivery: OnDelivery) -> Callable[[KafkaError | None, Message]
             on_delivery(DeliveryFailed(f"a record for {message.topic()} was not acknowledged: {error.str()}"))
 
     return report
+
+
+def _ending(span: Span, on_delivery: OnDelivery | None) -> OnDelivery:
+    """Return `on_delivery`, after the span has ended with where the record lies."""
+
+    def ended(outcome: Delivery | DeliveryFailed) -> None:
+        if isinstance(outcome, DeliveryFailed):
+            span.end(error=str(outcome))
+        else:
+            place: Attributes = {
+                "messaging.destination.partition.id": str(outcome.partition),
+                "messaging.kafka.offset": outcome.offset,
+            }
+            span.end(attributes=place)
+        if on_delivery is not None:
+            on_delivery(outcome)
+
+    return ended
 
 
 def _now_ms() -> int:

@@ -59,12 +59,15 @@ class EmbedderSettings(StreamsSettings):
         batch_records: most records taken from the consumer at once.
         backfill_slice: candidates re-embedded between two live batches while a bundle is built.
         tower_threads: threads ONNX Runtime may use for one batch.
+        tracing: makes spans of records that carry a trace, and hands it on to the nodes; needs the extra `tracing`. Where spans are
+            sent, OpenTelemetry's own variables say.
     """
 
     group: str = "embedder"
     batch_records: int = Field(default=2_000, ge=1)
     backfill_slice: int = Field(default=64, ge=1)
     tower_threads: int = Field(default=1, ge=1)
+    tracing: bool = False
 
 
 class LabelerSettings(StreamsSettings):

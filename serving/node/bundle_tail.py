@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from schemas.surfaces import Surface
 from schemas.topics import embeddings_topic_name
 from schemas.towers import Towers
 from schemas.wire.inbound import InboundRecord
+from schemas.wire.tracing import Tracing
 from serving.api import Freshness
 from serving.audit.probe import NewcomerProbe
 from serving.filling.embeddings import BadEmbedding, EmbeddingBatch, decode_batch
@@ -33,6 +35,7 @@ from serving.query.epochs import Epoch
 from serving.query.retrieve import wall_clock_ms
 from serving.snapshots.keeping import BundleSnapshots
 from serving.snapshots.store import SnapshotStore
+from serving.tracing import note_inserted
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ class NodeParts:
         make_index: an empty index of the given dimension.
         contact: whether the broker still answers.
         snapshots: where the indexes are kept on disk; None keeps none.
+        tracing: makes spans of embeddings that carry a trace; without one no header is looked at.
     """
 
     bootstrap: str
@@ -63,6 +67,7 @@ class NodeParts:
     make_index: Callable[[int], CandidateIndex]
     contact: BrokerContact
     snapshots: SnapshotStore | None = None
+    tracing: Tracing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,10 +290,14 @@ class BundleTail:
             raise RuntimeError("the index exists before its topic is followed")
         for _, run in groupby(records, key=lambda record: record.value is None):
             run_records = tuple(run)
+            begin_ns = time.time_ns()
             batch = decode_batch(self.bundle, loaded.filled.index.dim, run_records)
             new = loaded.filled.apply(batch)
             if batch.bad or self._bad:
                 self._note_bad(run_records, batch.bad)
+            # a replay is no news of the traces it once belonged to
+            if self._parts.tracing is not None and self._follower.caught_up:
+                note_inserted(self._parts.tracing, self.surface.name, self.bundle, run_records, batch.bad, begin_ns=begin_ns)
             self._measure(loaded.filled, batch, new)
         for record in records:
             if next_offsets := read_mark(record.headers):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from schemas.surfaces import Surface, load_surfaces
+from schemas.wire.tracing import Tracing, start_tracing
 from serving.filling.masks import Masks
 from serving.http.app import build_app
 from serving.http.server import HttpServer
@@ -25,6 +26,7 @@ from serving.query.tap import QueryTap
 from serving.query.users import UserStore
 from serving.settings import NodeSettings
 from serving.snapshots.store import SnapshotStore
+from serving.tracing import TracedRequests
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class BuiltNode:
     node: Node
     server: HttpServer
     pool: ThreadPoolExecutor
+    tracing: Tracing | None
 
 
 def build_node(settings: NodeSettings) -> BuiltNode:
@@ -47,14 +50,18 @@ def build_node(settings: NodeSettings) -> BuiltNode:
     Raises:
         CannotListen: the port is taken.
         ValueError: the surfaces file, or a surface named in `serve`, is wrong.
+        TracingNotInstalled: spans are asked for, and the extra is missing.
     """
+    tracing = start_tracing("roost-node", instance=settings.node_id) if settings.tracing else None
     surfaces = _served(settings)
     metrics = NodeMetrics()
     routings = RoutingTable(
         {name: Routing(surface, waiting_for="the rollouts are still being read") for name, surface in surfaces.items()}
     )
     users = UserStore()
-    parts = NodeParts(settings.bootstrap, settings.registry, Masks(), metrics, _live_index, BrokerContact(), _store(settings))
+    parts = NodeParts(
+        settings.bootstrap, settings.registry, Masks(), metrics, _live_index, BrokerContact(), _store(settings), tracing
+    )
     tap = QueryTap()
     node = Node(
         settings.node_id,
@@ -79,9 +86,10 @@ def build_node(settings: NodeSettings) -> BuiltNode:
         version=_release(),
         pool=pool,
     )
-    server = HttpServer(app, host=settings.http_host, port=settings.http_port)
+    served = app if tracing is None else TracedRequests(app, tracing=tracing)
+    server = HttpServer(served, host=settings.http_host, port=settings.http_port)
     node.url = server.url
-    return BuiltNode(node, server, pool)
+    return BuiltNode(node, server, pool, tracing)
 
 
 def run_node(settings: NodeSettings, stop: threading.Event) -> None:
@@ -90,7 +98,7 @@ def run_node(settings: NodeSettings, stop: threading.Event) -> None:
     Waits for a broker for as long as it takes: /livez is 200 and /readyz gives the reason meanwhile.
 
     Raises:
-        CannotListen, ValueError: see `build_node`.
+        CannotListen, ValueError, TracingNotInstalled: see `build_node`.
         RuntimeError: the HTTP server ended by itself.
     """
     if settings.log_format == "json":
@@ -111,6 +119,8 @@ def run_node(settings: NodeSettings, stop: threading.Event) -> None:
         built.server.stop()
         built.pool.shutdown()
         built.node.stop()
+        if built.tracing is not None:
+            built.tracing.close()
         log.info("node %s stopped", settings.node_id)
 
 

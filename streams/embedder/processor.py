@@ -138,6 +138,7 @@ class EmbedderProcessor:
                 else:
                     dead.append((record, error))
             partition.read(record)
+        decoded_ns = time.time_ns()
         now_ms = self._clock()
         outputs: list[OutboundRecord] = []
         for number, partition in touched.items():
@@ -146,7 +147,7 @@ class EmbedderProcessor:
                 self._policies[number, name].embedded(members, now_ms)
                 made += self._embed(name, members, now_ms)
             outputs += self._marked(made, number, {TWEETS: partition.positions[TWEETS]})
-        return Work(tuple(outputs), tuple(dead))
+        return Work(tuple(outputs), tuple(dead), decoded_ns)
 
     def between(self) -> tuple[Work, bool]:
         """See `BatchProcessor`: follows rollouts, re-embeds a slice of the corpus, reports progress each second."""

@@ -10,6 +10,7 @@ from schemas.surfaces import load_surfaces
 from schemas.topics import CANDIDATES, ENGAGEMENTS, ROLLOUTS, TWEETS
 from schemas.wire.registry import registry_schemas
 from schemas.wire.tail import TailReader
+from schemas.wire.tracing import Tracing, start_tracing
 from streams.embedder.processor import EmbedderProcessor
 from streams.embedder.replay import last_report, seen_before
 from streams.embedder.targets import Targets, registry_loader
@@ -35,6 +36,7 @@ def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_poi
         BrokerUnavailable: no broker answered within `settings.broker_wait_s`.
         TopicMismatch: a topic is missing or differs from the contracts.
         DeliveryFailed: the broker did not acknowledge a record; nothing was committed since, and a restart replays it.
+        TracingNotInstalled: spans are asked for, and the extra is missing.
     """
     with metrics_served(settings) as registry:
         runner_metrics, metrics = RunnerMetrics(registry), EmbedderMetrics(registry)
@@ -44,7 +46,12 @@ def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_poi
             if stop.is_set():
                 return
             raise
-        _embed(settings, stop, crash_point, runner_metrics=runner_metrics, metrics=metrics)
+        tracing = start_tracing("roost-embedder", instance=settings.instance) if settings.tracing else None
+        try:
+            _embed(settings, stop, crash_point, runner_metrics=runner_metrics, metrics=metrics, tracing=tracing)
+        finally:
+            if tracing is not None:
+                tracing.close()
     log.info("embedder %s stopped", settings.instance)
 
 
@@ -55,6 +62,7 @@ def _embed(
     *,
     runner_metrics: RunnerMetrics,
     metrics: EmbedderMetrics,
+    tracing: Tracing | None,
 ) -> None:
     surfaces = load_surfaces(settings.surfaces)
     # short: a retired bundle's topic is gone for good, and a flush waits this long to believe it
@@ -97,6 +105,7 @@ def _embed(
                 outbox,
                 waiting=WaitingRecords(schemas.answered) if schemas else None,
                 metrics=runner_metrics,
+                tracing=tracing,
                 crash_point=crash_point,
             )
             log.info("embedder %s folds %s", settings.instance, " and ".join(_INPUTS))

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -22,10 +22,12 @@ from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.tail import TailReader
+from schemas.wire.tracing import Tracing
 from streams.metrics import Place, RunnerMetrics
 from streams.outbox import Outbox, Parcel, raise_for
 from streams.processor import Work
 from streams.runner.batch_processor import BatchProcessor
+from streams.runner.batch_spans import batch_spans
 from streams.runner.changelog import ChangelogStore
 from streams.runner.waiting import WaitingRecords
 
@@ -40,6 +42,8 @@ _PACED_RECORDS_PER_S = 500
 _PACE_S = 0.01
 _TIMEOUT_S = 30.0
 _RESTORE_BATCH = 10_000
+_Headers = Mapping[bytes, list[tuple[str, bytes]]]
+_NO_HEADERS: _Headers = {}
 
 
 @dataclass(slots=True)
@@ -85,12 +89,14 @@ class BatchRunner:
         *,
         waiting: WaitingRecords | None = None,
         metrics: RunnerMetrics | None = None,
+        tracing: Tracing | None = None,
         crash_point: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Connect in the background.
 
         Args:
             waiting: holds back records whose schema a registry has yet to tell; None without a registry.
+            tracing: makes spans of records that carry a trace; without one no header is looked at.
             crash_point: called with a name at each moment where a crash must be harmless; tests kill the process there.
         """
         self._settings = settings
@@ -99,6 +105,7 @@ class BatchRunner:
         self._waiting = waiting
         self._paused: set[Place] = set()
         self._metrics = metrics or RunnerMetrics()
+        self._tracing = tracing
         self._crash_point = crash_point
         self._dead = DeadLetterWriter(outbox, role=settings.role)
         self._stores: dict[int, ChangelogStore] = {}
@@ -129,7 +136,7 @@ class BatchRunner:
                 records = self._ready(self._poll(0.0 if busy else self._patience_s))
                 if records:
                     processing_s = time.monotonic()
-                    self._apply(self._processor.process(records))
+                    self._process(records)
                     self._note_positions(records)
                     self._metrics.folded(self._settings.role, records, took_s=time.monotonic() - processing_s)
                 work, busy = self._processor.between()
@@ -144,6 +151,15 @@ class BatchRunner:
             # without a checkpoint in `_revoked` when an error is under way: nothing may be committed after it
             self._stores.clear()
             self._consumer.close()
+
+    def _process(self, records: Sequence[InboundRecord]) -> None:
+        spans = None if self._tracing is None else batch_spans(self._tracing, self._settings.role, records)
+        work = self._processor.process(records)
+        if spans is None:
+            self._apply(work)
+        else:
+            self._apply(work, spans.processed(work))
+            spans.produced()
 
     @property
     def _patience_s(self) -> float:
@@ -243,7 +259,7 @@ class BatchRunner:
             self._positions[place] = record.offset + 1
             self._uncommitted.add(place)
 
-    def _apply(self, work: Work) -> None:
+    def _apply(self, work: Work, headers: _Headers = _NO_HEADERS) -> None:
         for record, error in work.dead:
             log.warning("dead-lettered %s/%d/%d: %s", record.topic, record.partition, record.offset, error)
             self._dead.write(record, error)
@@ -256,7 +272,8 @@ class BatchRunner:
             if changes:
                 counts[self._settings.changelog] += len(changes)
         for output in work.outputs:
-            self._outbox.produce(output.topic, output.value, output.key, headers=list(output.headers))
+            sent_along = [*output.headers, *headers.get(output.key, ())]
+            self._outbox.produce(output.topic, output.value, output.key, headers=sent_along)
         self._metrics.produced(counts)
 
     def _report_lag(self) -> None:

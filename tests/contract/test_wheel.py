@@ -11,7 +11,7 @@ import pytest
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("roost", "lab", "serving", "streams", "trainer", "schemas")
-_HEAVY = ("torch", "faust", "aiokafka", "onnxruntime", "onnx", "hnswlib", "faiss", "fastapi", "uvicorn", "pyarrow")
+_HEAVY = ("torch", "faust", "aiokafka", "onnxruntime", "onnx", "hnswlib", "faiss", "fastapi", "uvicorn", "pyarrow", "opentelemetry")
 
 # What a program that publishes, queries or operates imports: each must work without any extra.
 _SDK = (
@@ -27,6 +27,7 @@ _SDK = (
     "schemas.wire.admin",
     "schemas.wire.dlq",
     "schemas.wire.tail",
+    "schemas.wire.tracing",
     "serving.client",
     "streams.producer",
 )
@@ -111,3 +112,15 @@ def test_the_command_works_in_the_base_install(light_python: Path) -> None:
     """`pip install roost` promises a `roost` that at least says who it is."""
     said = _run(light_python.with_name("roost"), "--version", cwd=light_python.parent)
     assert re.fullmatch(r"roost \d+\.\d+\.\d+\n", said)
+
+
+def test_spans_without_their_extra_are_refused_in_a_sentence(light_python: Path) -> None:
+    """A variable that does nothing in silence is found missing on the day the traces are needed."""
+    program = """
+from schemas.wire.tracing import TracingNotInstalled, start_tracing
+try:
+    start_tracing("x")
+except TracingNotInstalled as error:
+    print(error)
+"""
+    assert "install roost[tracing]" in _run(light_python, "-I", "-c", program, cwd=light_python.parent)
