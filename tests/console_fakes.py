@@ -282,6 +282,13 @@ class FakeResults:
         return self.files
 
 
+class NoPaper:
+    """Writes no experiment down: every result is shown as it is."""
+
+    def table(self, name: str, result: Mapping[str, object]) -> None:
+        """See `PaperTables`."""
+
+
 @dataclass
 class FakeConsole:
     """Everything a console is made from, and the handles to turn."""
@@ -294,4 +301,6 @@ class FakeConsole:
 
     def parts(self) -> ConsoleParts:
         """Return the parts."""
-        return ConsoleParts({HOME.name: HOME}, self.watch, self.catalog, self.asker, self.controller, self.results, "console:me")
+        return ConsoleParts(
+            {HOME.name: HOME}, self.watch, self.catalog, self.asker, self.controller, self.results, NoPaper(), "console:me"
+        )

@@ -32,13 +32,19 @@ def main(url: str, folder: Path, pages: list[str]) -> None:
                 for name in pages:
                     open_page(page, url, name)
                     path = folder / f"{name}-{size}-{colours}.png"
-                    page.screenshot(path=path, full_page=True)
-                    if path.stat().st_size > MAX_BYTES:
-                        # a long page: what one sees first says enough
-                        page.screenshot(path=path)
+                    picture(page, path, width=width)
                     print(path, path.stat().st_size)
                 context.close()
         browser.close()
+
+
+def picture(page: Page, path: Path, *, width: int) -> None:
+    """Write the whole page, or as much from its top as fits."""
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.screenshot(path=path, full_page=True)
+    while path.stat().st_size > MAX_BYTES:
+        height *= 0.9
+        page.screenshot(path=path, full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})
 
 
 def open_page(page: Page, url: str, name: str) -> None:

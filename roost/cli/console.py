@@ -1,10 +1,12 @@
 """`roost console`: the operators' pages in this process. Wires the console to the controller's client; draws nothing."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from lab.paper.shown import tables
 from roost import __version__
 from roost.cli.checked import settings_of
 from roost.cli.roles import announce, run_until_stopped
@@ -13,6 +15,13 @@ from roost.machine.deployment import Deployment
 from schemas.records.control import Rollout, RolloutCommand
 
 _WAIT_S = 15.0
+_DRAWN: Mapping[str, Callable[[Mapping[str, Any]], tuple[list[str], list[list[str]]]]] = {
+    "table1": tables.table1,
+    "table2": tables.table2,
+    "fig3": tables.fig3,
+    "fig5": tables.fig5,
+    "fig6": tables.fig6,
+}
 
 
 class ControllerSender:
@@ -27,6 +36,19 @@ class ControllerSender:
 
         with RolloutClient(self._bootstrap) as client:
             return client.send(command, timeout_s=_WAIT_S)
+
+
+class PaperTables:
+    """`PaperTables` of the console, as docs/paper.md has them."""
+
+    def table(self, name: str, result: Mapping[str, object]) -> tuple[list[str], list[list[str]]] | None:
+        """See `PaperTables.table`."""
+        draw = _DRAWN.get(name)
+        try:
+            return None if draw is None else draw(result)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            # of another release, or by somebody else's hand: shown as it is
+            return None
 
 
 def console(
@@ -58,4 +80,4 @@ def console(
     settings = settings_of(ConsoleSettings).model_copy(update=chosen)
     sender = ControllerSender(settings.bootstrap)
     announce("console", settings)
-    run_until_stopped("console", lambda stop: run_console(settings, sender, stop, version=__version__))
+    run_until_stopped("console", lambda stop: run_console(settings, sender, stop, paper=PaperTables(), version=__version__))

@@ -185,6 +185,14 @@ class ResultsFolder(Protocol):
         ...
 
 
+class PaperTables(Protocol):
+    """How the paper's tables and figures are written down, beside what the paper prints."""
+
+    def table(self, name: str, result: Mapping[str, object]) -> tuple[Sequence[str], Sequence[Sequence[str]]] | None:
+        """Return the header and rows of an experiment's result; None for another result, or one that lacks a column."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ConsoleParts:
     """Everything the pages are made from.
@@ -199,4 +207,5 @@ class ConsoleParts:
     asker: Asker
     sender: CommandSender
     results: ResultsFolder
+    paper: PaperTables
     actor: str

@@ -4,7 +4,7 @@ import logging
 import threading
 
 from schemas.surfaces import load_surfaces
-from serving.console.readings import CommandSender, ConsoleParts
+from serving.console.readings import CommandSender, ConsoleParts, PaperTables
 from serving.console.settings import ConsoleSettings
 from serving.console.watch.asker import NodeAsker
 from serving.console.watch.files import RegistryCatalog, ResultFiles
@@ -15,11 +15,14 @@ from serving.http.server import HttpServer
 log = logging.getLogger(__name__)
 
 
-def run_console(settings: ConsoleSettings, sender: CommandSender, stop: threading.Event, *, version: str) -> None:
+def run_console(
+    settings: ConsoleSettings, sender: CommandSender, stop: threading.Event, *, paper: PaperTables, version: str
+) -> None:
     """Serve the pages until `stop` is set. Needs neither broker nor node to start: the pages say what is missing.
 
     Args:
         sender: hands commands to the controller.
+        paper: writes the experiments' tables down.
         version: the release, for the foot of the pages.
 
     Raises:
@@ -30,9 +33,8 @@ def run_console(settings: ConsoleSettings, sender: CommandSender, stop: threadin
     surfaces = load_surfaces(settings.surfaces)
     catalog = RegistryCatalog(settings.registry)
     watcher, asker = Watcher(settings.bootstrap, surfaces, catalog), NodeAsker()
-    parts = ConsoleParts(
-        surfaces, watcher, catalog, asker, sender, results=ResultFiles(settings.console_results), actor=settings.console_actor
-    )
+    results = ResultFiles(settings.console_results)
+    parts = ConsoleParts(surfaces, watcher, catalog, asker, sender, results=results, paper=paper, actor=settings.console_actor)
     app = build_console(parts, version=version, hosts=(settings.console_host, *settings.console_hosts))
     server = HttpServer(app, host=settings.console_host, port=settings.console_port)
     server.start()

@@ -4,6 +4,7 @@ At the edge stand a controller and an embedder played by the test: the one answe
 `schemas.rollout`, the other reports what the test embedded in its place.
 """
 
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from roost.cli.console import PaperTables
 from schemas.codec import encode
 from schemas.errors import CompareAndSetLost
 from schemas.records.control import (
@@ -41,6 +43,7 @@ pytestmark = pytest.mark.browser
 
 ARABIC = "مرحبا بالعالم، هذا نص طويل يُقرأ من اليمين إلى اليسار"
 PAGES = ("overview", "rollouts", "playground?user=u:reader&k=30", "paper", "nothing-here")
+ROOT = Path(__file__).parents[2]
 PHONE = {"width": 390, "height": 844}
 
 
@@ -98,7 +101,9 @@ def console_on_a_thread(path: WritePath, controller: PlayedController, results: 
         console_results=results,
         console_actor="console:test",
     )
-    thread = threading.Thread(target=run_console, args=(settings, controller, stop), kwargs={"version": "1.2.3"}, daemon=True)
+    thread = threading.Thread(
+        target=run_console, args=(settings, controller, stop), kwargs={"paper": PaperTables(), "version": "1.2.3"}, daemon=True
+    )
     thread.start()
     try:
         url = f"http://127.0.0.1:{port}"
@@ -141,6 +146,7 @@ def deployment(broker: HasBootstrap, tmp_path_factory: pytest.TempPathFactory) -
     (results / "table1.json").write_text(
         '{"rows": [{"model": "two-tower", "auc": 0.7, "a long name of a figure": 1, "another": 2}]}'
     )
+    shutil.copy(ROOT / "docs" / "bench" / "fig5.json", results)
     with node_on_a_thread(path) as node:
         path.go_live(live)
         path.user(UserState("u:reader", languages=("en",), profile_time_ms=1), "u:reader")
@@ -383,6 +389,19 @@ def test_why_a_candidate_is_or_is_not_in_each_answer_is_told_beside_it(watched: 
     page.goto("/playground?user=u:reader&k=2&why=t:never")
     expect(told.get_by_text("not in the index")).to_be_visible()
     expect(told.locator("code", has_text="roost explain --user u:reader --candidate t:never")).to_be_visible()
+
+
+def test_the_papers_figures_are_drawn_from_the_last_results(watched: Watched) -> None:
+    """Four charts of lines with bands, and the table below them."""
+    page = watched.page
+    page.goto("/paper")
+    figure = page.locator("#fig5")
+    expect(figure.locator("[data-plot] canvas")).to_have_count(4)
+    expect(figure.get_by_role("figure", name="Top-1 language mismatch")).to_be_visible()
+    figure.get_by_text("The same as a table").click()
+    expect(figure.get_by_role("region").get_by_role("row", name="triplet").first).to_be_visible()
+    page.locator("#theme").click()
+    expect(figure.locator("[data-plot] canvas")).to_have_count(4)
 
 
 def test_a_console_without_a_node_says_so_in_place_of_figures(watched: Watched, broker: HasBootstrap, tmp_path: Path) -> None:

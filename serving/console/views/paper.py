@@ -1,16 +1,19 @@
-"""The page of the paper: tables out of the experiments' results, whatever figures they hold. Pure."""
+"""The page of the paper: its tables and figures from the last results, then whatever else the folder holds. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from serving.console.readings import PaperTables
 from serving.console.views import figures
+from serving.console.views.paper_plots import paper_plots
+from serving.console.views.plot import Plot
 
 TITLES: Mapping[str, str] = {
     "table1": "Table 1: offline results",
     "table2": "Table 2: online results",
-    "fig3": "Figure 3",
-    "fig5": "Figure 5",
-    "fig6": "Figure 6",
+    "fig3": "Figure 3: training on biased data",
+    "fig5": "Figure 5: more random negatives",
+    "fig6": "Figure 6: popularity weights",
     "continual": "Continual training",
 }
 
@@ -46,22 +49,31 @@ class Result:
     facts: tuple[tuple[str, str], ...]
     run: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
+    plots: tuple[Plot, ...]
+
+    @property
+    def of_paper(self) -> bool:
+        """Whether the paper has it."""
+        return self.name in TITLES
 
 
-def results(files: Mapping[str, object]) -> tuple[Result, ...]:
-    """Return the results, the paper's own first; what is no JSON object is left out."""
-    found = [_result(name, content) for name, content in files.items() if isinstance(content, dict)]
+def results(files: Mapping[str, object], paper: PaperTables) -> tuple[Result, ...]:
+    """Return the results, the paper's own first and in its own words; what is no JSON object is left out."""
+    found = [_result(name, content, paper) for name, content in files.items() if isinstance(content, dict)]
     order = list(TITLES)
     return tuple(sorted(found, key=lambda result: (order.index(result.name) if result.name in order else len(order), result.name)))
 
 
-def _result(name: str, content: Mapping[str, object]) -> Result:
+def _result(name: str, content: Mapping[str, object], paper: PaperTables) -> Result:
+    written = paper.table(name, content)
     facts: list[tuple[str, str]] = []
     run: list[tuple[str, str]] = []
     tables: list[Table] = []
     for key, value in content.items():
         rows = _rows(value)
-        if rows:
+        if rows and key == "rows" and written is not None:
+            tables.append(_written(*written))
+        elif rows:
             tables.append(_table(key.replace("_", " "), rows))
         elif (text := _scalar(value)) is not None:
             (run if key in _HOW_IT_WAS_RUN else facts).append((key.replace("_", " "), text))
@@ -69,13 +81,24 @@ def _result(name: str, content: Mapping[str, object]) -> Result:
             (run if key in _HOW_IT_WAS_RUN else facts).extend(
                 (f"{key} {inner}".replace("_", " "), text) for inner, one in value.items() if (text := _scalar(one)) is not None
             )
-    return Result(name, TITLES.get(name, name.replace("_", " ")), tuple(facts), tuple(run), tuple(tables))
+    return Result(
+        name, TITLES.get(name, name.replace("_", " ")), tuple(facts), tuple(run), tuple(tables), paper_plots(name, content)
+    )
 
 
 def _rows(value: object) -> list[Mapping[str, object]]:
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
         return list(value)
     return []
+
+
+def _written(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of texts: the first column is named, the others are figures, their ranges in brackets."""
+    cells = tuple(
+        tuple(Cell(text, interval.removesuffix(")"), is_number=at > 0) for at, (text, _, interval) in enumerate(parted))
+        for parted in ([cell.partition(" (") for cell in row] for row in rows)
+    )
+    return Table("Below each figure, the lowest and highest seed", tuple(header), tuple(at > 0 for at in range(len(header))), cells)
 
 
 def _table(caption: str, rows: Sequence[Mapping[str, object]]) -> Table:

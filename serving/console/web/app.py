@@ -94,7 +94,7 @@ def stale(newest: Moment | None) -> str:
 def _add_paper(app: FastAPI, parts: ConsoleParts, templates: Templates) -> None:
     @app.get("/paper")
     def paper() -> Response:
-        return templates.page("paper.html", {"page": "paper", "results": results(parts.results.read())})
+        return templates.page("paper.html", {"page": "paper", "results": results(parts.results.read(), parts.paper)})
 
 
 def _add_operations(app: FastAPI, parts: ConsoleParts, templates: Templates, version: str) -> None:

@@ -1,8 +1,7 @@
-"""Two answers side by side, and tables out of whatever results there are."""
+"""Two answers side by side, and the form that asks for them."""
 
 import pytest
 
-from serving.console.views.paper import results
 from serving.console.views.playground import choices, compared, marked_gone, node_to_ask, side
 from serving.console.web.play import request_of
 from tests.console_fakes import HOME, LIVE, NEXT, URL, answer_of, moment, reading
@@ -77,16 +76,3 @@ def test_a_field_over_its_limit_is_named(field: str, value: str, sentence: str) 
     """People type anything."""
     with pytest.raises(ValueError, match=sentence):
         request_of(FORM | {field: value}, pin="")
-
-
-def test_results_become_tables_with_their_intervals_the_papers_own_first() -> None:
-    """The page shows what a run wrote, without knowing each experiment."""
-    rows = [{"model": "two-tower", "auc": 0.71234, "ci": {"auc": [0.70, 0.72]}}, {"model": "oracle"}]
-    found = results({"recall": {"live": 50_000, "machine": {"cores": 2}}, "table1": {"seeds": [1, 2], "rows": rows}, "odd": [1]})
-    assert [result.name for result in found] == ["table1", "recall"]
-    (table,) = found[0].tables
-    assert (table.columns, table.numeric) == (("model", "auc"), (False, True))
-    assert (table.rows[0][1].text, table.rows[0][1].interval) == ("0.7123", "0.7 to 0.72")
-    assert table.rows[1][1].text == "–"
-    assert (found[0].facts, found[0].run) == ((), (("seeds", "1, 2"),))
-    assert (found[1].facts, found[1].run) == ((("live", "50,000"),), (("machine cores", "2"),))

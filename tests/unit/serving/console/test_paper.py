@@ -1,0 +1,84 @@
+"""The page of the paper: its tables as they are written down, its figures as charts, and whatever else there is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.paper.shown import tables
+from roost.cli.console import PaperTables
+from serving.console.views.paper import Result, results
+from serving.console.views.paper_plots import paper_plots
+from serving.console.watch.files import ResultFiles
+from tests.console_fakes import NoPaper
+
+BENCH = Path(__file__).parents[4] / "docs" / "bench"
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Result]:
+    """Return the page of the results that are kept in the repository, by name."""
+    return {result.name: result for result in results(ResultFiles(BENCH).read(), PaperTables())}
+
+
+def test_the_kept_tables_stand_beside_what_the_paper_prints(kept: dict[str, Result]) -> None:
+    """The page and docs/paper.md must not say two things."""
+    assert list(kept)[:5] == ["table1", "table2", "fig3", "fig5", "fig6"]
+    header, rows = tables.table1(json.loads((BENCH / "table1.json").read_text()))
+    (table,) = kept["table1"].tables
+    assert list(table.columns) == header
+    assert header.count("paper") == 3
+    assert [[f"{c.text} ({c.interval})" if c.interval else c.text for c in row] for row in table.rows] == rows
+    assert (table.numeric[0], all(table.numeric[1:])) == (False, True)
+
+
+@pytest.mark.parametrize(("name", "charts"), [("fig3", 2), ("fig5", 4), ("fig6", 4)])
+def test_the_kept_figures_are_charts_of_their_rows(kept: dict[str, Result], name: str, charts: int) -> None:
+    """A figure as a table of numbers alone shows no elbow."""
+    plots = kept[name].plots
+    assert len(plots) == charts
+    for plot in plots:
+        assert list(plot.at) == sorted(set(plot.at))
+        assert json.loads(plot.as_json())["name"] == plot.name
+        for line in plot.lines:
+            assert len(line.values) == len(plot.at)
+            assert any(value is not None for value in line.values)
+            both = zip(line.low, line.values, line.high, strict=True) if line.low else ()
+            assert all(low is None or value is None or high is None or low <= value <= high for low, value, high in both)
+
+
+def test_a_line_has_gaps_where_a_row_is_missing_and_the_baseline_is_level() -> None:
+    """Triplet loss was run at one place only: a line through nothing would be made up."""
+    rows: list[dict[str, Any]] = [
+        {"loss": "cross_entropy", "negatives": n, "auc": n / 10, "ci": {"auc": [0.0, 1.0]}} for n in (1, 4)
+    ]
+    rows.append({"loss": "triplet", "negatives": 4, "auc": 0.5})
+    auc, *_ = paper_plots("fig5", {"rows": rows})
+    assert [list(line.values) for line in auc.lines] == [[0.1, 0.4], [None, 0.5]]
+    assert [len(line.low) for line in auc.lines] == [2, 0]
+    third = {"rows": [{"tau": tau, "biased_auc": 0.5, "full_auc": 0.6} for tau in (0.0, 0.5)], "baseline": {"auc": 0.7}}
+    assert list(paper_plots("fig3", third)[1].lines[-1].values) == [0.7, 0.7]
+
+
+@pytest.mark.parametrize("content", [{}, {"rows": []}, {"rows": [1, {"tau": "x"}]}, {"rows": "no"}, {"rows": [{"tau": 0.5}]}])
+def test_a_file_of_another_shape_is_no_figure_and_no_error(content: dict[str, Any]) -> None:
+    """A folder is a folder: people put there what they like."""
+    assert paper_plots("fig3", content) == ()
+    assert PaperTables().table("fig3", content) is None
+    assert len(results({"fig3": content}, PaperTables())) == 1
+
+
+def test_results_become_tables_with_their_intervals_the_papers_own_first() -> None:
+    """The page shows what a run wrote, without knowing each experiment."""
+    rows = [{"model": "two-tower", "auc": 0.71234, "ci": {"auc": [0.70, 0.72]}}, {"model": "oracle"}]
+    found = results(
+        {"recall": {"live": 50_000, "machine": {"cores": 2}}, "table1": {"seeds": [1, 2], "rows": rows}, "odd": [1]}, NoPaper()
+    )
+    assert [result.name for result in found] == ["table1", "recall"]
+    (table,) = found[0].tables
+    assert (table.columns, table.numeric) == (("model", "auc"), (False, True))
+    assert (table.rows[0][1].text, table.rows[0][1].interval) == ("0.7123", "0.7 to 0.72")
+    assert table.rows[1][1].text == "–"
+    assert (found[0].facts, found[0].run) == ((), (("seeds", "1, 2"),))
+    assert (found[1].facts, found[1].run) == ((("live", "50,000"),), (("machine cores", "2"),))
