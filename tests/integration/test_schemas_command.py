@@ -23,13 +23,17 @@ STRANGE = Schema(json.dumps({"type": "record", "name": "Tweet", "fields": [{"nam
 
 @pytest.fixture
 def client(registry: Apicurio) -> Iterator[SchemaRegistryClient]:
-    """Yield a client of the registry, which holds none of our names."""
+    """Yield a client of the registry, which holds none of our names before and after."""
+
+    def forget_ours() -> None:
+        for name in names_at_registry().keys() & set(opened.get_subjects()):
+            opened.delete_subject(name)
+            opened.delete_subject(name, permanent=True)
+
     with SchemaRegistryClient({"url": registry.url}) as opened:
-        for name in opened.get_subjects():
-            if name in names_at_registry():
-                opened.delete_subject(name)
-                opened.delete_subject(name, permanent=True)
+        forget_ours()
         yield opened
+        forget_ours()
 
 
 def roost(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
