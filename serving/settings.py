@@ -27,6 +27,8 @@ class NodeSettings(BaseSettings):
         log_format: "json" makes every log line one JSON object; "text" leaves logging as it was set up.
         snapshots: folder for the indexes on disk, so that a start reads on instead of reading everything; None keeps none. The node
             uses the subfolder of its `node_id`.
+        snapshots_shared: URL of a place that nodes share, of any kind fsspec knows, where a node that has no sound snapshot looks
+            for another node's: the folder that they all write under, or what `roost index snapshot` copies to.
         snapshot_every_s: how often an index with news is written.
         snapshots_kept: how many of each bundle stay; with more than one, a damaged one costs nothing.
         audit_cpu_share: share of one core for answering live queries a second time, exactly; 0 audits nothing.
@@ -47,6 +49,7 @@ class NodeSettings(BaseSettings):
     query_threads: int = Field(default=4, ge=1, le=64)
     log_format: Literal["text", "json"] = "text"
     snapshots: Path | None = None
+    snapshots_shared: str | None = None
     snapshot_every_s: float = Field(default=60.0, gt=0)
     snapshots_kept: int = Field(default=2, ge=1, le=100)
     audit_cpu_share: float = Field(default=0.02, ge=0, le=1)

@@ -25,6 +25,7 @@ from serving.query.retrieve import Retriever
 from serving.query.tap import QueryTap
 from serving.query.users import UserStore
 from serving.settings import NodeSettings
+from serving.snapshots.shared import SharedSnapshots
 from serving.snapshots.store import SnapshotStore
 from serving.tracing import TracedRequests
 
@@ -132,10 +133,16 @@ def _served(settings: NodeSettings) -> dict[str, Surface]:
 
 
 def _store(settings: NodeSettings) -> SnapshotStore | None:
+    if settings.snapshots is None:
+        if settings.snapshots_shared:
+            raise ValueError("ROOST_SNAPSHOTS_SHARED needs ROOST_SNAPSHOTS, the folder that a snapshot is fetched to")
+        return None
+    try:
+        shared = SharedSnapshots(settings.snapshots_shared) if settings.snapshots_shared else None
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"ROOST_SNAPSHOTS_SHARED is {settings.snapshots_shared!r}: {error}") from error
     # by node: two nodes of one machine may name one folder
-    return (
-        None if settings.snapshots is None else SnapshotStore(settings.snapshots / settings.node_id, keep=settings.snapshots_kept)
-    )
+    return SnapshotStore(settings.snapshots / settings.node_id, keep=settings.snapshots_kept, shared=shared)
 
 
 def _live_index(dim: int) -> CandidateIndex:

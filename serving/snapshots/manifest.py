@@ -78,6 +78,10 @@ def read_manifest(raw: bytes) -> Manifest:
 
 def _manifest(body: Mapping[str, Any]) -> Manifest:
     newest = body["newest_append_ms"]
+    for name in body["files"]:
+        # it becomes a path where a snapshot is fetched to
+        if not name.isidentifier():
+            raise ValueError(f"{name!r:.40} is no column's name")
     return Manifest(
         of=SnapshotOf(str(body["bundle"]), str(body["topic_id"]), int(body["dim"]), str(body["metric"])),
         offsets={int(partition): int(offset) for partition, offset in body["offsets"].items()},

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from serving.snapshots.columns import Part, columns_of, contents_of
 from serving.snapshots.files import Files
 from serving.snapshots.manifest import MANIFEST_NAME, FileEntry, Manifest, check_fits, read_manifest
+from serving.snapshots.shared import SharedSnapshot, SharedSnapshots
 from serving.snapshots.snapshot import Snapshot, SnapshotOf, SnapshotRefused
 
 log = logging.getLogger(__name__)
@@ -33,15 +34,17 @@ UNFINISHED = ".unfinished"
 class SnapshotStore:
     """Writes and reads on any number of threads, one at a time."""
 
-    def __init__(self, folder: Path, *, keep: int, files: Files | None = None) -> None:
+    def __init__(self, folder: Path, *, keep: int, files: Files | None = None, shared: SharedSnapshots | None = None) -> None:
         """Touch nothing yet.
 
         Args:
             folder: of this node alone.
             keep: how many snapshots of a bundle stay; the older ones are removed once a newer one is on disk.
+            shared: where to look for another node's when there is no sound one here.
         """
         self.folder = folder
         self._keep = keep
+        self._shared = shared
         self._files = files or Files()
         self._lock = threading.Lock()
 
@@ -51,29 +54,32 @@ class SnapshotStore:
         Raises:
             OSError: the disk is full, or failed. The older snapshots are as they were.
         """
-        folder = self.folder / snapshot.of.bundle
         with self._lock:
-            self._files.make_folder(folder)
-            numbers = _numbers_in(folder)
-            final = folder / f"{numbers[0] + 1 if numbers else 1:012d}"
-            unfinished = folder / f"{final.name}{UNFINISHED}"
-            self._sweep(folder)
-            try:
-                self._files.make_folder(unfinished)
-                self._fill(unfinished, snapshot)
-                self._files.sync_folder(unfinished)
-                self._files.rename(unfinished, final)
-            except OSError:
-                # gives the space back at once: a full disk is not only ours
-                self._files.remove(unfinished)
-                raise
-            self._files.sync_folder(folder)
-            if not numbers:
-                # the folders are new as well
-                self._files.sync_folder(self.folder)
-                self._files.sync_folder(self.folder.parent)
-            for number in numbers[self._keep - 1 :]:
-                self._files.remove(folder / f"{number:012d}")
+            return self._add(snapshot.of.bundle, lambda folder: self._fill(folder, snapshot))
+
+    def _add(self, bundle: str, fill: Callable[[Path], None]) -> Path:
+        folder = self.folder / bundle
+        self._files.make_folder(folder)
+        numbers = _numbers_in(folder)
+        final = folder / f"{numbers[0] + 1 if numbers else 1:012d}"
+        unfinished = folder / f"{final.name}{UNFINISHED}"
+        self._sweep(folder)
+        try:
+            self._files.make_folder(unfinished)
+            fill(unfinished)
+            self._files.sync_folder(unfinished)
+            self._files.rename(unfinished, final)
+        except OSError:
+            # gives the space back at once: a full disk is not only ours
+            self._files.remove(unfinished)
+            raise
+        self._files.sync_folder(folder)
+        if not numbers:
+            # the folders are new as well
+            self._files.sync_folder(self.folder)
+            self._files.sync_folder(self.folder.parent)
+        for number in numbers[self._keep - 1 :]:
+            self._files.remove(folder / f"{number:012d}")
         return final
 
     def _sweep(self, folder: Path) -> None:
@@ -107,7 +113,45 @@ class SnapshotStore:
                     return _read(path, wanted, now_ms=now_ms)
                 except SnapshotRefused as refusal:
                     log.warning("snapshot %s is refused: %s", path, refusal)
+            return self._newest_shared(wanted, now_ms=now_ms)
+
+    def _newest_shared(self, wanted: SnapshotOf, *, now_ms: int) -> Snapshot | None:
+        if self._shared is None:
+            return None
+        try:
+            for one in self._shared.of_bundle(wanted.bundle):
+                try:
+                    # before the whole of it is fetched
+                    check_fits(one.manifest, wanted, now_ms=now_ms)
+                    return _read(self._fetch(self._shared, one), wanted, now_ms=now_ms)
+                except SnapshotRefused as refusal:
+                    log.warning("snapshot %s of %s is refused: %s", one.path, self._shared.url, refusal)
+        except Exception as error:  # noqa: BLE001  each kind of place raises its own; a node starts without it
+            log.warning("no snapshot can be fetched from %s (%s); reading the topic from its beginning", self._shared.url, error)
         return None
+
+    def fetch(self, shared: SharedSnapshots, one: SharedSnapshot) -> Path:
+        """Copy a shared snapshot to this store; returns its folder.
+
+        Raises:
+            OSError: the disk is full, or the place is away. Nothing is left of it.
+        """
+        with self._lock:
+            return self._fetch(shared, one)
+
+    def _fetch(self, shared: SharedSnapshots, one: SharedSnapshot) -> Path:
+        def fill(folder: Path) -> None:
+            for name in (*one.manifest.files, MANIFEST_NAME):
+                self._files.write(folder / name, shared.parts(one, name))
+
+        log.info("fetching snapshot %s of %s: %d rows", one.path, shared.url, one.manifest.rows)
+        return self._add(one.manifest.of.bundle, fill)
+
+    def folders(self) -> Iterator[Path]:
+        """Yield the folder of every snapshot here, each bundle's newest first."""
+        for bundle in sorted(path for path in self.folder.iterdir() if path.is_dir()) if self.folder.is_dir() else ():
+            for number in _numbers_in(bundle):
+                yield bundle / f"{number:012d}"
 
     def forget(self, bundle: str) -> None:
         """Remove every snapshot of a bundle."""
@@ -171,6 +215,17 @@ def _read(folder: Path, wanted: SnapshotOf, *, now_ms: int) -> Snapshot:
     if len(contents.rows) != manifest.rows:
         raise SnapshotRefused(f"it holds {len(contents.rows)} rows, its manifest says {manifest.rows}")
     return Snapshot(manifest.of, manifest.offsets, manifest.newest_append_ms, manifest.written_ms, contents)
+
+
+def check(folder: Path) -> Manifest:
+    """Read one snapshot whole and return its manifest.
+
+    Raises:
+        SnapshotRefused: a byte of it is not what its manifest says.
+    """
+    manifest = read_manifest(_bytes_of(folder / MANIFEST_NAME))
+    _read(folder, manifest.of, now_ms=manifest.written_ms)
+    return manifest
 
 
 def _bytes_of(path: Path) -> bytes:

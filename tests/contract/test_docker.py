@@ -243,6 +243,7 @@ def test_a_role_imports_only_what_its_extra_installs(extra: str, modules: list[s
         "faiss-cpu": "faiss",
         "fastapi": "fastapi",
         "fastapi-offline": "fastapi_offline",
+        "fsspec": "fsspec",
         "hnswlib": "hnswlib",
         "httptools": "httptools",
         "jinja2": "jinja2",

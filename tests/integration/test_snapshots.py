@@ -178,3 +178,20 @@ def test_a_node_whose_disk_is_full_answers_on_and_says_so(path: WritePath, tmp_p
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         until(lambda: of_bundle(node, "roost_snapshot_failing", bundle) == 0.0 and saved_rows(node, bundle) == 52)
+
+
+def test_a_new_replica_starts_from_another_nodes_snapshot(path: WritePath, tmp_path: Path) -> None:
+    """Adding a node to a busy surface must not mean reading days of vectors."""
+    bundle = path.bundle(1)
+    path.go_live(bundle)
+    posts = [Post(f"t:{n}", topics=(f"topic-{n % 7}",)) for n in range(COUNT)]
+    path.embed(posts, bundle)
+    with node_on_a_thread(path, **saving(tmp_path), node_id="first") as node:
+        until(lambda: node.ready() and saved_rows(node, bundle) == COUNT, within_s=30)
+    path.delete(posts[8], bundle)
+    shared = {"snapshots": tmp_path / "elsewhere", "snapshots_shared": f"file://{tmp_path}/snapshots", "node_id": "second"}
+    with node_process(path, **shared) as (_, node):
+        until(node.ready, within_s=30)
+        assert of_bundle(node, "roost_snapshot_restored_rows", bundle) == COUNT
+        assert of_bundle(node, "roost_embeddings_applied_total", bundle) == 1, "it read what came after the snapshot, and no more"
+        assert len(node.ask(k=1000).candidates) == COUNT - 1

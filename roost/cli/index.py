@@ -1,0 +1,197 @@
+"""`roost index …`: snapshots of the nodes' indexes on disk and on shared places, and what a node's audit says. Keeps no index."""
+
+import socket
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from roost.cli.output import EXIT_FAILURE, emit, say, table, tell
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir, NodeUrl, node_url_of
+from schemas.errors import RoostError
+from serving.snapshots.manifest import MANIFEST_NAME, Manifest, read_manifest
+from serving.snapshots.shared import SharedSnapshots
+from serving.snapshots.snapshot import SnapshotRefused
+from serving.snapshots.store import SnapshotStore, check
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The nodes' indexes: snapshots on disk, and audits.")
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder", envvar="ROOST_SNAPSHOTS", help="Folder that the nodes write under; the local deployment's by default."
+    ),
+]
+Place = Annotated[str, typer.Argument(help="A place that nodes share: a folder, or a URL such as s3://bucket/roost.")]
+
+
+@app.command()
+def inspect(*, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+    """List the snapshots of the nodes' indexes, by their manifests; reads no vectors.
+
+    Example: roost index inspect --folder /var/lib/roost/snapshots
+    """
+    found = [_row(node, path, _manifest(path)) for node, path in _snapshots(_folder(folder, data_dir))]
+    emit({"snapshots": found}, as_json=as_json, show=lambda: _show(found))
+
+
+@app.command()
+def verify(*, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+    """Read every snapshot whole and check each byte against its manifest; exit code 1 when one is not sound.
+
+    Example: roost index verify
+    """
+    found: list[dict[str, Any]] = []
+    for node, path in _snapshots(_folder(folder, data_dir)):
+        try:
+            found.append({**_row(node, path, check(path)), "sound": True, "reason": None})
+        except SnapshotRefused as refusal:
+            found.append({"node": node, "bundle": path.parent.name, "snapshot": path.name, "sound": False, "reason": str(refusal)})
+    sound = all(one["sound"] for one in found)
+
+    def show() -> None:
+        _show([one for one in found if one["sound"]])
+        for one in found:
+            if not one["sound"]:
+                name = f"{one['node']}/{one['bundle']}/{one['snapshot']}"
+                tell(f"{name} is not sound: {one['reason']}; a node starts from an older one")
+
+    emit({"snapshots": found, "sound": sound}, as_json=as_json, show=show)
+    if not sound:
+        raise typer.Exit(EXIT_FAILURE)
+
+
+@app.command()
+def snapshot(place: Place, *, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+    """Copy each node's newest sound snapshot of each bundle to a shared place, whence other nodes start (ROOST_SNAPSHOTS_SHARED).
+
+    Example: roost index snapshot s3://my-bucket/roost-snapshots
+    """
+    shared = _shared(place)
+    done: set[tuple[str, str]] = set()
+    copied = []
+    for node, path in _snapshots(_folder(folder, data_dir)):
+        bundle = path.parent.name
+        if (node, bundle) in done:
+            continue
+        try:
+            manifest = check(path)
+        except SnapshotRefused as refusal:
+            say(f"roost: {path} is passed over: {refusal}")
+            continue
+        done.add((node, bundle))
+        copied.append({**_row(node, path, manifest), "to": shared.put(path, node=node, bundle=bundle)})
+    emit({"copied": copied}, as_json=as_json, show=lambda: _show(copied))
+
+
+@app.command()
+def restore(
+    place: Place,
+    *,
+    node_id: Annotated[
+        str, typer.Option("--node-id", envvar="ROOST_NODE_ID", help="The node that is to start from them; by default this host's.")
+    ] = "",
+    folder: Folder = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch the newest sound snapshot of each bundle from a shared place into a node's folder, before that node starts.
+
+    Example: roost index restore s3://my-bucket/roost-snapshots --node-id node-7
+    """
+    shared, node = _shared(place), node_id or socket.gethostname()
+    store = SnapshotStore(_folder(folder, data_dir) / node, keep=2)
+    fetched = []
+    for bundle in sorted(shared.bundles()):
+        for one in shared.of_bundle(bundle):
+            path = store.fetch(shared, one)
+            try:
+                fetched.append({**_row(node, path, check(path)), "from": one.path})
+                break
+            except SnapshotRefused as refusal:
+                say(f"roost: {one.path} is passed over: {refusal}")
+    emit({"fetched": fetched}, as_json=as_json, show=lambda: _show(fetched))
+
+
+@app.command()
+def audit(*, node: NodeUrl = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+    """Show how much of the exact answers a node's live queries found, with lower 95% bounds; exit code 1 while an alarm stands.
+
+    Example: roost index audit --node http://127.0.0.1:8700
+    """
+    url = node_url_of(node, data_dir)
+    try:
+        # 503 carries the same figures, of a node that is not ready
+        health = httpx.get(f"{url}/readyz", timeout=10.0).json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise RoostError(f"the node at {url} does not answer ({error}); is it up, and is that its address?") from error
+    bundles = [
+        {"surface": surface["surface"], "bundle": bundle["bundle"], "audit": bundle["audit"], "alarms": bundle["index_alarms"]}
+        for surface in health["surfaces"]
+        for bundle in surface["bundles"]
+    ]
+
+    def show() -> None:
+        rows = [
+            (bundle["bundle"], group["kind"], group["group"], group["queries"], f"{group['recall']:.4f}", f"{group['lower']:.4f}")
+            for bundle in bundles
+            for group in (bundle["audit"] or {"groups": ()})["groups"]
+        ]
+        table(["bundle", "part", "", "queries #", "recall #", "at least #"], rows)
+        if not rows:
+            tell("no live query was audited yet; a node audits those it answers, within ROOST_AUDIT_CPU_SHARE of a core")
+        for bundle in bundles:
+            for name, sentence in bundle["alarms"].items():
+                tell(f"ALARM {name} of {bundle['bundle']}: {sentence}")
+
+    emit({"node": url, "bundles": bundles}, as_json=as_json, show=show)
+    if any(bundle["alarms"] for bundle in bundles):
+        raise typer.Exit(EXIT_FAILURE)
+
+
+def _folder(option: Path | None, data_dir: Path) -> Path:
+    return option or data_dir.resolve() / "snapshots"
+
+
+def _snapshots(folder: Path) -> list[tuple[str, Path]]:
+    """Each node with each of its snapshots' folders, the newest of a bundle first."""
+    nodes = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [(node.name, path) for node in nodes for path in SnapshotStore(node, keep=1).folders()]
+
+
+def _manifest(path: Path) -> Manifest:
+    try:
+        return read_manifest((path / MANIFEST_NAME).read_bytes())
+    except OSError as error:
+        raise SnapshotRefused(f"{path} has no manifest that can be read ({error.strerror}); see `roost index verify`") from error
+
+
+def _shared(place: str) -> SharedSnapshots:
+    try:
+        return SharedSnapshots(place)
+    except (ValueError, ImportError) as error:
+        raise typer.BadParameter(f"{place!r} is no place to share snapshots on: {error}") from error
+
+
+def _row(node: str, path: Path, manifest: Manifest) -> dict[str, Any]:
+    return {
+        "node": node,
+        "bundle": manifest.of.bundle,
+        "snapshot": path.name,
+        "rows": manifest.rows,
+        "bytes": sum(entry.bytes for entry in manifest.files.values()),
+        "written_ms": manifest.written_ms,
+        "offsets": {str(partition): offset for partition, offset in sorted(manifest.offsets.items())},
+        "dim": manifest.of.dim,
+        "metric": manifest.of.metric,
+        "topic_id": manifest.of.topic_id,
+    }
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        tell("no snapshots; a node with ROOST_SNAPSHOTS writes one a minute while there is news")
+        return
+    columns = ["node", "bundle", "snapshot", "rows #", "bytes #", "written_ms #"]
+    table(columns, ([row[column.removesuffix(" #")] for column in columns] for row in rows))

@@ -1,0 +1,83 @@
+"""Snapshots on a place that nodes share, of any kind fsspec knows: a folder, s3://, gs://. Judges no contents, keeps none in use.
+
+    <url>/<node>/<bundle>/000000000042/manifest.json, vectors, ids …
+
+Laid out as a node's own folder is, so the folder that several nodes write under is such a place as it stands. The manifest is put
+last: what has none is not finished.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import fsspec
+
+from serving.snapshots.manifest import MANIFEST_NAME, Manifest, read_manifest
+from serving.snapshots.snapshot import SnapshotRefused
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSnapshot:
+    """One finished snapshot there: its path on the file system, and what its manifest says."""
+
+    path: str
+    manifest: Manifest
+
+
+class SharedSnapshots:
+    """Reads and writes below one URL. Every method raises `OSError` when the place cannot be reached."""
+
+    def __init__(self, url: str) -> None:
+        """Connect to nothing yet.
+
+        Raises:
+            ValueError: no such kind of place.
+            ImportError: its kind needs a package that is not installed, such as s3fs.
+        """
+        self._files, self._root = fsspec.core.url_to_fs(url)
+        self.url = url
+
+    def of_bundle(self, bundle: str) -> list[SharedSnapshot]:
+        """Return every finished snapshot of a bundle, of whichever node, the newest first. One that is damaged is passed over."""
+        found = []
+        for node in self._names(self._root):
+            for number in self._names(f"{self._root}/{node}/{bundle}"):
+                path = f"{self._root}/{node}/{bundle}/{number}"
+                try:
+                    found.append(SharedSnapshot(path, read_manifest(self._files.cat_file(f"{path}/{MANIFEST_NAME}"))))
+                except FileNotFoundError:
+                    # under way, or removed by its node meanwhile
+                    continue
+                except SnapshotRefused as refusal:
+                    log.warning("snapshot %s of %s is refused: %s", path, self.url, refusal)
+        return sorted(found, key=lambda one: one.manifest.written_ms, reverse=True)
+
+    def bundles(self) -> set[str]:
+        """Return the bundles of which there are snapshots."""
+        return {bundle for node in self._names(self._root) for bundle in self._names(f"{self._root}/{node}")}
+
+    def parts(self, one: SharedSnapshot, name: str, *, part_bytes: int = 1 << 20) -> Iterator[bytes]:
+        """Yield a file's bytes in parts."""
+        with self._files.open(f"{one.path}/{name}", "rb") as handle:
+            while part := handle.read(part_bytes):
+                yield part
+
+    def put(self, folder: Path, *, node: str, bundle: str) -> str:
+        """Copy a finished snapshot from its folder on this machine; returns its path there. Done twice it changes nothing."""
+        path = f"{self._root}/{node}/{bundle}/{folder.name}"
+        if self._files.exists(f"{path}/{MANIFEST_NAME}"):
+            return path
+        self._files.makedirs(path, exist_ok=True)
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == MANIFEST_NAME):
+            self._files.put_file(str(file), f"{path}/{file.name}")
+        return path
+
+    def _names(self, path: str) -> list[str]:
+        try:
+            entries: list[str] = self._files.ls(path, detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(entry.rstrip("/").rpartition("/")[2] for entry in entries)

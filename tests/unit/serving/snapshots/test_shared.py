@@ -1,0 +1,99 @@
+"""Snapshots on a shared place: fetched whole and checked as a node's own are, and never a reason for a node not to start."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from serving.snapshots.manifest import MANIFEST_NAME, Manifest, read_manifest
+from serving.snapshots.shared import SharedSnapshots
+from serving.snapshots.snapshot import SnapshotRefused
+from serving.snapshots.store import SnapshotStore
+from tests.snapshot_samples import NOW_MS, OF, UnsyncedFiles, snapshot
+
+
+@pytest.fixture(params=["folder", "object store"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> SharedSnapshots:
+    """Return a place of either kind; the second has no folders and no renames, as s3:// has none."""
+    return SharedSnapshots(f"file://{tmp_path}/shared" if request.param == "folder" else f"memory://{uuid4().hex}/roost")
+
+
+def store(folder: Path, shared: SharedSnapshots | None = None) -> SnapshotStore:
+    """Return a node's store."""
+    return SnapshotStore(folder, keep=2, files=UnsyncedFiles(), shared=shared)
+
+
+def test_a_new_replica_starts_from_the_newest_snapshot_of_another(place: SharedSnapshots, tmp_path: Path) -> None:
+    """It need not read a topic of days; and what it fetched is its own from then on."""
+    for node, seed, written_ms in (("one", 1, NOW_MS - 9_000), ("two", 2, NOW_MS - 1_000)):
+        path = store(tmp_path / node).write(snapshot(50, seed=seed, written_ms=written_ms))
+        place.put(path, node=node, bundle=OF.bundle)
+        place.put(path, node=node, bundle=OF.bundle)
+    found = store(tmp_path / "three", place).newest(OF, now_ms=NOW_MS)
+    assert found is not None
+    assert found.offsets == snapshot(50, seed=2).offsets
+    np.testing.assert_array_equal(found.contents.rows.vectors, snapshot(50, seed=2).contents.rows.vectors)
+    alone = store(tmp_path / "three").newest(OF, now_ms=NOW_MS)
+    assert alone is not None
+    assert alone.offsets == found.offsets
+
+
+def test_a_nodes_own_snapshot_goes_first(place: SharedSnapshots, tmp_path: Path) -> None:
+    """It is here, and reading on from it costs less than fetching."""
+    place.put(store(tmp_path / "one").write(snapshot(5, seed=1)), node="one", bundle=OF.bundle)
+    own = store(tmp_path / "two", place)
+    own.write(snapshot(5, seed=2, written_ms=NOW_MS - 9_000))
+    found = own.newest(OF, now_ms=NOW_MS)
+    assert found is not None
+    assert found.offsets == snapshot(5, seed=2).offsets
+
+
+def test_what_is_damaged_unfinished_or_of_another_topic_there_is_passed_over(
+    place: SharedSnapshots, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anyone may write there: nothing of it is believed that a node would not believe of its own disk."""
+    sound = store(tmp_path / "a").write(snapshot(5, seed=1, written_ms=NOW_MS - 9_000))
+    place.put(sound, node="a", bundle=OF.bundle)
+    flipped = store(tmp_path / "b").write(snapshot(5, seed=2, written_ms=NOW_MS - 3))
+    vectors = bytearray((flipped / "vectors").read_bytes())
+    vectors[7] ^= 1
+    (flipped / "vectors").write_bytes(bytes(vectors))
+    place.put(flipped, node="b", bundle=OF.bundle)
+    elsewhere = replace(OF, topic_id="another")
+    place.put(store(tmp_path / "c").write(snapshot(5, seed=3, of=elsewhere, written_ms=NOW_MS - 2)), node="c", bundle=OF.bundle)
+    unfinished = store(tmp_path / "d").write(snapshot(5, seed=4, written_ms=NOW_MS - 1))
+    (unfinished / MANIFEST_NAME).unlink()
+    place.put(unfinished, node="d", bundle=OF.bundle)
+    with caplog.at_level(logging.WARNING):
+        found = store(tmp_path / "e", place).newest(OF, now_ms=NOW_MS)
+    assert found is not None
+    assert found.offsets == snapshot(5, seed=1).offsets
+    assert "SHA-256" in caplog.text
+    assert "the topic of that name is now" in caplog.text
+
+
+def test_a_place_that_is_away_costs_a_node_the_fetch_and_not_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An object store that does not answer must not take the nodes down with it."""
+
+    class Away(SharedSnapshots):
+        def of_bundle(self, bundle: str) -> list[object]:  # type: ignore[override]
+            raise ConnectionError(f"no route to {bundle}")
+
+    with caplog.at_level(logging.WARNING):
+        assert store(tmp_path, Away("memory://away")).newest(OF, now_ms=NOW_MS) is None
+    assert "reading the topic from its beginning" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["../../etc/cron.d/x", "/etc/passwd", "a/b", ""])
+def test_a_manifest_cannot_name_a_file_outside_its_folder(tmp_path: Path, name: str) -> None:
+    """Its names become paths on the node that fetches it."""
+    manifest = read_manifest((store(tmp_path).write(snapshot(1)) / MANIFEST_NAME).read_bytes())
+    entries = {**manifest.files, name: next(iter(manifest.files.values()))}
+    crafted = Manifest(
+        manifest.of, manifest.offsets, None, manifest.written_ms, manifest.expired_before_ms, manifest.rows, entries
+    ).to_json()
+    with pytest.raises(SnapshotRefused, match="no column's name"):
+        read_manifest(crafted)
