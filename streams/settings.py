@@ -1,6 +1,7 @@
 """Settings of the write path's roles, read once from the environment. Connects to nothing."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,6 +29,7 @@ class StreamsSettings(BaseSettings):
         checkpoint_interval_s: longest time between two checkpoints: what a crash replays.
         checkpoint_inputs: most input records between two checkpoints.
         session_timeout_s: a killed process's partitions are given to another after this long.
+        log_format: "json" makes every log line one JSON object, with the bundle, topic, partition and offset it is about.
         metrics_port: port of Prometheus metrics, one a process; unset means none.
         metrics_host: address to bind it to; anything but the default makes it readable from other machines.
     """
@@ -47,6 +49,7 @@ class StreamsSettings(BaseSettings):
     checkpoint_interval_s: float = Field(default=1.0, gt=0)
     checkpoint_inputs: int = Field(default=50_000, ge=1)
     session_timeout_s: float = Field(default=10.0, ge=6)
+    log_format: Literal["text", "json"] = "text"
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)
     metrics_host: str = "127.0.0.1"
 

@@ -209,7 +209,8 @@ class SurfaceSchedule:
             took_s = self._monotonic_s() - begin_s
             recipe = FINETUNE if due.parent else PRETRAIN
             self._metrics.ended(self._surface.name, recipe, outcome, took_s=took_s, examples=len(data.train))
-        log.info("%s: published %s after %.1f s", self._surface.name, bundle, took_s)
+        fields = {"surface": self._surface.name, "bundle": bundle}
+        log.info("%s: published %s after %.1f s", self._surface.name, bundle, took_s, extra=fields)
         if self._plan.cache is not None:
             folder = self._plan.cache / self._surface.name
             write_cache(folder / bundle, self._surface.name, due.window, due.corpus)
@@ -319,7 +320,7 @@ def _step(surface: str, schedule: SurfaceSchedule, on_bundle: OnBundle, untold: 
     except (Refused, CompareAndSetLost) as refusal:
         # of a recipe, or of the rollout: somebody decided against this bundle
         untold.pop(surface, None)
-        log.warning("%s: %s", surface, refusal)
+        log.warning("%s: %s", surface, refusal, extra={"surface": surface})
     except BundleError as error:
         log.error("%s: the live bundle cannot be read: %s", surface, error)  # noqa: TRY400  the sentence says it all
     except (BrokerUnavailable, DeliveryFailed) as error:

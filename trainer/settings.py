@@ -1,7 +1,7 @@
 """Settings of the trainer, read once from the environment. Connects to nothing."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -33,6 +33,7 @@ class TrainerSettings(BaseSettings):
         torch_threads: bundles are reproduced exactly only with equal threads.
         seed: of towers, batches and negatives.
         broker_wait_s: how long a start waits for a broker before it gives up.
+        log_format: "json" makes every log line one JSON object, with the bundle, topic, partition and offset it is about.
         metrics_port: port of Prometheus metrics, one a process; unset means none.
         metrics_host: address to bind it to; anything but the default makes it readable from other machines.
     """
@@ -59,5 +60,6 @@ class TrainerSettings(BaseSettings):
     torch_threads: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
     broker_wait_s: float = Field(default=600.0, gt=0)
+    log_format: Literal["text", "json"] = "text"
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)
     metrics_host: str = "127.0.0.1"

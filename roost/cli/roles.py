@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from roost.cli.checked import settings_of, surfaces_of
 from roost.cli.output import set_up_logging
 from roost.collector import keep_pauses_short
+from roost.logs import log_json_lines
 from schemas.errors import BrokerUnavailable
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,11 @@ class RoleSettings(Protocol):
     @property
     def surfaces(self) -> Path | None:
         """The surfaces file, or None for the shipped one."""
+        ...
+
+    @property
+    def log_format(self) -> Literal["text", "json"]:
+        """How log lines are written."""
         ...
 
     @property
@@ -99,6 +105,8 @@ def stop_on_signals() -> threading.Event:
 def announce(name: str, settings: RoleSettings) -> None:
     """Set logging up and say what starts; raises `RoostError` when the surfaces file is wrong."""
     set_up_logging()
+    if settings.log_format == "json":
+        log_json_lines()
     surfaces_of(settings.surfaces)
     given = "bootstrap" in settings.model_fields_set
     log.info(

@@ -22,6 +22,11 @@ class InboundRecord:
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
+    @property
+    def place(self) -> dict[str, object]:
+        """Where it lies, as fields of a log line."""
+        return {"topic": self.topic, "partition": self.partition, "offset": self.offset}
+
 
 def inbound(message: Message) -> InboundRecord:
     """Return the record of a consumed message that carries no error."""

@@ -2,7 +2,7 @@
 
 import getpass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -25,6 +25,7 @@ class ConsoleSettings(BaseSettings):
         console_hosts: more host names, in the environment separated by commas, under which the console may be asked for: others are
             refused, so that no foreign page can reach it by a name of its own.
         console_results: folder of the experiments' results, JSON files, for the page of the paper.
+        log_format: "json" makes every log line one JSON object, with the bundle, topic, partition and offset it is about.
         console_actor: who the history says gave the commands.
     """
 
@@ -39,4 +40,5 @@ class ConsoleSettings(BaseSettings):
     console_port: int = Field(default=DEFAULT_PORT, ge=0, le=65_535)
     console_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names_of)] = ()
     console_results: Path = Path("docs/bench")
+    log_format: Literal["text", "json"] = "text"
     console_actor: str = Field(default_factory=lambda: f"console:{getpass.getuser()}", max_length=64)

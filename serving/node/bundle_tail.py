@@ -240,7 +240,7 @@ class BundleTail:
                 self._refuse(str(error))
             # whatever loading provoked, the node's other bundles are still good
             except Exception as error:
-                log.exception("loading bundle %s failed", self.bundle)
+                log.exception("loading bundle %s failed", self.bundle, extra={"bundle": self.bundle})
                 self._refuse(f"bundle {self.bundle} cannot be loaded ({type(error).__name__}: {error}); see the node's log")
             else:
                 self.refusal = None
@@ -252,7 +252,7 @@ class BundleTail:
 
     def _refuse(self, sentence: str) -> None:
         if sentence != self.refusal:
-            log.error("bundle refused: %s", sentence)
+            log.error("bundle refused: %s", sentence, extra={"bundle": self.bundle, "surface": self.surface.name})
         self.refusal = sentence
         self._changed()
 
@@ -310,7 +310,19 @@ class BundleTail:
             if key is not None:
                 self._bad.pop(key, None)
         for bad in found:
-            log.error("bad embedding at %s/%d/%d: %s", self._follower.topic, bad.partition, bad.offset, bad.reason)
+            log.error(
+                "bad embedding at %s/%d/%d: %s",
+                self._follower.topic,
+                bad.partition,
+                bad.offset,
+                bad.reason,
+                extra={
+                    "bundle": self.bundle,
+                    "topic": self._follower.topic,
+                    "partition": bad.partition,
+                    "offset": bad.offset,
+                },
+            )
             self._parts.metrics.bad_embeddings.labels(self.surface.name, self.bundle).inc()
             if bad.key is None:
                 self._bad[bad.partition, bad.offset] = bad

@@ -122,7 +122,7 @@ class Node:
                 rollout = decode(Rollout, record.value or b"")
             except InvalidInput as error:
                 self._parts.metrics.skipped.labels(ROLLOUTS).inc()
-                log.warning("rollouts/%d is no rollout record: %s", record.offset, error)
+                log.warning("rollouts/%d is no rollout record: %s", record.offset, error, extra=record.place)
                 continue
             keeper = self._keepers.get(rollout.surface)
             if keeper is not None:
@@ -195,7 +195,7 @@ class Node:
                 log.info("bundle %s left while its recall was measured", entry.bundle)
             # a tower that fails on a real user's features must not pass as unmeasured for long: the rollout waits, the log says why
             except BundleError as error:
-                log.warning("the recall of bundle %s cannot be measured: %s", entry.bundle, error)
+                log.warning("the recall of bundle %s cannot be measured: %s", entry.bundle, error, extra={"bundle": entry.bundle})
 
     def _covered(self, keeper: SurfaceKeeper) -> dict[str, float]:
         live = keeper.routing.live

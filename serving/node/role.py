@@ -13,7 +13,6 @@ from serving.filling.masks import Masks
 from serving.http.app import build_app
 from serving.http.server import HttpServer
 from serving.index import CandidateIndex, LiveIndex
-from serving.logs import log_json_lines
 from serving.metrics import NodeMetrics
 from serving.node.bundle_tail import NodeParts
 from serving.node.contact import BrokerContact
@@ -102,8 +101,6 @@ def run_node(settings: NodeSettings, stop: threading.Event) -> None:
         CannotListen, ValueError, TracingNotInstalled: see `build_node`.
         RuntimeError: the HTTP server ended by itself.
     """
-    if settings.log_format == "json":
-        log_json_lines()
     built = build_node(settings)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     built.server.start()

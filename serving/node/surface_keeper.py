@@ -77,11 +77,13 @@ class SurfaceKeeper:
             self.route()
         # outside the lock: a tail that is ending may be asking for it
         for tail in dropped:
-            log.info("bundle %s left %s; its index is dropped", tail.bundle, self.surface.name)
+            fields = {"bundle": tail.bundle, "surface": self.surface.name}
+            log.info("bundle %s left %s; its index is dropped", tail.bundle, self.surface.name, extra=fields)
             tail.retire()
 
     def _start(self, entry: BundleStage) -> None:
-        log.info("bundle %s is %s on %s; filling its index", entry.bundle, entry.state, self.surface.name)
+        fields = {"bundle": entry.bundle, "surface": self.surface.name, "stage": str(entry.state)}
+        log.info("bundle %s is %s on %s; filling its index", entry.bundle, entry.state, self.surface.name, extra=fields)
         tail = self._make_tail(self.surface, entry.bundle, self.route)
         self._tails[entry.bundle] = (entry.salt, tail)
         tail.start()
@@ -98,7 +100,8 @@ class SurfaceKeeper:
             self._routings.put(after)
         was, now = _name(before.live), _name(after.live)
         if was != now:
-            log.info("%s flips from %s to %s at revision %d", self.surface.name, was, now, after.revision)
+            fields = {"surface": self.surface.name, "bundle": now, "revision": after.revision}
+            log.info("%s flips from %s to %s at revision %d", self.surface.name, was, now, after.revision, extra=fields)
 
     def _routing(self, before: Routing) -> Routing:
         held = {bundle: tail.epoch for bundle, tail in self.tails.items()}

@@ -38,11 +38,12 @@ class BundleSnapshots:
             filled.restore(found.contents, found.newest_append_ms)
         except LiveIndexError as refusal:
             # written by a build that let such rows in; the topic has them too, and each is judged there
-            log.warning("the snapshot of bundle %s is not taken: %s", self._bundle, refusal)
+            log.warning("the snapshot of bundle %s is not taken: %s", self._bundle, refusal, extra={"bundle": self._bundle})
             return {}
         self._saved_offsets, self._saved_ms = found.offsets, found.written_ms
         self.health = replace(self.health, restored_rows=len(filled))
-        log.info("bundle %s: %d candidates restored in %.2f s", self._bundle, len(filled), time.monotonic() - started_s)
+        took_s = time.monotonic() - started_s
+        log.info("bundle %s: %d candidates restored in %.2f s", self._bundle, len(filled), took_s, extra={"bundle": self._bundle})
         return found.offsets
 
     def save(self, filled: FilledIndex, topic_id: str, offsets: Mapping[int, int], *, still: Callable[[], bool]) -> None:
@@ -76,7 +77,7 @@ class BundleSnapshots:
 
     def _note(self, trouble: str) -> None:
         if trouble != self.health.trouble:
-            log.error("%s", trouble)
+            log.error("%s", trouble, extra={"bundle": self._bundle})
         self.health = replace(self.health, trouble=trouble)
 
     def forget(self) -> None:

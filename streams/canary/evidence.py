@@ -95,14 +95,20 @@ class CanaryEvidence:
             try:
                 watched.arms.take(decode(Example, record.value or b""))
             except InvalidInput as error:
-                log.warning("passed over %s/%d/%d: %s", record.topic, record.partition, record.offset, error)
+                log.warning("passed over %s/%d/%d: %s", record.topic, record.partition, record.offset, error, extra=record.place)
         if self._clock_s() >= watched.read_again_s:
             watched.read_again_s = self._clock_s() + _READ_EVERY_S
             share = watched.entry.share_bp / 10_000
             watched.reading = read_arms(watched.arms.canary, watched.arms.live, share=share, rules=self._rules)
             effect = watched.reading.effect
             watched.curve.add(CanaryPoint(watched.reached_ms, effect.value, effect.low, effect.high))
-            log.info("%s canary %s: %s", state.surface, watched.entry.bundle, watched.reading.sentence)
+            log.info(
+                "%s canary %s: %s",
+                state.surface,
+                watched.entry.bundle,
+                watched.reading.sentence,
+                extra={"surface": state.surface, "bundle": watched.entry.bundle},
+            )
         return watched.reading
 
     def reports(self) -> tuple[CanaryReport, ...]:

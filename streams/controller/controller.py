@@ -118,7 +118,20 @@ class Controller:
                 record = refusal(state, command, str(error), now_ms)
         elif command.kind is CommandKind.START and command.automatic and state.in_stage(*UNDER_WAY) and not state.frozen:
             self._waiting[command.surface] = command
-        log.info("%s %s of %s by %s: %s", command.surface, command.kind, command.bundle, command.actor, record.outcome)
+        log.info(
+            "%s %s of %s by %s: %s",
+            command.surface,
+            command.kind,
+            command.bundle,
+            command.actor,
+            record.outcome,
+            extra={
+                "surface": command.surface,
+                "bundle": command.bundle,
+                "revision": record.revision,
+                "outcome": str(record.outcome),
+            },
+        )
         self._journal.append(record)
         # as the log has it: another controller may have been first
         outcome = self._journal.log.outcomes[command.command_id].outcome
@@ -148,7 +161,7 @@ class Controller:
                 )
                 if due is None:
                     break
-                log.info("%s revision %d: %s", name, due.revision, due.reason)
+                log.info("%s revision %d: %s", name, due.revision, due.reason, extra={"surface": name, "revision": due.revision})
                 self._journal.append(due)
             self._judge_canary(self._journal.log.state(name), now_ms)
             self._clean_up(self._journal.log.state(name), heard, now_ms)
@@ -165,7 +178,8 @@ class Controller:
             return
         # the longest reason a record may carry
         reason = reading.sentence.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
-        log.info("%s canary %s: %s", state.surface, canaries[0].bundle, reason)
+        fields = {"surface": state.surface, "bundle": canaries[0].bundle}
+        log.info("%s canary %s: %s", state.surface, canaries[0].bundle, reason, extra=fields)
         self._journal.append(conclude(state, canaries[0].bundle, promote=promote, reason=reason, now_ms=now_ms))
 
     def _prepare(self, state: Rollout, surface: Surface) -> set[str]:
@@ -186,7 +200,8 @@ class Controller:
                 continue
             held = still_reported(heard, entry.bundle, now_ms, silence_ms=self._silence_ms)
             if not held or ended_ms >= self._let_go_at_most_ms:
-                log.info("%s: deleting the topic of %s, which is %s", state.surface, entry.bundle, entry.state)
+                fields = {"surface": state.surface, "bundle": entry.bundle}
+                log.info("%s: deleting the topic of %s, which is %s", state.surface, entry.bundle, entry.state, extra=fields)
                 self._topics.delete(entry.bundle)
                 self._let_go.add(life)
 

@@ -37,7 +37,7 @@ class RolloutReader:
             try:
                 self.log.take(decode(Rollout, record.value or b""))
             except InvalidInput as error:
-                log.warning("passed over %s/%d: %s", ROLLOUTS, record.offset, error)
+                log.warning("passed over %s/%d: %s", ROLLOUTS, record.offset, error, extra=record.place)
 
     def catch_up(self) -> None:
         """Read to the present end; raises `BrokerUnavailable` when the broker does not answer."""
@@ -107,7 +107,7 @@ class Heartbeats:
             try:
                 status = decode(NodeStatus, record.value)
             except InvalidInput as error:
-                log.warning("passed over %s/%d: %s", NODE_STATUS, record.offset, error)
+                log.warning("passed over %s/%d: %s", NODE_STATUS, record.offset, error, extra=record.place)
                 continue
             # when it was heard, by the broker's clock: the instance's own may be wrong
             self._newest[key] = replace(status, time_ms=record.timestamp_ms)

@@ -274,7 +274,15 @@ class EmbedderProcessor:
         self.skipped += 1
         if self.skipped.bit_count() == 1:
             # at 1, 2, 4, 8 …: a flood of bad input must not become a flood of log lines
-            log.warning("skipped %s/%d/%d (%d so far): %s", record.topic, record.partition, record.offset, self.skipped, error)
+            log.warning(
+                "skipped %s/%d/%d (%d so far): %s",
+                record.topic,
+                record.partition,
+                record.offset,
+                self.skipped,
+                error,
+                extra=record.place,
+            )
 
     def _status(self) -> OutboundRecord:
         self._next_status_s = time.monotonic() + _STATUS_EVERY_S

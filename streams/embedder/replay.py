@@ -41,7 +41,13 @@ def seen_before(bootstrap: str, partition: int, next_offset: int, *, lookup: Sch
                     # skipped when it was folded, too
                     continue
     except (OffsetOutOfRange, StopIteration):
-        log.warning("%s/%d no longer holds what was read before offset %d", ENGAGEMENTS, partition, next_offset)
+        log.warning(
+            "%s/%d no longer holds what was read before offset %d",
+            ENGAGEMENTS,
+            partition,
+            next_offset,
+            extra={"topic": ENGAGEMENTS, "partition": partition, "offset": next_offset},
+        )
     return seen
 
 

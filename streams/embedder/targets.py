@@ -110,7 +110,7 @@ class Targets:
         gone = before - self._streaming
         for bundle in gone:
             self._active.pop(bundle, None)
-            log.info("bundle %s is no longer written for", bundle)
+            log.info("bundle %s is no longer written for", bundle, extra={"bundle": bundle})
         for memory in (self.errors, self._retry_at_s):
             for bundle in memory.keys() - wanted.keys():
                 del memory[bundle]
@@ -139,7 +139,7 @@ class Targets:
         self._active.pop(bundle, None)
         self._retry_at_s[bundle] = time.monotonic() + _RETRY_AFTER_S
         if self.errors.get(bundle) != reason:
-            log.error("bundle %s is set aside: %s", bundle, reason)
+            log.error("bundle %s is set aside: %s", bundle, reason, extra={"bundle": bundle})
         self.errors[bundle] = reason
 
     def close(self) -> None:
@@ -153,7 +153,7 @@ class Targets:
             try:
                 rollout = decode(Rollout, record.value)
             except InvalidInput as error:
-                log.warning("skipped %s/%d: %s", ROLLOUTS, record.offset, error)
+                log.warning("skipped %s/%d: %s", ROLLOUTS, record.offset, error, extra=record.place)
                 continue
             self._state[rollout.surface] = fold(self._state.get(rollout.surface, nothing_yet(rollout.surface)), rollout)
 
@@ -187,7 +187,8 @@ class Targets:
                 self._active[bundle] = loaded
                 self.errors.pop(bundle, None)
                 ready.append(loaded)
-                log.info("writing embeddings of bundle %s for %s", bundle, loaded.target.surface.name)
+                surface = loaded.target.surface.name
+                log.info("writing embeddings of bundle %s for %s", bundle, surface, extra={"bundle": bundle, "surface": surface})
         return ready
 
 

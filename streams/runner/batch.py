@@ -261,7 +261,7 @@ class BatchRunner:
 
     def _apply(self, work: Work, headers: _Headers = _NO_HEADERS) -> None:
         for record, error in work.dead:
-            log.warning("dead-lettered %s/%d/%d: %s", record.topic, record.partition, record.offset, error)
+            log.warning("dead-lettered %s/%d/%d: %s", record.topic, record.partition, record.offset, error, extra=record.place)
             self._dead.write(record, error)
             self._metrics.dead_lettered(record, error)
         counts = Counter(map(attrgetter("topic"), work.outputs))
@@ -350,7 +350,7 @@ class BatchRunner:
         for partition in partitions:
             self._processor.revoke(partition)
             del self._stores[partition]
-            log.info("%s gave up partition %d", self._settings.role, partition)
+            log.info("%s gave up partition %d", self._settings.role, partition, extra={"partition": partition})
         self._uncommitted = {place for place in self._uncommitted if place[1] in self._stores}
         self._starts = {place: offset for place, offset in self._starts.items() if place[1] in self._stores}
         self._positions = {place: offset for place, offset in self._positions.items() if place[1] in self._stores}

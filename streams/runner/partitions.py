@@ -5,6 +5,7 @@ state's changes, and only then may the caller commit offsets. Whatever fails rai
 of the log.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,8 @@ from streams.outbox import Outbox, raise_for
 from streams.processor import Clock, PartitionProcessor
 from streams.runner.changelog import ChangelogStore, restore
 from streams.state import StateStore
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class OwnedPartitions:
                 self._outbox.produce(output.topic, output.value, output.key)
             counts.update(map(attrgetter("topic"), work.outputs))
             for record, error in work.dead:
+                log.warning("dead-lettered %s/%d/%d: %s", record.topic, record.partition, record.offset, error, extra=record.place)
                 self._dead.write(record, error)
                 self._metrics.dead_lettered(record, error)
         self._flush()

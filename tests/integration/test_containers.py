@@ -1,5 +1,6 @@
 """What the containers run, outside one: the compose file's commands and variables, on a broker of the test's own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -36,6 +37,7 @@ recency_window_s = 3600
 """
 # eight processes start at once on as few as two cores, one of them with torch
 _START_S = 150.0
+_MEASURED = ("embedder", "labeler", "controller", "node-1", "trainer", "console")
 # what compose gives a role before it is killed
 _GRACE_S = 60.0
 
@@ -55,7 +57,8 @@ class Container:
 
     def families(self) -> list[Metric]:
         """Return what a scrape gives now; nothing before the port answers."""
-        port = self.environment.get("ROOST_METRICS_PORT") or self.environment.get("ROOST_HTTP_PORT")
+        names = ("ROOST_METRICS_PORT", "ROOST_HTTP_PORT", "ROOST_CONSOLE_PORT")
+        port = next(self.environment[name] for name in names if name in self.environment)
         try:
             text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5.0).text
         except httpx.TransportError:
@@ -167,7 +170,7 @@ def test_every_role_starts_as_compose_starts_it_works_and_ends_cleanly_on_sigter
         _until(lambda: "home-timeline" in running["trainer"].log.read_text(), running, what="the trainer looks at its surface")
 
         # what alerts and dashboards ask for is there, in the processes themselves
-        scraped = [family.name for name in ("embedder", "labeler", "controller", "node-1") for family in running[name].families()]
+        scraped = [family.name for name in _MEASURED for family in running[name].families()]
         known = {f"{name}{suffix}" for name in scraped for suffix in ("", "_total", "_bucket", "_count", "_sum")}
         asked = {name for query in queries() for name in query.series()}
         assert len(asked) > 30
@@ -181,6 +184,11 @@ def test_every_role_starts_as_compose_starts_it_works_and_ends_cleanly_on_sigter
         codes = {name: container.process.wait(_GRACE_S) for name, container in running.items()}
     failed = {name: f"{code}: {running[name].log.read_text()[-3000:]}" for name, code in codes.items() if code != 0}
     assert failed == {}
+    lines = {name: [json.loads(line) for line in container.log.read_text().splitlines()] for name, container in running.items()}
+    assert all({"time", "level", "logger", "message"} <= line.keys() for each in lines.values() for line in each)
+    assert all(lines.values()), "every role says at least that it starts"
+    (dead,) = [line for line in lines["embedder"] if line["message"].startswith("dead-lettered")]
+    assert (dead["topic"], dead["offset"], type(dead["partition"])) == ("tweets", dead["offset"], int)
     # a library that keeps a file at home, such as a device id to report, would be found here
     assert [path for path in (tmp_path / "root").rglob("*") if path.is_file()] == []
     assert list((tmp_path / "registry").iterdir()) == []

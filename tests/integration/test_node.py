@@ -166,7 +166,9 @@ def test_a_corrupt_bundle_is_refused_while_the_live_one_stays(path: WritePath) -
         until(lambda: node.answers_from(bad))
 
 
-def test_a_bad_embedding_is_an_alarm_that_stands_until_its_candidate_is_embedded_anew(path: WritePath) -> None:
+def test_a_bad_embedding_is_an_alarm_that_stands_until_its_candidate_is_embedded_anew(
+    path: WritePath, caplog: pytest.LogCaptureFixture
+) -> None:
     """A NaN in an index poisons every ranking it meets; a silent skip hides a broken tower."""
     bundle = path.bundle(1)
     topic = embeddings_topic_name(bundle)
@@ -181,6 +183,11 @@ def test_a_bad_embedding_is_an_alarm_that_stands_until_its_candidate_is_embedded
         until(lambda: not node.ready())
         (alarm,) = node.bundles()[bundle]["alarms"]
         assert "2 bad embeddings" in alarm
+        lines = [vars(record) for record in caplog.records if record.getMessage().startswith("bad embedding")]
+        assert {(line["bundle"], line["topic"]) for line in lines} == {(bundle, embeddings_topic_name(bundle))}
+        assert all(f"/{line['partition']}/{line['offset']}: " in line["message"] for line in lines), (
+            "searched by field, not by text"
+        )
         assert not node.finds("t:nan")
         assert 'roost_embeddings_bad_total{bundle="' + bundle in node.http.get("/metrics").text
         path.embed([Post("t:nan"), Post("t:garbled")], bundle)

@@ -238,5 +238,5 @@ def _decoded(message_type: type[MessageT], record: InboundRecord) -> MessageT | 
     try:
         return decode(message_type, record.value)
     except InvalidInput as error:
-        log.warning("skipped %s/%d/%d: %s", record.topic, record.partition, record.offset, error)
+        log.warning("skipped %s/%d/%d: %s", record.topic, record.partition, record.offset, error, extra=record.place)
         return None

@@ -3,7 +3,7 @@
 import json
 import logging
 
-from serving.logs import JsonLines
+from roost.logs import JsonLines
 
 
 def line_of(message: str, *arguments: object, error: BaseException | None = None, **fields: object) -> dict[str, object]:
