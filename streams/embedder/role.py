@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from functools import partial as bound
 
-from schemas.errors import BrokerUnavailable
+from schemas.errors import BrokerUnavailable, RegistryUnavailable
 from schemas.surfaces import load_surfaces
 from schemas.topics import CANDIDATES, ENGAGEMENTS, ROLLOUTS, TWEETS
 from schemas.wire.registry import registry_schemas
@@ -49,6 +49,10 @@ def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_poi
         tracing = start_tracing("roost-embedder", instance=settings.instance) if settings.tracing else None
         try:
             _embed(settings, stop, crash_point, runner_metrics=runner_metrics, metrics=metrics, tracing=tracing)
+        except RegistryUnavailable:
+            # a stop while it waited for the event ids it must know: nothing was read yet
+            if not stop.is_set():
+                raise
         finally:
             if tracing is not None:
                 tracing.close()
