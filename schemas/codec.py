@@ -119,6 +119,15 @@ def is_local(schema_id: int) -> bool:
     return LOCAL_ID_BIT <= schema_id <= _LAST_LOCAL_ID
 
 
+def subject_of(data: bytes) -> str | None:
+    """Return the subject of a frame that carries a local id; None for any other bytes."""
+    try:
+        known = _local_schemas().get(frame_id(data))
+    except UndecodableRecord:
+        return None
+    return None if known is None else known[0]
+
+
 def decode_mapping(subject: str, data: bytes, lookup: SchemaLookup | None = None) -> dict[str, Any]:
     """Return the Avro mapping in `data`, resolved to the schema this build writes for `subject`.
 

@@ -8,6 +8,12 @@ from schemas.surfaces import Surface
 DEFAULT_PARTITIONS = 4
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+STIRRED_EVERY_MS = 12 * HOUR_MS
+"""How often the roles write to every partition of what is only compacted: on a silent one the broker cleans nothing."""
+STIR_KEY = b"@stir"
+"""The key of the nulls they write: nobody's id, passed over by every reader."""
+INPUTS_KEPT_MS = 30 * DAY_MS
+"""How long the broker keeps impressions and engagements, whose redelivery a deleted user's marker must outlive."""
 # a dead letter holds a whole record, up to the broker's limit of 1 MiB, and its envelope
 MAX_DEAD_LETTER_BYTES = 2 * 1024 * 1024
 
@@ -71,25 +77,26 @@ def standard_topics(partitions: int = DEFAULT_PARTITIONS) -> tuple[Topic, ...]:
         partitions: of all topics keyed by candidate or by user: partition p of one holds the ids of partition p of all.
     """
     forever = -1
+    # what names a person leaves within a day of its time: the broker drops whole closed segments, cleans no open one, and would by
+    # its own rules keep an old value until half of the log is such
+    daily: dict[str, int] = {"segment_ms": DAY_MS}
+    cleaned: dict[str, int] = {"max_compaction_lag_ms": DAY_MS}
     return (
-        *(
-            _topic(name, "candidate", partitions, "compact,delete", 7 * DAY_MS, max_compaction_lag_ms=DAY_MS)
-            for name in (TWEETS, ACCOUNTS, ARTICLES)
-        ),
-        _topic(USERS, "user", partitions, "compact", forever),
-        _topic(IMPRESSIONS, "candidate", partitions, "delete", 30 * DAY_MS),
-        _topic(ENGAGEMENTS, "candidate", partitions, "delete", 30 * DAY_MS),
-        _topic(CANDIDATES, "candidate", partitions, "compact", forever, max_compaction_lag_ms=DAY_MS),
-        _topic(USER_EVENTS, "user", partitions, "delete", 7 * DAY_MS),
-        _topic(USER_STATES, "user", partitions, "compact", forever),
-        _topic(EXAMPLES, "user", partitions, "delete", 30 * DAY_MS),
+        *(_topic(name, "candidate", partitions, "compact,delete", 7 * DAY_MS, **cleaned) for name in (TWEETS, ACCOUNTS, ARTICLES)),
+        _topic(USERS, "user", partitions, "compact", forever, **cleaned),
+        _topic(IMPRESSIONS, "candidate", partitions, "delete", INPUTS_KEPT_MS, **daily),
+        _topic(ENGAGEMENTS, "candidate", partitions, "delete", INPUTS_KEPT_MS, **daily),
+        _topic(CANDIDATES, "candidate", partitions, "compact", forever, **cleaned),
+        _topic(USER_EVENTS, "user", partitions, "delete", 7 * DAY_MS, **daily),
+        _topic(USER_STATES, "user", partitions, "compact", forever, **cleaned),
+        _topic(EXAMPLES, "user", partitions, "delete", 30 * DAY_MS, **daily),
         # partition p holds the joins of partition p of impressions and engagements, whatever the key hashes to
-        _topic(LABELER_STATE, "join", partitions, "compact", forever),
+        _topic(LABELER_STATE, "join", partitions, "compact", forever, **cleaned),
         _topic(ROLLOUT_COMMANDS, "surface", 1, "delete", forever),
         _topic(ROLLOUTS, "surface", 1, "delete", forever),
         _topic(NODE_STATUS, "node", 1, "compact", forever),
         *(
-            _topic(dlq(name), "record", 1, "compact,delete", 30 * DAY_MS, max_message_bytes=MAX_DEAD_LETTER_BYTES)
+            _topic(dlq(name), "record", 1, "compact,delete", 30 * DAY_MS, max_message_bytes=MAX_DEAD_LETTER_BYTES, **daily)
             for name in _DEAD_LETTERED
         ),
     )
@@ -104,7 +111,7 @@ def embeddings_topic(bundle_id: str, surface: Surface, partitions: int = DEFAULT
     """Return the embeddings topic of a bundle: kept for the surface's recency window and 2 h, or compacted only without one."""
     name = embeddings_topic_name(bundle_id)
     if surface.recency_window_s == 0:
-        return _topic(name, "candidate", partitions, "compact", -1)
+        return _topic(name, "candidate", partitions, "compact", -1, max_compaction_lag_ms=DAY_MS)
     retention_ms = int(surface.recency_window_s * 1000) + 2 * HOUR_MS
     # the broker drops whole closed segments only: with its own week a segment, a window of two days would be kept for nine
     return _topic(name, "candidate", partitions, "compact,delete", retention_ms, segment_ms=max(retention_ms // 8, HOUR_MS))

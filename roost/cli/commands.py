@@ -51,6 +51,8 @@ COMMANDS: dict[str, Entry] = {
     "models": Entry("roost.cli.models", "app", "The bundles in the registry."),
     "rollout": Entry("roost.cli.rollout", "app", "Roll a tower version out, watch it, and roll it back."),
     "index": Entry("roost.cli.index", "app", "The nodes' indexes: snapshots on disk, and audits."),
+    "users": Entry("roost.cli.users", "users", "Delete a user, and search every place for what is left."),
+    "authors": Entry("roost.cli.users", "authors", "Take down all that an author published, and search for what is left."),
     "topics": Entry("roost.cli.topics", "app", "Create the topics on your own cluster, or check them."),
     "dlq": Entry("roost.cli.dlq", "app", "Records that could not be processed."),
     "schemas": Entry("roost.cli.schemas", "app", "The schemas of this release, here and at a schema registry."),

@@ -76,7 +76,7 @@ def create_topics(admin: AdminClient, topics: Iterable[Topic], *, replication: i
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise _typed(error, f"topic {name} cannot be created") from error
     names = {topic.name for topic in wanted}
-    _wait_until(lambda: names - _partition_counts(admin, timeout_s).keys(), "does not know", timeout_s)
+    _wait_until(lambda: names - partition_counts(admin, timeout_s).keys(), "does not know", timeout_s)
     check_topics(admin, [topic for topic in wanted if topic.name not in created], timeout_s=timeout_s)
     _wait_until(lambda: _without_leader(admin, wanted, timeout_s), "has no leader yet for partitions of", timeout_s)
     return created
@@ -118,7 +118,7 @@ def topic_faults(admin: AdminClient, topics: Iterable[Topic], *, timeout_s: floa
     wanted = {topic.name: topic for topic in topics}
     if not wanted:
         return []
-    existing = _partition_counts(admin, timeout_s)
+    existing = partition_counts(admin, timeout_s)
     faults = []
     for topic in wanted.values():
         if topic.name not in existing:
@@ -130,17 +130,30 @@ def topic_faults(admin: AdminClient, topics: Iterable[Topic], *, timeout_s: floa
                 "partition p of one topic must hold the ids of partition p of all; recreate it"
             )
             faults.append(TopicFault(topic.name, sentence))
-    resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in wanted if name in existing]
+    found = topic_configs(admin, [name for name in wanted if name in existing], timeout_s=timeout_s)
+    for name, config in found.items():
+        for key, value in wanted[name].config.items():
+            if config[key] != value:
+                sentence = f"topic {name} has {key}={config[key]}, not {value}; alter it"
+                faults.append(TopicFault(name, sentence, setting=(key, value)))
+    return faults
+
+
+def topic_configs(admin: AdminClient, topics: Iterable[str], *, timeout_s: float = 30.0) -> dict[str, dict[str, str]]:
+    """Return the configuration in force of topics that exist, by name.
+
+    Raises:
+        TopicMismatch: the broker refuses to describe a topic.
+        BrokerUnavailable: no answer within `timeout_s`.
+    """
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in topics]
+    found = {}
     for resource, future in (admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}).items():
         try:
-            entries = future.result(timeout_s)
+            found[resource.name] = {key: str(entry.value) for key, entry in future.result(timeout_s).items()}
         except KafkaException as error:
             raise _typed(error, f"topic {resource.name} cannot be described") from error
-        for key, value in wanted[resource.name].config.items():
-            if entries[key].value != value:
-                sentence = f"topic {resource.name} has {key}={entries[key].value}, not {value}; alter it"
-                faults.append(TopicFault(resource.name, sentence, setting=(key, value)))
-    return faults
+    return found
 
 
 def topic_id(admin: AdminClient, topic: str, *, timeout_s: float = 10.0) -> str:
@@ -171,10 +184,11 @@ def delete_topics(admin: AdminClient, names: Iterable[str], *, timeout_s: float 
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise _typed(error, f"topic {name} cannot be deleted") from error
-    _wait_until(lambda: set(wanted) & _partition_counts(admin, timeout_s).keys(), "still lists", timeout_s)
+    _wait_until(lambda: set(wanted) & partition_counts(admin, timeout_s).keys(), "still lists", timeout_s)
 
 
-def _partition_counts(admin: AdminClient, timeout_s: float) -> dict[str, int]:
+def partition_counts(admin: AdminClient, timeout_s: float = 10.0) -> dict[str, int]:
+    """Return how many partitions each topic has, by name; raises `BrokerUnavailable` without an answer."""
     try:
         return {name: len(found.partitions) for name, found in admin.list_topics(timeout=timeout_s).topics.items()}
     except KafkaException as error:

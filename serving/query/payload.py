@@ -6,6 +6,7 @@ write: an answer then costs a sixth of what it does to build its objects and enc
 
 import json
 from json import JSONEncoder
+from typing import Any
 
 from schemas.errors import InvalidRecord
 from schemas.records.candidates import Embedding
@@ -42,8 +43,14 @@ def candidate_json(payload: bytes, score: float, rank: int, age_ms: int) -> byte
 
 def text_of(payload: bytes) -> str:
     """Return the text of a row's candidate."""
-    text: str = json.loads(payload + b"}")["text"]
+    text: str = read_payload(payload)["text"]
     return text
+
+
+def read_payload(payload: bytes) -> dict[str, Any]:
+    """Return what a payload says of its candidate, by name; raises `ValueError` for bytes that are none."""
+    read: dict[str, Any] = json.loads(payload + b"}")
+    return read
 
 
 def _members(candidate_id: str, token: str, language: str, author_id: str, created_ms: int, *, text: str) -> bytes:

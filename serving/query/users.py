@@ -108,7 +108,9 @@ class UserStore:
             # the record's owner is elsewhere; here the user counts as unseen, and the metric tells
             self.undecodable += 1
             return KnownUser(None)
-        if state.profile_time_ms < 0 and not state.entries:
+        # a delete is the newest profile of a user who did not come back; of one never seen both times are -1
+        no_profile = state.profile_time_ms <= state.erased_ms
+        if no_profile and not any((state.languages, state.region, state.follows, state.interests, state.entries)):
             return KnownUser(None)
         engaged_ms = next((entry.event_time_ms for entry in state.entries if entry.kind is not UserEventKind.IMPRESSION), -1)
         newest_ms = max([state.profile_time_ms, *(entry.event_time_ms for entry in state.entries[:1])])

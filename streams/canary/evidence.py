@@ -92,8 +92,11 @@ class CanaryEvidence:
             self._watched[state.surface] = watched
         for record in watched.tail.poll(_RECORDS_A_LOOK, 0.0):
             watched.reached_ms = max(watched.reached_ms, record.timestamp_ms)
+            if record.value is None:
+                # a user was deleted: what the arms count names nobody
+                continue
             try:
-                watched.arms.take(decode(Example, record.value or b""))
+                watched.arms.take(decode(Example, record.value))
             except InvalidInput as error:
                 log.warning("passed over %s/%d/%d: %s", record.topic, record.partition, record.offset, error, extra=record.place)
         if self._clock_s() >= watched.read_again_s:

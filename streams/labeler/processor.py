@@ -50,6 +50,12 @@ class _Window:
         return self.label_ms * (1 + CORRECTION_WINDOWS)
 
 
+def joins_end_ms(surfaces: Surfaces) -> int:
+    """Return how long after its impression a join stays in the state at most, in milliseconds of event time."""
+    windows = [_Window.of(surface) for surface in surfaces.values()]
+    return max((window.kept_ms + window.lateness_ms for window in windows), default=0)
+
+
 class LabelProcessor:
     """One partition.
 
@@ -180,6 +186,9 @@ class LabelProcessor:
             join = replace(join, entries=(*join.entries, entry))
         if join.example is not None:
             example = decode(Example, join.example)
+            if self._is_erased(example.user_id, example.event_time_ms):
+                self._forget_erased(key)
+                return outputs
             label, kinds = label_of(self._counting(join))
             if (label, kinds) != (example.label, example.kinds):
                 self.counts["corrections"] += 1
@@ -212,7 +221,19 @@ class LabelProcessor:
                     outputs.extend(self._emit(key, join, decode(Impression, join.impression)))
         return outputs
 
+    def _is_erased(self, user_id: str, event_time_ms: int) -> bool:
+        """Tell whether a user was deleted at or after an event: no example may come of it any more."""
+        state = self._sight.user_state(user_id)
+        return state is not None and event_time_ms <= state.erased_ms
+
+    def _forget_erased(self, key: str) -> None:
+        self.counts["erased"] += 1
+        self._store.delete(key)
+
     def _emit(self, key: str, join: LabelJoin, impression: Impression) -> list[OutboundRecord]:
+        if self._is_erased(impression.user_id, impression.event_time_ms):
+            self._forget_erased(key)
+            return []
         features = serve_time_features(impression, join.candidate, self._sight)
         if features is None:
             self.counts["without_features"] += 1

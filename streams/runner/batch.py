@@ -17,6 +17,7 @@ from operator import attrgetter
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from schemas.errors import BrokerUnavailable
+from schemas.topics import STIR_KEY
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetterWriter
@@ -29,6 +30,7 @@ from streams.processor import Work
 from streams.runner.batch_processor import BatchProcessor
 from streams.runner.batch_spans import batch_spans
 from streams.runner.changelog import ChangelogStore
+from streams.runner.stirring import Stirring
 from streams.runner.waiting import WaitingRecords
 
 log = logging.getLogger(__name__)
@@ -116,6 +118,7 @@ class BatchRunner:
         self._inputs = 0
         self._next_checkpoint_s = 0.0
         self._checkpoint: _Checkpoint | None = None
+        self._stirring = Stirring()
         self._consumer = make_consumer(
             settings.bootstrap,
             settings.group,
@@ -217,6 +220,9 @@ class BatchRunner:
             self._consumer.commit(offsets=offsets, asynchronous=False)
             self._uncommitted = {p for p in self._uncommitted if self._positions[p] != checkpoint.positions.get(p)}
         self._checkpoint = None
+        for partition in self._stores:
+            if self._stirring.due(partition):
+                self._outbox.produce(self._settings.changelog, None, STIR_KEY, partition)
         self._metrics.checkpointed(took_s=time.monotonic() - checkpoint.began_s)
         self._report_lag()
 

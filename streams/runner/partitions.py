@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+from schemas.topics import STIR_KEY
 from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.inbound import InboundRecord
 from streams.metrics import RunnerMetrics
 from streams.outbox import Outbox, raise_for
 from streams.processor import Clock, PartitionProcessor
 from streams.runner.changelog import ChangelogStore, restore
+from streams.runner.stirring import Stirring
 from streams.state import StateStore
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Job:
         dropped: called when all partitions are given up, before others are opened.
         answered: tells whether a record's value can be decoded now, or is known never to be: without that its partition waits. None
             without a schema registry.
+        stirs: compacted inputs that are written to now and then beside the changelog, so that the broker cleans them.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Job:
     tick_s: float | None = None
     dropped: Callable[[], None] = lambda: None
     answered: Callable[[bytes | None], bool] | None = None
+    stirs: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -74,6 +78,7 @@ class OwnedPartitions:
         self._metrics = metrics
         self._flush_timeout_s = flush_timeout_s
         self._open: dict[int, _Open] = {}
+        self._stirring = Stirring()
         self.restoring = False
 
     def run(self, batches: Mapping[int, Sequence[InboundRecord]], clocks: Mapping[int, Clock]) -> None:
@@ -102,6 +107,9 @@ class OwnedPartitions:
                 for key, value in changes:
                     self._outbox.produce(self._job.changelog, value, key.encode(), partition)
                 counts[self._job.changelog] += len(changes)
+            if self._stirring.due(partition):
+                for topic in (*self._job.stirs, *((self._job.changelog,) if self._job.changelog else ())):
+                    self._outbox.produce(topic, None, STIR_KEY, partition)
         self._flush()
         self._metrics.produced(counts)
         self._metrics.folded(

@@ -7,13 +7,14 @@ from schemas.codec import SchemaLookup, decode
 from schemas.errors import InvalidInput
 from schemas.ids import LAST_SEQUENCE, check_user_id
 from schemas.records.users import User, UserEntry, UserEvent, UserState
-from schemas.topics import USER_EVENTS, USERS
+from schemas.topics import EXAMPLES, STIR_KEY, USER_EVENTS, USERS
 from schemas.wire.inbound import InboundRecord
 from streams.intake import read
 from streams.processor import Clock, Work
-from streams.state import StateStore
+from streams.state import OutboundRecord, StateStore
 from streams.userstate.encoding import EncodedEntries
 from streams.userstate.fold import fold_entries, fold_profile
+from streams.userstate.markers import Markers
 
 USER_STATE_TOPICS = (USERS, USER_EVENTS)
 # decoding 200 entries costs milliseconds and 100 kB: the users of the last minutes stay decoded, per partition
@@ -27,13 +28,22 @@ class UserStateProcessor:
         self._store = store
         self._lookup = lookup
         self._decoded: OrderedDict[str, tuple[UserState, EncodedEntries]] = OrderedDict()
+        self._markers = Markers(store)
 
     def process(self, batch: Sequence[InboundRecord], clock: Clock) -> Work:
-        """See `PartitionProcessor.process`. The states go to the store; nothing else is written."""
+        """See `PartitionProcessor.process`. The states go to the store.
+
+        A user's delete is written to `examples` as a null under the user's id: what the user was shown before it is void.
+        """
         profiles: defaultdict[str, list[User]] = defaultdict(list)
         entries: defaultdict[str, list[UserEntry]] = defaultdict(list)
         dead: list[tuple[InboundRecord, InvalidInput]] = []
+        for user_id in self._markers.due(clock.now_ms):
+            self._decoded.pop(user_id, None)
+            self._store.delete(user_id)
         for record in batch:
+            if record.key == STIR_KEY and record.value is None:
+                continue
             try:
                 if record.topic == USERS:
                     user = self._read_user(record)
@@ -52,7 +62,10 @@ class UserStateProcessor:
             if folded is not state:
                 self._keep(folded, encoded)
                 self._store.put(user_id, encoded.encode(folded))
-        return Work(dead=tuple(dead))
+                self._markers.note(folded)
+        # again when the delete comes again: the one before may have been lost in the crash that brought it back
+        void = [user_id for user_id, sent in profiles.items() if any(user.deleted for user in sent)]
+        return Work(tuple(OutboundRecord(EXAMPLES, user_id.encode(), None) for user_id in void), tuple(dead))
 
     def _read_user(self, record: InboundRecord) -> User:
         if record.value is not None:

@@ -2,7 +2,7 @@
 
 import threading
 
-from schemas.topics import USER_STATES
+from schemas.topics import USER_STATES, USERS
 from schemas.wire.registry import RegistrySchemas, registry_schemas
 from streams.metrics import RunnerMetrics, metrics_served
 from streams.runner.faust_runner import group_settings, run_jobs
@@ -10,6 +10,9 @@ from streams.runner.partitions import Job
 from streams.runner.start import ready_broker
 from streams.settings import UserStateSettings
 from streams.userstate.processor import USER_STATE_TOPICS, UserStateProcessor
+
+# markers of deleted users end by the day
+_TICK_S = 60.0
 
 
 def user_state_job(settings: UserStateSettings, *, schemas: RegistrySchemas | None = None) -> Job:
@@ -22,6 +25,8 @@ def user_state_job(settings: UserStateSettings, *, schemas: RegistrySchemas | No
         batch_records=settings.batch_records,
         batch_within_s=settings.batch_within_s,
         answered=schemas.answered if schemas else None,
+        tick_s=_TICK_S,
+        stirs=(USERS,),
     )
 
 

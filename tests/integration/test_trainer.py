@@ -160,6 +160,36 @@ def test_aborted_examples_are_never_trained_on(own: OwnSurface) -> None:
     tail.close()
 
 
+def test_nothing_is_learned_of_what_a_user_was_shown_before_being_deleted(own: OwnSurface) -> None:
+    """In memory since before the delete, read after it, or corrected later: none of it may reach a bundle."""
+    user_id = f"{own.surface.name}-u1"
+    world = own.world(users=3, tweets=30, impressions=60).examples
+    shown = [replace(one, user_id=user_id) if one.user_id == "u1" else one for one in world]
+    gone = [example for example in shown if example.user_id == user_id]
+    assert 5 < len(gone) < 50
+    tail = ExampleTail(own.bootstrap, own.surface.name)
+    before = {p: following for p, (_, following) in tail.window().offsets.items()}
+    own.send_examples(shown)
+    assert len(tail.window(before).logged) == 60
+    own.send(EXAMPLES, user_id, None)
+    own.send_examples([replace(gone[0], revision=1)])
+    back = replace(gone[1], example_id="back/t:1", event_time_ms=2 * time.time_ns() // 1_000_000)
+    own.send_examples([back])
+    fresh = ExampleTail(own.bootstrap, own.surface.name)
+    for reader in (tail, fresh):
+        window = reader.window(before)
+        assert [one for one in window.examples() if one.user_id == user_id] == [back]
+        assert len(window.logged) == 60 - len(gone) + 1
+        assert sum(following - first for first, following in window.offsets.values()) == 63
+    assert fresh.window(before).skipped == 0, "a null is no record that could not be read"
+    bounded = ExampleTail(own.bootstrap, own.surface.name, max_examples=10)
+    bounded.window(before)
+    own.send_examples([replace(one, example_id=f"more/{one.example_id}") for one in world if one.user_id != "u1"][:20])
+    assert len(bounded.window(before).logged) == 10, "what was dropped with a user makes room"
+    for reader in (tail, fresh, bounded):
+        reader.close()
+
+
 def test_the_corpus_is_what_could_be_retrieved_now(own: OwnSurface) -> None:
     """No stub, no delete, no other surface, nothing past the recency window, nothing expired by a null."""
     first, second, third, fourth = own.world(users=3, tweets=4, impressions=1).corpus

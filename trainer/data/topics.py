@@ -32,7 +32,7 @@ class _Kept:
 
 
 class ExampleTail(TopicTail):
-    """One surface's examples, from any offset to the present."""
+    """One surface's examples, from any offset to the present; none of before its user was deleted, which a null tells."""
 
     def __init__(
         self, bootstrap: str, surface: str, *, max_examples: int = 500_000, until: Mapping[int, int] | None = None
@@ -72,6 +72,7 @@ class ExampleTail(TopicTail):
     def _begin(self, partitions: Sequence[int], start: Mapping[int, int]) -> None:
         self._kept = {p: _Kept() for p in partitions}
         self._start = {p: start.get(p, 0) for p in partitions}
+        self._erased_ms: dict[str, int] = {}
         self._count = 0
         self._skipped = 0
 
@@ -79,14 +80,26 @@ class ExampleTail(TopicTail):
         kept = self._kept[record.partition]
         if kept.first is None:
             kept.first = record.offset
+        if record.value is None:
+            self._erase((record.key or b"").decode("utf-8", "replace"), kept, record.timestamp_ms)
+            return
         example = _decoded(Example, record)
         if example is None:
-            self._skipped += record.value is not None
-        elif example.surface == self._surface:
+            self._skipped += 1
+        elif example.surface == self._surface and example.event_time_ms > self._erased_ms.get(example.user_id, -1):
             kept.entries.append(LoggedExample(record.partition, record.offset, example))
             self._count += 1
             if self._count > self._max_examples:
                 self._drop(max(self._kept.values(), key=lambda one: len(one.entries)))
+
+    def _erase(self, user_id: str, kept: _Kept, erased_ms: int) -> None:
+        """Drop what a user was shown before being deleted; what of it comes later, such as a correction, is not taken."""
+        self._erased_ms[user_id] = erased_ms
+        before = len(kept.entries)
+        kept.entries = deque(
+            entry for entry in kept.entries if entry.example.user_id != user_id or entry.example.event_time_ms > erased_ms
+        )
+        self._count -= before - len(kept.entries)
 
     def _forget_before(self, start: Mapping[int, int]) -> None:
         for partition, kept in self._kept.items():

@@ -11,14 +11,14 @@ TABLE: dict[str, tuple[str, str, int, int | None]] = {
     "tweets": ("candidate", "compact,delete", 7, 1),
     "accounts": ("candidate", "compact,delete", 7, 1),
     "articles": ("candidate", "compact,delete", 7, 1),
-    "users": ("user", "compact", -1, None),
+    "users": ("user", "compact", -1, 1),
     "impressions": ("candidate", "delete", 30, None),
     "engagements": ("candidate", "delete", 30, None),
     "candidates": ("candidate", "compact", -1, 1),
     "user-events": ("user", "delete", 7, None),
-    "user-states": ("user", "compact", -1, None),
+    "user-states": ("user", "compact", -1, 1),
     "examples": ("user", "delete", 30, None),
-    "labeler-state": ("join", "compact", -1, None),
+    "labeler-state": ("join", "compact", -1, 1),
     "rollout-commands": ("surface", "delete", -1, None),
     "rollouts": ("surface", "delete", -1, None),
     "node-status": ("node", "compact", -1, None),
@@ -46,6 +46,15 @@ def test_every_topic_takes_the_brokers_clock_and_keeps_tombstones_a_day() -> Non
         assert topic.config["message.timestamp.type"] == "LogAppendTime"
         compacted = "compact" in topic.config["cleanup.policy"]
         assert topic.config.get("delete.retention.ms") == (str(DAY) if compacted else None), topic.name
+
+
+def test_what_names_a_person_leaves_the_broker_within_a_day_of_its_time() -> None:
+    """The broker drops whole closed segments, and cleans no open one: with its own week a segment, 30 days would be 37."""
+    people = {"users", "user-states", "labeler-state", "impressions", "engagements", "user-events", "examples"}
+    for topic in standard_topics():
+        if topic.name in people or topic.name.endswith(".dlq"):
+            closed_after = topic.config.get("max.compaction.lag.ms") or topic.config["segment.ms"]
+            assert int(closed_after) <= DAY, topic.name
 
 
 def test_embeddings_are_kept_for_the_recency_window_and_two_hours() -> None:

@@ -398,3 +398,22 @@ def test_a_surface_taken_out_of_the_configuration_takes_its_joins_along(timeline
     labeler = LabelProcessor(2, timeline.store, surfaces={"other": other}, sight=timeline.sight)
     assert labeler.counts["surface_gone"] == 1
     assert list(timeline.store.scan("join/")) == []
+
+
+def test_no_example_comes_of_what_a_user_was_shown_before_being_deleted(timeline: Timeline) -> None:
+    """A window that is open at the delete would write the user's name anew, for a month."""
+    timeline.feed(shown(), at=0)
+    timeline.feed(replace(shown(request="later"), event_time_ms=T0 + 2_000), at=2)
+    timeline.sight.users["u:1"] = UserState("u:1", erased_ms=T0 + 1_000)
+    assert [example.request_id for example in passed(timeline, 60)] == ["later"], "who came back counts again"
+    assert timeline.labeler.counts["erased"] == 1
+    assert not [key for key, _ in timeline.store.scan("join/r/")]
+
+
+def test_no_correction_comes_of_an_example_whose_user_was_deleted(timeline: Timeline) -> None:
+    """It would be a new record of the user, with all that the first one held."""
+    timeline.feed(shown(), at=0)
+    assert passed(timeline, 12)
+    timeline.sight.users["u:1"] = UserState("u:1", erased_ms=T0 + 12_000)
+    assert timeline.feed(did(EngagementKind.FAVORITE, 5), at=13) == []
+    assert not [key for key, _ in timeline.store.scan("join/r/")]

@@ -5,12 +5,14 @@ import pytest
 from schemas.codec import decode, encode
 from schemas.records.base import Message
 from schemas.records.users import User, UserEntry, UserEvent, UserEventKind, UserState
-from schemas.topics import USER_EVENTS, USERS
+from schemas.topics import EXAMPLES, IMPRESSIONS, STIR_KEY, USER_EVENTS, USERS, standard_topics
 from schemas.wire.inbound import InboundRecord
 from streams.processor import Clock
 from streams.runner.changelog import ChangelogStore
+from streams.state import OutboundRecord
 from streams.userstate.encoding import EncodedEntries
 from streams.userstate.fold import fold_entries, fold_profile
+from streams.userstate.markers import KEPT_MS, is_marker
 from streams.userstate.processor import UserStateProcessor
 
 NOW_MS = 1_700_000_000_000
@@ -90,6 +92,59 @@ def test_a_null_from_a_foreign_producer_deletes_as_of_its_append_time() -> None:
     """On a compacted topic a null is the usual way to delete."""
     state = fold(record(USERS, User("u:1", NOW_MS, 7, languages=("de",))), record(USERS, None))
     assert (state.erased_ms, state.languages) == (NOW_MS, ())
+
+
+def test_a_delete_voids_the_users_examples_by_a_null_under_the_same_key() -> None:
+    """The trainer reads that log alone: what it holds of the user must be void there, however late it was written."""
+    store = ChangelogStore()
+    deleted, profile = User("u:1", 10, 0, deleted=True), User("u:3", 10, 0)
+    batch = [record(USERS, deleted), record(USERS, None, key=b"u:2"), record(USERS, profile, key=b"u:3")]
+    work = UserStateProcessor(store).process(batch, Clock(NOW_MS))
+    assert work.outputs == (OutboundRecord(EXAMPLES, b"u:1", None), OutboundRecord(EXAMPLES, b"u:2", None))
+    # the one before may have been lost in the crash that brought the delete back
+    assert UserStateProcessor(store).process(batch[:1], Clock(NOW_MS)).outputs == (OutboundRecord(EXAMPLES, b"u:1", None),)
+
+
+def test_a_marker_ends_once_nothing_of_before_the_delete_can_be_redelivered() -> None:
+    """It is the last thing that names the user; ended earlier, a replay of a month would bring the history back."""
+    store = ChangelogStore()
+    processor = UserStateProcessor(store)
+    processor.process([record(USERS, None), record(USER_EVENTS, event("before", NOW_MS - 5))], Clock(NOW_MS))
+    processor.process([], Clock(NOW_MS + KEPT_MS - 1))
+    assert is_marker(state_of(store))
+    retained_ms = [int(topic.config["retention.ms"]) for topic in standard_topics() if topic.name in (IMPRESSIONS, USER_EVENTS)]
+    assert max(retained_ms) < KEPT_MS
+    processor.process([], Clock(NOW_MS + KEPT_MS))
+    assert store.get("u:1") is None
+    processor.process([record(USER_EVENTS, event("new", NOW_MS))], Clock(NOW_MS + KEPT_MS))
+    assert state_of(store).erased_ms == -1, "nothing of it stays decoded either"
+
+
+def test_a_marker_ends_after_a_restart_too() -> None:
+    """A process rarely lives for a month."""
+    store = ChangelogStore()
+    UserStateProcessor(store).process([record(USERS, None)], Clock(NOW_MS))
+    UserStateProcessor(store).process([], Clock(NOW_MS + KEPT_MS))
+    assert store.get("u:1") is None
+
+
+@pytest.mark.parametrize(
+    "later", [record(USERS, User("u:1", NOW_MS + 1, 0, languages=("de",))), record(USER_EVENTS, event("e", NOW_MS + 1))]
+)
+def test_who_came_back_keeps_the_state(later: InboundRecord) -> None:
+    """The marker is part of it then: what came before the delete stays out."""
+    store = ChangelogStore()
+    processor = UserStateProcessor(store)
+    processor.process([record(USERS, None), later], Clock(NOW_MS))
+    processor.process([], Clock(NOW_MS + 2 * KEPT_MS))
+    assert state_of(store).erased_ms == NOW_MS
+
+
+def test_the_null_that_keeps_a_partition_moving_is_nobodys_delete() -> None:
+    """The role writes it to `users` itself, twice a day."""
+    store = ChangelogStore()
+    work = UserStateProcessor(store).process([record(USERS, None, key=STIR_KEY)], Clock(NOW_MS))
+    assert (work.outputs, work.dead, len(store)) == ((), (), 0)
 
 
 def test_a_user_may_come_back() -> None:

@@ -38,7 +38,7 @@ def test_a_newer_state_replaces_features_already_made() -> None:
 def test_the_unseen_the_erased_and_the_unreadable_are_cold() -> None:
     """Each gets a sensible answer that says it knew nothing; none gets an error."""
     users = UserStore()
-    users.put("erased", encode(UserState("erased", erased_ms=5)))
+    users.put("erased", encode(UserState("erased", profile_time_ms=5, profile_sequence=9, erased_ms=5)))
     users.put("garbled", b"\x00garbled")
     users.put("gone", encode(UserState("gone", profile_time_ms=1)))
     users.put("gone", None)

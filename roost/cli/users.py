@@ -1,0 +1,281 @@
+"""`roost users …` and `roost authors …`: erasing people, and showing what is left of them. The work is done in `roost.erasure`."""
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from roost.cli.checked import surfaces_of
+from roost.cli.output import EXIT_FAILURE, emit, err, say, table, tell
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, Registry, bootstrap_of, registry_of
+from schemas.errors import RoostError
+from schemas.ids import check_user_id
+
+users = typer.Typer(no_args_is_help=True, add_completion=False, help="Delete a user, and search every place for what is left.")
+authors = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Take down all that an author published, and search for what is left."
+)
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be erased, and write nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+WaitS = Annotated[float, typer.Option("--wait-s", help="Seconds to wait until the roles have folded the deletes.", min=0.0)]
+Snapshots = Annotated[
+    Path | None,
+    typer.Option("--snapshots", envvar="ROOST_SNAPSHOTS", help="Folder of nodes' snapshots; the local deployment's by default."),
+]
+SnapshotsKept = Annotated[
+    int, typer.Option("--snapshots-kept", envvar="ROOST_SNAPSHOTS_KEPT", help="How many of each bundle the nodes keep.", min=1)
+]
+SurfacesFile = Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file.")]
+Check = Annotated[bool, typer.Option("--check", help="Exit code 1 while anything is found.")]
+
+# what was published while the first deletes were written is found by the next look
+_MOST_LOOKS = 5
+
+
+@users.command("delete")
+def users_delete(
+    user_id: Annotated[str, typer.Argument(help="The user's id.")],
+    *,
+    author: Annotated[
+        str | None, typer.Option("--author", help="The user's id as an author: what it published is taken down too.")
+    ] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    wait_s: WaitS = 60.0,
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a user: profile and history count no more at once; `roost users traces` shows what is left, and until when.
+
+    Stop what still sends events of the user first.
+
+    Example: roost users delete u:42 --author a:42 --yes --json
+    """
+    from roost.erasure.user import delete_user, newest_state  # noqa: PLC0415 - Kafka and codecs, which `--help` does not need
+
+    _check_id(user_id)
+    broker = bootstrap_of(bootstrap, data_dir)
+    state = newest_state(broker, user_id)
+    data: dict[str, Any] = {
+        "user_id": user_id,
+        "known": state is not None,
+        "follows": 0 if state is None else len(state.follows),
+        "history": 0 if state is None else len(state.entries),
+    }
+    what = f"user {user_id} ({data['history']} entries of history, {data['follows']} followed)"
+    data |= {} if author is None else {"author": _author_data(broker, author)}
+    if author is not None:
+        what += f" and {_author_sentence(data['author'])}"
+    if not _goes_on(what, dry_run=dry_run, yes=yes, as_json=as_json):
+        emit({**data, "erased": False}, as_json=as_json, show=lambda: tell(f"would erase {what}"))
+        return
+    erased = delete_user(broker, user_id, wait_s=wait_s)
+    if author is not None:
+        data["author"] |= _take_down(broker, author, wait_s=wait_s)
+
+    def show() -> None:
+        tell(f"erased {what}, as of {_time(erased.erased_ms)}")
+        tell(f"`roost users traces {user_id}` shows what the topics still hold, and until when")
+
+    emit({**data, "erased": True, "erased_ms": erased.erased_ms}, as_json=as_json, show=show)
+
+
+@authors.command("takedown")
+def authors_takedown(
+    author_id: Annotated[str, typer.Argument(help="The author's id, as the tweets name it.")],
+    *,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    wait_s: WaitS = 60.0,
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Take down all that an author published, and take the author's name out of every user's follows and history.
+
+    No node answers with it once the embedder has folded the deletes, which this waits for. Stop the author's producer first.
+
+    Example: roost authors takedown a:42 --dry-run
+    """
+    _check_id(author_id)
+    broker = bootstrap_of(bootstrap, data_dir)
+    data = _author_data(broker, author_id)
+    what = _author_sentence(data)
+    if not _goes_on(what, dry_run=dry_run, yes=yes, as_json=as_json):
+        emit({**data, "erased": False}, as_json=as_json, show=lambda: tell(f"would erase {what}"))
+        return
+    data |= _take_down(broker, author_id, wait_s=wait_s)
+
+    def show() -> None:
+        tell(f"took down {what}")
+        tell(f"`roost authors traces {author_id}` shows what the topics and snapshots still hold, and until when")
+
+    emit({**data, "erased": True}, as_json=as_json, show=show)
+
+
+@users.command("traces")
+def users_traces(
+    user_id: Annotated[str, typer.Argument(help="The id to search for.")],
+    *,
+    check: Check = False,
+    snapshots: Snapshots = None,
+    snapshots_kept: SnapshotsKept = 2,
+    registry: Registry = None,
+    surfaces: SurfacesFile = None,
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Search every topic, snapshot, bundle and log for an id: where it still is, why, and until when at the latest.
+
+    Reads all that the topics hold. Snapshots, bundles and logs are those of this machine: run it on every node.
+
+    Example: roost users traces u:42 --check --json --snapshots /var/lib/roost/snapshots
+    """
+    _traces(
+        user_id,
+        check=check,
+        snapshots=snapshots,
+        snapshots_kept=snapshots_kept,
+        registry=registry,
+        surfaces=surfaces,
+        bootstrap=bootstrap,
+        data_dir=data_dir,
+        as_json=as_json,
+    )
+
+
+@authors.command("traces")
+def authors_traces(
+    author_id: Annotated[str, typer.Argument(help="The id to search for.")],
+    *,
+    check: Check = False,
+    snapshots: Snapshots = None,
+    snapshots_kept: SnapshotsKept = 2,
+    registry: Registry = None,
+    surfaces: SurfacesFile = None,
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Search every topic, snapshot, bundle and log for an author's id; see `roost users traces`.
+
+    Example: roost authors traces a:42 --check
+    """
+    _traces(
+        author_id,
+        check=check,
+        snapshots=snapshots,
+        snapshots_kept=snapshots_kept,
+        registry=registry,
+        surfaces=surfaces,
+        bootstrap=bootstrap,
+        data_dir=data_dir,
+        as_json=as_json,
+    )
+
+
+def _traces(
+    name: str,
+    *,
+    check: bool,
+    snapshots: Path | None,
+    snapshots_kept: int,
+    registry: Path | None,
+    surfaces: Path | None,
+    bootstrap: str | None,
+    data_dir: Path,
+    as_json: bool,
+) -> None:
+    from roost.erasure.search import Places, search  # noqa: PLC0415 - Kafka, codecs and numpy, which `--help` does not need
+
+    _check_id(name)
+    folder = data_dir.resolve()
+    places = Places(
+        bootstrap=bootstrap_of(bootstrap, data_dir),
+        snapshots=snapshots or folder / "snapshots",
+        snapshots_kept=snapshots_kept,
+        folders=(registry_of(registry, data_dir), folder / "logs"),
+        surfaces=surfaces_of(surfaces),
+    )
+    with err.status("searching") as status:
+        found = search(places, name, on_place=lambda place: status.update(f"searching {place}"))
+    ends = [trace.until_ms for trace in found.traces]
+    until_ms = None if None in ends else max((end for end in ends if end is not None), default=None)
+    data = {
+        "id": name,
+        "searched": list(found.searched),
+        "traces": [asdict(trace) for trace in found.traces],
+        "until_ms": until_ms,
+    }
+
+    def show() -> None:
+        rows = ((t.place, t.count, t.at, "for ever" if t.until_ms is None else _time(t.until_ms), t.sentence) for t in found.traces)
+        if found.traces:
+            table(["where", "how many #", "such as", "gone by", "why"], rows)
+        else:
+            tell(f"{name} is nowhere")
+        tell(f"searched: {', '.join(found.searched)}")
+
+    emit(data, as_json=as_json, show=show)
+    if check and found.traces:
+        raise typer.Exit(EXIT_FAILURE)
+
+
+def _check_id(name: str) -> None:
+    try:
+        check_user_id(name)
+    except RoostError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _goes_on(what: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
+    if dry_run or yes:
+        return not dry_run
+    if as_json:
+        raise typer.BadParameter("--json asks nothing; add --yes, or --dry-run to see what would be erased")
+    typer.confirm(f"Erase {what}? It cannot be undone.", abort=True, err=True)
+    return True
+
+
+def _author_data(broker: str, author_id: str) -> dict[str, Any]:
+    from roost.erasure.author import work_of  # noqa: PLC0415 - as above
+
+    work = work_of(broker, author_id)
+    return {
+        "author_id": author_id,
+        "candidates": list(work.candidate_ids),
+        "followers": len(work.followers),
+        "states": len(work.states),
+    }
+
+
+def _author_sentence(data: dict[str, Any]) -> str:
+    return (
+        f"author {data['author_id']} ({len(data['candidates'])} candidates, "
+        f"{data['followers']} followers, named in the states of {data['states']} users)"
+    )
+
+
+def _take_down(broker: str, author_id: str, *, wait_s: float) -> dict[str, Any]:
+    from roost.erasure.author import take_down, work_of  # noqa: PLC0415 - as above
+
+    began_s = time.monotonic()
+    taken: set[str] = set()
+    for _ in range(_MOST_LOOKS):
+        work = work_of(broker, author_id)
+        if not work.candidate_ids and not work.states:
+            return {"candidates": sorted(taken), "took_s": round(time.monotonic() - began_s, 2)}
+        say(f"{len(work.candidate_ids)} candidates, {len(work.states)} states")
+        take_down(broker, work, wait_s=wait_s)
+        taken |= set(work.candidate_ids)
+    raise RoostError(f"{author_id} still publishes; stop its producer and run this again")
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

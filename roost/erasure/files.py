@@ -1,0 +1,79 @@
+"""A search of folders for an id: snapshots of indexes, column by column, and any other file as bytes. Changes nothing."""
+
+import mmap
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from roost.erasure.mention import Mention
+from roost.erasure.trace import Trace
+from serving.query.payload import read_payload
+from serving.snapshots.keeping import RENEW_MS
+from serving.snapshots.manifest import MANIFEST_NAME, read_manifest
+from serving.snapshots.snapshot import SnapshotRefused
+
+# columns of strings, each with a column of where they end
+_TEXT_COLUMNS = ("ids", "authors", "deleted_ids")
+_PAYLOADS = "payloads"
+
+
+def search_snapshots(folder: Path, mention: Mention, *, kept: int) -> Iterator[Trace]:
+    """Yield the snapshots below a folder that mention the id.
+
+    Args:
+        kept: how many snapshots of a bundle a node keeps (`ROOST_SNAPSHOTS_KEPT`).
+    """
+    for manifest in sorted(folder.rglob(MANIFEST_NAME)):
+        try:
+            written_ms = read_manifest(manifest.read_bytes()).written_ms
+            found = [column for column in (*_TEXT_COLUMNS, _PAYLOADS) if _column_mentions(manifest.parent, column, mention)]
+        # damaged, or removed while it is read: a node removes those that it replaces
+        except FileNotFoundError:
+            continue
+        except (SnapshotRefused, OSError, ValueError):
+            yield from _damaged(manifest.parent, mention)
+            continue
+        if found:
+            yield Trace(
+                place=str(manifest.parent),
+                why="snapshot",
+                count=len(found),
+                at=", ".join(found),
+                until_ms=written_ms + kept * RENEW_MS,
+                sentence="replaced as the node writes newer ones; of a node that runs no more, remove the folder",
+            )
+
+
+def search_files(folder: Path, mention: Mention) -> Iterator[Trace]:
+    """Yield the files below a folder that mention the id."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink() and _file_mentions(path, mention):
+            yield Trace(str(path), "file", 1, path.name, None, "nothing ends it: remove the file, or what it says of the id")
+
+
+def _damaged(folder: Path, mention: Mention) -> Iterator[Trace]:
+    """Yield the files that hold the id's bytes: where strings begin and end is not known."""
+    name = mention.name.encode()
+    for path in sorted(folder.iterdir()):
+        with suppress(FileNotFoundError):
+            if name in path.read_bytes():
+                yield Trace(str(path), "damaged", 1, path.name, None, "of a snapshot that cannot be read: remove its folder")
+
+
+def _column_mentions(folder: Path, name: str, mention: Mention) -> bool:
+    data = (folder / name).read_bytes()
+    ends = np.frombuffer((folder / f"{name}_ends").read_bytes(), "<i8").tolist()
+    values = (data[begin:end] for begin, end in pairwise([0, *ends]))
+    if name == _PAYLOADS:
+        return any(mention.in_value(read_payload(value)) for value in values)
+    return any(mention.in_text(value.decode()) for value in values)
+
+
+def _file_mentions(path: Path, mention: Mention) -> bool:
+    if path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return mention.in_bytes(data)

@@ -1,0 +1,82 @@
+"""Whether bytes mention an id: in a record's fields, inside the tokens they carry, or in any text. Reads no topic and no file."""
+
+import base64
+import re
+from mmap import mmap
+from typing import Any
+
+from schemas.codec import decode_mapping, subject_of
+from schemas.errors import InvalidInput
+from schemas.records.feedback import CandidateToken, QueryToken
+from schemas.tokens import read_token
+
+# what an id is made of: `u:1` is in "u:1/t:7", and not in "u:12"
+_INSIDE = r"[\w-]"
+
+
+class Mention:
+    """One id to look for. A longer id that begins or ends with it is another; of doubtful bytes it says yes."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._text = re.compile(rf"(?<!{_INSIDE}){re.escape(name)}(?!{_INSIDE})")
+        self._bytes = re.compile(rb"(?<![\w-])" + re.escape(name.encode()) + rb"(?![\w-])")
+        # cheap, and never wrong when it says no: the id itself, or the middle of its base64url at each of three alignments
+        self._forms = (name.encode(), *(form for shift in range(3) if (form := _inside_base64(name.encode(), shift))))
+
+    def in_record(self, data: bytes | None) -> bool:
+        """Tell whether a record's key or value mentions the id."""
+        if data is None or not any(form in data for form in self._forms):
+            return False
+        subject = subject_of(data)
+        if subject is None:
+            return self.in_bytes(data)
+        try:
+            return self.in_value(decode_mapping(subject, data))
+        except InvalidInput:
+            return self.in_bytes(data)
+
+    def in_text(self, text: str) -> bool:
+        """Tell whether a text mentions the id."""
+        return self._text.search(text) is not None
+
+    def in_bytes(self, data: bytes | mmap) -> bool:
+        """Tell whether bytes of unknown form mention the id: as a word, or as a string of Avro."""
+        return self._bytes.search(data) is not None or data.find(_avro_string(self.name)) >= 0
+
+    def in_token(self, text: str | None) -> bool:
+        """Tell whether the token of an answer mentions the id."""
+        for kind in (CandidateToken, QueryToken):
+            token = read_token(kind, text)
+            if token is not None and self.in_value(token.to_avro()):
+                return True
+        return False
+
+    def in_value(self, value: Any, *, name: str = "") -> bool:
+        """Tell whether anything inside a decoded value mentions the id; a string whose `name` ends in token is read as one, too."""
+        match value:
+            case str():
+                return self.in_text(value) or (name.endswith("token") and self.in_token(value))
+            case bytes():
+                return self.in_record(value)
+            case dict():
+                return any(self.in_value(item, name=str(key)) or self.in_text(str(key)) for key, item in value.items())
+            case list() | tuple():
+                return any(self.in_value(item, name=name) for item in value)
+        return False
+
+
+def _avro_string(text: str) -> bytes:
+    data, rest, length = text.encode(), len(text.encode()) * 2, bytearray()
+    while rest > 0x7F:
+        length.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    length.append(rest)
+    return bytes(length) + data
+
+
+def _inside_base64(data: bytes, shift: int) -> bytes:
+    """Return what base64url makes of `data` behind `shift` bytes that are not known, without the letters they share with it."""
+    text = base64.urlsafe_b64encode(b"\0" * shift + data).rstrip(b"=")
+    whole = (shift + len(data)) * 8 // 6
+    return text[-(-shift * 8 // 6) : whole]

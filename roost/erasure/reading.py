@@ -1,0 +1,40 @@
+"""All that topics hold now, record by record, in bounded memory. Decodes and keeps nothing."""
+
+import time
+from collections.abc import Iterator
+
+from schemas.errors import BrokerUnavailable, RoostError
+from schemas.wire.admin import make_admin, partition_counts
+from schemas.wire.inbound import InboundRecord
+from schemas.wire.tail import TailReader
+
+_BATCH = 10_000
+_STALL_S = 30.0
+_FETCH_WAIT_MS = 10
+
+
+def records_of(bootstrap: str, topic: str) -> Iterator[InboundRecord]:
+    """Yield every record of a topic up to its present end, each partition's in log order.
+
+    Raises:
+        RoostError: there is no such topic.
+        BrokerUnavailable: nothing came for half a minute and the end was not reached; or as `TailReader.poll`.
+    """
+    # an answer without records is an answer: the client would wait half a second for more at the end of each topic
+    with TailReader(bootstrap, topic, range(partitions_of(bootstrap, topic)), fetch_wait_max_ms=_FETCH_WAIT_MS) as reader:
+        heard_s = time.monotonic()
+        while not reader.at_end():
+            records = reader.poll(_BATCH, 1.0)
+            if records:
+                heard_s = time.monotonic()
+            elif time.monotonic() - heard_s > _STALL_S:
+                raise BrokerUnavailable(f"nothing came of {topic} for {_STALL_S:.0f} s; is the broker up?")
+            yield from records
+
+
+def partitions_of(bootstrap: str, topic: str) -> int:
+    """Return how many partitions a topic has; raises `RoostError` when it does not exist, or no broker answers."""
+    counts = partition_counts(make_admin(bootstrap))
+    if topic not in counts:
+        raise RoostError(f"topic {topic} does not exist at {bootstrap}; `roost topics create` creates it")
+    return counts[topic]

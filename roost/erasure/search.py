@@ -1,0 +1,60 @@
+"""The whole search: every topic, then every snapshot, bundle and log of this machine. Changes nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.erasure.files import search_files, search_snapshots
+from roost.erasure.mention import Mention
+from roost.erasure.topics import search_topics, topics_to_search
+from roost.erasure.trace import Trace
+from schemas.surfaces import Surfaces
+from streams.labeler.processor import joins_end_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where to search.
+
+    Attributes:
+        snapshots: folder of nodes' snapshots on this machine; one that does not exist is passed over.
+        snapshots_kept: how many of each bundle the nodes keep.
+        folders: of bundles and logs, as `snapshots`.
+        surfaces: their label windows bound how long the labeler keeps a join.
+    """
+
+    bootstrap: str
+    snapshots: Path
+    snapshots_kept: int
+    folders: tuple[Path, ...]
+    surfaces: Surfaces
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the search found, and all that it looked at: finding nothing in a folder that is not there proves nothing."""
+
+    traces: tuple[Trace, ...]
+    searched: tuple[str, ...]
+
+
+def search(places: Places, name: str, *, on_place: Callable[[str], None] = lambda _: None) -> Found:
+    """Return every trace of an id.
+
+    Raises:
+        BrokerUnavailable: the topics cannot be read.
+    """
+    mention = Mention(name)
+    topics = topics_to_search(places.bootstrap)
+    traces = list(search_topics(places.bootstrap, mention, topics, joins_end_ms=joins_end_ms(places.surfaces), on_topic=on_place))
+    searched = list(topics)
+    if places.snapshots.is_dir():
+        on_place(str(places.snapshots))
+        traces += search_snapshots(places.snapshots, mention, kept=places.snapshots_kept)
+        searched.append(str(places.snapshots))
+    for folder in places.folders:
+        if folder.is_dir():
+            on_place(str(folder))
+            traces += search_files(folder, mention)
+            searched.append(str(folder))
+    return Found(tuple(traces), tuple(searched))

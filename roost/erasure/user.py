@@ -1,0 +1,68 @@
+"""Deleting one user: the null on `users`, and the proof that user state has folded it. Knows no authors."""
+
+import time
+from dataclasses import dataclass
+
+from roost.erasure.reading import partitions_of
+from schemas.codec import decode
+from schemas.errors import RoostError
+from schemas.records.users import UserState
+from schemas.topics import USER_STATES, USERS
+from schemas.wire.partition import partition_of
+from schemas.wire.tail import TailReader
+from streams.outbox import Outbox, raise_for
+
+
+@dataclass(frozen=True, slots=True)
+class UserErasure:
+    """A delete that user state has folded: what came before `erased_ms` (Unix milliseconds) counts no more, anywhere."""
+
+    user_id: str
+    erased_ms: int
+
+
+def newest_state(bootstrap: str, user_id: str) -> UserState | None:
+    """Return a user's state now, or None; raises `BrokerUnavailable` without a broker or the topic."""
+    with TailReader(bootstrap, USER_STATES, [_partition(bootstrap, user_id)]) as reader:
+        newest = [record.value for record in reader.read_to_end() if record.key == user_id.encode()][-1:]
+    return decode(UserState, newest[0]) if newest and newest[0] is not None else None
+
+
+def delete_user(bootstrap: str, user_id: str, *, wait_s: float) -> UserErasure:
+    """Write the delete and wait until user state has folded it.
+
+    Raises:
+        DeliveryFailed: the broker did not take it.
+        RoostError: it was not folded within `wait_s`; it is in the log and will be.
+    """
+    partition = _partition(bootstrap, user_id)
+    with TailReader(bootstrap, USER_STATES, [partition]) as reader:
+        end = reader.end_offsets()[partition]
+    outbox = Outbox(bootstrap)
+    # a null, not a record: compaction removes a null with its key, and would keep a record under its key for ever
+    outbox.produce(USERS, None, user_id.encode())
+    outbox.flush_all(timeout_s=30)
+    raise_for(outbox.take_failures())
+    deadline_s = time.monotonic() + wait_s
+    with TailReader(bootstrap, USER_STATES, [partition], start={partition: end}) as reader:
+        while time.monotonic() < deadline_s:
+            for record in reader.poll(10_000, 0.5):
+                if record.key != user_id.encode() or record.value is None:
+                    continue
+                state = decode(UserState, record.value)
+                if state.erased_ms < 0:
+                    continue
+                if state.profile_time_ms > state.erased_ms:
+                    ahead_s = (state.profile_time_ms - state.erased_ms) / 1000
+                    raise RoostError(
+                        f"{user_id} has a profile of {ahead_s:.0f} s after the delete: a producer still writes, or its clock is "
+                        "fast; stop it and delete again"
+                    )
+                return UserErasure(user_id, state.erased_ms)
+    raise RoostError(
+        f"the delete of {user_id} is in the log, and user state has not folded it within {wait_s:g} s; is `roost label` running?"
+    )
+
+
+def _partition(bootstrap: str, user_id: str) -> int:
+    return partition_of(user_id.encode(), partitions_of(bootstrap, USER_STATES))

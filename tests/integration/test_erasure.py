@@ -1,0 +1,263 @@
+"""A user who is also an author is erased from a real deployment: a search finds the ids everywhere before, and nowhere after."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import OFFSET_END, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+)
+
+from roost import cli
+from roost.broker import Broker
+from schemas.records.control import CommandKind
+from schemas.topics import (
+    CANDIDATES,
+    DAY_MS,
+    EXAMPLES,
+    IMPRESSIONS,
+    LABELER_STATE,
+    STIR_KEY,
+    TWEETS,
+    USER_EVENTS,
+    USER_STATES,
+    USERS,
+    dlq,
+    embeddings_topic_name,
+)
+from schemas.wire.admin import partition_counts, topic_configs, wait_for_broker
+from serving.client import Answer
+from streams.outbox import Outbox
+from streams.processor import Clock
+from streams.producer import Producer
+from streams.runner.changelog import ChangelogStore, restore
+from streams.settings import EmbedderSettings
+from streams.userstate.markers import KEPT_MS
+from streams.userstate.processor import UserStateProcessor
+from tests.integration.test_embedder import running_embedder
+from tests.posts import now_ms
+from tests.served_node import ServedNode, node_on_a_thread, until
+from tests.write_path import WritePath
+
+USER, AUTHOR, FAN = "u:erased", "a:erased", "u:fan"
+PARTITIONS = 4
+
+_ROLES = """
+import signal, threading
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+from streams.label_role import run_label_roles
+from streams.settings import LabelerSettings, UserStateSettings
+run_label_roles(LabelerSettings(), UserStateSettings(), stop)
+"""
+
+
+@dataclass
+class Deployment:
+    """A broker, the roles of the write path and a node, with a surface whose label window is a second."""
+
+    path: WritePath
+    folder: Path
+    bundle: str
+    node: ServedNode
+    capsys: pytest.CaptureFixture[str]
+
+    def roost(self, *words: str, code: int = 0) -> dict[str, Any]:
+        """Run a command and return its JSON object."""
+        self.capsys.readouterr()
+        assert cli.run([*words, "--bootstrap", self.path.bootstrap, "--json"]) == code, self.capsys.readouterr()
+        answer: dict[str, Any] = json.loads(self.capsys.readouterr().out)
+        return answer
+
+    def traces(self, group: str, name: str, *more: str, code: int = 0) -> dict[str, list[dict[str, Any]]]:
+        """Return what the search finds of an id, by place; snapshots under one name."""
+        folders = ["--snapshots", str(self.folder / "snapshots"), "--registry", str(self.path.registry)]
+        words = [group, "traces", name, *folders, "--surfaces", str(self.path.surfaces_file), "--data-dir", str(self.folder), *more]
+        found = self.roost(*words, code=code)
+        assert {str(self.folder / "snapshots"), str(self.path.registry), USERS, USER_STATES} <= set(found["searched"])
+        by_place: dict[str, list[dict[str, Any]]] = {}
+        for trace in found["traces"]:
+            place = "snapshots" if str(self.folder / "snapshots") in trace["place"] else trace["place"]
+            by_place.setdefault(place, []).append(trace)
+        return by_place
+
+
+@contextmanager
+def label_roles(path: WritePath) -> Iterator[None]:
+    """Run labeler and user state in a process of their own."""
+    environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": path.bootstrap, "ROOST_SURFACES": str(path.surfaces_file)}
+    process = subprocess.Popen([sys.executable, "-c", _ROLES], env=environment)
+    try:
+        yield
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+
+
+@contextmanager
+def deployment(bootstrap: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Deployment]:
+    """Run everything, with one bundle live."""
+    path = WritePath(bootstrap, folder)
+    path.surfaces_file.write_text(path.surfaces_file.read_text().replace("label_window_s = 1800", "label_window_s = 1"))
+    bundle = path.bundle(1)
+    path.go_live(bundle)
+    embedder = EmbedderSettings(bootstrap=bootstrap, registry=path.registry, surfaces=path.surfaces_file)
+    snapshots = {"snapshots": folder / "snapshots", "snapshot_every_s": 0.3}
+    with running_embedder(embedder), label_roles(path), node_on_a_thread(path, **snapshots) as node:
+        until(node.ready, within_s=60)
+        yield Deployment(path, folder, bundle, node, capsys)
+
+
+def show(producer: Producer, answer: Answer, user_id: str, surface: str) -> None:
+    """Send the answer's impressions, and a favourite of the first."""
+    for candidate in answer.candidates:
+        producer.impression(
+            candidate.candidate_id,
+            user_id=user_id,
+            request_id=answer.request_id,
+            surface=surface,
+            position=candidate.rank,
+            bundle=answer.bundle,
+            query_token=answer.query_token,
+            token=candidate.token,
+        )
+    first = answer.candidates[0].candidate_id
+    producer.engagement(first, user_id=user_id, kind="favorite", request_id=answer.request_id)
+
+
+def make_quick(admin: AdminClient) -> None:
+    """Have the broker clean in seconds what it cleans in a day, and drop what it drops in weeks."""
+    topics = {name: count for name, count in partition_counts(admin).items() if not name.startswith("__")}
+    configs = topic_configs(admin, topics)
+    quick = {"max.compaction.lag.ms": "500", "segment.ms": "500", "delete.retention.ms": "0", "min.cleanable.dirty.ratio": "0.001"}
+    resources = [
+        ConfigResource(
+            ConfigResource.Type.TOPIC,
+            name,
+            incremental_configs=[
+                ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in quick.items()
+            ],
+        )
+        for name in topics
+    ]
+    for future in admin.incremental_alter_configs(resources).values():
+        future.result(30)
+    dropped = [name for name, config in configs.items() if "delete" in config["cleanup.policy"] and config["retention.ms"] != "-1"]
+    ends = [TopicPartition(name, partition, OFFSET_END) for name in dropped for partition in range(topics[name])]
+    for future in admin.delete_records(ends).values():
+        future.result(30)
+
+
+def pass_a_month(bootstrap: str) -> None:
+    """Have user state's own processor, on its real changelog, find that the markers' time is over."""
+    outbox = Outbox(bootstrap)
+    for partition in range(PARTITIONS):
+        store = ChangelogStore(restore(bootstrap, USER_STATES, partition))
+        UserStateProcessor(store).process([], Clock(now_ms() + KEPT_MS))
+        for key, value in store.take_changes():
+            outbox.produce(USER_STATES, value, key.encode(), partition)
+    outbox.flush_all(timeout_s=30)
+
+
+def stir(bootstrap: str) -> None:
+    """Write what the roles write to every partition twice a day."""
+    outbox = Outbox(bootstrap)
+    for topic in (USERS, USER_STATES, CANDIDATES, LABELER_STATE):
+        for partition in range(PARTITIONS):
+            outbox.produce(topic, None, STIR_KEY, partition)
+    outbox.flush_all(timeout_s=30)
+
+
+def test_what_is_erased_is_found_everywhere_before_and_nowhere_after(
+    fresh_broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An operator must be able to prove it: with one search over all places, that shows what it would have found."""
+    with deployment(fresh_broker.bootstrap, tmp_path, capsys) as running, Producer(fresh_broker.bootstrap) as producer:
+        node, surface = running.node, running.path.surface.name
+        producer.user(USER, languages=["de"], follows=["a:other"])
+        producer.user(FAN, languages=["de"], follows=[AUTHOR, "a:other"])
+        producer.tweet("t:1", author_id=AUTHOR, text="one", language="de")
+        producer.tweet("t:2", author_id=AUTHOR, text="two", language="de")
+        producer.tweet("t:3", author_id="a:other", text="three", language="de")
+        producer.flush()
+        until(lambda: all(node.finds(f"t:{n}") for n in (1, 2, 3)), within_s=60)
+        until(lambda: "t:1" in {c.candidate_id for c in node.ask(user_id=FAN, k=3).candidates})
+        for user_id in (USER, FAN):
+            show(producer, node.ask(user_id=user_id, k=3), user_id, surface)
+        producer.impression("t:3", user_id=USER, request_id="r-dead", surface="not-configured", position=0)
+        producer.flush()
+
+        embeddings = embeddings_topic_name(running.bundle)
+        of_user = {USERS, USER_STATES, USER_EVENTS, IMPRESSIONS, "engagements", EXAMPLES, LABELER_STATE, dlq(IMPRESSIONS)}
+        of_author = {TWEETS, CANDIDATES, embeddings, "snapshots", USERS, USER_STATES, USER_EVENTS, IMPRESSIONS, EXAMPLES}
+        until(lambda: of_user <= running.traces("users", USER).keys(), within_s=60)
+        until(lambda: of_author <= running.traces("authors", AUTHOR).keys(), within_s=60)
+        assert running.traces("users", USER, "--check", code=1)[USERS][0]["why"] == "kept", "nothing ends a profile by itself"
+
+        planned = running.roost("users", "delete", USER, "--author", AUTHOR, "--dry-run")
+        assert (planned["erased"], planned["history"], planned["author"]["followers"]) == (False, 4, 1)
+        assert sorted(planned["author"]["candidates"]) == ["t:1", "t:2"]
+        assert node.finds("t:1"), "nothing is written by a dry run"
+        began_ms = now_ms()
+        done = running.roost("users", "delete", USER, "--author", AUTHOR, "--yes")
+        assert done["erased_ms"] >= began_ms
+        assert done["author"]["candidates"] == ["t:1", "t:2"]
+
+        until(lambda: not node.finds("t:1") and not node.finds("t:2"))
+        assert node.finds("t:3")
+        # the older of the two that a node keeps goes when there is news, or after hours
+        producer.tweet("t:4", author_id="a:other")
+        producer.flush()
+        until(lambda: "snapshots" not in running.traces("authors", AUTHOR), within_s=60)
+        left = [*running.traces("users", USER).values(), *running.traces("authors", AUTHOR).values()]
+        ends = [trace["until_ms"] for traces in left for trace in traces]
+        assert None not in ends, "from here on time alone ends all of it"
+        assert max(ends) <= now_ms() + 36 * DAY_MS
+        assert [trace["why"] for trace in running.traces("users", USER)[USER_STATES]].count("marker") == 1
+        assert running.roost("authors", "takedown", AUTHOR, "--yes")["candidates"] == [], "done twice, it changes nothing"
+
+    running_again = Deployment(running.path, tmp_path, running.bundle, running.node, capsys)
+    make_quick(wait_for_broker(fresh_broker.bootstrap, timeout_s=10))
+    pass_a_month(fresh_broker.bootstrap)
+    deadline_s = time.monotonic() + 150
+    while left_now := {**running_again.traces("users", USER), **running_again.traces("authors", AUTHOR)}:
+        assert time.monotonic() < deadline_s, left_now
+        stir(fresh_broker.bootstrap)
+        time.sleep(3)
+    assert running_again.traces("users", USER, "--check") == {}
+    assert running_again.traces("authors", AUTHOR, "--check") == {}
+    fan = running_again.traces("users", FAN)
+    assert {USERS, USER_STATES} <= fan.keys(), "nobody else is touched"
+
+
+def test_who_is_not_answered_is_told_what_to_start(
+    fresh_broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The delete is in the log; what is not there yet is its fold, and the sentence says whose."""
+    path = WritePath(fresh_broker.bootstrap, tmp_path)
+    path.command(CommandKind.FREEZE)
+    words = ["--bootstrap", fresh_broker.bootstrap, "--wait-s", "1", "--yes"]
+    assert cli.run(["users", "delete", "u:1", *words]) == 1
+    assert "is `roost label` running?" in capsys.readouterr().err
+    with Producer(fresh_broker.bootstrap) as producer:
+        producer.tweet("t:1", author_id="a:1")
+    assert cli.run(["authors", "takedown", "a:1", *words]) == 1
+    assert "is `roost embed` running?" in capsys.readouterr().err
+    assert cli.run(["authors", "takedown", "a:1", "--bootstrap", fresh_broker.bootstrap, "--json"]) == 2
+    assert cli.run(["users", "traces", "x" * 65, "--bootstrap", fresh_broker.bootstrap]) == 2
