@@ -89,7 +89,7 @@ def test_what_a_user_did_and_what_is_new_are_timed_until_an_answer_and_a_query_h
         node.ask(user_id=user, k=1)
         found = {"surface": path.surface.name}
         until(lambda: node.metric("roost_publish_to_found_seconds_count", found) == 1)
-        assert node.metric("roost_publish_to_found_seconds_sum", found) < 5
+        assert node.metric("roost_publish_to_found_seconds_sum", found) < 30
         assert node.metric("roost_engagement_to_answer_seconds_count", found) is None, "that was before this node"
         liked = UserEntry("e2", UserEventKind.FAVORITE, "t:1", now_ms(), author_id="author-9")
         path.user(UserState(user, profile_time_ms=1, entries=(liked, old)), user)
@@ -99,7 +99,7 @@ def test_what_a_user_did_and_what_is_new_are_timed_until_an_answer_and_a_query_h
         assert node.metric("roost_engagement_to_state_seconds_count") == 1
         to_state_s = node.metric("roost_engagement_to_state_seconds_sum")
         to_answer_s = node.metric("roost_engagement_to_answer_seconds_sum", found)
-        assert 0 <= to_state_s <= to_answer_s < 5
+        assert 0 <= to_state_s <= to_answer_s < 30
 
 
 def test_a_delete_on_one_bundles_topic_holds_in_all_epochs_and_a_higher_version_lifts_it(path: WritePath) -> None:
