@@ -57,7 +57,13 @@ class TopicFollower:
     """One topic, one thread. A fault in `handle` is kept, logged and retried from the same offset: no record is passed over."""
 
     def __init__(
-        self, bootstrap: str, topic: str, callbacks: FollowerCallbacks, *, pause_s: float = 0.0, gather_s: float = 0.0
+        self,
+        bootstrap: str,
+        topic: str,
+        callbacks: FollowerCallbacks,
+        *,
+        pause_s: float = 0.0,
+        gather_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Follow nothing yet.
 
@@ -145,7 +151,7 @@ class TopicFollower:
                 if not self.caught_up and all(self.position[p] >= end for p, end in self._targets.items()):
                     self.caught_up = True
                     self._callbacks.caught_up()
-                rest_s = self._pause_s if full else came_s + self._gather_s - time.monotonic()
+                rest_s = self._pause_s if full else came_s + self._gather_s() - time.monotonic()
                 if records and rest_s > 0:
                     self._stopping.wait(rest_s)
 

@@ -97,6 +97,7 @@ class SurfaceKeeper:
             after = self._routing(before)
             for bundle, tail in self.tails.items():
                 tail.is_live = after.live is not None and after.live.bundle == bundle
+                tail.answers = tail.is_live or any(canary.epoch.bundle == bundle for canary in after.canaries)
             self._routings.put(after)
         was, now = _name(before.live), _name(after.live)
         if was != now:

@@ -23,7 +23,7 @@ class FakeTail:
         self.bundle = bundle
         self.epoch: Epoch | None = None
         self.refusal: str | None = None
-        self.is_live = False
+        self.is_live = self.answers = False
         self.running = False
         self.retired = False
         self._changed = changed
@@ -131,6 +131,18 @@ def test_a_flip_to_a_whole_index_is_immediate_and_the_other_goes_on_filling(kept
     assert (kept.tail(A).is_live, kept.tail(B).is_live) == (False, True)
     kept.roll(a=Stage.LIVE, b=Stage.DRAINING)
     assert kept.live == A
+
+
+def test_a_bundle_that_answers_somebody_is_followed_to_the_millisecond_and_the_others_in_batches(kept: Kept) -> None:
+    """A draining or building bundle takes a third of the interpreter that way, which the live one's queries and inserts want."""
+    assert kept.tail(A).answers
+    kept.roll(a=Stage.LIVE, b=Stage.BUILDING)
+    kept.tail(B).fill()
+    assert (kept.tail(A).answers, kept.tail(B).answers) == (True, False)
+    kept.roll(a=Stage.LIVE, b=Stage.CANARY)
+    assert (kept.tail(A).answers, kept.tail(B).answers) == (True, True)
+    kept.roll(a=Stage.DRAINING, b=Stage.LIVE)
+    assert (kept.tail(A).answers, kept.tail(B).answers) == (False, True)
 
 
 def test_the_old_bundle_answers_until_the_new_index_is_whole(kept: Kept) -> None:
