@@ -46,7 +46,7 @@ SILENT_S = 3.0
 REPLAY_PAUSE_S = 0.002
 # a batch of one row takes the interpreter for as long as eight more rows in it would
 GATHER_S = 0.003
-# a bundle that answers nobody need not be fresh to the millisecond; in batches its rows cost a third, and the live ones get the rest
+# a bundle that answers nobody need not be fresh to the millisecond: in batches its rows cost a third, and the live ones gain it
 GATHER_ASIDE_S = 0.05
 
 
