@@ -1,8 +1,9 @@
-"""`roost demo`: starts a machine of its own, runs the story, and judges its figures. The work is done in `roost.demo`."""
+"""`roost demo`: starts a machine of its own, runs a story, and judges its figures. The work is done in `roost.demo` and `lab`."""
 
 import logging
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,12 @@ _NONE = ("errors", "mixed_epoch_answers", "lost", "violations")
 _ROLES = ("control", "embed", "label", "serve")
 
 
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
 def demo(
+    context: typer.Context,
     *,
     seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
     live_s: Annotated[float, typer.Option(help="Seconds of live traffic before the fine-tune.")] = 30.0,
@@ -33,6 +39,8 @@ def demo(
 
     Example: roost demo --json
     """
+    if context.invoked_subcommand is not None:
+        return
     from roost.demo.story import SURFACES_TOML, DemoPlan, Story  # noqa: PLC0415 - it needs every extra, other commands do not
 
     set_up_logging(level=logging.WARNING)
@@ -56,6 +64,40 @@ def demo(
         say(f"roost: {shortfall}")
     emit(figures, as_json=as_json, show=lambda: table(["", " #"], _rows(figures)))
     if shortfalls:
+        raise typer.Exit(EXIT_FAILURE)
+
+
+@app.command()
+def swap(
+    *,
+    seeds: Annotated[int, typer.Option(help="So many worlds, one after the other; each takes about three minutes.", min=1)] = 1,
+    first_seed: Annotated[int, typer.Option(help="The first world.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Write the curves to this picture, .png or .svg.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Swap the same tower on the same tweets twice: re-embedded in place behind an alias, and by Roost; kill -9, roll back, judge.
+
+    Example: roost demo swap --seeds 5 --plot swap.png --json
+    """
+    from lab import vanishing  # noqa: PLC0415 - it needs every extra, other commands do not
+    from lab.bench.freshness.towers import pretrained, retrained  # noqa: PLC0415 - torch takes seconds to load
+    from roost.bench_machine import swap_machine  # noqa: PLC0415 - as above
+
+    set_up_logging(level=logging.WARNING)
+    runs = []
+    for seed in range(first_seed, first_seed + seeds):
+        say(f"── The vanishing tweets, seed {seed}")
+        make = [partial(towers, seed=seed) for towers in (pretrained, retrained)]
+        with swap_machine(make, keep=None, say=say) as target:
+            runs.append(vanishing.run(vanishing.Plan(seed=seed), target, say=say))
+        table(*vanishing.compared(runs[-1]), to=err)
+    if plot is not None:
+        vanishing.plot(runs).savefig(plot)
+    faults = [fault for run in runs for fault in vanishing.faults(run)]
+    for fault in faults:
+        say(f"roost: {fault}")
+    emit({"runs": runs, "faults": faults}, as_json=as_json, show=lambda: table(*vanishing.compared_all(runs)))
+    if faults:
         raise typer.Exit(EXIT_FAILURE)
 
 

@@ -21,9 +21,19 @@ _EVALUATION_SHARE = 0.2
 
 
 def pretrained(registry: Path, surface: Surface, *, seed: int) -> str:
-    """Pre-train towers on impressions of a world, publish the bundle and return its id. Some ten seconds on an idle core.
+    """Pre-train towers on impressions of a world, publish the bundle and return its id. Some ten seconds on an idle core."""
+    return pretrain(surface, _shown(surface, seed), PretrainConfig(seed=seed), registry=registry)
 
-    Three in four tweets shown are in a language the user declares, as a policy would serve; the labels follow the world's truth.
+
+def retrained(registry: Path, surface: Surface, *, seed: int) -> str:
+    """Pre-train on the same impressions from other initial weights; else as `pretrained`."""
+    return pretrain(surface, _shown(surface, seed), PretrainConfig(seed=seed + 1), registry=registry)
+
+
+def _shown(surface: Surface, seed: int) -> TrainingData:
+    """Return a world's impressions: three in four tweets are in a language the user declares, as a policy would serve.
+
+    The labels follow the world's truth.
     """
     world = make_world(seed)
     rng = world.rng(9)
@@ -66,8 +76,7 @@ def pretrained(registry: Path, surface: Surface, *, seed: int) -> str:
             )
         )
     split = int(len(examples) * (1 - _EVALUATION_SHARE))
-    data = TrainingData(examples[:split], examples[split:], corpus)
-    return pretrain(surface, data, PretrainConfig(seed=seed), registry=registry)
+    return TrainingData(examples[:split], examples[split:], corpus)
 
 
 def _candidate(live: LiveWorld, row: int, favorites: int) -> Candidate:
