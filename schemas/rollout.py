@@ -8,6 +8,8 @@ live ► draining. The log is the compare-and-set: the first record with the nex
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 from schemas.errors import Refused
 from schemas.records.control import ENDED, BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
@@ -56,7 +58,7 @@ def answer(state: Rollout, command: RolloutCommand, *, now_ms: int) -> Rollout:
         reason=command.reason,
         actor=command.actor,
         time_ms=now_ms,
-        bundles=_forget(changed.bundles),
+        **_tidied(changed),
     )
 
 
@@ -103,6 +105,23 @@ def conclude(state: Rollout, bundle: str, *, promote: bool, reason: str, now_ms:
     return _step(state, changed, reason, now_ms)
 
 
+def ramp_due(state: Rollout, now_ms: int) -> BundleStage | None:
+    """Return the canary that has kept its share for as long as its ramp asks, and may go on to the next; else None."""
+    canaries = state.in_stage(Stage.CANARY)
+    if not canaries or not state.ramp_bp or canaries[0].paused or state.frozen:
+        return None
+    return canaries[0] if now_ms - canaries[0].since_ms >= state.ramp_hold_s * 1000 else None
+
+
+def ramped(state: Rollout, bundle: str, reason: str, *, now_ms: int) -> Rollout:
+    """Return the step that gives a canary the next share of its ramp; raises `Refused` without one."""
+    if not state.ramp_bp or _stage(state, bundle) is not Stage.CANARY:
+        raise Refused(_not_in(state, bundle, "canary, with shares of its ramp to come"))
+    share_bp, *rest = state.ramp_bp
+    bundles = _edited(state, bundle, share_bp=share_bp, since_ms=now_ms)
+    return _step(state, replace(state, bundles=bundles, ramp_bp=tuple(rest)), reason, now_ms)
+
+
 def refusal(state: Rollout, command: RolloutCommand, reason: str, now_ms: int, outcome: Outcome = Outcome.REFUSED) -> Rollout:
     """Return the record that refuses a command in one sentence; its revision is the current one, so folding passes it over."""
     return replace(state, command_id=command.command_id, outcome=outcome, reason=reason, actor=command.actor, time_ms=now_ms)
@@ -140,8 +159,14 @@ def _canary(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | s
         return f"{state.surface} has no live bundle to compare with; promote instead"
     if other := [entry.bundle for entry in state.in_stage(Stage.CANARY) if entry.bundle != bundle]:
         return f"{other[0]} is the canary of {state.surface}; promote or abort it first, so that a user is in one canary only"
+    shares = (command.share_bp, *command.ramp_bp)
+    if not all(low < high <= 10_000 for low, high in pairwise(shares)):
+        return f"a ramp's shares must grow, up to 10,000 basis points: {', '.join(map(str, shares))}"
+    if command.ramp_bp and command.ramp_hold_s <= 0:
+        return "a ramp needs the seconds that each share is kept"
     moved = _moved(state, bundle, Stage.CANARY, now_ms)
-    return replace(moved, bundles=_edited(moved, bundle, share_bp=command.share_bp, automatic=command.automatic))
+    bundles = _edited(moved, bundle, share_bp=command.share_bp, automatic=command.automatic)
+    return replace(moved, bundles=bundles, ramp_bp=command.ramp_bp, ramp_hold_s=command.ramp_hold_s if command.ramp_bp else 0)
 
 
 def _promote(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | str:
@@ -230,6 +255,12 @@ def _edited(rollout: Rollout, bundle: str, **changes: object) -> tuple[BundleSta
     return tuple(replace(entry, **changes) if entry.bundle == bundle else entry for entry in rollout.bundles)  # type: ignore[arg-type]
 
 
+def _tidied(changed: Rollout) -> dict[str, Any]:
+    """Return what a record names still: the last few ended bundles, and the ramp of a canary that there is."""
+    ramp = {} if changed.in_stage(Stage.CANARY) else {"ramp_bp": (), "ramp_hold_s": 0}
+    return {"bundles": _forget(changed.bundles), **ramp}
+
+
 def _forget(bundles: tuple[BundleStage, ...]) -> tuple[BundleStage, ...]:
     kept_ended = [entry.bundle for entry in bundles if entry.state in ENDED][-_REMEMBERED:]
     return tuple(entry for entry in bundles if entry.state not in ENDED or entry.bundle in kept_ended)
@@ -244,5 +275,5 @@ def _step(state: Rollout, changed: Rollout, reason: str, now_ms: int) -> Rollout
         reason=reason,
         actor="controller",
         time_ms=now_ms,
-        bundles=_forget(changed.bundles),
+        **_tidied(changed),
     )

@@ -119,6 +119,7 @@ class ControllerSettings(StreamsSettings):
         let_go_at_most_s: by then it is deleted whoever still reports it.
         canary_alpha: how often, over a whole canary, an equal bundle may be called better or worse.
         canary_effect: difference of engagement rates worth finding, absolute; where the test is sharpest.
+        canary_mismatch_rise: a canary is aborted that shows so much more in languages its users do not declare, absolute.
         canary_min_users: of each arm, below which nothing is decided.
         wedged_after_s: as the labeler's.
     """
@@ -131,5 +132,6 @@ class ControllerSettings(StreamsSettings):
     let_go_at_most_s: float = Field(default=60.0, gt=0)
     canary_alpha: float = Field(default=0.02, gt=0, lt=1)
     canary_effect: float = Field(default=0.02, gt=0, lt=1)
+    canary_mismatch_rise: float = Field(default=0.05, gt=0, lt=1)
     canary_min_users: int = Field(default=200, ge=2)
     wedged_after_s: float = Field(default=60.0, gt=0)

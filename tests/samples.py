@@ -153,6 +153,8 @@ FILLED: dict[str, Message] = {
         share_bp=500,
         automatic=True,
         reason="five percent first",
+        ramp_bp=(1_000, 2_500),
+        ramp_hold_s=600,
     ),
     "rollout": Rollout(
         "home-timeline",
@@ -167,6 +169,8 @@ FILLED: dict[str, Message] = {
             BundleStage(OLDER_BUNDLE, Stage.LIVE, since_ms=NOON_MS - 9),
             BundleStage(BUNDLE, Stage.CANARY, 500, "c-1", automatic=True, paused=True, since_ms=NOON_MS),
         ),
+        ramp_bp=(1_000, 2_500),
+        ramp_hold_s=600,
     ),
     "node-status": NodeStatus(
         "node:a",

@@ -68,8 +68,14 @@ def start(
 @app.command()
 def canary(
     bundle: BundleId,
-    share: Annotated[float, typer.Argument(help="Per cent of users, such as 1 or 0.5.", min=0.01, max=100.0)],
+    share: Annotated[
+        float | None, typer.Argument(help="Per cent of users, such as 1 or 0.5.", min=0.01, max=100.0, show_default=False)
+    ] = None,
     *,
+    ramp: Annotated[
+        str | None, typer.Option("--ramp", help="Several shares instead, one after the other, such as 1%,5%,25%.")
+    ] = None,
+    hold_s: Annotated[int, typer.Option(help="Seconds that a ramp keeps each share at least.", min=1)] = 600,
     surface: Surface = DEFAULT_SURFACE,
     auto: Annotated[bool, typer.Option("--auto", help="Promote once the engagement test finds it better.")] = False,
     revision: Revision = None,
@@ -81,18 +87,32 @@ def canary(
     """Let a sticky share of users be answered by the bundle; one that they engage less with is aborted.
 
     Example: roost rollout canary 3f9a0c11d2e4b567 5
+
+    Example: roost rollout canary 3f9a0c11d2e4b567 --ramp 1%,5%,25% --hold-s 3600 --auto
     """
+    if (share is None) == (ramp is None):
+        raise typer.BadParameter("give one share, or several by --ramp")
+    first_bp, *ramp_bp = _shares_bp(ramp) if ramp is not None else [round((share or 0.0) * 100)]
     rollout = send(
         bootstrap_of(bootstrap, data_dir),
         CommandKind.CANARY,
         surface,
         bundle=bundle,
-        share_bp=round(share * 100),
+        share_bp=first_bp,
         automatic=auto,
+        ramp_bp=tuple(ramp_bp),
+        ramp_hold_s=hold_s if ramp_bp else 0,
         expected_revision=revision,
         reason=reason,
     )
     _show(rollout, as_json=as_json)
+
+
+def _shares_bp(ramp: str) -> list[int]:
+    try:
+        return [round(float(share.strip().removesuffix("%")) * 100) for share in ramp.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"--ramp {ramp!r} is not a list of shares, such as 1%,5%,25%") from None
 
 
 def _simple(kind: CommandKind, doc: str) -> None:

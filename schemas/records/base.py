@@ -103,6 +103,11 @@ def strings() -> Any:
     return field(default=(), metadata={"read": tuple, "write": list})
 
 
+def numbers() -> Any:
+    """Mark a dataclass field that holds a tuple of numbers; empty by default."""
+    return field(default=(), metadata={"read": tuple, "write": list})
+
+
 def enumerated(enum_type: type[StrEnum]) -> Any:
     """Mark a dataclass field that holds a member of `enum_type`."""
     return field(metadata={"read": enum_type, "write": str})

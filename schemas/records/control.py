@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from schemas.errors import InvalidRecord
 from schemas.ids import MAX_ID_BYTES, check_name, check_text, is_bundle_id
-from schemas.records.base import Message, Record, check_event_time, enumerated, mapping_of, sequence_of, strings
+from schemas.records.base import Message, Record, check_event_time, enumerated, mapping_of, numbers, sequence_of, strings
 
 MAX_REASON_BYTES = 1024
 
@@ -57,7 +57,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RolloutCommand(Message):
-    """What an operator, or the loop, asks of the controller."""
+    """What an operator, or the loop, asks of the controller.
+
+    Attributes:
+        ramp_bp, ramp_hold_s: of a canary, the shares after `share_bp`, and how long it keeps each at least.
+    """
 
     SUBJECT: ClassVar[str] = "rollout-command"
 
@@ -71,6 +75,8 @@ class RolloutCommand(Message):
     share_bp: int | None = None
     automatic: bool = False
     reason: str = ""
+    ramp_bp: tuple[int, ...] = numbers()
+    ramp_hold_s: int = 0
 
     def check(self, *, append_time_ms: int) -> None:
         """See `Message.check`."""
@@ -99,7 +105,11 @@ class BundleStage(Record):
 
 @dataclass(frozen=True, slots=True)
 class Rollout(Message):
-    """One revision of a surface's rollout state, or the refusal of a command (its revision is then the current one)."""
+    """One revision of a surface's rollout state, or the refusal of a command (its revision is then the current one).
+
+    Attributes:
+        ramp_bp, ramp_hold_s: the shares that the canary still goes on to, and how long it keeps each at least.
+    """
 
     SUBJECT: ClassVar[str] = "rollout"
 
@@ -112,6 +122,8 @@ class Rollout(Message):
     time_ms: int = 0
     frozen: bool = False
     bundles: tuple[BundleStage, ...] = sequence_of(BundleStage)
+    ramp_bp: tuple[int, ...] = numbers()
+    ramp_hold_s: int = 0
 
     def in_stage(self, *stages: Stage) -> tuple[BundleStage, ...]:
         """Return the bundles in any of `stages`, oldest first."""

@@ -18,7 +18,7 @@ from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 from streams.canary.arms import Arms
 from streams.canary.curve import Curve
-from streams.canary.judge import CanaryRules, Reading, read_arms
+from streams.canary.judge import CanaryRules, Reading, read_arms, read_guards
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,9 @@ class CanaryEvidence:
         if self._clock_s() >= watched.read_again_s:
             watched.read_again_s = self._clock_s() + _READ_EVERY_S
             share = watched.entry.share_bp / 10_000
-            watched.reading = read_arms(watched.arms.canary, watched.arms.live, share=share, rules=self._rules)
+            arms, rules = watched.arms, self._rules
+            whole = read_arms(*arms.engagement, share=share, rules=rules)
+            watched.reading = read_guards(whole, arms.mismatch, arms.slices, rules=rules)
             effect = watched.reading.effect
             watched.curve.add(CanaryPoint(watched.reached_ms, effect.value, effect.low, effect.high))
             log.info(

@@ -1,8 +1,10 @@
 """What to do with a canary, given both arms: wait, promote or abort, and why. Pure; reads no topic."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from streams.canary.arms import MAX_SLICES, Pair
 from streams.canary.sequential import Interval, Sums, difference, imbalance_evidence
 
 
@@ -23,12 +25,14 @@ class CanaryRules:
         alpha: of the engagement rate, both sides together and over the whole canary, however often it is looked at.
         balance_alpha: of the sample ratio.
         expected_effect: difference of engagement rates that is worth finding, absolute.
+        mismatch_rise: how much more of what the canary shows may be in languages its users do not declare, absolute.
         min_users: of each arm, below which nothing is decided: the bound rests on a central limit.
     """
 
     alpha: float = 0.02
     balance_alpha: float = 0.001
     expected_effect: float = 0.02
+    mismatch_rise: float = 0.05
     min_users: int = 200
 
 
@@ -65,3 +69,24 @@ def read_arms(canary: Sums, live: Sums, *, share: float, rules: CanaryRules) -> 
     if effect.high < 0:
         return Reading(Verdict.WORSE, f"worse at alpha {rules.alpha:g}: {figures}", canary, live, effect)
     return Reading(Verdict.WAIT, f"undecided: {figures}", canary, live, effect)
+
+
+def read_guards(reading: Reading, mismatch: Pair, slices: Mapping[str, Pair], *, rules: CanaryRules) -> Reading:
+    """Return the reading, or why it is worse all the same: in a part of the users, or in what they are shown.
+
+    A better engagement rate is no excuse: what most users gain, those of one language may pay for. Over a whole canary of an equal
+    bundle the slices together are wrong with probability `alpha` at most, and so is the mismatch.
+    """
+    if reading.verdict is Verdict.UNBALANCED:
+        return reading
+    for name, (canary, live) in slices.items():
+        effect = difference(canary, live, alpha=rules.alpha / MAX_SLICES, expected_effect=rules.expected_effect)
+        if min(canary.users, live.users) >= rules.min_users and effect.high < 0:
+            sentence = f"worse for {name}: {canary.rate:.4f} of {canary.users:,} users, {live.rate:.4f} of {live.users:,} others"
+            return replace(reading, verdict=Verdict.WORSE, sentence=f"{sentence}; all together: {reading.sentence}")
+    canary, live = mismatch
+    rise = difference(canary, live, alpha=rules.alpha, expected_effect=rules.mismatch_rise)
+    if min(canary.users, live.users) >= rules.min_users and rise.low > rules.mismatch_rise:
+        sentence = f"{canary.rate:.1%} of what its users are shown is in a language they do not declare, {live.rate:.1%} elsewhere"
+        return replace(reading, verdict=Verdict.WORSE, sentence=f"{sentence}; {reading.sentence}")
+    return reading

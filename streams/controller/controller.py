@@ -18,7 +18,7 @@ from schemas.records.control import (
     RolloutCommand,
     Stage,
 )
-from schemas.rollout import UNDER_WAY, advance, answer, conclude, refusal, reject
+from schemas.rollout import UNDER_WAY, advance, answer, conclude, ramp_due, ramped, refusal, reject
 from schemas.surfaces import Surface, Surfaces
 from streams.canary.judge import Reading, Verdict
 from streams.controller.log import RolloutLog
@@ -170,17 +170,29 @@ class Controller:
     def _judge_canary(self, state: Rollout, now_ms: int) -> None:
         reading = self._evidence.reading(state)
         canaries = state.in_stage(Stage.CANARY)
-        if reading is None or not canaries or canaries[0].paused or reading.verdict is Verdict.WAIT:
+        if reading is None or not canaries or canaries[0].paused:
             return
         promote = reading.verdict is Verdict.BETTER
+        # before the last share of a ramp, what is better only goes on: each share is a comparison of its own, and promoting at any
+        # of them would promote an equal tower that much oftener
+        if reading.verdict is Verdict.WAIT or (promote and state.ramp_bp):
+            self._ramp(state, reading, now_ms)
+            return
         # nobody wants a worse bundle, but when a better one goes live is the operator's to leave to the test
         if promote and (not canaries[0].automatic or state.frozen):
             return
-        # the longest reason a record may carry
-        reason = reading.sentence.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+        reason = _bounded(reading.sentence)
         fields = {"surface": state.surface, "bundle": canaries[0].bundle}
         log.info("%s canary %s: %s", state.surface, canaries[0].bundle, reason, extra=fields)
         self._journal.append(conclude(state, canaries[0].bundle, promote=promote, reason=reason, now_ms=now_ms))
+
+    def _ramp(self, state: Rollout, reading: Reading, now_ms: int) -> None:
+        canary = ramp_due(state, now_ms)
+        if canary is not None:
+            reason = f"no harm at {canary.share_bp / 100:g}%, on to {state.ramp_bp[0] / 100:g}%: {reading.sentence}"
+            fields = {"surface": state.surface, "bundle": canary.bundle}
+            log.info("%s canary %s: %s", state.surface, canary.bundle, reason, extra=fields)
+            self._journal.append(ramped(state, canary.bundle, _bounded(reason), now_ms=now_ms))
 
     def _prepare(self, state: Rollout, surface: Surface) -> set[str]:
         prepared = set()
@@ -204,6 +216,11 @@ class Controller:
                 log.info("%s: deleting the topic of %s, which is %s", state.surface, entry.bundle, entry.state, extra=fields)
                 self._topics.delete(entry.bundle)
                 self._let_go.add(life)
+
+
+def _bounded(reason: str) -> str:
+    """Return a reason as long as a record may carry it."""
+    return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
 
 
 def _life(state: Rollout, entry: BundleStage) -> tuple[str, str, int]:

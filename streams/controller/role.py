@@ -82,7 +82,12 @@ def _control(
     heartbeats = Heartbeats(settings.bootstrap)
     evidence = CanaryEvidence(
         examples_since(settings.bootstrap, admin, partitions=settings.partitions),
-        rules=CanaryRules(alpha=settings.canary_alpha, expected_effect=settings.canary_effect, min_users=settings.canary_min_users),
+        rules=CanaryRules(
+            alpha=settings.canary_alpha,
+            expected_effect=settings.canary_effect,
+            mismatch_rise=settings.canary_mismatch_rise,
+            min_users=settings.canary_min_users,
+        ),
     )
     controller = Controller(
         journal,

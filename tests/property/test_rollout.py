@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from schemas.codec import decode, encode
 from schemas.records.control import ENDED, CommandKind, Outcome, Rollout, RolloutCommand, Stage
-from schemas.rollout import MAX_BUNDLES, UNDER_WAY, advance, answer, fold, nothing_yet
+from schemas.rollout import MAX_BUNDLES, UNDER_WAY, advance, answer, fold, nothing_yet, ramp_due, ramped
 
 SURFACE = "home-timeline"
 BUNDLES = [letter * 16 for letter in "abcde"]
@@ -33,6 +33,8 @@ commands = st.builds(
     expected_revision=st.none() | st.integers(0, 30),
     share_bp=st.none() | st.integers(-1, 10_001),
     automatic=st.booleans(),
+    ramp_bp=st.lists(st.integers(0, 10_001), max_size=3).map(tuple),
+    ramp_hold_s=st.integers(-1, 2),
 )
 
 
@@ -44,6 +46,7 @@ def check(state: Rollout) -> None:
     assert len(state.in_stage(Stage.CANARY)) <= 1
     assert len(active) <= MAX_BUNDLES
     assert len({entry.bundle for entry in state.bundles}) == len(state.bundles)
+    assert not state.ramp_bp or state.in_stage(Stage.CANARY)
     assert all((entry.share_bp > 0) == (entry.state is Stage.CANARY) for entry in state.bundles)
     assert all(entry.state in UNDER_WAY for entry in state.bundles if entry.paused)
 
@@ -93,6 +96,15 @@ class Rollouts(RuleBasedStateMachine):
         if record is not None:
             self._append(record)
             check_step(old, record)
+
+    @rule()
+    def go_on_with_the_ramp(self) -> None:
+        """The controller gives the canary its next share: never a smaller one."""
+        old, canary = self.state, ramp_due(self.state, len(self.log))
+        if canary is not None:
+            self._append(ramped(old, canary.bundle, "held", now_ms=len(self.log)))
+            check_step(old, self.state)
+            assert self.state.in_stage(Stage.CANARY)[0].share_bp > canary.share_bp
 
     @rule(command=commands)
     def ask_the_zombie(self, command: RolloutCommand) -> None:

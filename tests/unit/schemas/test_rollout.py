@@ -6,7 +6,7 @@ import pytest
 
 from schemas.errors import Refused
 from schemas.records.control import BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
-from schemas.rollout import advance, answer, fold, nothing_yet, reject
+from schemas.rollout import advance, answer, fold, nothing_yet, ramp_due, ramped, reject
 
 SURFACE = "home-timeline"
 A, B, C, D = (letter * 16 for letter in "abcd")
@@ -131,6 +131,49 @@ def test_a_canary_needs_a_share_between_one_and_all(share_bp: int | None, accept
     assert (new.outcome is Outcome.ACCEPTED) is accepted
     if accepted:
         assert new.bundles[1].share_bp == share_bp
+
+
+@pytest.mark.parametrize(
+    ("share_bp", "ramp_bp", "hold_s", "sentence"),
+    [
+        (100, (500, 2_500), 60, ""),
+        (100, (10_000,), 1, ""),
+        (100, (100,), 60, "must grow"),
+        (500, (2_500, 1_000), 60, "must grow"),
+        (100, (10_001,), 60, "must grow"),
+        (100, (500,), 0, "seconds"),
+    ],
+)
+def test_a_ramp_s_shares_grow_and_each_is_kept_for_a_while(
+    share_bp: int, ramp_bp: tuple[int, ...], hold_s: int, sentence: str
+) -> None:
+    """A smaller share would take users back out of the canary, and one that is not kept shows nothing."""
+    asked = command(K.CANARY, share_bp=share_bp, ramp_bp=ramp_bp, ramp_hold_s=hold_s)
+    new = answer(state((A, S.LIVE), (B, S.READY)), asked, now_ms=NOW_MS)
+    assert sentence in new.reason
+    assert (new.ramp_bp, new.ramp_hold_s) == (((), 0) if sentence else (ramp_bp, hold_s))
+
+
+def test_a_ramp_goes_on_share_by_share_when_its_time_has_come_and_ends_with_the_canary() -> None:
+    """By itself, at night too; not while somebody has paused it or frozen the surface."""
+    asked = command(K.CANARY, share_bp=100, ramp_bp=(500, 2_500), ramp_hold_s=60)
+    now = answer(state((A, S.LIVE), (B, S.READY)), asked, now_ms=NOW_MS)
+    assert ramp_due(now, NOW_MS + 59_999) is None
+    for hold in (replace(now, frozen=True), answer(now, command(K.PAUSE), now_ms=NOW_MS)):
+        assert ramp_due(hold, NOW_MS + 60_000) is None
+    due = ramp_due(now, NOW_MS + 60_000)
+    assert due is not None
+    second = ramped(now, due.bundle, "no harm", now_ms=NOW_MS + 60_000)
+    assert (second.bundles[1].share_bp, second.bundles[1].since_ms, second.ramp_bp) == (500, NOW_MS + 60_000, (2_500,))
+    assert second.bundles[1].salt == now.bundles[1].salt, "the users it had stay"
+    assert ramp_due(second, NOW_MS + 119_999) is None
+    last = ramped(second, B, "no harm", now_ms=NOW_MS + 120_000)
+    assert (last.bundles[1].share_bp, last.ramp_bp) == (2_500, ())
+    assert ramp_due(last, NOW_MS + 10**9) is None
+    with pytest.raises(Refused):
+        ramped(last, B, "once more", now_ms=NOW_MS)
+    for ended in (answer(second, command(K.ABORT), now_ms=NOW_MS), answer(second, command(K.PROMOTE), now_ms=NOW_MS)):
+        assert (ended.ramp_bp, ended.ramp_hold_s) == ((), 0)
 
 
 def test_a_canary_is_compared_with_a_live_bundle_and_is_the_only_one() -> None:

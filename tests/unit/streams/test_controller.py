@@ -125,11 +125,13 @@ class Bench:
         automatic: bool = False,
         expected: int | None = None,
         share_bp: int | None = None,
+        ramp_bp: tuple[int, ...] = (),
     ) -> Rollout:
         """Have a command answered and return its outcome."""
         self.sent += 1
         command_id = command_id or f"c{self.sent}"
         command = RolloutCommand(command_id, surface, kind, "ada", NOW_MS, bundle, expected, share_bp, automatic)
+        command = replace(command, ramp_bp=ramp_bp, ramp_hold_s=60 if ramp_bp else 0)
         self.controller.answer(command, self.now_ms)
         return self.journal.log.outcomes[command_id]
 
@@ -354,6 +356,36 @@ def test_a_canary_ends_by_its_evidence(bench: Bench, verdict: Verdict | None, *,
     if stage is not Stage.CANARY:
         assert bench.journal.log.state(HOME).reason == f"it is {verdict}"
         assert bench.journal.log.state(HOME).actor == "controller"
+
+
+def test_a_ramp_takes_its_shares_while_nothing_is_worse_and_promotes_only_at_the_last(bench: Bench) -> None:
+    """Each share is a comparison of its own: an equal tower must not have a chance to be promoted at every one of them."""
+    canaried(bench, automatic=True)
+    bench.ask(CommandKind.CANARY, NEW, share_bp=100, ramp_bp=(500, 2_500), automatic=True)
+
+    def share_after(seconds: float) -> int:
+        assert bench.step(after_s=seconds)[NEW] is Stage.CANARY
+        return bench.journal.log.state(HOME).in_stage(Stage.CANARY)[0].share_bp
+
+    bench.evidence.verdict = None
+    assert share_after(61) == 100, "nobody has looked yet"
+    bench.evidence.verdict = Verdict.WAIT
+    assert share_after(0) == 500
+    assert "no harm at 1%, on to 5%" in bench.journal.log.state(HOME).reason
+    bench.restart()
+    bench.evidence.verdict = Verdict.BETTER
+    assert share_after(59) == 500
+    assert share_after(1) == 2_500
+    assert bench.step()[NEW] is Stage.LIVE
+
+
+def test_a_ramp_that_does_harm_at_any_share_is_aborted(bench: Bench) -> None:
+    """That is what small shares are for."""
+    canaried(bench, automatic=True)
+    bench.ask(CommandKind.CANARY, NEW, share_bp=100, ramp_bp=(500,), automatic=True)
+    bench.evidence.verdict = Verdict.WORSE
+    assert bench.step(after_s=61)[NEW] is Stage.ABORTED
+    assert bench.journal.log.state(HOME).ramp_bp == ()
 
 
 def test_a_paused_canary_is_left_alone_and_a_frozen_surface_promotes_none(bench: Bench) -> None:

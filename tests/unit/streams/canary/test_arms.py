@@ -6,7 +6,8 @@ from schemas.features.hashing import canary_bucket
 from schemas.records.candidates import CandidateFeatures, Counters
 from schemas.records.control import BundleStage, Stage
 from schemas.records.feedback import Example, Label
-from streams.canary.arms import Arms
+from schemas.records.users import QueryFeatures
+from streams.canary.arms import MAX_SLICES, Arms
 
 HOME, LIVE, CANARY = "home-timeline", "0" * 16, "1" * 16
 STAGE = BundleStage(CANARY, Stage.CANARY, 3_000, "salt", since_ms=1_000)
@@ -32,8 +33,8 @@ def test_each_user_counts_for_the_arm_it_is_in_and_only_if_that_arm_answered() -
     for user in OTHERS:
         arms.take(example(user, Label.IMPLICIT_NEGATIVE, bundle=LIVE))
         arms.take(example(user, bundle=CANARY, name="other"))
-    assert (arms.canary.users, arms.canary.rate) == (len(THEIRS), 1.0)
-    assert (arms.live.users, arms.live.rate) == (len(OTHERS), 0.0)
+    assert (arms.engagement[0].users, arms.engagement[0].rate) == (len(THEIRS), 1.0)
+    assert (arms.engagement[1].users, arms.engagement[1].rate) == (len(OTHERS), 0.0)
     assert arms.ignored == len(USERS)
 
 
@@ -42,13 +43,13 @@ def test_a_correction_counts_instead_of_what_it_corrects_in_any_order() -> None:
     arms = Arms(HOME, STAGE, LIVE)
     user = OTHERS[0]
     arms.take(example(user, Label.IMPLICIT_NEGATIVE))
-    assert (arms.live.shown, arms.live.engaged) == (1, 0)
+    assert (arms.engagement[1].shown, arms.engagement[1].engaged) == (1, 0)
     for _ in range(2):
         arms.take(example(user, Label.POSITIVE, revision=1))
         arms.take(example(user, Label.IMPLICIT_NEGATIVE))
-    assert (arms.live.users, arms.live.shown, arms.live.engaged) == (1, 1, 1)
+    assert (arms.engagement[1].users, arms.engagement[1].shown, arms.engagement[1].engaged) == (1, 1, 1)
     arms.take(example(user, Label.EXPLICIT_NEGATIVE, revision=2))
-    assert (arms.live.shown, arms.live.engaged) == (1, 0)
+    assert (arms.engagement[1].shown, arms.engagement[1].engaged) == (1, 0)
 
 
 def test_what_was_seen_before_the_canary_or_elsewhere_does_not_count() -> None:
@@ -58,7 +59,7 @@ def test_what_was_seen_before_the_canary_or_elsewhere_does_not_count() -> None:
     arms.take(example(user, at_ms=999))
     arms.take(example(user, Label.UNKNOWN))
     arms.take(replace(example(user), surface="elsewhere"))
-    assert arms.live.users == arms.canary.users == 0
+    assert [arm.users for arm in arms.engagement] == [0, 0]
 
 
 def test_sums_are_those_of_the_users() -> None:
@@ -67,6 +68,44 @@ def test_sums_are_those_of_the_users() -> None:
     for n in range(3):
         arms.take(example(OTHERS[0], name=f"a{n}"))
     arms.take(example(OTHERS[1], Label.IMPLICIT_NEGATIVE))
-    sums = arms.live
+    _, sums = arms.engagement
     assert (sums.users, sums.shown, sums.engaged) == (2, 4, 3)
     assert (sums.shown_squared, sums.engaged_squared, sums.shown_times_engaged) == (10, 9, 9)
+
+
+def of_language(user: str, declared: str, shown: str, *, known: bool, bundle: str) -> Example:
+    """Return an example with a reader's language and history, and a tweet's language."""
+    query = QueryFeatures(languages=(declared,), history_topics=("birds",) if known else ())
+    made = example(user, bundle=bundle)
+    return replace(made, query=query, candidate=replace(made.candidate, language=shown))
+
+
+def test_users_count_by_their_language_and_new_ones_by_themselves() -> None:
+    """An average hides whom it is bad for."""
+    arms = Arms(HOME, STAGE, LIVE)
+    for number, user in enumerate(OTHERS[:10]):
+        arms.take(of_language(user, "ja" if number < 4 else "en", "en", known=number % 2 == 0, bundle=LIVE))
+    arms.take(of_language(THEIRS[0], "ja", "ja", known=True, bundle=CANARY))
+    found = {name: (canary.users, live.users) for name, (canary, live) in arms.slices.items()}
+    assert found == {"language ja": (1, 4), "language en": (0, 6), "new users": (0, 5)}
+
+
+def test_what_is_shown_in_another_language_than_declared_counts_once() -> None:
+    """A correction of the label changes nothing about what was shown; an undetermined language is no mismatch."""
+    arms = Arms(HOME, STAGE, LIVE)
+    arms.take(of_language(OTHERS[0], "ja", "en", known=True, bundle=LIVE))
+    arms.take(replace(of_language(OTHERS[0], "ja", "en", known=True, bundle=LIVE), revision=1, label=Label.IMPLICIT_NEGATIVE))
+    arms.take(of_language(OTHERS[1], "ja", "und", known=True, bundle=LIVE))
+    arms.take(of_language(OTHERS[2], "ja", "ja", known=True, bundle=LIVE))
+    arms.take(example(OTHERS[3]))
+    _, live = arms.mismatch
+    assert (live.shown, live.engaged) == (4, 1)
+
+
+def test_there_are_no_more_slices_than_the_test_allows_for() -> None:
+    """With every language that somebody made up a slice, the bound on a false alarm would not hold."""
+    arms = Arms(HOME, STAGE, LIVE)
+    for number, user in enumerate(OTHERS[: MAX_SLICES + 10]):
+        arms.take(of_language(user, f"l{number}", "en", known=True, bundle=LIVE))
+    assert len(arms.slices) == MAX_SLICES
+    assert arms.engagement[1].users == MAX_SLICES + 10

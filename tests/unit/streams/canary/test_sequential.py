@@ -5,7 +5,7 @@ from math import inf, log, sqrt
 import numpy as np
 import pytest
 
-from streams.canary.judge import CanaryRules, Verdict, read_arms
+from streams.canary.judge import CanaryRules, Verdict, read_arms, read_guards
 from streams.canary.sequential import Sums, imbalance_evidence, interval
 
 RULES = CanaryRules()
@@ -123,3 +123,33 @@ def test_few_users_decide_nothing() -> None:
     sure = Sums(199, 1_990, 1_900, 20_000, 18_500, 19_100)
     unsure = Sums(199, 1_990, 10, 20_000, 10, 100)
     assert read_arms(sure, unsure, share=0.5, rules=RULES).verdict is Verdict.WAIT
+
+
+def guarded(seed: int, *, slice_rates: tuple[float, float], mismatch: tuple[float, float]) -> Verdict:
+    """Return how a canary ends whose users engage more as a whole, by one part of them and by what they are shown."""
+    rng = np.random.default_rng((seed, 1))
+    arms = [arm_over_time(rng, rate) for rate in (0.24, 0.20, *slice_rates, *mismatch)]
+    for whole, others, part, part_of_others, shown, shown_elsewhere in zip(*arms, strict=True):
+        reading = read_arms(whole, others, share=1.0, rules=RULES)
+        verdict = read_guards(reading, (shown, shown_elsewhere), {"language ja": (part, part_of_others)}, rules=RULES).verdict
+        if verdict is Verdict.WORSE:
+            return verdict
+    return Verdict.WAIT
+
+
+def test_a_tower_that_is_better_for_most_and_worse_for_a_language_is_aborted() -> None:
+    """The average rises and nobody sees who pays for it."""
+    ends = [guarded(seed, slice_rates=(0.14, 0.20), mismatch=(0.1, 0.1)) for seed in range(20)]
+    assert ends.count(Verdict.WORSE) >= 19
+
+
+def test_a_tower_that_is_engaged_with_more_and_shows_what_nobody_reads_is_aborted() -> None:
+    """What the paper's implicit model did: a better AUC, and three quarters of the first tweets in a foreign language."""
+    ends = [guarded(seed, slice_rates=(0.2, 0.2), mismatch=(0.3, 0.1)) for seed in range(20)]
+    assert ends.count(Verdict.WORSE) >= 19
+
+
+def test_a_rise_within_what_is_allowed_and_equal_slices_end_nothing() -> None:
+    """A guard that fires at every canary is switched off within a week."""
+    ends = [guarded(seed, slice_rates=(0.2, 0.2), mismatch=(0.12, 0.1)) for seed in range(40)]
+    assert ends.count(Verdict.WORSE) <= 2
