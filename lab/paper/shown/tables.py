@@ -30,6 +30,8 @@ _TABLE_1_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("unreadable", "unreadable", percent),
     ("engagement_at_10", "engagement@10", lambda value: f"{value:.4f}"),
     ("engagement_at_200", "engagement@200", lambda value: f"{value:.4f}"),
+    ("fresh_share", "fresh", percent),
+    ("fresh_engagement", "engagement, fresh", lambda value: f"{value:.4f}"),
     ("ab_favorite_pct", "A/B favorites", signed_percent),
     ("ab_retweet_pct", "A/B retweets", signed_percent),
 )
