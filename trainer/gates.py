@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from schemas.bundle import CanaryVectors, Gate
 from schemas.errors import Refused
 from schemas.manifest import Metric
 from trainer.data.columns import Corpus, Examples
+from trainer.data.profile import WindowProfile
 
 
 class GatesRefused(Refused):
@@ -27,7 +29,10 @@ class GateLimits:
         min_examples, min_positives, min_negatives: of the training window, and a fifth of each of the evaluation window.
         min_corpus: candidates that can be retrieved.
         min_label_rate, max_label_rate: positives in all of the training window.
-        max_label_rate_change: factor by which the label rate may differ from the parent's window.
+        max_volume_change, max_label_rate_change: factor by which examples an hour, and the label rate, may differ from the last
+            windows' median.
+        max_language_mix_change: half the summed differences of language shares from the last windows' mean.
+        unresolved_rise: how far the share of examples without the served features may lie above the last windows' median.
         min_auc: below chance, for random negatives alone come near chance on served pairs (section 6.1.2).
         min_sampled_auc: positives against the corpus; what ranks these at chance has learned nothing.
         max_language_mismatch: the paper's implicit model, unfit to be served, had 0.76.
@@ -42,7 +47,10 @@ class GateLimits:
     min_corpus: int = 50
     min_label_rate: float = 0.001
     max_label_rate: float = 0.95
+    max_volume_change: float = 10.0
     max_label_rate_change: float = 4.0
+    max_language_mix_change: float = 0.3
+    unresolved_rise: float = 0.1
     min_auc: float = 0.45
     min_sampled_auc: float = 0.60
     max_language_mismatch: float = 0.60
@@ -55,12 +63,19 @@ class GateLimits:
 
 
 def data_gates(
-    train: Examples, evaluation: Examples, corpus: Corpus, limits: GateLimits, *, parent_label_rate: float | None = None
+    train: Examples,
+    evaluation: Examples,
+    corpus: Corpus,
+    limits: GateLimits,
+    *,
+    window: WindowProfile | None = None,
+    last: Sequence[WindowProfile] = (),
 ) -> tuple[Gate, ...]:
     """Return the verdicts on the data, before anything is trained on it.
 
     Args:
-        parent_label_rate: of the window the parent was trained on; None for the first bundle.
+        window: the training window's figures, to be held against the last ones.
+        last: those of the windows that the live bundle and its forebears were trained on; none for the first bundle.
     """
     gates: list[Gate] = []
     for name, examples, divisor in (("train", train, 1), ("evaluation", evaluation, 5)):
@@ -78,10 +93,26 @@ def data_gates(
         _at_least("label_rate", rate, limits.min_label_rate, advice),
         _at_most("label_rate_ceiling", rate, limits.max_label_rate, advice),
     ]
-    if parent_label_rate:
-        change = max(rate, 1e-9) / parent_label_rate
-        gates.append(_at_most("label_rate_change", max(change, 1 / change), limits.max_label_rate_change, advice))
-    return tuple(gates)
+    return (*gates, *_window_gates(window, last, limits)) if window and last else tuple(gates)
+
+
+def _window_gates(window: WindowProfile, last: Sequence[WindowProfile], limits: GateLimits) -> tuple[Gate, ...]:
+    """What breaks upstream shows here first: a lost topic, a join that loses engagements, a producer that sends one language."""
+    volume = _factor(window.per_hour, [one.per_hour for one in last])
+    rate = _factor(window.label_rate, [one.label_rate for one in last])
+    unresolved = median(one.unresolved for one in last) + limits.unresolved_rise
+    return (
+        _at_most("volume_change", volume, limits.max_volume_change, "look at what is produced, and at the labeler's lag"),
+        _at_most("label_rate_change", rate, limits.max_label_rate_change, "look at the label join"),
+        _at_most("language_mix_change", window.mix_distance(last), limits.max_language_mix_change, "look at what is served"),
+        _at_most("unresolved_joins", window.unresolved, unresolved, "look at the tokens that producers copy into impressions"),
+    )
+
+
+def _factor(now: float, before: Sequence[float]) -> float:
+    """Return by which factor a figure differs from the median of others, at least 1."""
+    change = max(now, 1e-9) / max(median(before), 1e-9)
+    return max(change, 1 / change)
 
 
 def quality_gates(candidate: Mapping[str, float], live: Mapping[str, float] | None, limits: GateLimits) -> tuple[Gate, ...]:

@@ -18,6 +18,7 @@ from schemas.records.candidates import Candidate
 from schemas.records.feedback import Example
 from schemas.surfaces import Surface
 from trainer.data.columns import Corpus, Encoder, Examples
+from trainer.data.profile import WINDOW, WindowProfile, last_profiles
 from trainer.data.windows import CorpusAt, Window
 from trainer.evaluation import EvaluationConfig, evaluate
 from trainer.export import OnnxTowers, export, unpack_towers
@@ -32,6 +33,8 @@ from trainer.registry import Origin, publish
 PRETRAIN = "pretrain"
 FINETUNE = "fine-tune"
 LEARNING_RATE = 3e-3
+# a training window is held against as many before it
+LAST_WINDOWS = 5
 # measured on simulated worlds of 3,600 to 12,000 training examples: 64 left twice the mismatch, and 300 steps on the small ones
 # memorised the positives (AUC against the corpus .84 to .88, instead of .88 to .92 at 100)
 NEGATIVES = Negatives("uniform", 16)
@@ -71,6 +74,7 @@ class PretrainConfig:
     Attributes:
         towers: the dimension is the surface's whatever stands here.
         min_steps: a small window is gone through more often, until this many steps are made.
+        accept_window: as in `FinetuneConfig`.
         threads: of torch; results are equal only for equal threads.
     """
 
@@ -80,6 +84,7 @@ class PretrainConfig:
     epochs: int = 5
     batch_size: int = 256
     min_steps: int = 120
+    accept_window: bool = False
     seed: int = 0
     threads: int = 1
     limits: GateLimits = field(default_factory=GateLimits)
@@ -93,6 +98,7 @@ class FinetuneConfig:
         replay: weight of random negatives of the corpus trained on alongside; 0 is the paper's recipe. Replay keeps many
             fine-tunes in a row from forgetting what only random negatives teach.
         frozen: weights that stay the parent's.
+        accept_window: hold the window against no earlier one: somebody has looked at what the data gates said.
     """
 
     objective: Objective = field(default_factory=lambda: Objective(negatives=Negatives("implicit")))
@@ -102,6 +108,7 @@ class FinetuneConfig:
     epochs: int = 1
     batch_size: int = 128
     frozen: Frozen = "nothing"
+    accept_window: bool = False
     seed: int = 0
     threads: int = 1
     limits: GateLimits = field(default_factory=GateLimits)
@@ -138,7 +145,7 @@ def pretrain(
     """
     config = config or PretrainConfig()
     spec = CATALOG[surface.feature_spec]
-    job = _Job(surface, data, spec, registry=registry, live=live, limits=config.limits)
+    job = _Job(surface, data, spec, config, registry=registry, live=live)
     towers = TwoTowers(spec, replace(config.towers, dim=surface.dim), seed=config.seed)
     fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, config.seed)
     report = job.train(towers, fit_config, threads=config.threads, progress=progress)
@@ -178,9 +185,7 @@ def finetune(
     config = config or FinetuneConfig()
     bundle = read_bundle(registry, surface.name, parent)
     towers = unpack_towers(bundle)
-    job = _Job(
-        surface, data, bundle.manifest.feature_spec, registry=registry, live=live or parent, limits=config.limits, parent=bundle
-    )
+    job = _Job(surface, data, bundle.manifest.feature_spec, config, registry=registry, live=live or parent, parent=bundle)
     fit_config = FitConfig(
         config.objectives, config.learning_rate, config.epochs, config.batch_size, seed=config.seed, frozen=config.frozen
     )
@@ -205,17 +210,17 @@ class _Job:
         surface: Surface,
         data: TrainingData,
         spec: FeatureSpec,
+        config: PretrainConfig | FinetuneConfig,
         *,
         registry: Path,
         live: str | None,
-        limits: GateLimits,
         parent: Bundle | None = None,
     ) -> None:
         self._surface = surface
         self._data = data
         self._spec = spec
         self._registry = registry
-        self._limits = limits
+        self._limits = config.limits
         self._parent = parent
         # read before the training: a bundle that cannot be read should not cost one
         self._live = None if live is None else parent if parent and parent.id == live else read_bundle(registry, surface.name, live)
@@ -223,8 +228,10 @@ class _Job:
         self._train = encoder.examples(data.train)
         self._evaluation = encoder.examples(data.evaluation)
         self._corpus = encoder.corpus(data.corpus)
-        rate = None if parent is None else parent.manifest.metrics.get("label_rate")
-        self._data_gates = data_gates(self._train, self._evaluation, self._corpus, limits, parent_label_rate=rate)
+        self._window = WindowProfile.of(data.train)
+        forebear = None if config.accept_window else parent or self._live
+        last = last_profiles(registry, surface.name, forebear, count=LAST_WINDOWS)
+        self._data_gates = data_gates(self._train, self._evaluation, self._corpus, config.limits, window=self._window, last=last)
         refuse_unless_passed(self._data_gates, what=f"the training window of {surface.name}")
 
     def train(self, towers: TwoTowers, config: FitConfig, *, threads: int, progress: Progress) -> FitReport:
@@ -253,7 +260,7 @@ class _Job:
         refuse_unless_passed(gates, what=f"the new bundle of {self._surface.name}")
         return publish(
             self._registry,
-            replace(exported, files={**exported.files, LINEAGE: lineage.to_bytes()}),
+            replace(exported, files={**exported.files, LINEAGE: lineage.to_bytes(), WINDOW: self._window.to_bytes()}),
             surface=self._surface.name,
             spec=self._spec,
             origin=origin,

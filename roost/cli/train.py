@@ -19,6 +19,7 @@ from roost.cli.checked import settings_of, surfaces_of
 from roost.cli.models import summary
 from roost.cli.output import emit, err, out, table
 from roost.cli.roles import announce, run_until_stopped
+from roost.cli.skew import skew
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, Registry, bootstrap_of, registry_of
 from schemas.bundle import Bundle, read_bundle
 from schemas.errors import RoostError
@@ -28,6 +29,7 @@ from streams.controller.client import RolloutClient
 log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train towers and publish them as bundles.")
+app.command()(skew)
 
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
 SurfacesFile = Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file (TOML).")]
@@ -39,6 +41,10 @@ Metric = Annotated[
 Freeze = Annotated[
     Literal["nothing", "embeddings", "all_but_last"],
     typer.Option(help="Weights that stay the parent's: none, the embeddings, or all but the towers' last layers."),
+]
+AcceptWindow = Annotated[
+    bool,
+    typer.Option("--accept-window", help="Hold the window against no earlier one: you have looked at what the data gates said."),
 ]
 Cache = Annotated[
     Path | None,
@@ -53,6 +59,7 @@ def pretrain(
     *,
     surface: Surface = DEFAULT_SURFACE,
     metric: Metric = "cosine",
+    accept_window: AcceptWindow = False,
     cache: Cache = None,
     kept: Annotated[
         Path | None, typer.Option(help="Train on the data kept in this folder; no topic is read, no live bundle compared.")
@@ -75,7 +82,7 @@ def pretrain(
 
     root = registry_of(registry, data_dir)
     with _job(surface, surfaces, bootstrap_of(bootstrap, data_dir)) as job, _bar("pre-train") as progress:
-        config = PretrainConfig(TowerConfig(metric=metric), seed=seed, threads=threads)
+        config = PretrainConfig(TowerConfig(metric=metric), seed=seed, threads=threads, accept_window=accept_window)
         data, live = (job.data(), job.live()) if kept is None else (job.data_in(kept), None)
         bundle = run(job.surface, data, config, registry=root, live=live, progress=progress)
         job.keep(cache, bundle)
@@ -89,6 +96,7 @@ def finetune(
     parent: Annotated[str | None, typer.Option(help="The bundle to start from; the live one by default.")] = None,
     replay: Annotated[float, typer.Option(help="Weight of replayed random negatives; 0 is the paper's recipe.", min=0.0)] = 1.0,
     freeze: Freeze = "nothing",
+    accept_window: AcceptWindow = False,
     cache: Cache = None,
     seed: Seed = 0,
     threads: Threads = 1,
@@ -112,7 +120,7 @@ def finetune(
         if start is None:
             raise RoostError(f"{surface} has no live bundle to start from; name one with --parent, or run `roost train pretrain`")
         data = job.data(read_bundle(root, surface, start).manifest.examples)
-        config = FinetuneConfig(seed=seed, threads=threads, replay=replay, frozen=freeze)
+        config = FinetuneConfig(seed=seed, threads=threads, replay=replay, frozen=freeze, accept_window=accept_window)
         bundle = run(job.surface, start, data, config, registry=root, live=live, progress=progress)
         job.keep(cache, bundle)
     _show(root, surface, bundle, as_json=as_json)

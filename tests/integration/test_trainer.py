@@ -21,11 +21,12 @@ from schemas.records.candidates import Candidate, Counters
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.records.feedback import Example, Label
 from schemas.surfaces import Surface, load_surfaces
-from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUTS, standard_topics
+from schemas.topics import CANDIDATES, ENGAGEMENTS, EXAMPLES, ROLLOUTS, USER_STATES, standard_topics
 from schemas.wire.admin import create_topics, wait_for_broker
 from schemas.wire.client import make_producer
 from tests.integration.conftest import RunningKafka
 from tests.tiny_world import START_MS, TinyWorld, tiny_world
+from tests.unit.trainer.data.test_skew import SKEWS, TRUE
 from trainer.data.tail import partitions_of
 from trainer.data.topics import CorpusTail, ExampleTail, RolloutTail
 from trainer.schedule import run_schedule
@@ -254,6 +255,43 @@ def test_a_bundle_is_reproduced_from_the_topics_and_from_the_cache_of_its_traini
     code, kept = train("reproduce", first["id"], *cache)
     assert (code, kept["equal"], kept["data"]) == (0, True, str(tmp_path / "cache" / own.surface.name / first["id"])), kept
     assert kept["files"] == from_topics["files"]
+
+
+@pytest.mark.timeout(400)
+def test_a_skew_between_what_is_served_and_what_is_trained_on_is_found_on_the_topics(own: OwnSurface) -> None:
+    """From a user's state, a candidate, its engagements and the token of an answer, as roles write them, to exit code 3."""
+    prefix, user = own.surface.id_prefix, f"{own.surface.name}-"
+
+    def of_this_surface(example: Example, name: str) -> Example:
+        return replace(
+            example,
+            example_id=f"{name}{example.example_id}",
+            surface=own.surface.name,
+            user_id=user + example.user_id,
+            candidate_id=prefix + example.candidate_id[2:],
+        )
+
+    def skew() -> tuple[int, dict[str, Any]]:
+        words = ["-s", own.surface.name, "--surfaces", str(own.surfaces_file), "--bootstrap", own.bootstrap, "--json"]
+        command = [sys.executable, "-m", "roost", "train", "skew", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        return done.returncode, json.loads(done.stdout)
+
+    for name, state in TRUE.states.items():
+        own.send(USER_STATES, user + name, replace(state, languages=("xx",)))
+        own.send(USER_STATES, user + name, replace(state, user_id=user + name))
+    own.send_candidates([replace(one, candidate_id=prefix + one.candidate_id[2:]) for one in TRUE.candidates.values()])
+    for engagements in TRUE.engagements.values():
+        for one in engagements:
+            own.send(ENGAGEMENTS, prefix + one.candidate_id[2:], replace(one, candidate_id=prefix + one.candidate_id[2:]))
+    own.send_examples([of_this_surface(example, "") for example in TRUE.examples])
+    code, clean = skew()
+    assert (code, clean["skewed"], clean["examples"]) == (0, [], len(TRUE.examples)), clean
+    assert min(one["compared"] for one in clean["fields"] if one["name"] in ("language", "history_authors", "favorites")) > 100
+    plant, fields = SKEWS["topics cut to the first"]
+    own.send_examples([of_this_surface(plant(example), "other-") for example in TRUE.examples])
+    code, found = skew()
+    assert (code, set(found["skewed"])) == (3, fields), found
 
 
 def test_no_broker_is_said_in_a_sentence() -> None:

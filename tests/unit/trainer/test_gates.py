@@ -1,15 +1,19 @@
 """Gates: a bad bundle is refused with its figures, a good one is not."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from schemas.bundle import CanaryVectors, Gate
 from schemas.errors import Refused
+from schemas.records.feedback import Label, Provenance
 from tests.unit.trainer.conftest import Encoded
 from trainer.data.columns import POSITIVE
-from trainer.gates import GateLimits, canary_gate, data_gates, label_rate, quality_gates, refuse_unless_passed
+from trainer.data.profile import WindowProfile
+from trainer.gates import GateLimits, canary_gate, data_gates, quality_gates, refuse_unless_passed
 
 GOOD = {"auc": 0.80, "per_user_auc": 0.65, "sampled_auc": 0.95, "language_mismatch": 0.15, "popularity_correlation": 0.3}
 LIMITS = GateLimits()
@@ -87,13 +91,61 @@ def test_data_gates_want_volume_both_classes_and_a_corpus(small: Encoded) -> Non
     assert "corpus" in failed(data_gates(small.train, small.evaluation, small.corpus, GateLimits(min_corpus=10_000)))
 
 
-def test_a_label_rate_unlike_the_parents_is_refused(small: Encoded) -> None:
-    """A join that loses engagements shows as a rate that falls to a fraction overnight."""
-    rate = label_rate(small.train)
-    assert not failed(data_gates(small.train, small.evaluation, small.corpus, LIMITS, parent_label_rate=rate * 1.5))
-    for parent in (rate * 5, rate / 5):
-        gates = data_gates(small.train, small.evaluation, small.corpus, LIMITS, parent_label_rate=parent)
-        assert failed(gates) == {"label_rate_change"}
+NORMAL = WindowProfile(1_000, 3_600.0, 0.2, {"en": 0.6, "ja": 0.4}, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("changed", "gate"),
+    [
+        # 3,600 an hour to 300: twelve times less; or more
+        ({"per_hour": 300.0}, "volume_change"),
+        ({"per_hour": 43_200.0}, "volume_change"),
+        # a join that loses engagements: 0.2 to 0.04, five times less
+        ({"label_rate": 0.04}, "label_rate_change"),
+        ({"label_rate": 0.0}, "label_rate_change"),
+        # |0.6 - 0.2| + |0.4 - 0.8| = 0.8, half of it 0.4
+        ({"languages": {"en": 0.2, "ja": 0.8}}, "language_mix_change"),
+        ({"languages": {"xx": 1.0}}, "language_mix_change"),
+        # tokens that no longer come back: 0.05 to 0.2, allowed is 0.15
+        ({"unresolved": 0.2}, "unresolved_joins"),
+    ],
+)
+def test_a_window_unlike_the_last_ones_is_refused(small: Encoded, changed: dict[str, Any], gate: str) -> None:
+    """What breaks upstream shows in the window before it shows in a model; one odd window before does not move the median."""
+    last = [NORMAL, NORMAL, replace(NORMAL, per_hour=1.0, label_rate=0.9, unresolved=1.0)]
+    usual = data_gates(small.train, small.evaluation, small.corpus, LIMITS, window=NORMAL, last=last)
+    assert not failed(usual)
+    assert gate in {one.name for one in usual}
+    gates = data_gates(small.train, small.evaluation, small.corpus, LIMITS, window=replace(NORMAL, **changed), last=last)
+    assert failed(gates) == {gate}
+    with pytest.raises(Refused, match=rf"{gate} [\d.e+]+ is above [\d.]+ \(look at"):
+        refuse_unless_passed(gates, what="the window")
+
+
+def test_a_windows_profile_is_what_is_in_it(small: Encoded) -> None:
+    """Four examples 20 minutes apart: an hour from first to last, of which 1% at either end is left out: 0.98 h and 98% of 4.
+
+    One positive of three that count, for one is an explicit negative: 1/3. Two in "en" of four. One was reconstructed: 1/4.
+    """
+    base = small.world.examples[0]
+    kinds = [Label.POSITIVE, Label.IMPLICIT_NEGATIVE, Label.IMPLICIT_NEGATIVE, Label.EXPLICIT_NEGATIVE]
+    examples = [
+        replace(
+            base,
+            event_time_ms=n * 20 * 60_000,
+            label=label,
+            candidate=replace(base.candidate, language="en" if n < 2 else "ja"),
+            provenance=Provenance.RECONSTRUCTED if n == 3 else Provenance.SERVED,
+        )
+        for n, label in enumerate(kinds)
+    ]
+    profile = WindowProfile.of(examples)
+    assert profile.per_hour == pytest.approx(4.0)
+    assert profile.label_rate == pytest.approx(1 / 3)
+    assert (profile.examples, profile.unresolved) == (4, 0.25)
+    assert profile.languages == {"en": 0.5, "ja": 0.5}
+    assert profile.mix_distance([replace(profile, languages={"en": 1.0})]) == 0.5
+    assert WindowProfile.of([]) == WindowProfile(0, 0.0, 0.0, {}, 0.0)
 
 
 def test_canary_vectors_must_be_finite_of_length_one_and_not_all_alike() -> None:

@@ -15,6 +15,7 @@ from schemas.surfaces import Surface, load_surfaces
 from schemas.towers import Towers
 from tests.bundles import publish_bundle
 from tests.tiny_world import tiny_world
+from trainer.data.profile import last_profiles, profile_of
 from trainer.gates import GateLimits
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
@@ -70,6 +71,20 @@ def test_a_fine_tune_starts_from_its_parents_weights_and_names_it(registry: Path
     queries = [example.query for example in FRESH.train[:50]]
     cosines = (Towers(bundle).embed_queries(queries) * Towers(parent).embed_queries(queries)).sum(axis=1)
     assert 0.7 < cosines.mean() < 0.99999
+
+
+def test_a_fine_tune_is_held_against_the_windows_of_its_forebears(registry: Path, first: str) -> None:
+    """Its manifest says by how much each figure moved; a window in one language alone is refused before it is trained on."""
+    tuned = finetune(SURFACE, first, FRESH, FinetuneConfig(replay=1.0), registry=registry, created_ms=CREATED_MS)
+    gates = {gate.name: gate for gate in read_bundle(registry, SURFACE.name, tuned).manifest.gates}
+    assert {"volume_change", "label_rate_change", "language_mix_change", "unresolved_joins"} <= gates.keys()
+    assert gates["volume_change"].value == pytest.approx(1.0, abs=0.05), "the tiny world's examples come at one pace"
+    foreign = [replace(one, candidate=replace(one.candidate, language="xx")) for one in FRESH.train]
+    with pytest.raises(Refused, match=r"language_mix_change 1 is above 0\.3"):
+        finetune(SURFACE, first, replace(FRESH, train=foreign), registry=registry)
+    bundles = [read_bundle(registry, SURFACE.name, bundle) for bundle in (tuned, first)]
+    assert last_profiles(registry, SURFACE.name, bundles[0], count=9) == [profile_of(bundle) for bundle in bundles]
+    assert last_profiles(registry, SURFACE.name, bundles[0], count=1) == [profile_of(bundles[0])]
 
 
 def test_a_refused_bundle_is_not_published(registry: Path, first: str) -> None:

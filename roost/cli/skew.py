@@ -1,0 +1,51 @@
+"""`roost train skew`: the features that were served against those computed again. Parses words; `trainer.data.skew` compares."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roost.cli.checked import surfaces_of
+from roost.cli.output import emit, out, table
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, bootstrap_of
+from schemas.errors import Refused, RoostError
+from schemas.features.catalog import CATALOG
+
+
+def skew(
+    *,
+    surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
+    sample: Annotated[int, typer.Option(help="The newest served examples that are computed again.", min=1)] = 2_000,
+    allowed: Annotated[float, typer.Option(help="Share of a field's examples that may differ.", min=0.0, max=1.0)] = 0.05,
+    surfaces: Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file (TOML).")] = None,
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the features that were served with those computed again from the raw records, field by field.
+
+    Exit code 3: a field differs in more of its examples than is allowed.
+
+    Example: roost train skew --surface home-timeline
+    """
+    from trainer.data.evidence import read_evidence  # noqa: PLC0415 - the trainer's packages need not be installed for other commands
+    from trainer.data.skew import audit  # noqa: PLC0415 - as above
+
+    known = surfaces_of(surfaces)
+    if surface not in known:
+        raise RoostError(f"there is no surface {surface!r}; there are {', '.join(known)}")
+    evidence = read_evidence(bootstrap_of(bootstrap, data_dir), surface, sample=sample)
+    audits = sorted(audit(evidence, CATALOG[known[surface].feature_spec]), key=lambda one: -one.share)
+    skewed = [one.name for one in audits if one.share > allowed]
+    columns = ("name", "side", "compared", "differing", "example")
+    fields = [{name: getattr(one, name) for name in columns} for one in audits]
+    emit(
+        {"surface": surface, "examples": len(evidence.examples), "allowed": allowed, "skewed": skewed, "fields": fields},
+        as_json=as_json,
+        show=lambda: table(columns, [list(map(str, one.values())) for one in fields], to=out),
+    )
+    if skewed:
+        raise Refused(
+            f"{len(skewed)} features were served otherwise than they are trained on: {', '.join(skewed)}; compare the releases of "
+            "node, embedder and trainer before the next training"
+        )

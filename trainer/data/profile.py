@@ -1,0 +1,92 @@
+"""A training window in a few figures, kept in the bundle so that later windows can be held against it. Judges nothing."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from schemas.bundle import Bundle, read_bundle
+from schemas.errors import BundleError, BundleMismatch
+from schemas.records.feedback import Example, Label, Provenance
+
+WINDOW = "window.json"
+_SHORTEST_H = 1 / 3_600
+# a single clock that is wrong must not stretch the window
+_OUTER_PERCENT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WindowProfile:
+    """What is normal is what was trained on before.
+
+    Attributes:
+        examples: how many.
+        per_hour: examples in an hour of event time; 0 for none.
+        label_rate: positives among positives and implicit negatives; 0 for none.
+        languages: share of the served candidates by language; adds up to 1.
+        unresolved: share of examples that could not be joined to what was served: their features are the labeler's own view.
+    """
+
+    examples: int
+    per_hour: float
+    label_rate: float
+    languages: Mapping[str, float]
+    unresolved: float
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> "WindowProfile":
+        """Return the figures of a window's examples."""
+        if not examples:
+            return cls(0, 0.0, 0.0, {}, 0.0)
+        low, high = np.percentile([one.event_time_ms for one in examples], (_OUTER_PERCENT, 100 - _OUTER_PERCENT))
+        hours = max((high - low) / 3.6e6, _SHORTEST_H)
+        labels = Counter(one.label for one in examples)
+        served = labels[Label.POSITIVE] + labels[Label.IMPLICIT_NEGATIVE]
+        languages = Counter(one.candidate.language for one in examples)
+        return cls(
+            examples=len(examples),
+            per_hour=float(len(examples) * (1 - 2 * _OUTER_PERCENT / 100) / hours),
+            label_rate=labels[Label.POSITIVE] / served if served else 0.0,
+            languages={name: count / len(examples) for name, count in sorted(languages.items())},
+            unresolved=sum(one.provenance != Provenance.SERVED for one in examples) / len(examples),
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return the bundle's file."""
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+    def mix_distance(self, others: Sequence["WindowProfile"]) -> float:
+        """Return half the summed differences of language shares, 0 to 1, between this window and the mean of others."""
+        names = {name for one in (self, *others) for name in one.languages}
+        means = {name: sum(one.languages.get(name, 0.0) for one in others) / len(others) for name in names}
+        return sum(abs(self.languages.get(name, 0.0) - means[name]) for name in names) / 2
+
+
+def profile_of(bundle: Bundle) -> WindowProfile | None:
+    """Return the profile of the window a bundle was trained on; None where it carries none."""
+    if WINDOW not in bundle.files:
+        return None
+    try:
+        return WindowProfile(**json.loads(bundle.files[WINDOW]))
+    except (ValueError, TypeError) as error:
+        raise BundleMismatch(f"{WINDOW} of bundle {bundle.id} cannot be read ({error}); use the release that wrote it") from error
+
+
+def last_profiles(registry: Path, surface: str, newest: Bundle | None, *, count: int) -> list[WindowProfile]:
+    """Return the profiles of a bundle and of those it was fine-tuned from, newest first, at most `count` of them.
+
+    A forebear that is gone, or can no longer be read, ends the line.
+    """
+    profiles: list[WindowProfile] = []
+    while newest is not None and len(profiles) < count:
+        profile = profile_of(newest)
+        if profile is not None:
+            profiles.append(profile)
+        try:
+            newest = read_bundle(registry, surface, newest.manifest.parent) if newest.manifest.parent else None
+        except BundleError:
+            break
+    return profiles

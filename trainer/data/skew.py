@@ -1,0 +1,170 @@
+"""Are the features that were served those that the trainer would compute? Pure: records in, a verdict a field out. Reads no topic.
+
+A tower that is trained on one reading of a feature and served another is wrong in silence, and no metric on logged features shows
+it. Each served example carries in its token what the tower read; here the same is computed again from the raw records, as of the
+moment of the impression, and both are encoded by the spec. What has changed since (a profile, an edited tweet) is not compared.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.features.query import in_force, query_features
+from schemas.features.spec import FeatureSpec, Field
+from schemas.records.candidates import Candidate, CandidateFeatures, Counters
+from schemas.records.feedback import UNDOES, Engagement, Example, Provenance
+from schemas.records.users import MAX_ENTRIES, MAX_HISTORY, QueryFeatures, UserState
+
+# counters reach a vector up to a refresh later, and each step of a logarithmic feature is a doubling
+_LOG_STEPS = 1
+_STATE_LAG_MS = 60_000
+_COUNTERS = frozenset(field.name for field in fields(Counters))
+_PROFILE = frozenset({"languages", "region", "interests", "follows"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an audit compares.
+
+    Attributes:
+        examples: served ones, with the features of their tokens.
+        states: user states, newer than the examples, by user.
+        candidates: as last folded, by id.
+        engagements: all there were, by candidate; a repeated event id counts once.
+    """
+
+    examples: Sequence[Example]
+    states: Mapping[str, UserState]
+    candidates: Mapping[str, Candidate]
+    engagements: Mapping[str, Sequence[Engagement]]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldAudit:
+    """One field of the spec.
+
+    Attributes:
+        compared: examples in which it could be computed again, and either side has a value.
+        differing: of them, those in which the tower would have read something else.
+        example: one that differs, in words; empty without any.
+    """
+
+    name: str
+    side: str
+    compared: int
+    differing: int
+    example: str = ""
+
+    @property
+    def share(self) -> float:
+        """Share that differs; 0 where nothing could be compared."""
+        return self.differing / self.compared if self.compared else 0.0
+
+
+def audit(evidence: Evidence, spec: FeatureSpec) -> list[FieldAudit]:
+    """Compare every field of the spec that raw records determine; a request's context they do not."""
+    served = [one for one in evidence.examples if one.provenance is Provenance.SERVED]
+    queries = [_query(one, evidence.states.get(one.user_id)) for one in served]
+    candidates = [_candidate(one, evidence) for one in served]
+    found = _compare(
+        "query",
+        spec.query,
+        (spec.encode_queries([one.query for one in served]), spec.encode_queries(queries)),
+        {source: np.array([_knows_query(source, one, evidence.states) for one in served], bool) for source in _query_sources()},
+        [(one.query, again, one.example_id) for one, again in zip(served, queries, strict=True)],
+    )
+    known = np.array([candidate is not None for candidate in candidates], bool)
+    again = [one.candidate if candidate is None else candidate for one, candidate in zip(served, candidates, strict=True)]
+    found += _compare(
+        "candidate",
+        spec.candidate,
+        (spec.encode_candidates([one.candidate for one in served]), spec.encode_candidates(again)),
+        {field.source: known for field in spec.candidate},
+        [(one.candidate, features, one.example_id) for one, features in zip(served, again, strict=True)],
+    )
+    return found
+
+
+def _query(example: Example, state: UserState | None) -> QueryFeatures:
+    """Return a user's features as of the impression, or as of so shortly before it that what was served is explained by it.
+
+    An engagement reaches the node's state some time after it was made: a state that lags is late, and not read otherwise.
+    """
+    moments = {example.event_time_ms}
+    if state is not None:
+        times = (entry.event_time_ms for entry in state.entries)
+        moments |= {time_ms for time_ms in times if example.event_time_ms - _STATE_LAG_MS <= time_ms < example.event_time_ms}
+    versions = [query_features(state, before_ms=moment, context=example.query.context) for moment in sorted(moments, reverse=True)]
+    return next((version for version in versions if _moving(version) == _moving(example.query)), versions[0])
+
+
+def _moving(features: QueryFeatures) -> tuple[object, ...]:
+    return features.history_authors, features.history_topics, features.history_languages
+
+
+def _query_sources() -> frozenset[str]:
+    return frozenset(field.name for field in fields(QueryFeatures)) - {"context"}
+
+
+def _knows_query(source: str, example: Example, states: Mapping[str, UserState]) -> bool:
+    """Tell whether a state still says what a query feature was at the impression."""
+    state = states.get(example.user_id)
+    if state is None:
+        return False
+    if source in _PROFILE and not 0 <= state.profile_time_ms < example.event_time_ms:
+        return False
+    if source in _PROFILE - {"follows"} or len(state.entries) < MAX_ENTRIES:
+        return True
+    # a full state has lost its oldest entries: a history is whole where the rest of it fills the history
+    engaged = in_force(entry for entry in state.entries if entry.event_time_ms < example.event_time_ms)
+    return source != "follows" and len({entry.candidate_id for entry in engaged}) >= MAX_HISTORY
+
+
+def _candidate(example: Example, evidence: Evidence) -> CandidateFeatures | None:
+    """Return a candidate's features as of the impression; None where they are no longer known."""
+    candidate = evidence.candidates.get(example.candidate_id)
+    if candidate is None or candidate.deleted or candidate.attributes is None or candidate.event_time_ms >= example.event_time_ms:
+        return None
+    counts = dict.fromkeys(_COUNTERS, 0)
+    seen: set[str] = set()
+    for engagement in evidence.engagements.get(example.candidate_id, ()):
+        kind = UNDOES.get(engagement.kind, engagement.kind)
+        if engagement.event_time_ms < example.event_time_ms and kind in counts and engagement.event_id not in seen:
+            seen.add(engagement.event_id)
+            counts[kind] += -1 if engagement.kind in UNDOES else 1
+    return candidate.attributes.features(Counters(**counts))
+
+
+def _compare(
+    side: str,
+    spec_fields: Sequence[Field],
+    ids: tuple[NDArray[np.int64], NDArray[np.int64]],
+    known: Mapping[str, NDArray[np.bool_]],
+    records: Sequence[tuple[QueryFeatures | CandidateFeatures, QueryFeatures | CandidateFeatures, str]],
+) -> list[FieldAudit]:
+    audits: list[FieldAudit] = []
+    begin = 0
+    for field in spec_fields:
+        # a mean over slots does not know their order
+        served, again = (np.sort(side_ids[:, begin : begin + field.slots], axis=1) for side_ids in ids)
+        begin += field.slots
+        if field.source not in known:
+            continue
+        there = known[field.source] & (served.any(axis=1) | again.any(axis=1))
+        apart = np.abs(served - again) > (_LOG_STEPS if field.kind == "log" else 0)
+        differing = np.flatnonzero(there & apart.any(axis=1))
+        words = ""
+        if len(differing):
+            then, now, example_id = records[int(differing[0])]
+            words = f"{example_id}: served {_value(then, field.source)!r:.120}, computed {_value(now, field.source)!r:.120}"
+        audits.append(FieldAudit(field.name, side, int(there.sum()), len(differing), words))
+    return audits
+
+
+def _value(features: object, source: str) -> object:
+    value = features
+    for name in source.split("."):
+        value = getattr(value, name)
+    return value
