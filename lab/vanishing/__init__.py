@@ -3,6 +3,6 @@
 from lab.vanishing.plan import Plan
 from lab.vanishing.plot import plot
 from lab.vanishing.run import run
-from lab.vanishing.told import compared, compared_all, faults
+from lab.vanishing.told import as_markdown, compared, compared_all, faults
 
-__all__ = ["Plan", "compared", "compared_all", "faults", "plot", "run"]
+__all__ = ["Plan", "as_markdown", "compared", "compared_all", "faults", "plot", "run"]

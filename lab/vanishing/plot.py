@@ -25,7 +25,10 @@ def plot(runs: Sequence[Mapping[str, Any]]) -> Figure:
         for system, label, colour in _SYSTEMS:
             _lines(axes, runs, system, name, label=label, colour=colour)
         axes.set_title(title, fontsize=9, loc="left")
-        axes.set_ylim(bottom=0)
+        if name == "lag_ms":
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
         for event, words in _EVENTS:
             at_s = runs[0]["events_s"][event] - runs[0]["events_s"]["swap"]
             axes.axvline(at_s, color="0.6", linewidth=0.8, linestyle=":")

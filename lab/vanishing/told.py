@@ -30,6 +30,13 @@ def compared_all(runs: Sequence[Mapping[str, Any]]) -> Table:
     return ("", "in place #", "Roost #"), [(words, _cell(runs, "usual", of), _cell(runs, "roost", of)) for words, of in _ROWS]
 
 
+def as_markdown(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of `compared_all` as a page shows it."""
+    columns, rows = compared_all(runs)
+    head = [column.removesuffix(" #") for column in columns]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
 def faults(run: Mapping[str, Any]) -> Iterator[str]:
     """Yield what must not be: the usual way may fail as it does, Roost and the askers may not."""
     seed, roost = run["config"]["seed"], run["roost"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lab.vanishing.told import as_markdown, faults
 from roost.cli.commands import COMMANDS
 from tools.reference import FOLDER, pages
 
@@ -86,3 +87,12 @@ def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
         f"| {measured(query[0], share, 2)}; {measured(query[1], share, 2)} |",
     ]
     assert [cell for cell in cells if cell not in readme] == []
+
+
+def test_the_figures_of_the_swap_are_those_of_the_runs_that_are_kept() -> None:
+    """Who wants to know more than the page says reads the runs, and must find the same."""
+    runs = json.loads((ROOT / "docs" / "bench" / "demo-swap.json").read_text(encoding="utf-8"))["runs"]
+    page = (ROOT / "docs" / "swap.md").read_text(encoding="utf-8")
+    assert as_markdown(runs) in page
+    assert f"{sum(run['history']['answers'] for run in runs):,} answers" in page
+    assert [fault for run in runs for fault in faults(run)] == []
