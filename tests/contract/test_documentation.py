@@ -13,6 +13,7 @@ import pytest
 
 from lab.vanishing.told import as_markdown, faults
 from roost.cli.commands import COMMANDS
+from serving.console.web.templates import PAGES as CONSOLE_PAGES
 from tools.reference import FOLDER, pages
 
 ROOT = FOLDER.parents[1]
@@ -45,6 +46,16 @@ def test_links_of_the_pages_outside_the_site_lead_somewhere() -> None:
         links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
         assert links
         assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]
+
+
+def test_every_page_of_the_console_has_its_pictures() -> None:
+    """A page that was added, or a picture too large to load on a phone, shows here."""
+    kept = {path.name: path.stat().st_size for path in (ROOT / "docs" / "screenshots").glob("*.png")}
+    pages = [name for name, _ in CONSOLE_PAGES]
+    assert set(kept) == {
+        f"{p}-{size}-{colours}.png" for p in pages for size in ("desktop", "phone") for colours in ("light", "dark")
+    }
+    assert max(kept.values()) < 300_000
 
 
 def command_lines() -> Iterator[tuple[str, str]]:

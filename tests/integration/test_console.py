@@ -14,7 +14,7 @@ from typing import Protocol
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from roost.cli.console import PaperTables
 from schemas.codec import encode
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.browser
 ARABIC = "مرحبا بالعالم، هذا نص طويل يُقرأ من اليمين إلى اليسار"
 PAGES = ("overview", "rollouts", "playground?user=u:reader&k=30", "paper", "nothing-here")
 ROOT = Path(__file__).parents[2]
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 class HasBootstrap(Protocol):
@@ -331,7 +331,7 @@ def test_a_keyboard_is_enough_and_a_refresh_takes_nothing_away(watched: Watched)
 def test_no_page_is_wider_than_a_phone_in_either_colours(watched: Watched, path: str, colours: str) -> None:
     """Nobody scrolls sideways at three in the morning; texts stand out from what is behind them."""
     page = watched.page
-    page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
+    page.set_viewport_size(PHONE)
     page.emulate_media(color_scheme="dark" if colours == "dark" else "light")
     page.goto(f"/{path}")
     page.wait_for_timeout(300)
@@ -391,6 +391,28 @@ def test_why_a_candidate_is_or_is_not_in_each_answer_is_told_beside_it(watched: 
     expect(told.locator("code", has_text="roost explain --user u:reader --candidate t:never")).to_be_visible()
 
 
+def tab_to(page: Page, selector: str) -> None:
+    """Press Tab until what the selector names has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    pytest.fail(f"no Tab of 60 reaches {selector}")
+
+
+def test_a_question_and_its_why_need_no_mouse(watched: Watched) -> None:
+    """Asked, answered and explained by Tab and Enter alone."""
+    page = watched.page
+    page.goto("/playground")
+    tab_to(page, "input[name=user]")
+    page.keyboard.type("u:reader")
+    page.keyboard.press("Enter")
+    expect(page.locator(".hits li").first).to_be_visible()
+    tab_to(page, ".hits a")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="is, or is not, in the answer")).to_be_visible()
+
+
 def test_the_papers_figures_are_drawn_from_the_last_results(watched: Watched) -> None:
     """Four charts of lines with bands, and the table below them."""
     page = watched.page
@@ -402,6 +424,36 @@ def test_the_papers_figures_are_drawn_from_the_last_results(watched: Watched) ->
     expect(figure.get_by_role("region").get_by_role("row", name="triplet").first).to_be_visible()
     page.locator("#theme").click()
     expect(figure.locator("[data-plot] canvas")).to_have_count(4)
+
+
+# every word of letters that the browser breaks over two lines, wherever it stands
+BROKEN_WORDS = """() => {
+  const found = [], walker = document.createTreeWalker(document.getElementById("content"), NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode())
+    for (const match of node.data.matchAll(/[A-Za-z]{2,16}/g)) {
+      const range = document.createRange();
+      range.setStart(node, match.index);
+      range.setEnd(node, match.index + match[0].length);
+      if (new Set([...range.getClientRects()].map((one) => Math.round(one.top))).size > 1) found.push(match[0]);
+    }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("path", ["overview", "rollouts", "paper"])
+def test_no_word_is_broken_on_a_phone(watched: Watched, deployment: Deployment, path: str) -> None:
+    """A column too narrow for its words stacks them letter by letter: it is as wide as a phone, and nobody can read it."""
+    page = watched.page
+    page.set_viewport_size(PHONE)
+    page.goto(f"/{path}")
+    if path == "overview":
+        # the waterfall is of what is new since the console first read the node
+        expect(page.locator(".figure", has_text="Nodes ready").locator("b")).to_have_text("1", timeout=20_000)
+        deployment.path.embed([Post("t:new")], deployment.live)
+        expect(page.get_by_role("rowheader", name="Inserted")).to_be_visible(timeout=20_000)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.wait_for_timeout(300)
+    assert page.evaluate(BROKEN_WORDS) == []
 
 
 def test_a_console_without_a_node_says_so_in_place_of_figures(watched: Watched, broker: HasBootstrap, tmp_path: Path) -> None:

@@ -169,11 +169,11 @@ def _figures(
     dead = _dead_letters(now)
     largest = lag.largest
     return (
-        Figure("Events in", figures.rate(sum(known) if known else None), "a second", "all inputs, last 10 s"),
+        Figure("Events in", figures.rate(sum(known) if known else None), "/s", "all inputs, last 10 s"),
         Figure(
-            "New to retrievable",
+            "Freshness",
             *_timed(fresh, 0.5),
-            f"p99 {_p99(fresh)}, last minute" if fresh.total else "nothing new in the last minute",
+            f"new to retrievable; p99 {_p99(fresh)}" if fresh.total else "nothing new in the last minute",
         ),
         Figure("Query", *_timed(queries, 0.5), _queries_note(queries, seconds)),
         _recall_figure(recall),

@@ -18,7 +18,7 @@ def test_a_healthy_deployment_shows_its_figures_over_the_last_minute() -> None:
     """The numbers an operator reads from afar, each worked out by hand."""
     earlier = moment(at_ms=NOW_MS - 10_000, tweets_end=60, nodes=[reading(queries=0)])
     view = overview([earlier, moment()], HOME)
-    assert figure(view, "Events in") == ("4.0", "a second", ""), "40 tweets in 10 s"
+    assert figure(view, "Events in") == ("4.0", "/s", ""), "40 tweets in 10 s"
     assert figure(view, "Query") == ("10", "ms", "")
     assert figure(view, "Candidates live")[0] == "40"
     assert figure(view, "Largest lag") == ("10", "records", ""), "the tweets' end is 100, the embedder is at 90"
