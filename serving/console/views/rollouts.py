@@ -242,7 +242,7 @@ def _card(entry: BundleStage, state: Rollout, moments: Sequence[Moment], catalog
         ended=ended,
         since=figures.ago(entry.since_ms, now_ms),
         since_ms=entry.since_ms,
-        canary=f"{entry.share_bp / 100:g} % of users" if entry.state is Stage.CANARY else "",
+        canary=_share(entry, state) if entry.state is Stage.CANARY else "",
         canary_view=canary_view(moments[-1], state.surface, entry) if moments and entry.state is Stage.CANARY else None,
         paused=entry.paused,
         automatic=entry.automatic,
@@ -258,6 +258,12 @@ def _card(entry: BundleStage, state: Rollout, moments: Sequence[Moment], catalog
         complaints=() if ended or not moments else _complaints(entry.bundle, moments[-1]),
         actions=actions_of(state, entry),
     )
+
+
+def _share(entry: BundleStage, state: Rollout) -> str:
+    steps = ", ".join(f"{share_bp / 100:g}" for share_bp in state.ramp_bp)
+    ramp = f", then {steps} %, each after {figures.duration(state.ramp_hold_s)} at least" if steps else ""
+    return f"{entry.share_bp / 100:g} % of users{ramp}"
 
 
 def _track(stage: Stage) -> Iterable[Step]:

@@ -1,5 +1,7 @@
 """A canary on the board: the controller's word of this very comparison, and a curve whose end can be read."""
 
+from dataclasses import replace
+
 from schemas.records.control import CanaryPoint, CanaryReport, Stage
 from serving.console.views.canary import canary_view
 from serving.console.views.rollouts import board, board_trouble
@@ -24,6 +26,14 @@ def test_both_arms_stand_beside_each_other_with_the_difference_and_its_bounds() 
     assert (len(shown.plot.at), len(effect.low), list(level.values)) == (10, 10, [0.0] * 10)
     low, high = shown.plot.span or (0, 0)
     assert low > -50 < high < 50, "the first bounds, of a hundred points, would press the rest into a line"
+
+
+def test_a_ramp_says_where_the_share_goes_by_itself() -> None:
+    """Half of the users on a new bundle must surprise nobody."""
+    (_, card) = board([moment(replace(STATE, ramp_bp=(1_000, 5_000), ramp_hold_s=600))], HOME, FakeCatalog()).bundles
+    assert card.canary == "5 % of users, then 10, 50 %, each after 10 min at least"
+    (_, card) = board([moment(STATE)], HOME, FakeCatalog()).bundles
+    assert card.canary == "5 % of users"
 
 
 def test_what_was_said_of_another_share_or_by_a_controller_that_is_gone_is_not_shown() -> None:
