@@ -3,6 +3,9 @@
 import getpass
 import time
 import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
@@ -13,8 +16,10 @@ from rich.text import Text
 
 from roost.cli.output import drawn_table, drawn_title, emit, out, say
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, BundleId, DataDir, bootstrap_of
-from schemas.records.control import CommandKind, Rollout, RolloutCommand
+from roost.rollout_progress import BundleProgress, progress_of
+from schemas.records.control import CanaryReport, CommandKind, NodeStatus, Rollout, RolloutCommand, Stage
 from streams.controller.client import RolloutClient
+from streams.controller.journal import Heartbeats
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Roll a tower version out, watch it, and roll it back.")
 
@@ -171,21 +176,54 @@ def status(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Show every surface's bundles and their stages.
+    """Show every surface's bundles, and how far each node is with those under way: what their gates ask, and the time left.
 
     Example: roost rollout status --watch
     """
     if watch and as_json:
         raise typer.BadParameter("--json prints one object; it cannot be combined with --watch")
-    with RolloutClient(bootstrap_of(bootstrap, data_dir)) as client:
+    broker = bootstrap_of(bootstrap, data_dir)
+    with RolloutClient(broker) as client, closing(Heartbeats(broker)) as heartbeats:
+        heartbeats.catch_up()
+
+        def looked_at() -> list[_Seen]:
+            states = [state for name, state in client.states().items() if surface in (None, name)]
+            heard = heartbeats.all()
+            return [_Seen(state, progress_of(state, heard, time.time_ns() // 1_000_000), _canary(heard, state)) for state in states]
+
         if not watch:
-            states = {name: state for name, state in client.states().items() if surface in (None, name)}
-            emit({"surfaces": [as_data(state) for state in states.values()]}, as_json=as_json, show=lambda: _print(states))
+            seen = looked_at()
+            emit({"surfaces": [_seen_as_data(one) for one in seen]}, as_json=as_json, show=lambda: out.print(_drawn(seen)))
             return
         with Live(console=out, refresh_per_second=1) as live:
             while True:
-                live.update(_drawn({name: state for name, state in client.states().items() if surface in (None, name)}))
+                live.update(_drawn(looked_at()))
                 time.sleep(1.0)
+                heartbeats.refresh()
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A surface's rollout with what instances say of it; `canary` is None where none is compared."""
+
+    state: Rollout
+    progress: tuple[BundleProgress, ...] = ()
+    canary: CanaryReport | None = None
+
+
+def _canary(heard: Iterable[NodeStatus], state: Rollout) -> CanaryReport | None:
+    reports = [report for status in heard for report in status.canaries if report.surface == state.surface]
+    # what a controller said last of a canary that has ended is history
+    current = {(entry.bundle, entry.since_ms) for entry in state.in_stage(Stage.CANARY)}
+    return next((report for report in reports if (report.bundle, report.since_ms) in current), None)
+
+
+def _seen_as_data(seen: _Seen) -> dict[str, Any]:
+    return {
+        **as_data(seen.state),
+        "progress": [{**asdict(bundle), "eta_s": bundle.eta_s} for bundle in seen.progress],
+        "canary": None if seen.canary is None else {"verdict": seen.canary.verdict, "sentence": seen.canary.sentence},
+    }
 
 
 def as_data(rollout: Rollout) -> dict[str, Any]:
@@ -194,22 +232,45 @@ def as_data(rollout: Rollout) -> dict[str, Any]:
 
 
 def _show(rollout: Rollout, *, as_json: bool) -> None:
-    emit(as_data(rollout), as_json=as_json, show=lambda: _print({rollout.surface: rollout}))
+    emit(as_data(rollout), as_json=as_json, show=lambda: out.print(_drawn([_Seen(rollout)])))
 
 
-def _print(states: dict[str, Rollout]) -> None:
-    out.print(_drawn(states))
-
-
-def _drawn(states: dict[str, Rollout]) -> RenderableType:
-    if not states:
+def _drawn(seen: Sequence[_Seen]) -> RenderableType:
+    if not seen:
         return Text("no rollouts yet; `roost models list` shows the bundles, `roost rollout start` begins one")
-    return Group(*(part for state in states.values() for part in (_drawn_title(state), _drawn_bundles(state))))
+    return Group(*(part for one in seen for part in _drawn_parts(one)))
+
+
+def _drawn_parts(seen: _Seen) -> Iterator[RenderableType]:
+    yield _drawn_title(seen.state)
+    yield _drawn_bundles(seen.state)
+    for bundle in seen.progress:
+        eta = "" if bundle.eta_s is None else f", some {bundle.eta_s:.0f} s to go"
+        yield Text(f"{bundle.bundle}: corpus of {bundle.backfilled} of {bundle.partitions} partitions written{eta}")
+        yield drawn_table(
+            ["node", "rows #", "behind #", "coverage #", "recall #", "still asked"],
+            (
+                (
+                    node.node,
+                    f"{node.rows:,}",
+                    "" if node.behind is None else f"{node.behind:,}",
+                    "" if node.coverage is None else f"{node.coverage:.2%}",
+                    "" if node.recall is None else f"{node.recall:.3f}",
+                    node.missing or "nothing",
+                )
+                for node in bundle.nodes
+            ),
+        )
+    if seen.canary is not None:
+        yield Text(f"canary {seen.canary.bundle}: {seen.canary.sentence}")
 
 
 def _drawn_title(state: Rollout) -> Text:
     frozen = ", frozen" if state.frozen else ""
     reason = f" ({state.reason})" if state.reason else ""
+    if state.ramp_bp:
+        shares = ", ".join(f"{share / 100:g}%" for share in state.ramp_bp)
+        reason += f"; on to {shares}, each after {state.ramp_hold_s} s at least"
     return drawn_title(f"{state.surface}: revision {state.revision}{frozen}{reason}")
 
 

@@ -1,5 +1,6 @@
 """A canary on a real broker: the controller reads the joined examples and ends what users engage less with, restart or not."""
 
+import json
 import time
 import uuid
 from contextlib import ExitStack
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from roost import cli
 from roost.broker import Broker
 from schemas.codec import decode, encode
 from schemas.features.hashing import canary_bucket
@@ -50,7 +52,9 @@ def newest_report(bootstrap: str) -> CanaryReport:
 
 
 @pytest.mark.parametrize(("engaged_of_canary", "ends"), [(1, Stage.ABORTED), (3, Stage.LIVE)])
-def test_a_canary_ends_by_what_its_users_do(fresh_broker: Broker, tmp_path: Path, engaged_of_canary: int, ends: Stage) -> None:
+def test_a_canary_ends_by_what_its_users_do(
+    fresh_broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str], engaged_of_canary: int, ends: Stage
+) -> None:
     """From examples on the topic to a record in the log, through a controller that is killed in between."""
     with ExitStack() as stack:
         machine = Machine(fresh_broker.bootstrap, tmp_path, stack)
@@ -81,6 +85,17 @@ def test_a_canary_ends_by_what_its_users_do(fresh_broker: Broker, tmp_path: Path
         assert (report.surface, report.bundle, report.live, report.verdict) == (HOME, new, old, "wait")
         assert (report.users + report.live_users, report.shown + report.live_shown) == (200, 200 * SHOWN)
         assert report.curve[-1].low < report.curve[-1].effect < report.curve[-1].high
+        words = ["rollout", "status", "--bootstrap", machine.bootstrap]
+        machine.report_parity(old, new)
+        capsys.readouterr()
+        assert cli.run([*words, "--json"]) == 0
+        (shown,) = json.loads(capsys.readouterr().out)["surfaces"]
+        assert (shown["surface"], shown["canary"]["verdict"]) == (HOME, "wait")
+        (progress,) = shown["progress"]
+        assert progress["bundle"] == new
+        assert [(node["coverage"], node["recall"], node["missing"]) for node in progress["nodes"]] == [(1.0, 1.0, "")]
+        assert cli.run(words) == 0
+        assert "canary users" in " ".join(capsys.readouterr().out.split())
         # who comes after it counts from the canary's beginning
         controller.kill()
         machine.start_controller()

@@ -1,0 +1,64 @@
+"""What `roost rollout status` says of a bundle under way: how far each node is, what is still asked of it, the time left."""
+
+from dataclasses import replace
+
+from roost.retrievable import SILENCE_MS
+from roost.rollout_progress import progress_of
+from schemas.records.control import BundleStage, NodeStatus, Progress, Rollout, Stage
+
+HOME, LIVE, NEW = "home-timeline", "a" * 16, "b" * 16
+NOW_MS = 1_000_000
+
+
+def state(stage: Stage = Stage.BUILDING) -> Rollout:
+    """Return a rollout with a bundle that entered its stage 30 s ago."""
+    return Rollout(HOME, 4, bundles=(BundleStage(LIVE, Stage.LIVE), BundleStage(NEW, stage, since_ms=NOW_MS - 30_000)))
+
+
+def embedder(*, whole: int) -> NodeStatus:
+    """Return an embedder's heartbeat: two partitions, the first `whole` of them written."""
+    progress = (Progress(HOME, NEW, p, embeddings_end=100, backfill_done=p < whole) for p in range(2))
+    return NodeStatus("embedder:0", NOW_MS, ready=True, progress=tuple(progress))
+
+
+def node(name: str, applied: int, coverage: float | None, recall: float | None) -> NodeStatus:
+    """Return a node's heartbeat."""
+    progress = tuple(Progress(HOME, NEW, p, applied=applied, live_count=60 * (1 - p)) for p in range(2))
+    of = [{} if value is None else {NEW: value} for value in (coverage, recall)]
+    return NodeStatus(f"node:{name}", NOW_MS, ready=True, progress=progress, coverage=of[0], recall=of[1])
+
+
+def test_each_node_says_what_its_gate_still_asks_and_the_slowest_gives_the_time() -> None:
+    """Hand-worked: 75% in 30 s leaves 10 s; 60% leaves 20 s."""
+    (found,) = progress_of(state(), [embedder(whole=1), node("n2", 70, 0.6, None), node("n1", 90, 0.75, 0.99)], NOW_MS)
+    assert (found.bundle, found.backfilled, found.partitions) == (NEW, 1, 2)
+    first, second = found.nodes
+    assert (first.node, first.rows, first.behind, first.coverage, first.recall) == ("n1", 60, 20, 0.75, 0.99)
+    assert first.missing == "coverage 99.99%, all of its topic"
+    assert second.missing == "coverage 99.99%, recall 0.95, all of its topic"
+    assert [first.eta_s, second.eta_s, found.eta_s] == [10.0, 20.0, 20.0]
+
+
+def test_a_node_that_has_everything_is_asked_nothing() -> None:
+    """An operator looks at this column alone."""
+    (found,) = progress_of(state(), [embedder(whole=2), node("n1", 100, 1.0, 0.98)], NOW_MS)
+    assert (found.nodes[0].missing, found.nodes[0].behind, found.eta_s) == ("", 0, None)
+
+
+def test_a_node_that_refuses_the_bundle_says_why_and_one_that_fell_silent_is_not_counted() -> None:
+    """The quorum is of live nodes."""
+    refusing = replace(node("n1", 0, None, None), errors=("disk full", f"{NEW}: is corrupt"))
+    silent = replace(node("n2", 100, 1.0, 1.0), time_ms=NOW_MS - SILENCE_MS)
+    (found,) = progress_of(state(), [embedder(whole=2), refusing, silent], NOW_MS)
+    assert [one.missing for one in found.nodes] == [f"{NEW}: is corrupt"]
+
+
+def test_without_an_embedder_nothing_is_known_to_be_applied() -> None:
+    """No news is not good news."""
+    (found,) = progress_of(state(Stage.READY), [node("n1", 100, 1.0, 1.0)], NOW_MS)
+    assert (found.partitions, found.nodes[0].behind, found.nodes[0].missing) == (0, None, "all of its topic")
+
+
+def test_a_surface_without_a_bundle_under_way_has_no_progress() -> None:
+    """Most of the time."""
+    assert progress_of(state(Stage.RETIRED), [embedder(whole=2)], NOW_MS) == ()
