@@ -178,7 +178,7 @@ def test_the_broker_has_room_for_what_the_roles_need_of_it() -> None:
 
 def test_each_role_installs_its_own_extra_and_no_other() -> None:
     """The trainer's torch is 5 GB; a node that carries it takes minutes more to come up on a new machine."""
-    extra = re.compile(r"uv pip install --constraints requirements\.lock -r pyproject\.toml(?: --extra (\w+))?$")
+    extra = re.compile(r"uv pip install --constraints requirements\.lock -r pyproject\.toml(?: --extra (\w+))?(?: --extra tracing)?$")
     installed = {}
     for name, role in role_services().items():
         (packages,) = role.stage.copied_from
