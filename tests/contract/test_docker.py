@@ -16,6 +16,7 @@ from serving.console.settings import ConsoleSettings
 from serving.settings import NodeSettings
 from streams.settings import ControllerSettings, EmbedderSettings, LabelerSettings, UserStateSettings
 from tests.deployment_files import DOCKER, ROOT, RoleService, compose, role_services, stages
+from tools.setup import REGISTRY_ARTIFACT
 from trainer.settings import TrainerSettings
 
 _SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
@@ -28,7 +29,10 @@ _SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
     "trainer": (TrainerSettings,),
 }
 # read by options of `roost topics`, not by a settings class
-_OF_THE_COMMAND = {"topics-init": {"KAFKA_BOOTSTRAP_SERVERS", "ROOST_PARTITIONS", "ROOST_REPLICATION", "ROOST_REGISTRY"}}
+_OF_THE_COMMAND = {
+    "topics-init": {"KAFKA_BOOTSTRAP_SERVERS", "ROOST_PARTITIONS", "ROOST_REPLICATION", "ROOST_REGISTRY"},
+    "schemas-init": {"ROOST_SCHEMA_REGISTRY_URL", "ROOST_REGISTRY"},
+}
 _ROLES = [pytest.param(role, id=name) for name, role in role_services().items()]
 _PACKAGES = ("roost", "lab", "serving", "streams", "trainer", "schemas")
 # of the interpreter and the shell
@@ -66,7 +70,7 @@ def test_every_service_of_the_product_is_there() -> None:
     """The roles of `roost up`, twice the node, and the console: a node that is restarted must not take the answers with it."""
     commands = sorted(role.arguments[:2] for role in role_services().values())
     roles = [("console",), ("control",), ("embed",), ("label",), ("serve",), ("serve",)]
-    assert commands == sorted([*roles, ("topics", "create"), ("train", "schedule")])
+    assert commands == sorted([*roles, ("topics", "create"), ("train", "schedule"), ("schemas", "register")])
 
 
 @pytest.mark.parametrize("role", _ROLES)
@@ -115,7 +119,7 @@ def test_the_registry_is_writable_for_the_trainer_alone(role: RoleService) -> No
     assert all(mount.split(":")[1] == role.environment["ROOST_REGISTRY"] for mount in mounts)
     writers = [mount for mount in mounts if not mount.endswith(":ro")]
     assert len(writers) == (1 if role.name == "trainer" else 0)
-    assert bool(mounts) == (role.name not in ("topics-init", "labeler"))
+    assert bool(mounts) == (role.name not in ("topics-init", "schemas-init", "labeler"))
 
 
 def test_every_port_is_bound_to_this_host_alone() -> None:
@@ -150,20 +154,21 @@ def test_everything_a_service_names_exists() -> None:
 def test_no_role_starts_before_the_topics_exist() -> None:
     """Roles make topics too, but only one replication factor may win."""
     for name, role in role_services().items():
-        if name != "topics-init":
+        if name not in _OF_THE_COMMAND:
             assert role.service["depends_on"]["topics-init"]["condition"] == "service_completed_successfully"
             assert role.service["restart"] == "unless-stopped"
         partitions = role.environment.get("ROOST_PARTITIONS")
         assert partitions in (None, role_services()["topics-init"].environment["ROOST_PARTITIONS"])
 
 
-def test_images_are_pinned_and_the_broker_is_the_one_the_tests_run_on() -> None:
-    """`latest` is another program tomorrow; and what passed here passed on this Kafka."""
+def test_images_are_pinned_and_broker_and_registry_are_those_the_tests_run_on() -> None:
+    """`latest` is another program tomorrow; and what passed here passed on this Kafka and this registry."""
     images = {name: service["image"] for name, service in compose()["services"].items() if "build" not in service}
-    assert all(re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", image) for image in images.values())
+    assert all(re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+", image) for image in images.values())
     tested = re.search(r"<kafka\.version>([\d.]+)<", (ROOT / "tools" / "kafka" / "pom.xml").read_text())
     assert tested is not None
     assert images["kafka"] == f"apache/kafka:{tested.group(1)}"
+    assert images["schema-registry"] == f"apicurio/apicurio-registry:{REGISTRY_ARTIFACT.split(':')[2]}"
 
 
 def test_the_broker_has_room_for_what_the_roles_need_of_it() -> None:
@@ -178,7 +183,9 @@ def test_the_broker_has_room_for_what_the_roles_need_of_it() -> None:
 
 def test_each_role_installs_its_own_extra_and_no_other() -> None:
     """The trainer's torch is 5 GB; a node that carries it takes minutes more to come up on a new machine."""
-    extra = re.compile(r"uv pip install --constraints requirements\.lock -r pyproject\.toml(?: --extra (\w+))?(?: --extra tracing)?$")
+    extra = re.compile(
+        r"uv pip install --constraints requirements\.lock -r pyproject\.toml(?: --extra (\w+))?(?: --extra tracing)?$"
+    )
     installed = {}
     for name, role in role_services().items():
         (packages,) = role.stage.copied_from
@@ -188,6 +195,7 @@ def test_each_role_installs_its_own_extra_and_no_other() -> None:
         installed[name] = matches[0].group(1)
     assert installed == {
         "topics-init": None,
+        "schemas-init": "streams",
         "embedder": "streams",
         "labeler": "streams",
         "controller": "streams",

@@ -20,6 +20,7 @@ from roost.broker.config import free_port
 from roost.child import spawn
 from streams.outbox import Outbox
 from streams.producer import Producer
+from tests.apicurio import Apicurio
 from tests.deployment_files import ROOT, RoleService, compose, role_services
 from tests.integration.conftest import RunningKafka
 from tests.monitoring_files import queries
@@ -71,11 +72,12 @@ class Container:
         return {"".join([s.name, *(f",{name}={value}" for name, value in sorted(s.labels.items()))]): s.value for s in samples}
 
 
-def _start(role: RoleService, bootstrap: str, folder: Path) -> Container:
+def _start(role: RoleService, bootstrap: str, folder: Path, *, registry_url: str = "") -> Container:
     """Start a role with nothing of this process's environment, in a folder of its own that stands for the read-only root."""
     changed = {
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
         "ROOST_REGISTRY": str(folder / "registry"),
+        "ROOST_SCHEMA_REGISTRY_URL": registry_url,
         "ROOST_SNAPSHOTS": str(folder / "snapshots"),
         "ROOST_HTTP_HOST": "127.0.0.1",
         "ROOST_HTTP_PORT": str(free_port()),
@@ -109,7 +111,9 @@ def _until(condition: Callable[[], bool], containers: Mapping[str, Container], *
         time.sleep(0.2)
 
 
-def test_every_role_starts_as_compose_starts_it_works_and_ends_cleanly_on_sigterm(fresh_broker: Broker, tmp_path: Path) -> None:
+def test_every_role_starts_as_compose_starts_it_works_and_ends_cleanly_on_sigterm(
+    fresh_broker: Broker, registry: Apicurio, tmp_path: Path
+) -> None:
     """No Docker host is at hand in a test: all but the container itself is real, down to where files may be written."""
     roles = role_services()
     (tmp_path / "registry").mkdir()
@@ -118,10 +122,12 @@ def test_every_role_starts_as_compose_starts_it_works_and_ends_cleanly_on_sigter
     bootstrap = fresh_broker.bootstrap
     topics_init = _start(roles.pop("topics-init"), bootstrap, tmp_path)
     assert topics_init.process.wait(_START_S) == 0, topics_init.log.read_text()
+    schemas_init = _start(roles.pop("schemas-init"), bootstrap, tmp_path, registry_url=registry.url)
+    assert schemas_init.process.wait(_START_S) == 0, schemas_init.log.read_text()
     with ExitStack() as stack:
         running = {}
         for name, role in roles.items():
-            running[name] = _start(role, bootstrap, tmp_path)
+            running[name] = _start(role, bootstrap, tmp_path, registry_url=registry.url)
             stack.callback(running[name].end)
         embedder, labeler, controller = running["embedder"], running["labeler"], running["controller"]
         with Producer(bootstrap) as producer:
