@@ -57,12 +57,11 @@ def _ingest(results: Mapping[str, Mapping[str, Any]]) -> Figure:
     for at, result in enumerate(results.values()):
         axes.bar(at - 0.18, result["vs_inplace_update"], 0.34, color=_OURS, label="of updates in place" if not at else None)
         axes.bar(at + 0.18, result["vs_replace_deleted"], 0.34, color=_OTHER, label="of mark and replace" if not at else None)
-        axes.text(at, 0.5, f"recall@200 {result['recall_at_200']:.3f}", ha="center", fontsize=8, color="white")
-        axes.set_xlabel("live candidates", fontsize=8)
-        axes.set_xticks(range(len(results)), list(results))
+    labels = [f"{live} live, recall@200 {result['recall_at_200']:.3f}" for live, result in results.items()]
+    axes.set_xticks(range(len(results)), labels, fontsize=8)
     axes.axhline(15, color=_GOAL, linestyle=":", label="goal")
     axes.set_ylabel("upserts per CPU second, times those", fontsize=8)
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, loc="lower right")
     return figure
 
 
