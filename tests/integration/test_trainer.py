@@ -1,6 +1,7 @@
 """The trainer on a real broker: what it reads, from where to where, and the loop from examples to a second bundle."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -255,6 +256,12 @@ def test_a_bundle_is_reproduced_from_the_topics_and_from_the_cache_of_its_traini
     code, kept = train("reproduce", first["id"], *cache)
     assert (code, kept["equal"], kept["data"]) == (0, True, str(tmp_path / "cache" / own.surface.name / first["id"])), kept
     assert kept["files"] == from_topics["files"]
+    # a producer that sends one language for all: refused before it is trained on, with the figure
+    foreign = [replace(one, candidate=replace(one.candidate, language="xx"), revision=2) for one in world.examples]
+    own.send_examples(foreign)
+    code, refused = train("finetune", "--parent", first["id"])
+    assert code == 3, refused
+    assert re.search(r"language_mix_change 0\.\d+ is above 0\.3 \(look at what is served\)", refused["error"]), refused
 
 
 @pytest.mark.timeout(400)
