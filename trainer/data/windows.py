@@ -36,12 +36,19 @@ class Window:
         return fold(entry.example for entry in self.logged)
 
     def split(self, newest_share: float) -> tuple["Window", "Window"]:
-        """Return the older part and the newest share of each partition's offsets.
+        """Return the older part and the newest share of each partition's examples.
 
-        Split by offset, so that both parts have exact offsets of their own: what is held out to evaluate on now is the beginning of
-        the next window, and no example is lost to training.
+        Split at an offset, so that both parts have exact offsets of their own: what is held out to evaluate on now is the beginning
+        of the next window, and no example is lost to training. By the examples and not by the offsets between them, which are other
+        surfaces' too: of a surface that has just begun, all examples lie in the newest offsets.
         """
-        cut = {p: nxt - round((nxt - first) * newest_share) for p, (first, nxt) in self.offsets.items()}
+        standing: dict[int, list[int]] = {p: [] for p in self.offsets}
+        for entry in self.logged:
+            standing[entry.partition].append(entry.offset)
+        cut = {}
+        for p, (_, following) in self.offsets.items():
+            held_out = round(len(standing[p]) * newest_share)
+            cut[p] = sorted(standing[p])[-held_out] if held_out else following
         older = tuple(entry for entry in self.logged if entry.offset < cut[entry.partition])
         newer = tuple(entry for entry in self.logged if entry.offset >= cut[entry.partition])
         return (

@@ -35,14 +35,23 @@ def test_order_and_duplicates_change_nothing(revisions: list[tuple[str, int]], r
 
 
 def test_a_split_is_exact_and_the_next_window_begins_with_what_was_held_out() -> None:
-    """Ten offsets a partition, the newest fifth held out: [0, 8) trains, and the next window starts at 8."""
+    """Five examples a partition, two fifths of them held out: [0, 8) trains, and the next window starts at 8."""
     logged = tuple(LoggedExample(p, offset, example(f"{p}/{offset}")) for p in (0, 3) for offset in (0, 5, 7, 8, 9))
-    older, newer = Window(logged, {0: (0, 10), 3: (0, 10)}).split(0.2)
+    older, newer = Window(logged, {0: (0, 10), 3: (0, 10)}).split(0.4)
     assert [(entry.partition, entry.offset) for entry in newer.logged] == [(0, 8), (0, 9), (3, 8), (3, 9)]
     assert older.manifest_offsets() == {"0": (0, 8), "3": (0, 8)}
     assert next_offsets(older.manifest_offsets()) == {0: 8, 3: 8}
     assert newer.offsets == {0: (8, 10), 3: (8, 10)}
     assert len(older.logged) + len(newer.logged) == len(logged)
+
+
+def test_a_surface_that_has_just_begun_is_split_by_its_own_examples() -> None:
+    """A thousand records of other surfaces, then its first ten: by offsets all ten would be held out, and none trained on."""
+    logged = tuple(LoggedExample(0, 1_000 + n, example(str(n))) for n in range(10))
+    older, newer = Window(logged, {0: (0, 1_010), 1: (0, 50)}).split(0.2)
+    assert (len(older.logged), len(newer.logged)) == (8, 2)
+    assert older.offsets == {0: (0, 1_008), 1: (0, 50)}
+    assert newer.offsets == {0: (1_008, 1_010), 1: (50, 50)}
 
 
 def test_an_empty_window_splits_into_two_empty_ones() -> None:
