@@ -5,6 +5,7 @@ import struct
 from schemas.records.base import Message
 from schemas.records.candidates import Candidate, CandidateAttributes, CandidateFeatures, Counters, Embedding, Tweet
 from schemas.records.control import (
+    AnswerCounts,
     BundleStage,
     CanaryPoint,
     CanaryReport,
@@ -200,6 +201,7 @@ FILLED: dict[str, Message] = {
             ),
         ),
         errors=("partition 3 holds a vector of another dimension",),
+        answers={BUNDLE: AnswerCounts(900, 2, 9, 1)},
     ),
     "dead-letter": DeadLetter(
         "tweets",

@@ -207,6 +207,16 @@ class CanaryReport(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerCounts(Record):
+    """A node's answers by one bundle since its process began; `answered` includes the empty and the slow ones."""
+
+    answered: int = 0
+    empty: int = 0
+    slow: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus(Message):
     """A heartbeat of `embedder:<instance>`, `controller:<instance>` or `node:<id>`; only nodes count in the quorum.
 
@@ -215,6 +225,7 @@ class NodeStatus(Message):
         recall: by bundle that answers nobody yet, the share of the exact best that the node's search found on a sample of its
             users' queries; absent until it was measured.
         canaries: of a controller, every canary there is.
+        answers: of a node, what it answered by each bundle to whoever did not ask for that bundle.
     """
 
     SUBJECT: ClassVar[str] = "node-status"
@@ -230,3 +241,4 @@ class NodeStatus(Message):
     recall: Mapping[str, float] = field(default_factory=dict)
     canaries: tuple[CanaryReport, ...] = sequence_of(CanaryReport)
     errors: tuple[str, ...] = strings()
+    answers: Mapping[str, AnswerCounts] = mapping_of(AnswerCounts)

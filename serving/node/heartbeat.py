@@ -1,10 +1,10 @@
 """From the node's health to its record on `node-status`, and what embedders reported there. Pure but for the counters it folds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from schemas.codec import decode
 from schemas.errors import InvalidInput
-from schemas.records.control import NodeStatus, Progress, SourcePosition
+from schemas.records.control import AnswerCounts, NodeStatus, Progress, SourcePosition
 from schemas.wire.inbound import InboundRecord
 from serving.health import BundleHealth, NodeHealth
 
@@ -12,7 +12,7 @@ EMBEDDER_PREFIX = "embedder:"
 NODE_PREFIX = "node:"
 
 
-def node_status(health: NodeHealth, *, time_ms: int, url: str) -> NodeStatus:
+def node_status(health: NodeHealth, answers: Mapping[str, AnswerCounts], *, time_ms: int, url: str) -> NodeStatus:
     """Return the heartbeat of a node.
 
     A node counts its rows by bundle, not by partition: `live_count` is the whole count in the lowest partition and 0 in the
@@ -37,6 +37,7 @@ def node_status(health: NodeHealth, *, time_ms: int, url: str) -> NodeStatus:
         coverage={bundle.bundle: bundle.coverage for bundle in bundles},
         recall={bundle.bundle: bundle.recall for bundle in bundles if bundle.recall is not None},
         errors=tuple(dict.fromkeys((*refusals, *health.reasons, *alarms, *doubts, *unsaved))),
+        answers=answers,
     )
 
 

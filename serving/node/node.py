@@ -27,6 +27,7 @@ from serving.node.snapshotter import Snapshotter
 from serving.node.surface_keeper import SurfaceKeeper
 from serving.query.epochs import RoutingTable
 from serving.query.retrieve import wall_clock_ms
+from serving.query.tally import AnswerTally
 from serving.query.tap import QueryTap
 from serving.query.users import UserStore
 
@@ -49,6 +50,7 @@ class Node:
         url: str = "",
         snapshot_every_s: float = 60.0,
         tap: QueryTap | None = None,
+        tally: AnswerTally | None = None,
         audit_cpu_share: float = 0.0,
     ) -> None:
         """Connect to nothing yet.
@@ -58,6 +60,7 @@ class Node:
             url: where this node answers, for the heartbeat.
             snapshot_every_s: how often the indexes are saved, where `parts` has a place for them.
             tap: where the queries of `routings` are overheard.
+            tally: where their answers are counted.
             audit_cpu_share: of one core, for auditing them; 0 audits nothing.
         """
         self.node_id = node_id
@@ -65,6 +68,7 @@ class Node:
         self._parts = parts
         self._routings = routings
         self._users = users
+        self._tally = tally or AnswerTally()
         self._keepers = {name: SurfaceKeeper(surface, routings, self._make_tail) for name, surface in surfaces.items()}
         self._reports = EmbedderReports()
         self._rollouts = self._follow(ROLLOUTS, self._take_rollouts, self._reconcile)
@@ -217,7 +221,8 @@ class Node:
         if self._producer is None:
             # a heartbeat older than this is of no use to anybody
             self._producer = make_producer(self._parts.bootstrap, message_timeout_ms=5_000, reconnect_backoff_max_ms=1_000)
-        status = node_status(self.health(), time_ms=wall_clock_ms(), url=self.url)
+        self._tally.keep_only({tail.bundle for tail in self._tails()})
+        status = node_status(self.health(), self._tally.counts(), time_ms=wall_clock_ms(), url=self.url)
         self._producer.produce(NODE_STATUS, encode(status), (NODE_PREFIX + self.node_id).encode(), on_delivery=self._delivered)
         self._producer.poll(0)
 

@@ -21,6 +21,7 @@ from serving.query.census import SurfaceCensus
 from serving.query.epochs import Routing, RoutingTable
 from serving.query.explain import Explainer
 from serving.query.retrieve import Retriever
+from serving.query.tally import AnswerTally
 from serving.query.tap import QueryTap
 from serving.query.users import UserStore
 from serving.settings import NodeSettings
@@ -62,7 +63,7 @@ def build_node(settings: NodeSettings) -> BuiltNode:
     parts = NodeParts(
         settings.bootstrap, settings.registry, Masks(), metrics, _live_index, BrokerContact(), _store(settings), tracing
     )
-    tap = QueryTap()
+    tap, tally = QueryTap(), AnswerTally()
     node = Node(
         settings.node_id,
         surfaces,
@@ -71,11 +72,16 @@ def build_node(settings: NodeSettings) -> BuiltNode:
         users=users,
         snapshot_every_s=settings.snapshot_every_s,
         tap=tap,
+        tally=tally,
         audit_cpu_share=settings.audit_cpu_share,
     )
     pool = ThreadPoolExecutor(settings.query_threads, thread_name_prefix="query")
     retriever = Retriever(
-        routings, users, overheard=tap.offer if settings.audit_cpu_share > 0 else None, reflected=metrics.reflected
+        routings,
+        users,
+        overheard=tap.offer if settings.audit_cpu_share > 0 else None,
+        reflected=metrics.reflected,
+        tally=tally,
     )
     app = build_app(
         retriever,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic_core import to_json
 
-from schemas.errors import InvalidRecord
+from schemas.errors import BundleError, InvalidRecord
 from schemas.records.feedback import QueryToken
 from schemas.records.users import QueryFeatures
 from schemas.surfaces import Surface
@@ -17,6 +17,7 @@ from serving.index import EVERYTHING, Filter, Hits, IndexClosed
 from serving.query.epochs import Epoch, Routing, RoutingTable
 from serving.query.errors import QueryRefused, UnknownSurface, WritesMissing
 from serving.query.payload import candidate_json
+from serving.query.tally import AnswerTally
 from serving.query.tap import LiveQuery
 from serving.query.users import KnownUser, UserStore, features_for_query
 
@@ -49,6 +50,7 @@ class Retriever:
         now_ms: Callable[[], int] = wall_clock_ms,
         overheard: Callable[[str, LiveQuery], None] | None = None,
         reflected: Callable[[str, KnownUser, int], None] | None = None,
+        tally: AnswerTally | None = None,
     ) -> None:
         """Answer nothing yet.
 
@@ -56,12 +58,14 @@ class Retriever:
             overheard: told of the bundle and the search of each query that is not exact anyway; must cost next to nothing.
             reflected: told of the surface, the user's state and the time, in Unix milliseconds, of the first answer from here that
                 reflects the user's newest engagement.
+            tally: counts answers by bundle.
         """
         self._routings = routings
         self._users = users
         self._now_ms = now_ms
         self._overheard = overheard
         self._reflected = reflected
+        self._tally = tally
 
     def answer(self, surface: str, request: RetrieveRequest) -> EncodedAnswer:
         """Return the answer, wholly from one epoch.
@@ -72,7 +76,7 @@ class Retriever:
         while True:
             routing, epoch = self._chosen(surface, request)
             try:
-                return self._answer(routing, epoch, request)
+                return self._counted(routing, epoch, request)
             except IndexClosed:
                 # the epoch was retired between taking and searching it; the routing has moved on, or it is a fault
                 if self._routings.get(surface) is routing:
@@ -95,6 +99,19 @@ class Retriever:
             served = ", ".join(r.surface.name for r in self._routings.all())
             raise UnknownSurface(f"no surface {surface[:64]!r} here; this node serves {served or 'none'}")
         return routing, routing.choose(request.user_id, pin=request.pin, min_revision=request.min_revision)
+
+    def _counted(self, routing: Routing, epoch: Epoch, request: RetrieveRequest) -> EncodedAnswer:
+        # whoever asks for a bundle, or for an exact answer, is not the traffic that arms are compared by
+        if self._tally is None or request.pin is not None or request.exact:
+            return self._answer(routing, epoch, request)
+        started_s = time.perf_counter()
+        try:
+            answer = self._answer(routing, epoch, request)
+        except BundleError:
+            self._tally.failed(epoch.bundle)
+            raise
+        self._tally.answered(epoch.bundle, candidates=answer.candidates, took_s=time.perf_counter() - started_s)
+        return answer
 
     def _answer(self, routing: Routing, epoch: Epoch, request: RetrieveRequest) -> EncodedAnswer:
         started_ns = time.perf_counter_ns()

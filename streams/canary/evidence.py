@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from schemas.codec import decode
 from schemas.errors import InvalidInput
-from schemas.records.control import BundleStage, CanaryPoint, CanaryReport, Rollout, Stage
+from schemas.records.control import BundleStage, CanaryPoint, CanaryReport, NodeStatus, Rollout, Stage
 from schemas.records.feedback import Example
 from schemas.topics import EXAMPLES
 from schemas.wire.inbound import InboundRecord
@@ -19,6 +19,7 @@ from schemas.wire.tail import TailReader
 from streams.canary.arms import Arms
 from streams.canary.curve import Curve
 from streams.canary.judge import CanaryRules, Reading, read_arms, read_guards
+from streams.canary.served import ServedArms
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class _Watched:
     entry: BundleStage
     arms: Arms
     tail: Tail
+    served: ServedArms
     curve: Curve = field(default_factory=Curve)
     # by append time, so that a restart draws the curve anew as it was
     reached_ms: int = 0
@@ -76,8 +78,12 @@ class CanaryEvidence:
         self._clock_s = clock_s
         self._watched: dict[str, _Watched] = {}
 
-    def reading(self, state: Rollout) -> Reading | None:
-        """Return what the canary of a surface shows so far; None without a canary, or before the first look."""
+    def reading(self, state: Rollout, heard: Iterable[NodeStatus] = ()) -> Reading | None:
+        """Return what the canary of a surface shows so far; None without a canary, or before the first look.
+
+        Args:
+            heard: the newest heartbeats.
+        """
         canaries, live = state.in_stage(Stage.CANARY), state.live
         watched = self._watched.get(state.surface)
         if watched is not None and (not canaries or _life(watched.entry) != _life(canaries[0])):
@@ -88,8 +94,10 @@ class CanaryEvidence:
             return None
         if watched is None:
             entry = canaries[0]
-            watched = _Watched(state.surface, live, entry, Arms(state.surface, entry, live), self._open_tail(entry.since_ms))
+            arms, tail = Arms(state.surface, entry, live), self._open_tail(entry.since_ms)
+            watched = _Watched(state.surface, live, entry, arms, tail, ServedArms(entry.bundle, live))
             self._watched[state.surface] = watched
+        watched.served.hear(heard)
         for record in watched.tail.poll(_RECORDS_A_LOOK, 0.0):
             watched.reached_ms = max(watched.reached_ms, record.timestamp_ms)
             if record.value is None:
@@ -104,7 +112,7 @@ class CanaryEvidence:
             share = watched.entry.share_bp / 10_000
             arms, rules = watched.arms, self._rules
             whole = read_arms(*arms.engagement, share=share, rules=rules)
-            watched.reading = read_guards(whole, arms.mismatch, arms.slices, rules=rules)
+            watched.reading = read_guards(whole, arms.mismatch, arms.slices, watched.served.harms, rules=rules)
             effect = watched.reading.effect
             watched.curve.add(CanaryPoint(watched.reached_ms, effect.value, effect.low, effect.high))
             log.info(

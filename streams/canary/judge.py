@@ -26,6 +26,7 @@ class CanaryRules:
         balance_alpha: of the sample ratio.
         expected_effect: difference of engagement rates that is worth finding, absolute.
         mismatch_rise: how much more of what the canary shows may be in languages its users do not declare, absolute.
+        harm_rise: how many more of the canary's questions may be answered emptily, slowly or not at all, absolute.
         min_users: of each arm, below which nothing is decided: the bound rests on a central limit.
     """
 
@@ -33,6 +34,7 @@ class CanaryRules:
     balance_alpha: float = 0.001
     expected_effect: float = 0.02
     mismatch_rise: float = 0.05
+    harm_rise: float = 0.01
     min_users: int = 200
 
 
@@ -71,14 +73,24 @@ def read_arms(canary: Sums, live: Sums, *, share: float, rules: CanaryRules) -> 
     return Reading(Verdict.WAIT, f"undecided: {figures}", canary, live, effect)
 
 
-def read_guards(reading: Reading, mismatch: Pair, slices: Mapping[str, Pair], *, rules: CanaryRules) -> Reading:
-    """Return the reading, or why it is worse all the same: in a part of the users, or in what they are shown.
+def read_guards(
+    reading: Reading, mismatch: Pair, slices: Mapping[str, Pair], harms: Mapping[str, Pair], *, rules: CanaryRules
+) -> Reading:
+    """Return the reading, or why it is worse all the same: in a part of the users, in what they are shown, or in how it answers.
 
     A better engagement rate is no excuse: what most users gain, those of one language may pay for. Over a whole canary of an equal
     bundle the slices together are wrong with probability `alpha` at most, and so is the mismatch.
+
+    Args:
+        harms: shares of answers, not of users: an outage should not wait for users to come.
     """
     if reading.verdict is Verdict.UNBALANCED:
         return reading
+    for name, (canary, live) in harms.items():
+        rise = difference(canary, live, alpha=rules.alpha / len(harms), expected_effect=rules.harm_rise)
+        if min(canary.users, live.users) >= rules.min_users and rise.low > rules.harm_rise:
+            sentence = f"{canary.rate:.1%} of its answers are {name}, {live.rate:.1%} of the live bundle's"
+            return replace(reading, verdict=Verdict.WORSE, sentence=f"{sentence}; {reading.sentence}")
     for name, (canary, live) in slices.items():
         effect = difference(canary, live, alpha=rules.alpha / MAX_SLICES, expected_effect=rules.expected_effect)
         if min(canary.users, live.users) >= rules.min_users and effect.high < 0:

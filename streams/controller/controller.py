@@ -53,8 +53,8 @@ class BundleTopics(Protocol):
 class Evidence(Protocol):
     """What the users of a canary do, against everybody else."""
 
-    def reading(self, state: Rollout) -> Reading | None:
-        """Return what the canary of a surface shows so far; None without one, or before the first look."""
+    def reading(self, state: Rollout, heard: Iterable[NodeStatus] = ()) -> Reading | None:
+        """Return what the canary of a surface shows so far, by examples and heartbeats; None without one, or before a look."""
         ...
 
 
@@ -163,12 +163,12 @@ class Controller:
                     break
                 log.info("%s revision %d: %s", name, due.revision, due.reason, extra={"surface": name, "revision": due.revision})
                 self._journal.append(due)
-            self._judge_canary(self._journal.log.state(name), now_ms)
+            self._judge_canary(self._journal.log.state(name), heard, now_ms)
             self._clean_up(self._journal.log.state(name), heard, now_ms)
         self._metrics.stand({name: self._journal.log.state(name) for name in self._surfaces})
 
-    def _judge_canary(self, state: Rollout, now_ms: int) -> None:
-        reading = self._evidence.reading(state)
+    def _judge_canary(self, state: Rollout, heard: tuple[NodeStatus, ...], now_ms: int) -> None:
+        reading = self._evidence.reading(state, heard)
         canaries = state.in_stage(Stage.CANARY)
         if reading is None or not canaries or canaries[0].paused:
             return

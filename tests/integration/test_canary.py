@@ -79,11 +79,15 @@ def test_a_canary_ends_by_what_its_users_do(
         told = examples(entry, old, engaged_of_canary=engaged_of_canary, engaged_of_live=2)
         few = [example for example in told if int(example.user_id.removeprefix("u:")) < 200]
         machine.write_all(EXAMPLES, [(example.user_id, encode(example)) for example in few])
-        time.sleep(3.0)
+
+        def all_counted() -> bool:
+            report = newest_report(machine.bootstrap)
+            return (report.users + report.live_users, report.shown + report.live_shown) == (200, 200 * SHOWN)
+
+        until(all_counted, what="a report of the 200 users")
         assert stages(client)[new] is Stage.CANARY, "decided by too few users"
         report = newest_report(machine.bootstrap)
         assert (report.surface, report.bundle, report.live, report.verdict) == (HOME, new, old, "wait")
-        assert (report.users + report.live_users, report.shown + report.live_shown) == (200, 200 * SHOWN)
         assert report.curve[-1].low < report.curve[-1].effect < report.curve[-1].high
         words = ["rollout", "status", "--bootstrap", machine.bootstrap]
         machine.report_parity(old, new)

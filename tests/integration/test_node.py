@@ -332,6 +332,9 @@ def test_the_heartbeat_tells_the_controller_what_it_compares(path: WritePath) ->
         heard(lambda s: s.ready and s.url == node.url and s.live == {name: good} and s.revisions == {name: path.revision})
         heard(lambda s: sum(p.applied for p in s.progress if p.bundle == good) == 40)
         heard(lambda s: sum(p.live_count for p in s.progress if p.bundle == good) == 40 and s.coverage[good] == 1.0)
+        for languages in (None, ["tlh"]):
+            node.ask(languages=languages)
+        heard(lambda s: good in s.answers and (s.answers[good].answered, s.answers[good].empty) == (2, 1))
         heard(lambda s: any(error.startswith(f"{bad}: ") and "manifest.json" in error for error in s.errors))
         path.send(embeddings_topic_name(good), b"t:garbled", b"?")
         path.embed([Post(f"t:{n}") for n in range(40)], good)

@@ -1,5 +1,6 @@
 """The rollout controller on a fake log and fake topics: commands, steps, parity, admission, zombies, restarts."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,7 +74,7 @@ class FakeEvidence:
     def __init__(self) -> None:
         self.verdict: Verdict | None = None
 
-    def reading(self, state: Rollout) -> Reading | None:
+    def reading(self, state: Rollout, heard: Iterable[NodeStatus] = ()) -> Reading | None:
         """See `Evidence`."""
         if self.verdict is None:
             return None

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from schemas.codec import encode
-from schemas.records.control import NodeStatus, Progress
+from schemas.records.control import AnswerCounts, NodeStatus, Progress
 from schemas.wire.inbound import InboundRecord
 from serving.health import BundleHealth, NodeHealth, SnapshotHealth, SurfaceHealth
 from serving.index import ExactIndex
@@ -45,24 +45,25 @@ def report(name: str, time_ms: int, *counts: tuple[int, int]) -> InboundRecord:
 
 def test_a_heartbeat_has_a_line_for_each_partition_and_counts_rows_once() -> None:
     """The controller sums over partitions."""
-    status = node_status(health(), time_ms=9, url="http://x")
+    status = node_status(health(), {BUNDLE: AnswerCounts(9, 1)}, time_ms=9, url="http://x")
     assert status.instance == "node:n1"
     assert [(p.partition, p.applied) for p in status.progress] == [(0, 5), (1, 7)]
     assert [{topic: place.next_offset for topic, place in p.source.items()} for p in status.progress] == [{"tweets": 3}, {}]
     assert (status.revisions, status.live, status.coverage) == ({"home": 4}, {"home": BUNDLE}, {BUNDLE: 0.5})
     assert status.recall == {BUNDLE: 0.75}
+    assert status.answers == {BUNDLE: AnswerCounts(9, 1)}
     assert status.errors == ("alarm", f"bundle {BUNDLE}: recall is low", "the disk is full")
 
 
 def test_a_doubt_about_an_index_does_not_look_like_a_refused_bundle() -> None:
     """The controller would reject a good bundle for a builder that lags."""
-    errors = node_status(health(), time_ms=9, url="").errors
+    errors = node_status(health(), {BUNDLE: AnswerCounts(9, 1)}, time_ms=9, url="").errors
     assert not any(error.startswith(f"{BUNDLE}: ") for error in errors)
 
 
 def test_a_refused_bundle_is_named_at_the_front_of_its_error() -> None:
     """The controller rejects a bundle that every node refuses by exactly this form."""
-    assert node_status(health(refusal="is corrupt"), time_ms=9, url="").errors[0] == f"{BUNDLE}: is corrupt"
+    assert node_status(health(refusal="is corrupt"), {}, time_ms=9, url="").errors[0] == f"{BUNDLE}: is corrupt"
 
 
 def test_the_newest_report_of_each_partition_counts_and_nodes_do_not() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from schemas.codec import encode
+from schemas.errors import BundleCorrupt
 from schemas.ids import Version
 from schemas.records.feedback import CandidateToken, QueryToken
 from schemas.records.users import QueryFeatures, UserEntry, UserEventKind, UserState
@@ -19,6 +20,7 @@ from serving.index.protocol import FloatArray
 from serving.query.epochs import Canary, Routing, RoutingTable
 from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, UnknownSurface, WritesMissing
 from serving.query.retrieve import Retriever
+from serving.query.tally import AnswerTally
 from serving.query.users import KnownUser, UserStore
 from tests.filled_epochs import DIM, HOME, FilledEpoch, tweeted
 from tests.posts import now_ms
@@ -275,3 +277,33 @@ def test_a_refusal_that_waiting_cannot_mend_is_not_waited_for(epochs: tuple[Fill
     answering, _ = retriever(routing(epochs[0]))
     assert not answering.waits_for_writes(HOME.name, RetrieveRequest(min_offset={"tweets": {0: 7}}, pin="f" * 16))
     assert not answering.waits_for_writes("nowhere", RetrieveRequest(min_offset={"tweets": {0: 7}}))
+
+
+def test_answers_are_counted_for_the_bundle_that_gave_them_but_for_those_that_asked_for_it(
+    epochs: tuple[FilledEpoch, FilledEpoch],
+) -> None:
+    """A canary is stopped by these counts: a script that pins its bundle, or scans exactly, must not stop it."""
+    live, trial = epochs
+
+    class Broken:
+        def embed_queries(self, features: list[QueryFeatures]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+            raise BundleCorrupt("a vector is NaN")
+
+    tally = AnswerTally()
+    table = RoutingTable({HOME.name: routing(live, trial)})
+    asked = Retriever(table, UserStore(), tally=tally)
+    for request in (
+        RetrieveRequest(),
+        RetrieveRequest(languages=("tlh",)),
+        RetrieveRequest(exact=True),
+        RetrieveRequest(pin=trial.bundle),
+    ):
+        asked.answer(HOME.name, request)
+    table.put(replace(routing(live), live=replace(live.epoch, towers=Broken())))
+    with pytest.raises(BundleCorrupt):
+        asked.answer(HOME.name, RetrieveRequest())
+    found = tally.counts()
+    assert set(found) == {live.bundle}
+    assert (found[live.bundle].answered, found[live.bundle].empty, found[live.bundle].failed) == (2, 1, 1)
+    tally.keep_only({trial.bundle})
+    assert tally.counts() == {}

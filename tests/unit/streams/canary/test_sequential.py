@@ -131,7 +131,7 @@ def guarded(seed: int, *, slice_rates: tuple[float, float], mismatch: tuple[floa
     arms = [arm_over_time(rng, rate) for rate in (0.24, 0.20, *slice_rates, *mismatch)]
     for whole, others, part, part_of_others, shown, shown_elsewhere in zip(*arms, strict=True):
         reading = read_arms(whole, others, share=1.0, rules=RULES)
-        verdict = read_guards(reading, (shown, shown_elsewhere), {"language ja": (part, part_of_others)}, rules=RULES).verdict
+        verdict = read_guards(reading, (shown, shown_elsewhere), {"language ja": (part, part_of_others)}, {}, rules=RULES).verdict
         if verdict is Verdict.WORSE:
             return verdict
     return Verdict.WAIT
