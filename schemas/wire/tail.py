@@ -1,6 +1,7 @@
 """Reading a topic from given offsets without a consumer group: how state is restored and logs are followed. Decodes nothing."""
 
 import logging
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -56,6 +57,7 @@ class TailReader:
         self._at_end = dict.fromkeys(partitions, False)
         self._failure: RoostError | None = None
         self._heard_s = time.monotonic()
+        self._check: threading.Thread | None = None
 
     def poll(self, max_messages: int = 1000, timeout_s: float = 0.1) -> list[InboundRecord]:
         """Return the next messages; waits up to `timeout_s` for the first, never for more.
@@ -98,6 +100,12 @@ class TailReader:
         if time.monotonic() - self._heard_s < _IDLE_CHECK_S:
             return
         self._heard_s = time.monotonic()
+        # aside: the broker answers behind the fetch that waits on the same connection, up to half a second later, and whoever polls
+        # has other things to do
+        self._check = threading.Thread(target=self._look_for_topic, name=f"look-for-{self.topic}", daemon=True)
+        self._check.start()
+
+    def _look_for_topic(self) -> None:
         try:
             found = self._consumer.list_topics(self.topic, timeout=1.0).topics.get(self.topic)
         except KafkaException:
@@ -169,6 +177,8 @@ class TailReader:
 
     def close(self) -> None:
         """Close the consumer."""
+        if self._check is not None:
+            self._check.join()
         self._consumer.close()
 
     def __enter__(self) -> Self:

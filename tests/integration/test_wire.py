@@ -184,6 +184,31 @@ def test_a_tail_whose_offset_is_gone_says_so_instead_of_skipping(broker: Kafka, 
         assert _values(tail.read_to_end()) == [5, 6, 7, 8, 9]
 
 
+def test_an_idle_tail_reads_on_while_it_asks_whether_its_topic_is_there(
+    broker: Kafka, admin: AdminClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker answers behind a fetch that waits for half a second: asked every ten seconds, live traffic waited as long."""
+    own = _topic(1)
+    create_topics(admin, [own])
+    asking, answered = threading.Event(), threading.Event()
+
+    def ask(_: TailReader) -> None:
+        asking.set()
+        answered.wait(30)
+
+    monkeypatch.setattr("schemas.wire.tail._IDLE_CHECK_S", 0.2)
+    monkeypatch.setattr(TailReader, "_look_for_topic", ask)
+    with TailReader(broker.bootstrap, own.name, [0]) as tail:
+        while not asking.is_set():
+            tail.poll(10, 0.05)
+        _send(broker.bootstrap, own.name, 3)
+        read: list[InboundRecord] = []
+        while len(read) < 3:
+            read += tail.poll(10, 0.5)
+        answered.set()
+    assert _values(read) == [0, 1, 2]
+
+
 def test_a_tail_of_a_deleted_topic_says_so(broker: Kafka, admin: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A retired bundle's topic goes while nodes still read it; the client itself would stay silent for ever."""
     own = _topic(1)
