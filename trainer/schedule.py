@@ -16,7 +16,7 @@ from schemas.records.control import Rollout
 from schemas.rollout import UNDER_WAY
 from schemas.surfaces import Surface, load_surfaces
 from schemas.wire.admin import wait_for_broker
-from trainer.data.cache import prune, write_cache
+from trainer.data.cache import prune, remove_erased, write_cache
 from trainer.data.topics import TopicSources
 from trainer.data.windows import CorpusAt, Window, next_offsets
 from trainer.export import ARCHITECTURE, WEIGHTS, export_graphs
@@ -144,6 +144,7 @@ class SurfaceSchedule:
         self._monotonic_s = monotonic_s
         self._last: _Attempt | None = None
         self._said = ""
+        self._forgotten_ms: Mapping[str, int] = {}
 
     def step(self) -> str | None:
         """Train if it is time, and return the id of the published bundle.
@@ -173,6 +174,7 @@ class SurfaceSchedule:
             return Waiting("interval", f"the last training was less than {self._plan.interval_s:.0f} s ago")
         parent = self._parent(state.live)
         window = self._sources.window(next_offsets(parent.manifest.examples) if parent else {})
+        self._forget_erased(window.erased_ms)
         self._metrics.fresh(self._surface.name, len(window.logged))
         needed = self._plan.finetune_at if parent else self._plan.pretrain_at
         if len(window.logged) < needed:
@@ -187,6 +189,14 @@ class SurfaceSchedule:
         if len(corpus) < self._plan.corpus_at:
             return Waiting("candidates", f"{len(corpus)} of {self._plan.corpus_at} candidates are there")
         return _Due(state.live, parent, window, corpus, now_ms)
+
+    def _forget_erased(self, erased_ms: Mapping[str, int]) -> None:
+        if self._plan.cache is None or erased_ms.items() <= self._forgotten_ms.items():
+            return
+        for bundle in remove_erased(self._plan.cache / self._surface.name, erased_ms):
+            fields = {"surface": self._surface.name, "bundle": bundle}
+            log.info("the kept training of %s held a deleted user's examples and is removed", bundle, extra=fields)
+        self._forgotten_ms = erased_ms
 
     def _train(self, due: _Due) -> str:
         data = TrainingData.of_window(due.window, due.corpus, evaluation_share=self._plan.evaluation_share)

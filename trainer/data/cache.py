@@ -98,6 +98,20 @@ def prune(folder: Path, *, keep: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def remove_erased(folder: Path, erased_ms: Mapping[str, int]) -> list[str]:
+    """Remove the caches in a folder that hold what a user was shown before being deleted; return their names.
+
+    Whole: without one of its examples a cache no longer rebuilds its bundle.
+    """
+    removed = []
+    for path in sorted(path for path in folder.glob("*") if (path / MANIFEST).is_file()):
+        shown = pq.read_table(path / EXAMPLES, columns=["user_id", "event_time_ms"]).to_pydict()
+        if any(at_ms <= erased_ms.get(user, -1) for user, at_ms in zip(shown["user_id"], shown["event_time_ms"], strict=True)):
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(path.name)
+    return removed
+
+
 def _row(message: Message) -> dict[str, Any]:
     # the Avro writer names a union's branch beside the value; Arrow wants the value
     return {name: value[1] if isinstance(value, tuple) else value for name, value in message.to_avro().items()}

@@ -67,7 +67,7 @@ class ExampleTail(TopicTail):
         self._forget_before(wanted)
         offsets = {p: (min(self._first(p, wanted), following[p]), following[p]) for p in following}
         logged = tuple(entry for kept in self._kept.values() for entry in kept.entries)
-        return Window(logged, offsets, self._skipped)
+        return Window(logged, offsets, self._skipped, dict(self._erased_ms))
 
     def _begin(self, partitions: Sequence[int], start: Mapping[int, int]) -> None:
         self._kept = {p: _Kept() for p in partitions}

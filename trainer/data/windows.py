@@ -25,11 +25,13 @@ class Window:
         logged: one surface's examples in the window, in log order within each partition.
         offsets: [first, next) by partition. They bound all records, other surfaces' and unreadable ones too.
         skipped: records that could not be read; their owner dead-letters them, a reader counts and goes on.
+        erased_ms: when users were deleted, Unix milliseconds, by id; what they were shown before is not in `logged`.
     """
 
     logged: tuple[LoggedExample, ...] = ()
     offsets: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     skipped: int = 0
+    erased_ms: Mapping[str, int] = field(default_factory=dict)
 
     def examples(self) -> list[Example]:
         """Return one example an id, the one of the highest revision; they stand where their first revision stood."""

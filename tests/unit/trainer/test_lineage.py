@@ -12,7 +12,7 @@ from schemas.records.feedback import Label
 from schemas.surfaces import load_surfaces
 from tests.bundles import published
 from tests.tiny_world import START_MS, tiny_world
-from trainer.data.cache import CORPUS, CacheUnusable, prune, read_cache, write_cache
+from trainer.data.cache import CORPUS, CacheUnusable, prune, read_cache, remove_erased, write_cache
 from trainer.data.windows import CorpusAt, LoggedExample, Window
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
@@ -131,6 +131,18 @@ def test_a_damaged_or_foreign_cache_is_refused(tmp_path: Path) -> None:
         read_cache(tmp_path / "one", SURFACE.name)
     with pytest.raises(CacheUnusable, match="no cache"):
         read_cache(tmp_path, SURFACE.name)
+
+
+def test_a_kept_training_that_holds_a_deleted_users_examples_goes_whole(tmp_path: Path) -> None:
+    """Erased is erased on the trainer's disk as well; what the user was shown after coming back stays."""
+    early, late = WINDOW.logged[0], WINDOW.logged[-1]
+    at_ms = early.example.event_time_ms
+    back = replace(late, example=replace(late.example, user_id=early.example.user_id, event_time_ms=at_ms + 2))
+    for name, logged in {"before": early, "after": back}.items():
+        write_cache(tmp_path / name, SURFACE.name, Window((logged,), {logged.partition: (0, logged.offset + 1)}), CorpusAt([]))
+    assert remove_erased(tmp_path, {"somebody-else": at_ms + 1}) == []
+    assert remove_erased(tmp_path, {early.example.user_id: at_ms + 1}) == ["before"]
+    assert [path.name for path in tmp_path.iterdir()] == ["after"]
 
 
 def test_only_the_newest_caches_are_kept(tmp_path: Path) -> None:

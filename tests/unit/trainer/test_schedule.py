@@ -43,6 +43,7 @@ class LogInMemory:
     examples: list[Example] = field(default_factory=list)
     corpus: list[Candidate] = field(default_factory=list)
     state: Rollout = field(default_factory=lambda: Rollout(SURFACE.name, 0))
+    erased_ms: dict[str, int] = field(default_factory=dict)
 
     def rollout(self) -> Rollout:
         """See `Sources`."""
@@ -52,7 +53,7 @@ class LogInMemory:
         """See `Sources`."""
         begin = {p: (start or {}).get(p, 0) for p in (0, 1)}
         logged = tuple(LoggedExample(n % 2, n // 2, e) for n, e in enumerate(self.examples) if n // 2 >= begin[n % 2])
-        return Window(logged, {p: (begin[p], (len(self.examples) + 1 - p) // 2) for p in (0, 1)})
+        return Window(logged, {p: (begin[p], (len(self.examples) + 1 - p) // 2) for p in (0, 1)}, erased_ms=dict(self.erased_ms))
 
     def candidates(self, now_ms: int) -> CorpusAt:
         """See `Sources`."""
@@ -102,6 +103,20 @@ def a_setting(registry: Path, plan: Plan) -> Setting:
     metrics = TrainerMetrics(measured)
     schedule = SurfaceSchedule(SURFACE, log, plan, registry=registry, metrics=metrics, wall_clock_s=clock, monotonic_s=clock)
     return Setting(log, clock, registry, schedule, measured)
+
+
+def test_a_deleted_users_examples_leave_the_kept_trainings_when_the_schedule_next_looks(tmp_path: Path) -> None:
+    """The operator is told by when the last copy is gone; nobody else knows of this folder."""
+    setting = a_setting(tmp_path / "registry", replace(PLAN, cache=tmp_path / "trainings"))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    bundle = setting.schedule.step()
+    kept = tmp_path / "trainings" / SURFACE.name
+    assert [path.name for path in kept.iterdir()] == [bundle]
+    shown = WORLD.examples[0]
+    setting.log.erased_ms[shown.user_id] = shown.event_time_ms
+    setting.clock.now_s += 3_600
+    setting.schedule.step()
+    assert list(kept.iterdir()) == []
 
 
 def test_the_loop_pretrains_once_there_is_enough_and_fine_tunes_what_went_live_on_fresh_examples(setting: Setting) -> None:
