@@ -10,6 +10,7 @@ from typing import Self
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import BrokerUnavailable, OffsetOutOfRange, RoostError
+from schemas.wire.admin import make_admin
 from schemas.wire.client import Setting, make_consumer
 from schemas.wire.inbound import InboundRecord, inbound
 
@@ -38,6 +39,7 @@ class TailReader:
         """Begin at `start`'s next offset per partition, or at the log's beginning."""
         start = start or {}
         self.topic = topic
+        self._bootstrap = bootstrap
         # no group is joined; the id only names the client
         self._consumer = make_consumer(
             bootstrap,
@@ -57,7 +59,6 @@ class TailReader:
         self._at_end = dict.fromkeys(partitions, False)
         self._failure: RoostError | None = None
         self._heard_s = time.monotonic()
-        self._check: threading.Thread | None = None
 
     def poll(self, max_messages: int = 1000, timeout_s: float = 0.1) -> list[InboundRecord]:
         """Return the next messages; waits up to `timeout_s` for the first, never for more.
@@ -100,14 +101,14 @@ class TailReader:
         if time.monotonic() - self._heard_s < _IDLE_CHECK_S:
             return
         self._heard_s = time.monotonic()
-        # aside: the broker answers behind the fetch that waits on the same connection, up to half a second later, and whoever polls
-        # has other things to do
-        self._check = threading.Thread(target=self._look_for_topic, name=f"look-for-{self.topic}", daemon=True)
-        self._check.start()
+        # aside, and by another client: on this one's connection the answer comes behind a fetch that waits for up to half a second,
+        # and until then this one polls nothing
+        threading.Thread(target=self._look_for_topic, name=f"look-for-{self.topic}", daemon=True).start()
 
     def _look_for_topic(self) -> None:
         try:
-            found = self._consumer.list_topics(self.topic, timeout=1.0).topics.get(self.topic)
+            # all of them: asked for one by its name, some brokers make it
+            found = make_admin(self._bootstrap).list_topics(timeout=_METADATA_S).topics.get(self.topic)
         except KafkaException:
             # no broker answers: that is no news of the topic
             return
@@ -177,8 +178,6 @@ class TailReader:
 
     def close(self) -> None:
         """Close the consumer."""
-        if self._check is not None:
-            self._check.join()
         self._consumer.close()
 
     def __enter__(self) -> Self:
