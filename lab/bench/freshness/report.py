@@ -57,9 +57,8 @@ def stages_ms(
 def debts(acked_s: Floats, acked: Floats, beats: Sequence[Beat], samples: Sequence[Sample], base: int) -> tuple[Floats, Floats]:
     """Return when (monotonic seconds) and how large the debt was: float64 [samples] each.
 
-    Debt = acknowledged events that the embedder has not folded, as of its last heartbeat, + embeddings in the log that the node has
-    not applied + live rows in no settled tier. An engagement that is folded counts as applied; its candidate's new vector is
-    written with the next checkpoint, within a second.
+    Debt = acknowledged events whose outcome the embedder has not said to be durable in its last heartbeat (it says so a checkpoint,
+    up to a second, later) + embeddings in the log that the node has not applied + live rows in no settled tier.
 
     Args:
         acked_s, acked: how many events were acknowledged by when.
@@ -104,26 +103,24 @@ def cores(samples: Sequence[Sample], start_s: float, end_s: float) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """The burst at the end: when it began (monotonic seconds), its tweets, and the embedder's inputs, summed, once all is read."""
+    """The burst at the end: when it began (monotonic seconds), and its tweets."""
 
     began_s: float
     tweets: int
-    inputs_end: int
 
 
-def ceilings(beats: Sequence[Beat], samples: Sequence[Sample], burst: Burst) -> dict[str, float | None]:
+def ceilings(samples: Sequence[Sample], burst: Burst) -> dict[str, float | None]:
     """Return how many tweets a second, in the burst's mix, each stage got through while more lay before it than it could do.
 
-    The embedder's is read between the first and the last heartbeat inside the burst that left input unread; the node's between the
-    samples that left over 500 embeddings unapplied: a node that keeps up has no ceiling to be seen. None where there are not two.
+    The embedder's is read between the samples that show it writing, from its first to its last embedding; the node's between those
+    that left over 500 embeddings unapplied: a node that keeps up has no ceiling to be seen. None where there are not two.
     """
-    everything = (burst.began_s, float("inf"))
-    busy = [beat for beat in beats if beat.at_s > burst.began_s and beat.inputs < burst.inputs_end]
     later = [sample for sample in samples if sample.at_s > burst.began_s]
-    held_up = [(sample.at_s, float(sample.applied)) for sample in later if sample.written - sample.applied > _HELD_UP_ROWS]
-    rows_per_s = rate_between(held_up, *everything)
     rows = later[-1].written - later[0].written if later else 0
-    return {
-        "embedder": rate_between([(beat.at_s, float(beat.tweets)) for beat in busy], *everything),
-        "node": None if rows_per_s is None or not rows else rows_per_s * burst.tweets / rows,
-    }
+    if not rows:
+        return {"embedder": None, "node": None}
+    writing = [(s.at_s, float(s.written)) for s in later if later[0].written < s.written < later[-1].written]
+    held_up = [(s.at_s, float(s.applied)) for s in later if s.written - s.applied > _HELD_UP_ROWS]
+    rates = {"embedder": writing, "node": held_up}
+    per_s = {stage: rate_between(moments, burst.began_s, float("inf")) for stage, moments in rates.items()}
+    return {stage: None if rate is None else rate * burst.tweets / rows for stage, rate in per_s.items()}

@@ -69,7 +69,7 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, A
     at_s, debt = report.debts(acked_s, acked, watcher.beats, watcher.samples, base)
     measured = (start_s + plan.warmup_s, start_s + plan.played_s)
     debt_start, debt_end, debt_max = report.edges(at_s, debt, *measured)
-    ceilings = report.ceilings(watcher.beats, watcher.samples, burst)
+    ceilings = report.ceilings(watcher.samples, burst)
     slowest = min((rate for rate in ceilings.values() if rate), default=None)
     return {
         "bench": "freshness",
@@ -131,7 +131,7 @@ def _burst(plan: Plan, sender: Worker, watcher: Watcher, base: int) -> report.Bu
     end = base + int(sender.ask("burst", timeout_s=_DRAIN_S))
     _await(lambda: watcher.beats[-1].inputs >= end, "the burst to be read", _DRAIN_S)
     _await(lambda: watcher.samples[-1].applied >= watcher.samples[-1].written, "the burst to be applied", _DRAIN_S)
-    return report.Burst(began_s, plan.burst, end)
+    return report.Burst(began_s, plan.burst)
 
 
 def _embedded(target: Target, begin: dict[int, int], wanted: tuple[Probe, ...]) -> dict[str, int]:

@@ -175,15 +175,19 @@ def test_stages_add_up_to_the_whole() -> None:
 
 
 def test_a_ceiling_is_read_only_while_there_was_more_to_do() -> None:
-    """Heartbeats after the end of the burst would make any stage look slow."""
-    beats = [beat(9.0, 0), *(beat(11.0 + n, 1_000 * (n + 1)) for n in range(4)), beat(20.0, 5_000)]
-    samples = [sample(10.5 + n, applied=600 * n, written=5_000) for n in range(9)]
-    found = report.ceilings(beats, samples, report.Burst(10.0, tweets=1_000, inputs_end=5_000))
-    assert found["embedder"] == pytest.approx(200.0)
-    assert found["node"] is None, "nothing was written during the burst"
-    samples[-1] = sample(19.0, applied=7_000, written=7_000)
-    # 600 rows a second, two rows a tweet
-    assert report.ceilings(beats, samples, report.Burst(10.0, 1_000, 5_000))["node"] == pytest.approx(300.0)
+    """Samples from before the burst, or from after a stage was done, would make any stage look slow."""
+    burst = report.Burst(10.0, tweets=1_000)
+    before = [sample(float(n), applied=0, written=0) for n in range(11)]
+    # 800 rows a second are written until all 4,000 are, and 500 applied: four rows a tweet
+    during = [sample(11.0 + n, applied=500 * n, written=min(800 * n, 4_000)) for n in range(9)]
+    after = [sample(float(n), applied=4_000, written=4_000) for n in range(20, 30)]
+    assert report.ceilings([*before, *during, *after], burst) == {
+        "embedder": pytest.approx(200.0),
+        "node": pytest.approx(125.0),
+    }
+    assert report.ceilings(before, burst) == {"embedder": None, "node": None}, "nothing was written during the burst"
+    keeping_up = [sample(11.0 + n, applied=800 * n, written=800 * n) for n in range(6)]
+    assert report.ceilings(keeping_up, burst)["node"] is None
 
 
 def test_cores_are_processor_time_over_the_window() -> None:
