@@ -37,7 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "down": Entry("roost.cli.machine", "down", "Stop what `roost up` started: every role flushed and committed."),
     "status": Entry("roost.cli.machine", "status", "Say what runs, where, and whether the node is ready."),
     "doctor": Entry("roost.cli.doctor", "doctor", "Look for what is wrong, and print what mends it."),
-    "demo": Entry("roost.cli.demo", "app", "Run the whole loop on a simulated world, in about three minutes."),
+    "demo": Entry("roost.cli.demo", "app", "Run the whole loop on a simulated world, in about two minutes."),
     "replay": Entry("roost.cli.data", "replay", "Play recorded interactions through the same topics as live traffic."),
     "publish": Entry("roost.cli.data", "publish", "Publish events from a file; returns once the broker acknowledged them all."),
     "query": Entry("roost.cli.data", "query", "Retrieve candidates for a user."),
