@@ -1,6 +1,7 @@
 """`roost index …`: snapshots of the nodes' indexes on disk and on shared places, and what a node's audit says. Keeps no index."""
 
 import socket
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir, NodeUrl, node_ur
 from schemas.errors import RoostError
 from serving.snapshots.manifest import MANIFEST_NAME, Manifest, read_manifest
 from serving.snapshots.shared import SharedSnapshots
-from serving.snapshots.snapshot import SnapshotRefused
+from serving.snapshots.snapshot import MAX_AGE_MS, SnapshotRefused
 from serving.snapshots.store import SnapshotStore, check
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The nodes' indexes: snapshots on disk, and audits.")
@@ -66,6 +67,8 @@ def verify(*, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_js
 def snapshot(place: Place, *, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
     """Copy each node's newest sound snapshot of each bundle to a shared place, whence other nodes start (ROOST_SNAPSHOTS_SHARED).
 
+    What is there and too old to start from, a day, is removed.
+
     Example: roost index snapshot s3://my-bucket/roost-snapshots
     """
     shared = _shared(place)
@@ -82,7 +85,14 @@ def snapshot(place: Place, *, folder: Folder = None, data_dir: DataDir = DEFAULT
             continue
         done.add((node, bundle))
         copied.append({**_row(node, path, manifest), "to": shared.put(path, node=node, bundle=bundle)})
-    emit({"copied": copied}, as_json=as_json, show=lambda: _show(copied))
+    removed = shared.remove_old(time.time_ns() // 1_000_000 - MAX_AGE_MS)
+
+    def show() -> None:
+        _show(copied)
+        if removed:
+            tell(f"{len(removed)} too old to start from are removed there")
+
+    emit({"copied": copied, "removed": removed}, as_json=as_json, show=show)
 
 
 @app.command()

@@ -75,6 +75,18 @@ class SharedSnapshots:
             self._files.put_file(str(file), f"{path}/{file.name}")
         return path
 
+    def remove_old(self, written_before_ms: int) -> list[str]:
+        """Remove the snapshots of every node and bundle that were written before a Unix millisecond; return their paths."""
+        removed = []
+        for bundle in sorted(self.bundles()):
+            for one in self.of_bundle(bundle):
+                if one.manifest.written_ms < written_before_ms:
+                    # the manifest first: what has none is not taken for one
+                    self._files.rm(f"{one.path}/{MANIFEST_NAME}")
+                    self._files.rm(one.path, recursive=True)
+                    removed.append(one.path)
+        return removed
+
     def _names(self, path: str) -> list[str]:
         try:
             entries: list[str] = self._files.ls(path, detail=False)

@@ -7,6 +7,7 @@ import pytest
 
 from roost import cli
 from serving.snapshots.store import SnapshotStore
+from tests.posts import now_ms
 from tests.snapshot_samples import OF, UnsyncedFiles, snapshot
 
 
@@ -23,7 +24,7 @@ def nodes(tmp_path: Path) -> Path:
     for node in ("node-1", "node-2"):
         store = SnapshotStore(tmp_path / "snapshots" / node, keep=2, files=UnsyncedFiles())
         for seed in (1, 2):
-            store.write(snapshot(10 * seed, seed=seed))
+            store.write(snapshot(10 * seed, seed=seed, written_ms=now_ms()))
     return tmp_path / "snapshots"
 
 

@@ -75,6 +75,16 @@ def test_what_is_damaged_unfinished_or_of_another_topic_there_is_passed_over(
     assert "the topic of that name is now" in caplog.text
 
 
+def test_what_is_too_old_to_start_from_is_removed_there(place: SharedSnapshots, tmp_path: Path) -> None:
+    """Nobody would start from it, and what was erased since is still in it."""
+    for node, written_ms in (("gone", NOW_MS - 9_000), ("one", NOW_MS)):
+        place.put(store(tmp_path / node).write(snapshot(5, written_ms=written_ms)), node=node, bundle=OF.bundle)
+    (removed,) = place.remove_old(NOW_MS - 1_000)
+    assert "/gone/" in removed
+    assert [one.manifest.written_ms for one in place.of_bundle(OF.bundle)] == [NOW_MS]
+    assert place.remove_old(NOW_MS - 1_000) == []
+
+
 def test_a_place_that_is_away_costs_a_node_the_fetch_and_not_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """An object store that does not answer must not take the nodes down with it."""
 
