@@ -29,7 +29,7 @@ def register(
 
     Done twice, it changes nothing the second time. The topics that others produce to get theirs as <topic>-value too.
 
-    Example: roost schemas register --registry http://registry:8081
+    Example: roost schemas register --registry http://127.0.0.1:8081
     """
     from roost.subjects.registered import Registry, names_at_registry  # noqa: PLC0415 - a second of imports, `--help` needs none
 
@@ -53,7 +53,7 @@ def check(
 ) -> None:
     """Check that each version of a subject reads every other, and, with a registry, that it holds the same; exit code 1 if not.
 
-    Example: roost schemas check --registry http://registry:8081
+    Example: roost schemas check --registry http://127.0.0.1:8081
     """
     from roost.subjects.compatibility import incompatibilities  # noqa: PLC0415 - as above
     from roost.subjects.registered import Registry, names_at_registry  # noqa: PLC0415 - as above
