@@ -119,8 +119,9 @@ def authors_takedown(
 
 
 @users.command("traces")
-def users_traces(
-    user_id: Annotated[str, typer.Argument(help="The id to search for.")],
+@authors.command("traces")
+def traces(
+    name: Annotated[str, typer.Argument(metavar="ID", help="The id to search for, a user's or an author's.")],
     *,
     check: Check = False,
     snapshots: Snapshots = None,
@@ -137,61 +138,6 @@ def users_traces(
 
     Example: roost users traces u:42 --check --json --snapshots /var/lib/roost/snapshots
     """
-    _traces(
-        user_id,
-        check=check,
-        snapshots=snapshots,
-        snapshots_kept=snapshots_kept,
-        registry=registry,
-        surfaces=surfaces,
-        bootstrap=bootstrap,
-        data_dir=data_dir,
-        as_json=as_json,
-    )
-
-
-@authors.command("traces")
-def authors_traces(
-    author_id: Annotated[str, typer.Argument(help="The id to search for.")],
-    *,
-    check: Check = False,
-    snapshots: Snapshots = None,
-    snapshots_kept: SnapshotsKept = 2,
-    registry: Registry = None,
-    surfaces: SurfacesFile = None,
-    bootstrap: Bootstrap = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
-) -> None:
-    """Search every topic, snapshot, bundle and log for an author's id; see `roost users traces`.
-
-    Example: roost authors traces a:42 --check
-    """
-    _traces(
-        author_id,
-        check=check,
-        snapshots=snapshots,
-        snapshots_kept=snapshots_kept,
-        registry=registry,
-        surfaces=surfaces,
-        bootstrap=bootstrap,
-        data_dir=data_dir,
-        as_json=as_json,
-    )
-
-
-def _traces(
-    name: str,
-    *,
-    check: bool,
-    snapshots: Path | None,
-    snapshots_kept: int,
-    registry: Path | None,
-    surfaces: Path | None,
-    bootstrap: str | None,
-    data_dir: Path,
-    as_json: bool,
-) -> None:
     from roost.erasure.search import Places, search  # noqa: PLC0415 - Kafka, codecs and numpy, which `--help` does not need
 
     _check_id(name)
