@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Self
 from urllib.parse import urlsplit
 
-from schemas.codec import HEADER_BYTES, frame_id, is_local
+from schemas.codec import frame_id, is_local
 from schemas.errors import RegistryUnavailable, UndecodableRecord, UnknownSchema
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ class RegistrySchemas:
         self._place = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
         self._retry_s = retry_s
         self._found: dict[int, str] = {}
-        # with when they were asked for
-        self._not_found: dict[int, tuple[UnknownSchema, float]] = {}
+        # what is said of them, and when they were asked for
+        self._not_found: dict[int, tuple[str, float]] = {}
         self._asking: set[int] = set()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="schema-registry")
@@ -62,7 +62,8 @@ class RegistrySchemas:
             return found
         known = self._not_found.get(schema_id)
         if known is not None:
-            raise known[0]
+            # a new one each time: an exception that is raised again keeps every frame that it ever passed
+            raise UnknownSchema(known[0])
         return self._ask(schema_id)
 
     def insist(self, schema_id: int, *, should_stop: Callable[[], bool]) -> str:
@@ -80,7 +81,7 @@ class RegistrySchemas:
 
         Where it does, the registry is asked meanwhile: ask again later.
         """
-        if value is None or len(value) < HEADER_BYTES:
+        if value is None:
             return True
         try:
             schema_id = frame_id(value)
@@ -145,9 +146,8 @@ class RegistrySchemas:
             self._not_found.pop(next(iter(self._not_found)), None)
         # anew at the end: the oldest is dropped first
         self._not_found.pop(schema_id, None)
-        unknown = UnknownSchema(sentence)
-        self._not_found[schema_id] = (unknown, time.monotonic())
-        return unknown
+        self._not_found[schema_id] = (sentence, time.monotonic())
+        return UnknownSchema(sentence)
 
     def _unavailable(self, reason: str) -> RegistryUnavailable:
         sentence = f"the schema registry at {self._place} {reason}; records of its schemas wait for it"
