@@ -10,7 +10,7 @@ from typing import Self
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import BrokerUnavailable, OffsetOutOfRange, RoostError
-from schemas.wire.admin import make_admin
+from schemas.wire.admin import make_admin, partition_counts
 from schemas.wire.client import Setting, make_consumer
 from schemas.wire.inbound import InboundRecord, inbound
 
@@ -108,11 +108,11 @@ class TailReader:
     def _look_for_topic(self) -> None:
         try:
             # all of them: asked for one by its name, some brokers make it
-            found = make_admin(self._bootstrap).list_topics(timeout=_METADATA_S).topics.get(self.topic)
-        except KafkaException:
-            # no broker answers: that is no news of the topic
+            counts = partition_counts(make_admin(self._bootstrap), _METADATA_S)
+        except BrokerUnavailable:
+            # that is no news of the topic
             return
-        if found is None or not found.partitions:
+        if not counts.get(self.topic):
             self._failure = BrokerUnavailable(f"topic {self.topic} does not exist; it was deleted, or never created by `roost up`")
 
     def _raise_failure(self) -> None:
