@@ -206,6 +206,10 @@ class CanaryReport(Record):
     curve: tuple[CanaryPoint, ...] = sequence_of(CanaryPoint)
 
 
+SLOW_ANSWER_MS = 100
+"""An answer that took longer counts as slow."""
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerCounts(Record):
     """A node's answers by one bundle since its process began; `answered` includes the empty and the slow ones."""

@@ -4,9 +4,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 
-from schemas.records.control import AnswerCounts
-
-SLOW_S = 0.1
+from schemas.records.control import SLOW_ANSWER_MS, AnswerCounts
 
 
 class AnswerTally:
@@ -18,7 +16,7 @@ class AnswerTally:
 
     def answered(self, bundle: str, *, candidates: int, took_s: float) -> None:
         """Count an answer."""
-        self._add(bundle, AnswerCounts(1, int(candidates == 0), int(took_s > SLOW_S)))
+        self._add(bundle, AnswerCounts(1, int(candidates == 0), int(took_s * 1000 > SLOW_ANSWER_MS)))
 
     def failed(self, bundle: str) -> None:
         """Count a question that the bundle's tower failed on."""

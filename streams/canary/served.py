@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import fields
 
-from schemas.records.control import AnswerCounts, NodeStatus
+from schemas.records.control import SLOW_ANSWER_MS, AnswerCounts, NodeStatus
 from streams.canary.arms import Pair
 from streams.canary.sequential import Sums
 
@@ -38,7 +38,7 @@ class ServedArms:
         """The share of questions that got no good answer, by what was wrong."""
         return {
             "empty": self._pair("empty"),
-            "slower than 100 ms": self._pair("slow"),
+            f"slower than {SLOW_ANSWER_MS} ms": self._pair("slow"),
             "failed": self._pair("failed"),
         }
 
