@@ -4,6 +4,7 @@ A letter that is sent again carries its attempts in a header of ours, which no e
 record as its producer sent it, and the count goes on.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,8 @@ from schemas.errors import InvalidInput, UndecodableRecord
 from schemas.records.base import Message, Record, sequence_of
 from schemas.topics import dlq
 from schemas.wire.inbound import InboundRecord
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS_HEADER = "roost-attempts"
 
@@ -94,7 +97,8 @@ class DeadLetterWriter:
         self.written = 0
 
     def write(self, record: InboundRecord, error: InvalidInput) -> None:
-        """Queue the envelope of `record` for its topic's dead-letter topic."""
+        """Queue the envelope of `record` for its topic's dead-letter topic, and say so in the log."""
+        log.warning("dead-lettered %s/%d/%d: %s", record.topic, record.partition, record.offset, error, extra=record.place)
         entry = dead_letter(record, error, role=self._role)
         self._producer.produce(dlq(entry.topic), encode(entry), entry.record_key)
         self.written += 1

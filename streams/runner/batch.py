@@ -267,7 +267,6 @@ class BatchRunner:
 
     def _apply(self, work: Work, headers: _Headers = _NO_HEADERS) -> None:
         for record, error in work.dead:
-            log.warning("dead-lettered %s/%d/%d: %s", record.topic, record.partition, record.offset, error, extra=record.place)
             self._dead.write(record, error)
             self._metrics.dead_lettered(record, error)
         counts = Counter(map(attrgetter("topic"), work.outputs))

@@ -5,7 +5,6 @@ state's changes, and only then may the caller commit offsets. Whatever fails rai
 of the log.
 """
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +20,6 @@ from streams.processor import Clock, PartitionProcessor
 from streams.runner.changelog import ChangelogStore, restore
 from streams.runner.stirring import Stirring
 from streams.state import StateStore
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,6 @@ class OwnedPartitions:
                 self._outbox.produce(output.topic, output.value, output.key)
             counts.update(map(attrgetter("topic"), work.outputs))
             for record, error in work.dead:
-                log.warning("dead-lettered %s/%d/%d: %s", record.topic, record.partition, record.offset, error, extra=record.place)
                 self._dead.write(record, error)
                 self._metrics.dead_lettered(record, error)
         self._flush()
@@ -108,7 +104,7 @@ class OwnedPartitions:
                     self._outbox.produce(self._job.changelog, value, key.encode(), partition)
                 counts[self._job.changelog] += len(changes)
             if self._stirring.due(partition):
-                for topic in (*self._job.stirs, *((self._job.changelog,) if self._job.changelog else ())):
+                for topic in filter(None, (*self._job.stirs, self._job.changelog)):
                     self._outbox.produce(topic, None, STIR_KEY, partition)
         self._flush()
         self._metrics.produced(counts)
