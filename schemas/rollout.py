@@ -9,7 +9,6 @@ live ► draining. The log is the compare-and-set: the first record with the nex
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 from schemas.errors import Refused
 from schemas.records.control import ENDED, BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
@@ -51,14 +50,13 @@ def answer(state: Rollout, command: RolloutCommand, *, now_ms: int) -> Rollout:
     if isinstance(changed, str):
         return refusal(state, command, changed, now_ms)
     return replace(
-        changed,
+        _tidied(changed),
         revision=state.revision + 1,
         command_id=command.command_id,
         outcome=Outcome.ACCEPTED,
         reason=command.reason,
         actor=command.actor,
         time_ms=now_ms,
-        **_tidied(changed),
     )
 
 
@@ -255,25 +253,22 @@ def _edited(rollout: Rollout, bundle: str, **changes: object) -> tuple[BundleSta
     return tuple(replace(entry, **changes) if entry.bundle == bundle else entry for entry in rollout.bundles)  # type: ignore[arg-type]
 
 
-def _tidied(changed: Rollout) -> dict[str, Any]:
-    """Return what a record names still: the last few ended bundles, and the ramp of a canary that there is."""
-    ramp = {} if changed.in_stage(Stage.CANARY) else {"ramp_bp": (), "ramp_hold_s": 0}
-    return {"bundles": _forget(changed.bundles), **ramp}
-
-
-def _forget(bundles: tuple[BundleStage, ...]) -> tuple[BundleStage, ...]:
-    kept_ended = [entry.bundle for entry in bundles if entry.state in ENDED][-_REMEMBERED:]
-    return tuple(entry for entry in bundles if entry.state not in ENDED or entry.bundle in kept_ended)
+def _tidied(changed: Rollout) -> Rollout:
+    """Keep what a record names still: the last few ended bundles, and the ramp of a canary that there is."""
+    kept_ended = [entry.bundle for entry in changed.bundles if entry.state in ENDED][-_REMEMBERED:]
+    bundles = tuple(entry for entry in changed.bundles if entry.state not in ENDED or entry.bundle in kept_ended)
+    if changed.in_stage(Stage.CANARY):
+        return replace(changed, bundles=bundles)
+    return replace(changed, bundles=bundles, ramp_bp=(), ramp_hold_s=0)
 
 
 def _step(state: Rollout, changed: Rollout, reason: str, now_ms: int) -> Rollout:
     return replace(
-        changed,
+        _tidied(changed),
         revision=state.revision + 1,
         command_id="",
         outcome=Outcome.ACCEPTED,
         reason=reason,
         actor="controller",
         time_ms=now_ms,
-        **_tidied(changed),
     )
