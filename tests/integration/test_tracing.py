@@ -1,9 +1,8 @@
 """A trace on a real broker: from the producer's record through embedder and node, as a collector gets it."""
 
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import pytest
 from roost.broker import Broker
 from schemas.topics import TWEETS, dlq, embeddings_topic_name
 from schemas.wire.tracing import context_of
-from streams.embedder.role import run_embedder
 from streams.outbox import Outbox
 from streams.producer import Producer
 from streams.settings import EmbedderSettings
+from tests.integration.test_embedder import running_embedder
 from tests.otlp_receiver import Receiver, otlp_receiver
 from tests.served_node import node_on_a_thread, until
 from tests.streams_kit import read_all
@@ -33,21 +32,12 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
         yield receiver
 
 
-@contextmanager
-def embedding(path: WritePath, *, tracing: bool) -> Iterator[None]:
+def embedding(path: WritePath, *, tracing: bool) -> AbstractContextManager[None]:
     """Run an embedder for the while."""
     settings = EmbedderSettings(
         bootstrap=path.bootstrap, registry=path.registry, surfaces=path.surfaces_file, checkpoint_interval_s=0.2, tracing=tracing
     )
-    stop = threading.Event()
-    thread = threading.Thread(target=run_embedder, args=(settings, stop), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(60)
-    assert not thread.is_alive()
+    return running_embedder(settings)
 
 
 def send_as_the_guide_says(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
