@@ -1,11 +1,8 @@
 """What a skew audit compares, read from the topics: newest served examples, and all that is known of their users and candidates."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
-from schemas.codec import decode
-from schemas.errors import InvalidInput
 from schemas.records.base import Message
 from schemas.records.candidates import Candidate
 from schemas.records.feedback import Engagement, Example, Provenance
@@ -14,9 +11,7 @@ from schemas.topics import CANDIDATES, ENGAGEMENTS, USER_STATES
 from schemas.wire.inbound import InboundRecord
 from trainer.data.skew import Evidence
 from trainer.data.tail import TopicTail
-from trainer.data.topics import ExampleTail
-
-log = logging.getLogger(__name__)
+from trainer.data.topics import ExampleTail, decoded
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -81,9 +76,6 @@ class _KeysTail(TopicTail, Generic[MessageT]):
             return
         if record.value is None or self._newest_only:
             self._found.pop(key, None)
-        if record.value is not None:
-            try:
-                self._found.setdefault(key, []).append(decode(self._message, record.value))
-            except InvalidInput as error:
-                # only its topic's owner may dead-letter it
-                log.warning("skipped %s/%d/%d: %s", record.topic, record.partition, record.offset, error)
+        message = decoded(self._message, record)
+        if message is not None:
+            self._found.setdefault(key, []).append(message)

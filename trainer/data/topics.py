@@ -83,7 +83,7 @@ class ExampleTail(TopicTail):
         if record.value is None:
             self._erase((record.key or b"").decode("utf-8", "replace"), kept, record.timestamp_ms)
             return
-        example = _decoded(Example, record)
+        example = decoded(Example, record)
         if example is None:
             self._skipped += 1
         elif example.surface == self._surface and example.event_time_ms > self._erased_ms.get(example.user_id, -1):
@@ -150,7 +150,7 @@ class CorpusTail(TopicTail):
         candidate_id = (record.key or b"").decode("utf-8", "replace")
         # only the embedder writes here, and it has folded: the last record of a key is its state
         self._candidates.pop(candidate_id, None)
-        candidate = _decoded(Candidate, record)
+        candidate = decoded(Candidate, record)
         if candidate is None or candidate.deleted or candidate.is_stub:
             return
         if self._surface in surfaces_of(candidate_id, self._surfaces):
@@ -174,7 +174,7 @@ class RolloutTail(TopicTail):
         self._states: dict[str, Rollout] = {}
 
     def _take(self, record: InboundRecord) -> None:
-        rollout = _decoded(Rollout, record)
+        rollout = decoded(Rollout, record)
         if rollout is not None:
             self._states[rollout.surface] = fold(self._states.get(rollout.surface, nothing_yet(rollout.surface)), rollout)
 
@@ -244,7 +244,7 @@ def read_again(
         corpus.close()
 
 
-def _decoded(message_type: type[MessageT], record: InboundRecord) -> MessageT | None:
+def decoded(message_type: type[MessageT], record: InboundRecord) -> MessageT | None:
     """Return the message; None for a tombstone, and for bytes that only their topic's owner may dead-letter."""
     if record.value is None:
         return None
