@@ -63,8 +63,14 @@ class TrainingData:
     def of_window(cls, window: Window, corpus: CorpusAt, *, evaluation_share: float = 0.2) -> "TrainingData":
         """Split a window by offset: the newest share evaluates, and is where the next window begins."""
         older, newer = window.split(evaluation_share)
-        offsets = {str(partition): following for partition, following in sorted(corpus.offsets.items())}
-        return cls(older.examples(), newer.examples(), corpus.candidates, older.manifest_offsets(), offsets, corpus.at_ms)
+        return cls(
+            older.examples(),
+            newer.examples(),
+            corpus.candidates,
+            older.manifest_offsets(),
+            corpus.manifest_offsets(),
+            corpus.at_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True)

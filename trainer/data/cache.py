@@ -60,7 +60,7 @@ def write_cache(folder: Path, surface: str, window: Window, corpus: CorpusAt) ->
             "surface": surface,
             "examples": window.manifest_offsets(),
             "skipped": window.skipped,
-            "candidates": {str(partition): following for partition, following in sorted(corpus.offsets.items())},
+            "candidates": corpus.manifest_offsets(),
             "corpus_at_ms": corpus.at_ms,
             "files": {name: _digest(staging / name) for name in (EXAMPLES, CORPUS)},
         }

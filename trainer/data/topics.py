@@ -18,7 +18,7 @@ from schemas.surfaces import Surface, Surfaces, surfaces_of
 from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUTS
 from schemas.wire.inbound import InboundRecord
 from trainer.data.tail import TopicTail
-from trainer.data.windows import CorpusAt, LoggedExample, Window
+from trainer.data.windows import CorpusAt, LoggedExample, Window, next_offsets
 
 log = logging.getLogger(__name__)
 
@@ -232,8 +232,7 @@ def read_again(
     Raises:
         BrokerUnavailable: no broker, or no such topic.
     """
-    ends = {int(partition): following for partition, (_, following) in examples.items()}
-    tail = ExampleTail(bootstrap, surface.name, max_examples=sys.maxsize, until=ends)
+    tail = ExampleTail(bootstrap, surface.name, max_examples=sys.maxsize, until=next_offsets(examples))
     corpus = CorpusTail(
         bootstrap, surface, surfaces, until={int(partition): following for partition, following in candidates.items()}
     )

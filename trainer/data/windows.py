@@ -91,6 +91,10 @@ class CorpusAt:
         """The number of candidates."""
         return len(self.candidates)
 
+    def manifest_offsets(self) -> dict[str, int]:
+        """Return the offsets as a bundle's lineage holds them."""
+        return {str(partition): following for partition, following in sorted(self.offsets.items())}
+
 
 def next_offsets(manifest_offsets: Mapping[str, tuple[int, int]]) -> dict[int, int]:
     """Return, by partition, where the window after a bundle's begins."""
