@@ -95,8 +95,7 @@ class UsualWay:
                 self._begin()
 
     def _apply(self, written: Written) -> None:
-        if written.rows is not None:
-            self._index.upsert(written.rows)
+        self._index.upsert(written.rows)
         self._order = replace(self._order, offsets=written.offsets)
         if written.walked:
             self.walked_share = written.walked / written.to_walk

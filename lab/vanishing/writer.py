@@ -35,7 +35,7 @@ class Order:
     Attributes:
         bundle: whose tower embeds.
         walk: embed every row again, oldest first.
-        offsets: next offset by partition of what the index has; None for an empty one.
+        offsets: next offset by partition of what the index has; none for an empty one.
     """
 
     bootstrap: str
@@ -52,7 +52,7 @@ class Order:
 class Written:
     """Rows for the index, with the offsets that are in it then; and how much of a walk is done, of how much."""
 
-    rows: Rows | None
+    rows: Rows
     offsets: Mapping[int, int]
     walked: int = 0
     to_walk: int = 0
