@@ -221,11 +221,20 @@ class SurfaceSchedule:
             self._metrics.ended(self._surface.name, recipe, outcome, took_s=took_s, examples=len(data.train))
         fields = {"surface": self._surface.name, "bundle": bundle}
         log.info("%s: published %s after %.1f s", self._surface.name, bundle, took_s, extra=fields)
-        if self._plan.cache is not None:
-            folder = self._plan.cache / self._surface.name
+        self._keep(bundle, due)
+        return bundle
+
+    def _keep(self, bundle: str, due: _Due) -> None:
+        if self._plan.cache is None:
+            return
+        folder = self._plan.cache / self._surface.name
+        fields = {"surface": self._surface.name, "bundle": bundle}
+        try:
             write_cache(folder / bundle, self._surface.name, due.window, due.corpus)
             prune(folder, keep=self._plan.caches_kept)
-        return bundle
+        except OSError:
+            # the bundle is published all the same, and can be rebuilt as long as the topics hold its data
+            log.exception("the training of %s cannot be kept in %s; free some space there", bundle, folder, extra=fields)
 
     def _run_recipe(self, due: _Due, data: TrainingData) -> str:
         if due.parent:

@@ -99,17 +99,24 @@ def prune(folder: Path, *, keep: int) -> None:
 
 
 def remove_erased(folder: Path, erased_ms: Mapping[str, int]) -> list[str]:
-    """Remove the caches in a folder that hold what a user was shown before being deleted; return their names.
+    """Remove the caches in a folder that hold, or may hold, what a user was shown before being deleted; return their names.
 
-    Whole: without one of its examples a cache no longer rebuilds its bundle.
+    Whole: without one of its examples a cache no longer rebuilds its bundle. One that cannot be read rebuilds none either.
     """
     removed = []
     for path in sorted(path for path in folder.glob("*") if (path / MANIFEST).is_file()):
-        shown = pq.read_table(path / EXAMPLES, columns=["user_id", "event_time_ms"]).to_pydict()
-        if any(at_ms <= erased_ms.get(user, -1) for user, at_ms in zip(shown["user_id"], shown["event_time_ms"], strict=True)):
+        if _may_hold(path / EXAMPLES, erased_ms):
             shutil.rmtree(path, ignore_errors=True)
             removed.append(path.name)
     return removed
+
+
+def _may_hold(examples: Path, erased_ms: Mapping[str, int]) -> bool:
+    try:
+        shown = pq.read_table(examples, columns=["user_id", "event_time_ms"]).to_pydict()
+    except (OSError, pa.ArrowException):
+        return True
+    return any(at_ms <= erased_ms.get(user, -1) for user, at_ms in zip(shown["user_id"], shown["event_time_ms"], strict=True))
 
 
 def _row(message: Message) -> dict[str, Any]:

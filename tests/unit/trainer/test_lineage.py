@@ -12,7 +12,7 @@ from schemas.records.feedback import Label
 from schemas.surfaces import load_surfaces
 from tests.bundles import published
 from tests.tiny_world import START_MS, tiny_world
-from trainer.data.cache import CORPUS, CacheUnusable, prune, read_cache, remove_erased, write_cache
+from trainer.data.cache import CORPUS, EXAMPLES, CacheUnusable, prune, read_cache, remove_erased, write_cache
 from trainer.data.windows import CorpusAt, LoggedExample, Window
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
@@ -143,6 +143,8 @@ def test_a_kept_training_that_holds_a_deleted_users_examples_goes_whole(tmp_path
     assert remove_erased(tmp_path, {"somebody-else": at_ms + 1}) == []
     assert remove_erased(tmp_path, {early.example.user_id: at_ms + 1}) == ["before"]
     assert [path.name for path in tmp_path.iterdir()] == ["after"]
+    (tmp_path / "after" / EXAMPLES).write_bytes(b"no Parquet")
+    assert remove_erased(tmp_path, {"somebody-else": at_ms + 1}) == ["after"], "nobody can tell whom it holds"
 
 
 def test_only_the_newest_caches_are_kept(tmp_path: Path) -> None:

@@ -119,6 +119,19 @@ def test_a_deleted_users_examples_leave_the_kept_trainings_when_the_schedule_nex
     assert list(kept.iterdir()) == []
 
 
+def test_a_bundle_whose_training_cannot_be_kept_is_handed_over_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The disk of the kept trainings is full: that must not cost the trained towers."""
+    (tmp_path / "full").write_bytes(b"")
+    setting = a_setting(tmp_path / "registry", replace(PLAN, cache=tmp_path / "full"))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    bundle = setting.schedule.step()
+    assert bundle is not None
+    assert list_bundles(setting.registry, SURFACE.name) == [bundle]
+    assert f"the training of {bundle} cannot be kept" in caplog.text
+
+
 def test_the_loop_pretrains_once_there_is_enough_and_fine_tunes_what_went_live_on_fresh_examples(setting: Setting) -> None:
     """The whole of a trainer's life: wait, pre-train, wait for the rollout, wait for examples, fine-tune."""
     log, schedule = setting.log, setting.schedule
