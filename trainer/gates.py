@@ -11,6 +11,7 @@ from schemas.errors import Refused
 from schemas.manifest import Metric
 from trainer.data.columns import Corpus, Examples
 from trainer.data.profile import WindowProfile
+from trainer.data.skew import FieldAudit
 
 
 class GatesRefused(Refused):
@@ -32,6 +33,8 @@ class GateLimits:
         max_volume_change, max_label_rate_change: factor by which examples an hour, and the label rate, may differ from the last
             windows' median.
         max_language_mix_change: half the summed differences of language shares from the last windows' mean.
+        max_feature_skew: share of the compared examples in which a feature was served otherwise than the trainer computes it.
+        min_skew_compared: what could be compared in fewer examples is not judged.
         unresolved_rise: how far the share of examples without the served features may lie above the last windows' median.
         min_auc: below chance, for random negatives alone come near chance on served pairs (section 6.1.2).
         min_sampled_auc: positives against the corpus; what ranks these at chance has learned nothing.
@@ -51,6 +54,8 @@ class GateLimits:
     max_label_rate_change: float = 4.0
     max_language_mix_change: float = 0.3
     unresolved_rise: float = 0.1
+    max_feature_skew: float = 0.05
+    min_skew_compared: int = 50
     min_auc: float = 0.45
     min_sampled_auc: float = 0.60
     max_language_mismatch: float = 0.60
@@ -70,12 +75,14 @@ def data_gates(
     *,
     window: WindowProfile | None = None,
     last: Sequence[WindowProfile] = (),
+    skew: Sequence[FieldAudit] = (),
 ) -> tuple[Gate, ...]:
     """Return the verdicts on the data, before anything is trained on it.
 
     Args:
         window: the training window's figures, to be held against the last ones.
         last: those of the windows that the live bundle and its forebears were trained on; none for the first bundle.
+        skew: the features as they were served against the trainer's own.
     """
     gates: list[Gate] = []
     for name, examples, divisor in (("train", train, 1), ("evaluation", evaluation, 5)):
@@ -93,7 +100,17 @@ def data_gates(
         _at_least("label_rate", rate, limits.min_label_rate, advice),
         _at_most("label_rate_ceiling", rate, limits.max_label_rate, advice),
     ]
-    return (*gates, *_window_gates(window, last, limits)) if window and last else tuple(gates)
+    if window and last:
+        gates += _window_gates(window, last, limits)
+    judged = [field for field in skew if field.compared >= limits.min_skew_compared]
+    if judged:
+        gates.append(_skew_gate(max(judged, key=lambda field: field.share), limits))
+    return tuple(gates)
+
+
+def _skew_gate(worst: FieldAudit, limits: GateLimits) -> Gate:
+    advice = f"{worst.side} feature {worst.name}, {worst.example}; compare the releases of node, embedder and trainer"
+    return _at_most("feature_skew", worst.share, limits.max_feature_skew, advice)
 
 
 def _window_gates(window: WindowProfile, last: Sequence[WindowProfile], limits: GateLimits) -> tuple[Gate, ...]:

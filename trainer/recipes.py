@@ -19,6 +19,7 @@ from schemas.records.feedback import Example
 from schemas.surfaces import Surface
 from trainer.data.columns import Corpus, Encoder, Examples
 from trainer.data.profile import WINDOW, WindowProfile, last_profiles
+from trainer.data.skew import FieldAudit
 from trainer.data.windows import CorpusAt, Window
 from trainer.evaluation import EvaluationConfig, evaluate
 from trainer.export import OnnxTowers, export, unpack_towers
@@ -50,6 +51,7 @@ class TrainingData:
         offsets: per partition of the examples topic, [first, next) of `train`.
         corpus_offsets: per partition of the candidates topic, the next offset when the corpus was read.
         corpus_at_ms: when that was.
+        skew: what an audit of the newest served examples found, field by field; empty where none was made.
     """
 
     train: Sequence[Example]
@@ -58,6 +60,7 @@ class TrainingData:
     offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     corpus_offsets: Mapping[str, int] = field(default_factory=dict)
     corpus_at_ms: int = 0
+    skew: Sequence[FieldAudit] = ()
 
     @classmethod
     def of_window(cls, window: Window, corpus: CorpusAt, *, evaluation_share: float = 0.2) -> "TrainingData":
@@ -104,7 +107,7 @@ class FinetuneConfig:
         replay: weight of random negatives of the corpus trained on alongside; 0 is the paper's recipe. Replay keeps many
             fine-tunes in a row from forgetting what only random negatives teach.
         frozen: weights that stay the parent's.
-        accept_window: hold the window against no earlier one: somebody has looked at what the data gates said.
+        accept_window: judge the window by no earlier one and by no feature's skew: somebody has looked at what the data gates said.
     """
 
     objective: Objective = field(default_factory=lambda: Objective(negatives=Negatives("implicit")))
@@ -237,7 +240,15 @@ class _Job:
         self._window = WindowProfile.of(data.train)
         forebear = None if config.accept_window else parent or self._live
         last = last_profiles(registry, surface.name, forebear, count=LAST_WINDOWS)
-        self._data_gates = data_gates(self._train, self._evaluation, self._corpus, config.limits, window=self._window, last=last)
+        self._data_gates = data_gates(
+            self._train,
+            self._evaluation,
+            self._corpus,
+            config.limits,
+            window=self._window,
+            last=last,
+            skew=() if config.accept_window else data.skew,
+        )
         refuse_unless_passed(self._data_gates, what=f"the training window of {surface.name}")
 
     def train(self, towers: TwoTowers, config: FitConfig, *, threads: int, progress: Progress) -> FitReport:

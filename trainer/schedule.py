@@ -3,9 +3,9 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,10 +13,12 @@ from schemas.bundle import Bundle, list_bundles, read_bundle
 from schemas.errors import BrokerUnavailable, BundleError, CompareAndSetLost, DeliveryFailed, Refused
 from schemas.features.catalog import CATALOG
 from schemas.records.control import Rollout
+from schemas.records.feedback import Example
 from schemas.rollout import UNDER_WAY
 from schemas.surfaces import Surface, load_surfaces
 from schemas.wire.admin import wait_for_broker
 from trainer.data.cache import prune, remove_erased, write_cache
+from trainer.data.skew import Evidence, audit
 from trainer.data.topics import TopicSources
 from trainer.data.windows import CorpusAt, Window, next_offsets
 from trainer.export import ARCHITECTURE, WEIGHTS, export_graphs
@@ -47,6 +49,10 @@ class Sources(Protocol):
         """Return what a retrieval could return at `now_ms`."""
         ...
 
+    def evidence(self, examples: Sequence[Example], *, sample: int) -> Evidence:
+        """Return what an audit of the newest `sample` served ones compares."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -57,6 +63,7 @@ class Plan:
         finetune_at: fresh examples needed for a fine-tune.
         interval_s: shortest time between two trainings.
         evaluation_share: newest share of a window held out.
+        skew_sample: the newest served examples whose features are computed again before each training; 0 audits none.
         cache: folder that each training's data are kept in, by surface and bundle; None keeps none.
         caches_kept: the newest that are kept, of each surface.
     """
@@ -68,6 +75,7 @@ class Plan:
     evaluation_share: float
     pretrain: PretrainConfig
     finetune: FinetuneConfig
+    skew_sample: int = 0
     cache: Path | None = None
     caches_kept: int = 10
 
@@ -82,6 +90,7 @@ class Plan:
             evaluation_share=settings.evaluation_share,
             pretrain=PretrainConfig(seed=settings.seed, threads=settings.torch_threads, min_steps=settings.pretrain_min_steps),
             finetune=FinetuneConfig(seed=settings.seed, threads=settings.torch_threads, replay=settings.replay),
+            skew_sample=settings.skew_sample,
             cache=settings.train_cache,
             caches_kept=settings.train_caches_kept,
         )
@@ -200,6 +209,9 @@ class SurfaceSchedule:
 
     def _train(self, due: _Due) -> str:
         data = TrainingData.of_window(due.window, due.corpus, evaluation_share=self._plan.evaluation_share)
+        if self._plan.skew_sample:
+            evidence = self._sources.evidence(due.window.examples(), sample=self._plan.skew_sample)
+            data = replace(data, skew=audit(evidence, CATALOG[self._surface.feature_spec]))
         what = f"fine-tuning {due.parent.id}" if due.parent else "pre-training"
         log.info("%s: %s on %d examples, %d candidates", self._surface.name, what, len(data.train), len(data.corpus))
         begin_s = self._monotonic_s()

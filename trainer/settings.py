@@ -26,6 +26,8 @@ class TrainerSettings(BaseSettings):
         min_corpus: and this many candidates.
         pretrain_min_steps: a small window is gone through more often, until a pre-training has made this many steps.
         max_examples: the newest examples that are kept in memory and trained on at once.
+        skew_sample: before each training so many of the newest served examples' features are computed again from the raw records,
+            and a feature that was served otherwise stops it; 0 compares none.
         evaluation_share: newest share of a window that is held out to evaluate on; the next window begins with it.
         replay: weight of replayed random negatives in a fine-tune; 0 is the paper's recipe.
         train_cache: folder that each training's data are kept in, as Parquet, for `roost train reproduce`; None keeps none.
@@ -54,6 +56,7 @@ class TrainerSettings(BaseSettings):
     pretrain_min_steps: int = Field(default=120, ge=1)
     max_examples: int = Field(default=500_000, ge=1)
     evaluation_share: float = Field(default=0.2, gt=0, lt=1)
+    skew_sample: int = Field(default=1_000, ge=0)
     replay: float = Field(default=1.0, ge=0)
     train_cache: Path | None = None
     train_caches_kept: int = Field(default=10, ge=1)

@@ -28,13 +28,14 @@ def skew(
 
     Example: roost train skew --surface home-timeline
     """
-    from trainer.data.evidence import read_evidence  # noqa: PLC0415 - the trainer's packages need not be installed for other commands
-    from trainer.data.skew import audit  # noqa: PLC0415 - as above
+    from trainer.data.skew import audit  # noqa: PLC0415 - the trainer's packages need not be installed for other commands
+    from trainer.data.topics import TopicSources  # noqa: PLC0415 - as above
 
     known = surfaces_of(surfaces)
     if surface not in known:
         raise RoostError(f"there is no surface {surface!r}; there are {', '.join(known)}")
-    evidence = read_evidence(bootstrap_of(bootstrap, data_dir), surface, sample=sample)
+    with TopicSources(bootstrap_of(bootstrap, data_dir), known[surface], known, max_examples=4 * sample) as sources:
+        evidence = sources.evidence(sources.window().examples(), sample=sample)
     audits = sorted(audit(evidence, CATALOG[known[surface].feature_spec]), key=lambda one: -one.share)
     skewed = [one.name for one in audits if one.share > allowed]
     columns = ("name", "side", "compared", "differing", "example")

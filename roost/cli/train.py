@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from roost.cli.skew import skew
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, Registry, bootstrap_of, registry_of
 from schemas.bundle import Bundle, read_bundle
 from schemas.errors import RoostError
+from schemas.features.catalog import CATALOG
 from schemas.records.control import CommandKind, RolloutCommand
 from streams.controller.client import RolloutClient
 
@@ -44,7 +46,10 @@ Freeze = Annotated[
 ]
 AcceptWindow = Annotated[
     bool,
-    typer.Option("--accept-window", help="Hold the window against no earlier one: you have looked at what the data gates said."),
+    typer.Option(
+        "--accept-window",
+        help="Judge the window by no earlier one and by no feature's skew: you have looked at what the data gates said.",
+    ),
 ]
 Cache = Annotated[
     Path | None,
@@ -52,6 +57,8 @@ Cache = Annotated[
 ]
 Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
 DEFAULT_SURFACE = "home-timeline"
+# as many as `roost train schedule` compares by default
+SKEW_SAMPLE = 1_000
 
 
 @app.command()
@@ -214,12 +221,15 @@ class _Job:
         return self.sources.rollout().live
 
     def data(self, since: Any = None) -> Any:
+        from trainer.data.skew import audit  # noqa: PLC0415 - as above
         from trainer.data.windows import next_offsets  # noqa: PLC0415 - as above
         from trainer.recipes import TrainingData  # noqa: PLC0415 - as above
 
         window = self.sources.window(next_offsets(since) if since else None)
         self._read = window, self.sources.candidates(time.time_ns() // 1_000_000)
-        return TrainingData.of_window(*self._read)
+        evidence = self.sources.evidence(window.examples(), sample=SKEW_SAMPLE)
+        audited = audit(evidence, CATALOG[self.surface.feature_spec])
+        return replace(TrainingData.of_window(*self._read), skew=audited)
 
     def data_in(self, folder: Path) -> Any:
         from trainer.data.cache import read_cache  # noqa: PLC0415 - as above

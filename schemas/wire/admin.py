@@ -195,6 +195,29 @@ def partition_counts(admin: AdminClient, timeout_s: float = 10.0) -> dict[str, i
         raise _typed(error, "topics cannot be listed") from error
 
 
+def offsets_since(
+    admin: AdminClient, topic: str, partitions: Iterable[int], append_time_ms: int, *, timeout_s: float = 10.0
+) -> dict[int, int]:
+    """Return, by partition, the offset of the first record appended at a time or later; the end where there is none.
+
+    Raises:
+        TopicMismatch: the broker refuses to tell.
+        BrokerUnavailable: no answer within `timeout_s`.
+    """
+    places = [TopicPartition(topic, partition) for partition in partitions]
+    # the client's types name these nowhere
+    since, newest = OffsetSpec.for_timestamp(append_time_ms), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    found: dict[int, int] = {}
+    for spec in (since, newest):
+        asked = {place: spec for place in places if found.get(place.partition, -1) < 0}
+        for place, future in (admin.list_offsets(asked, request_timeout=timeout_s) if asked else {}).items():
+            try:
+                found[place.partition] = future.result(timeout_s).offset
+            except KafkaException as error:
+                raise _typed(error, f"topic {topic} cannot be looked up by time") from error
+    return found
+
+
 def _without_leader(admin: AdminClient, topics: Iterable[Topic], timeout_s: float) -> set[str]:
     newest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's types name it nowhere
     asked = {TopicPartition(topic.name, partition): newest for topic in topics for partition in range(topic.partitions)}

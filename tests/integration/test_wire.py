@@ -18,7 +18,7 @@ from schemas.codec import decode, encode
 from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange, RoostError, TopicMismatch, UndecodableRecord
 from schemas.surfaces import load_surfaces
 from schemas.topics import MAX_DEAD_LETTER_BYTES, Topic, dlq, embeddings_topic, standard_topics
-from schemas.wire.admin import check_topics, create_topics, delete_topics, topic_id, wait_for_broker
+from schemas.wire.admin import check_topics, create_topics, delete_topics, offsets_since, topic_id, wait_for_broker
 from schemas.wire.client import make_producer, producer_config
 from schemas.wire.dlq import DeadLetter, DeadLetterWriter
 from schemas.wire.inbound import InboundRecord
@@ -140,6 +140,20 @@ def test_a_recreated_topic_has_another_id(admin: AdminClient, topic: Topic) -> N
     delete_topics(admin, [topic.name, "no-such-topic"])
     with pytest.raises(TopicMismatch, match="cannot be described"):
         topic_id(admin, "no-such-topic")
+
+
+def test_a_topic_is_looked_up_by_the_time_of_its_records(broker: Kafka, admin: AdminClient, topic: Topic) -> None:
+    """The last hour of a week is an hour to read; a partition with nothing newer is not read from its beginning."""
+    _send(broker.bootstrap, topic.name, 3, partition=0)
+    _send(broker.bootstrap, topic.name, 2, partition=1)
+    with TailReader(broker.bootstrap, topic.name, range(PARTITIONS)) as tail:
+        then_ms = max(record.timestamp_ms for record in tail.read_to_end()) + 1
+    while time.time_ns() // 1_000_000 <= then_ms:
+        time.sleep(0.001)
+    _send(broker.bootstrap, topic.name, 1, first=3, partition=0)
+    since = offsets_since(admin, topic.name, range(PARTITIONS), then_ms)
+    assert since == {0: 3, 1: 2} | dict.fromkeys(range(2, PARTITIONS), 0)
+    assert offsets_since(admin, topic.name, range(PARTITIONS), 0) == dict.fromkeys(range(PARTITIONS), 0)
 
 
 def test_a_tail_of_an_empty_topic_ends_at_once(broker: Kafka, topic: Topic) -> None:

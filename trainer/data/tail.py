@@ -1,4 +1,4 @@
-"""Following one topic into a fold: committed records only, from given offsets to the present, again and again. Decodes nothing."""
+"""Following one topic into a fold: committed records, from given offsets to the present, again and again. Knows no record type."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from schemas.errors import BrokerUnavailable, OffsetOutOfRange
+from schemas.codec import MessageT, decode
+from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange
 from schemas.wire.client import kafka_log
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
@@ -108,3 +109,14 @@ class TopicTail(ABC):
     @abstractmethod
     def _take(self, record: InboundRecord) -> None:
         """Fold one record."""
+
+
+def decoded(message_type: type[MessageT], record: InboundRecord) -> MessageT | None:
+    """Return the message; None for a tombstone, and for bytes that only their topic's owner may dead-letter."""
+    if record.value is None:
+        return None
+    try:
+        return decode(message_type, record.value)
+    except InvalidInput as error:
+        log.warning("skipped %s/%d/%d: %s", record.topic, record.partition, record.offset, error, extra=record.place)
+        return None

@@ -1,15 +1,12 @@
 """What the trainer follows on the broker: examples, candidates and rollouts. Encodes nothing and decides nothing."""
 
-import logging
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from schemas.codec import MessageT, decode
-from schemas.errors import InvalidInput
 from schemas.records.candidates import Candidate
 from schemas.records.control import Rollout
 from schemas.records.feedback import Example
@@ -17,10 +14,10 @@ from schemas.rollout import fold, nothing_yet
 from schemas.surfaces import Surface, Surfaces, surfaces_of
 from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUTS
 from schemas.wire.inbound import InboundRecord
-from trainer.data.tail import TopicTail
+from trainer.data.evidence import evidence_of, newest_served
+from trainer.data.skew import Evidence
+from trainer.data.tail import TopicTail, decoded
 from trainer.data.windows import CorpusAt, LoggedExample, Window, next_offsets
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -143,6 +140,11 @@ class CorpusTail(TopicTail):
         ]
         return CorpusAt(held, offsets, now_ms)
 
+    def newest(self, candidate_ids: Collection[str]) -> dict[str, Candidate]:
+        """Return the present states of candidates, however old, by id; deleted ones are missing. Raises as `candidates`."""
+        self._catch_up()
+        return {name: self._candidates[name] for name in candidate_ids if name in self._candidates}
+
     def _begin(self, partitions: Sequence[int], start: Mapping[int, int]) -> None:
         self._candidates: dict[str, Candidate] = {}
 
@@ -188,6 +190,7 @@ class TopicSources:
         self._examples = ExampleTail(bootstrap, surface.name, max_examples=max_examples)
         self._corpus = CorpusTail(bootstrap, surface, surfaces)
         self._surface = surface
+        self._bootstrap = bootstrap
 
     def rollout(self) -> Rollout:
         """Return the surface's rollout state now."""
@@ -200,6 +203,11 @@ class TopicSources:
     def candidates(self, now_ms: int) -> CorpusAt:
         """Return the corpus at `now_ms`; see `CorpusTail.candidates`."""
         return self._corpus.candidates(now_ms)
+
+    def evidence(self, examples: Sequence[Example], *, sample: int) -> Evidence:
+        """Return what an audit of the newest `sample` served ones of these examples compares; see `evidence_of`."""
+        served = newest_served(examples, sample)
+        return evidence_of(self._bootstrap, served, self._corpus.newest({one.candidate_id for one in served}))
 
     def close(self) -> None:
         """Let go of the broker."""
@@ -241,14 +249,3 @@ def read_again(
     finally:
         tail.close()
         corpus.close()
-
-
-def decoded(message_type: type[MessageT], record: InboundRecord) -> MessageT | None:
-    """Return the message; None for a tombstone, and for bytes that only their topic's owner may dead-letter."""
-    if record.value is None:
-        return None
-    try:
-        return decode(message_type, record.value)
-    except InvalidInput as error:
-        log.warning("skipped %s/%d/%d: %s", record.topic, record.partition, record.offset, error, extra=record.place)
-        return None

@@ -13,6 +13,7 @@ from schemas.records.feedback import Label, Provenance
 from tests.unit.trainer.conftest import Encoded
 from trainer.data.columns import POSITIVE
 from trainer.data.profile import WindowProfile
+from trainer.data.skew import FieldAudit
 from trainer.gates import GateLimits, canary_gate, data_gates, quality_gates, refuse_unless_passed
 
 GOOD = {"auc": 0.80, "per_user_auc": 0.65, "sampled_auc": 0.95, "language_mismatch": 0.15, "popularity_correlation": 0.3}
@@ -119,6 +120,21 @@ def test_a_window_unlike_the_last_ones_is_refused(small: Encoded, changed: dict[
     gates = data_gates(small.train, small.evaluation, small.corpus, LIMITS, window=replace(NORMAL, **changed), last=last)
     assert failed(gates) == {gate}
     with pytest.raises(Refused, match=rf"{gate} [\d.e+]+ is above [\d.]+ \(look at"):
+        refuse_unless_passed(gates, what="the window")
+
+
+def test_a_feature_that_is_served_otherwise_than_it_is_trained_on_is_refused_by_its_name(small: Encoded) -> None:
+    """Every metric on logged features would look as good as ever."""
+    well, few = FieldAudit("region", "query", 1_000, 50), FieldAudit("topics", "candidate", 49, 49)
+    gates = data_gates(small.train, small.evaluation, small.corpus, LIMITS, skew=(well, few))
+    # 50 of 1,000 is the limit, and 49 examples are too few to judge by
+    assert [(gate.value, gate.passed) for gate in gates if gate.name == "feature_skew"] == [(0.05, True)]
+    assert not failed(gates)
+    skewed = replace(well, name="languages", differing=60, example="r1/t:1: served ('en',), computed ('EN',)")
+    gates = data_gates(small.train, small.evaluation, small.corpus, LIMITS, skew=(well, skewed, few))
+    with pytest.raises(
+        Refused, match=r"feature_skew 0\.06 is above 0\.05 \(query feature languages, r1/t:1: served .*compare the rel"
+    ):
         refuse_unless_passed(gates, what="the window")
 
 

@@ -1,6 +1,6 @@
 """The schedule, with a log in memory: when it trains, from what, and what it hands over."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,10 +11,12 @@ from schemas.bundle import list_bundles, read_bundle
 from schemas.errors import BundleCorrupt, CompareAndSetLost, Refused
 from schemas.records.candidates import Candidate
 from schemas.records.control import BundleStage, Rollout, Stage
-from schemas.records.feedback import Example
+from schemas.records.feedback import Engagement, EngagementKind, Example
 from schemas.surfaces import load_surfaces
 from tests.bundles import publish_bundle
-from tests.tiny_world import tiny_world
+from tests.tiny_world import START_MS, tiny_world
+from trainer.data.evidence import newest_served
+from trainer.data.skew import Evidence
 from trainer.data.windows import CorpusAt, LoggedExample, Window
 from trainer.gates import GateLimits
 from trainer.learning.negatives import Negatives
@@ -58,6 +60,17 @@ class LogInMemory:
     def candidates(self, now_ms: int) -> CorpusAt:
         """See `Sources`."""
         return CorpusAt(self.corpus, {0: len(self.corpus)}, now_ms)
+
+    def evidence(self, examples: Sequence[Example], *, sample: int) -> Evidence:
+        """See `Sources`; no user has a state, and each favorite that is counted was given before the first impression."""
+        engagements = {
+            one.candidate_id: [
+                Engagement(f"e{n}", "u", one.candidate_id, EngagementKind.FAVORITE, START_MS - 1)
+                for n in range(one.counters.favorite)
+            ]
+            for one in self.corpus
+        }
+        return Evidence(newest_served(examples, sample), {}, {one.candidate_id: one for one in self.corpus}, engagements)
 
     def stage(self, *bundles: tuple[str, Stage]) -> None:
         """Let the controller have brought these bundles to these stages."""
@@ -198,6 +211,22 @@ def test_a_refusal_is_raised_once_and_tried_again_only_with_further_examples(tmp
     assert setting.measured("roost_gate_verdicts_total", gate="auc", verdict="failed") == 2
     assert setting.measured("roost_gate_verdicts_total", gate="corpus", verdict="passed") == 2
     assert setting.measured("roost_bundle_created_timestamp_seconds") is None
+
+
+def test_nothing_is_trained_while_a_feature_is_served_otherwise_than_the_trainer_computes_it(tmp_path: Path) -> None:
+    """An embedder of another release cuts the topics: towers trained on the others would be wrong in silence."""
+    setting = a_setting(tmp_path, replace(PLAN, skew_sample=500, interval_s=0))
+    setting.log.corpus = WORLD.corpus
+    setting.log.examples = [replace(one, candidate=replace(one.candidate, topics=())) for one in WORLD.examples[:1_200]]
+    with pytest.raises(Refused, match=r"feature_skew 1 is above 0\.05 \(candidate feature topics, .*: served \(\), computed"):
+        setting.schedule.step()
+    assert list_bundles(tmp_path, SURFACE.name) == []
+    # mended: of the newest 500 served ones none differs any more
+    setting.log.examples += WORLD.examples[1_200:2_100]
+    bundle = setting.schedule.step()
+    assert bundle is not None
+    gates = read_bundle(tmp_path, SURFACE.name, bundle).manifest.gates
+    assert [gate.value for gate in gates if gate.name == "feature_skew"] == [0.0]
 
 
 def test_a_live_bundle_that_cannot_be_tuned_is_followed_by_a_pretrained_one(setting: Setting) -> None:
