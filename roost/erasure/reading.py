@@ -1,7 +1,7 @@
 """All that topics hold now, record by record, in bounded memory. Decodes and keeps nothing."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from schemas.errors import BrokerUnavailable, RoostError
 from schemas.wire.admin import make_admin, partition_counts
@@ -13,15 +13,16 @@ _STALL_S = 30.0
 _FETCH_WAIT_MS = 10
 
 
-def records_of(bootstrap: str, topic: str) -> Iterator[InboundRecord]:
-    """Yield every record of a topic up to its present end, each partition's in log order.
+def records_of(bootstrap: str, topic: str, *, partitions: Sequence[int] | None = None) -> Iterator[InboundRecord]:
+    """Yield every record of a topic, or of some of its partitions, up to the present end, each partition's in log order.
 
     Raises:
         RoostError: there is no such topic.
         BrokerUnavailable: nothing came for half a minute and the end was not reached; or as `TailReader.poll`.
     """
     # an answer without records is an answer: the client would wait half a second for more at the end of each topic
-    with TailReader(bootstrap, topic, range(partitions_of(bootstrap, topic)), fetch_wait_max_ms=_FETCH_WAIT_MS) as reader:
+    wanted = range(partitions_of(bootstrap, topic)) if partitions is None else partitions
+    with TailReader(bootstrap, topic, wanted, fetch_wait_max_ms=_FETCH_WAIT_MS) as reader:
         heard_s = time.monotonic()
         while not reader.at_end():
             records = reader.poll(_BATCH, 1.0)

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from roost.erasure.reading import partitions_of
+from roost.erasure.reading import partitions_of, records_of
 from schemas.codec import decode
 from schemas.errors import RoostError
 from schemas.records.users import UserState
@@ -23,9 +23,11 @@ class UserErasure:
 
 def newest_state(bootstrap: str, user_id: str) -> UserState | None:
     """Return a user's state now, or None; raises `BrokerUnavailable` without a broker or the topic."""
-    with TailReader(bootstrap, USER_STATES, [_partition(bootstrap, user_id)]) as reader:
-        newest = [record.value for record in reader.read_to_end() if record.key == user_id.encode()][-1:]
-    return decode(UserState, newest[0]) if newest and newest[0] is not None else None
+    newest: bytes | None = None
+    for record in records_of(bootstrap, USER_STATES, partitions=[_partition(bootstrap, user_id)]):
+        if record.key == user_id.encode():
+            newest = record.value
+    return None if newest is None else decode(UserState, newest)
 
 
 def delete_user(bootstrap: str, user_id: str, *, wait_s: float) -> UserErasure:
