@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 
 from schemas.positions import Positions, first_missing
 from schemas.records.control import NodeStatus
@@ -26,8 +27,7 @@ def wait_until_retrievable(
     Raises:
         BrokerUnavailable: no broker answers.
     """
-    heartbeats = Heartbeats(bootstrap)
-    try:
+    with closing(Heartbeats(bootstrap)) as heartbeats:
         deadline_s = time.monotonic() + timeout_s
         heartbeats.catch_up()
         while True:
@@ -36,8 +36,6 @@ def wait_until_retrievable(
                 return lacks
             time.sleep(_LOOK_S)
             heartbeats.refresh()
-    finally:
-        heartbeats.close()
 
 
 def lacking(statuses: Iterable[NodeStatus], written: Positions, now_ms: int) -> Iterator[str]:

@@ -21,6 +21,7 @@ class Mention:
         self.name = name
         self._text = re.compile(rf"(?<!{_INSIDE}){re.escape(name)}(?!{_INSIDE})")
         self._bytes = re.compile(rb"(?<![\w-])" + re.escape(name.encode()) + rb"(?![\w-])")
+        self._avro = _avro_string(name.encode())
         # cheap, and never wrong when it says no: the id itself, or the middle of its base64url at each of three alignments
         self._forms = (name.encode(), *(form for shift in range(3) if (form := _inside_base64(name.encode(), shift))))
 
@@ -42,7 +43,7 @@ class Mention:
 
     def in_bytes(self, data: bytes | mmap) -> bool:
         """Tell whether bytes of unknown form mention the id: as a word, or as a string of Avro."""
-        return self._bytes.search(data) is not None or data.find(_avro_string(self.name)) >= 0
+        return self._bytes.search(data) is not None or data.find(self._avro) >= 0
 
     def in_token(self, text: str | None) -> bool:
         """Tell whether the token of an answer mentions the id."""
@@ -66,8 +67,8 @@ class Mention:
         return False
 
 
-def _avro_string(text: str) -> bytes:
-    data, rest, length = text.encode(), len(text.encode()) * 2, bytearray()
+def _avro_string(data: bytes) -> bytes:
+    rest, length = len(data) * 2, bytearray()
     while rest > 0x7F:
         length.append(rest & 0x7F | 0x80)
         rest >>= 7
