@@ -28,9 +28,9 @@ _SENTENCES: dict[Why, str] = {
 }
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Hit:
-    """A record that mentions the id; `newest` is the last record of its key so far."""
+    """A record that mentions the id; `newest` is the last record of its key."""
 
     record: InboundRecord
     newest: InboundRecord
@@ -60,17 +60,17 @@ def search_topics(
 
 
 def _hits(bootstrap: str, topic: str, mention: Mention) -> list[_Hit]:
-    hits: list[_Hit] = []
-    of_key: dict[tuple[int, bytes], list[_Hit]] = {}
+    hits: list[InboundRecord] = []
+    # of the keys of hits alone: a topic holds millions of others
+    newest: dict[tuple[int, bytes | None], InboundRecord] = {}
     for record in records_of(bootstrap, topic):
-        place = (record.partition, record.key or b"")
-        for hit in of_key.get(place, ()):
-            hit.newest = record
-        if mention.in_record(record.key) or mention.in_record(record.value):
-            hit = _Hit(record, record)
-            hits.append(hit)
-            of_key.setdefault(place, []).append(hit)
-    return hits
+        place = (record.partition, record.key)
+        found = mention.in_record(record.key) or mention.in_record(record.value)
+        if found:
+            hits.append(record)
+        if found or place in newest:
+            newest[place] = record
+    return [_Hit(record, newest[record.partition, record.key]) for record in hits]
 
 
 def _together(topic: str, hits: list[_Hit], keeping: Keeping, until: Callable[[Why, _Hit, Keeping], int | None]) -> Iterator[Trace]:
