@@ -36,12 +36,21 @@ Check = Annotated[bool, typer.Option("--check", help="Exit code 1 while anything
 _MOST_LOOKS = 5
 
 
+def _id(name: str | None) -> str | None:
+    try:
+        if name is not None:
+            check_user_id(name)
+    except RoostError as error:
+        raise typer.BadParameter(str(error)) from error
+    return name
+
+
 @users.command("delete")
 def users_delete(
-    user_id: Annotated[str, typer.Argument(help="The user's id.")],
+    user_id: Annotated[str, typer.Argument(callback=_id, help="The user's id.")],
     *,
     author: Annotated[
-        str | None, typer.Option("--author", help="The user's id as an author: what it published is taken down too.")
+        str | None, typer.Option("--author", callback=_id, help="The user's id as an author: what it published is taken down too.")
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -58,7 +67,6 @@ def users_delete(
     """
     from roost.erasure.user import delete_user, newest_state  # noqa: PLC0415 - Kafka and codecs, which `--help` does not need
 
-    _check_id(user_id)
     broker = bootstrap_of(bootstrap, data_dir)
     state = newest_state(broker, user_id)
     data: dict[str, Any] = {
@@ -87,7 +95,7 @@ def users_delete(
 
 @authors.command("takedown")
 def authors_takedown(
-    author_id: Annotated[str, typer.Argument(help="The author's id, as the tweets name it.")],
+    author_id: Annotated[str, typer.Argument(callback=_id, help="The author's id, as the tweets name it.")],
     *,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -102,7 +110,6 @@ def authors_takedown(
 
     Example: roost authors takedown a:42 --dry-run
     """
-    _check_id(author_id)
     broker = bootstrap_of(bootstrap, data_dir)
     data = _author_data(broker, author_id)
     what = _author_sentence(data)
@@ -121,7 +128,7 @@ def authors_takedown(
 @users.command("traces")
 @authors.command("traces")
 def traces(
-    name: Annotated[str, typer.Argument(metavar="ID", help="The id to search for, a user's or an author's.")],
+    name: Annotated[str, typer.Argument(metavar="ID", callback=_id, help="The id to search for, a user's or an author's.")],
     *,
     check: Check = False,
     snapshots: Snapshots = None,
@@ -140,7 +147,6 @@ def traces(
     """
     from roost.erasure.search import Places, search  # noqa: PLC0415 - Kafka, codecs and numpy, which `--help` does not need
 
-    _check_id(name)
     folder = data_dir.resolve()
     places = Places(
         bootstrap=bootstrap_of(bootstrap, data_dir),
@@ -171,13 +177,6 @@ def traces(
     emit(data, as_json=as_json, show=show)
     if check and found.traces:
         raise typer.Exit(EXIT_FAILURE)
-
-
-def _check_id(name: str) -> None:
-    try:
-        check_user_id(name)
-    except RoostError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def _goes_on(what: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:

@@ -147,6 +147,16 @@ def test_watching_and_json_exclude_each_other(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["users", "delete", ""], ["users", "delete", "u:1", "--author", ""], ["authors", "takedown", ""], ["users", "traces", ""]],
+)
+def test_nobody_is_erased_by_an_empty_id(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A variable that a script forgot to set: every tweet that names no author would be taken down."""
+    assert cli.run([*words, "--bootstrap", "127.0.0.1:1"]) == 2
+    assert "id is empty" in capsys.readouterr().err
+
+
 def test_the_doctor_without_a_broker_says_so_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One object for programs, whatever is wrong."""
     assert cli.run(["doctor", "--bootstrap", "127.0.0.1:1", "--data-dir", str(tmp_path), "--json"]) == 1
