@@ -7,7 +7,7 @@ from contextlib import closing
 from schemas.positions import Positions, first_missing
 from schemas.records.control import NodeStatus
 from streams.controller.journal import Heartbeats
-from streams.controller.parity import NODE
+from streams.controller.parity import NODE, live_of
 
 # a node not heard of for this long is not live (CONTRACTS, 'Epochs and rollouts')
 SILENCE_MS = 10_000
@@ -40,7 +40,7 @@ def wait_until_retrievable(
 
 def lacking(statuses: Iterable[NodeStatus], written: Positions, now_ms: int) -> Iterator[str]:
     """Yield a sentence for each live node, or one for want of any, that does not answer from all that was written."""
-    nodes = [s for s in statuses if s.instance.startswith(NODE) and now_ms - s.time_ms < SILENCE_MS]
+    nodes = [status for status in live_of(statuses, now_ms, SILENCE_MS) if status.instance.startswith(NODE)]
     if not nodes:
         yield "no node is alive; is `roost serve` running?"
     for node in sorted(nodes, key=lambda node: node.instance):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from roost.retrievable import SILENCE_MS
 from schemas.records.control import BundleStage, NodeStatus, Progress, Rollout, Stage
-from streams.controller.parity import EMBEDDER, MIN_COVERAGE, MIN_RECALL, NODE
+from streams.controller.parity import MIN_COVERAGE, MIN_RECALL, NODE, Reports, complaint, embedder_reports, live_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +50,17 @@ def progress_of(state: Rollout, statuses: Iterable[NodeStatus], now_ms: int) -> 
     Args:
         statuses: the newest heartbeat of each instance; `time_ms` is when it was heard.
     """
-    live = [status for status in statuses if now_ms - status.time_ms < SILENCE_MS]
+    live = live_of(statuses, now_ms, SILENCE_MS)
     nodes = sorted((status for status in live if status.instance.startswith(NODE)), key=lambda status: status.instance)
-    embedders = [status for status in live if status.instance.startswith(EMBEDDER)]
-    return tuple(_of(entry, state.surface, embedders, nodes, now_ms) for entry in state.in_stage(*_GATED))
+    reports = embedder_reports(live, state.surface)
+    return tuple(_of(entry, state.surface, reports, nodes, now_ms) for entry in state.in_stage(*_GATED))
 
 
 _GATED = (Stage.BUILDING, Stage.READY, Stage.CANARY)
 
 
-def _of(
-    entry: BundleStage, surface: str, embedders: Iterable[NodeStatus], nodes: Iterable[NodeStatus], now_ms: int
-) -> BundleProgress:
-    reports: dict[int, Progress] = {}
-    for status in embedders:
-        reports.update(_by_partition(status, surface, entry.bundle))
+def _of(entry: BundleStage, surface: str, heard: Reports, nodes: Iterable[NodeStatus], now_ms: int) -> BundleProgress:
+    reports = {partition: report for (bundle, partition), report in heard.items() if bundle == entry.bundle}
     whole = sum(report.backfill_done for report in reports.values())
     elapsed_s = max(0, now_ms - entry.since_ms) / 1000
     return BundleProgress(
@@ -95,8 +91,7 @@ def _of_node(
 
 
 def _missing(status: NodeStatus, bundle: str, behind: int | None, coverage: float | None, recall: float | None) -> str:
-    refused = next((error for error in status.errors if error.startswith(f"{bundle}:")), "")
-    if refused:
+    if refused := complaint(status, bundle):
         return refused
     wants = []
     if coverage is None or coverage < MIN_COVERAGE:

@@ -27,10 +27,10 @@ def at_parity(statuses: Iterable[NodeStatus], state: Rollout, now_ms: int, *, pa
         statuses: the newest heartbeat of each instance; `time_ms` is when it was heard.
         silence_ms: who has not been heard of for this long is not live. Without a live node and embedder nothing is at parity.
     """
-    live = _live(statuses, now_ms, silence_ms)
+    live = live_of(statuses, now_ms, silence_ms)
     heard = [status for status in live if status.instance.startswith(NODE)]
     nodes = [_progress(status, state.surface) for status in heard]
-    reports = _embedder_reports(live, state.surface)
+    reports = embedder_reports(live, state.surface)
     waiting = state.in_stage(Stage.BUILDING, Stage.READY, Stage.CANARY)
     return {
         entry.bundle
@@ -49,12 +49,12 @@ def at_parity(statuses: Iterable[NodeStatus], state: Rollout, now_ms: int, *, pa
 
 def unusable(statuses: Iterable[NodeStatus], state: Rollout, now_ms: int, *, silence_ms: int) -> dict[str, str]:
     """Return the bundles under way that cannot be used, with the reason: an embedder, or every live node, says so by their id."""
-    live = _live(statuses, now_ms, silence_ms)
+    live = live_of(statuses, now_ms, silence_ms)
     nodes = [status for status in live if status.instance.startswith(NODE)]
     found: dict[str, str] = {}
     for entry in state.in_stage(Stage.BUILDING, Stage.READY):
-        told = [_complaint(status, entry.bundle) for status in live if status.instance.startswith(EMBEDDER)]
-        by_nodes = [_complaint(status, entry.bundle) for status in nodes]
+        told = [complaint(status, entry.bundle) for status in live if status.instance.startswith(EMBEDDER)]
+        by_nodes = [complaint(status, entry.bundle) for status in nodes]
         if by_nodes and all(by_nodes):
             told += by_nodes
         if reasons := [reason for reason in told if reason]:
@@ -64,10 +64,11 @@ def unusable(statuses: Iterable[NodeStatus], state: Rollout, now_ms: int, *, sil
 
 def still_reported(statuses: Iterable[NodeStatus], bundle: str, now_ms: int, *, silence_ms: int) -> bool:
     """Tell whether a live node or embedder still works on a bundle."""
-    return any(progress.bundle == bundle for status in _live(statuses, now_ms, silence_ms) for progress in status.progress)
+    return any(progress.bundle == bundle for status in live_of(statuses, now_ms, silence_ms) for progress in status.progress)
 
 
-def _live(statuses: Iterable[NodeStatus], now_ms: int, silence_ms: int) -> list[NodeStatus]:
+def live_of(statuses: Iterable[NodeStatus], now_ms: int, silence_ms: int) -> list[NodeStatus]:
+    """Return those that were heard of within `silence_ms`."""
     return [status for status in statuses if now_ms - status.time_ms < silence_ms]
 
 
@@ -80,7 +81,7 @@ def _passes(status: NodeStatus, bundle: str) -> bool:
     return status.coverage.get(bundle, 0.0) >= MIN_COVERAGE and status.recall.get(bundle, 0.0) >= MIN_RECALL
 
 
-def _embedder_reports(live: list[NodeStatus], surface: str) -> Reports:
+def embedder_reports(live: Iterable[NodeStatus], surface: str) -> Reports:
     """Return the newest report per (bundle, partition): after a rebalance two embedders may name one partition."""
     embedders = (status for status in live if status.instance.startswith(EMBEDDER))
     reports: Reports = {}
@@ -107,5 +108,6 @@ def _as_far_as_live(report: Progress, live: str | None, reports: Reports) -> boo
     )
 
 
-def _complaint(status: NodeStatus, bundle: str) -> str:
+def complaint(status: NodeStatus, bundle: str) -> str:
+    """Return why an instance cannot use a bundle, as it says itself; empty when it says nothing."""
     return next((error for error in status.errors if error.startswith(f"{bundle}:")), "")

@@ -53,6 +53,13 @@ def test_a_node_that_refuses_the_bundle_says_why_and_one_that_fell_silent_is_not
     assert [one.missing for one in found.nodes] == [f"{NEW}: is corrupt"]
 
 
+def test_of_two_embedders_that_name_a_partition_the_later_counts() -> None:
+    """After a rebalance the one that lost the partition still stands in the log, with what it knew."""
+    former = replace(embedder(whole=1), instance="embedder:1", time_ms=NOW_MS - 1)
+    (found,) = progress_of(state(), [embedder(whole=2), former], NOW_MS)
+    assert found.backfilled == 2
+
+
 def test_without_an_embedder_nothing_is_known_to_be_applied() -> None:
     """No news is not good news."""
     (found,) = progress_of(state(Stage.READY), [node("n1", 100, 1.0, 1.0)], NOW_MS)
