@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -144,21 +144,24 @@ class TailReader:
         """Tell whether the reader stood at the end of a partition, or of all, when it last looked."""
         return all(self._at_end.values()) if partition is None else self._at_end[partition]
 
-    def read_to_end(self, *, max_messages: int = 10_000, stall_s: float = 30.0) -> list[InboundRecord]:
-        """Return everything up to the present end of all partitions. For short logs; long ones are polled in batches.
+    def to_end(self, *, max_messages: int = 10_000, stall_s: float = 30.0) -> Iterator[InboundRecord]:
+        """Yield everything up to the present end of all partitions, a batch in memory at a time.
 
         Raises:
             BrokerUnavailable: nothing came for `stall_s` and the end was not reached; or as `poll`.
         """
-        records: list[InboundRecord] = []
         deadline_s = time.monotonic() + stall_s
         while not self.at_end():
             if batch := self.poll(max_messages, min(1.0, stall_s)):
-                records.extend(batch)
+                yield from batch
+                # after them: what the caller does with a batch is no silence of the broker
                 deadline_s = time.monotonic() + stall_s
             elif time.monotonic() >= deadline_s:
                 raise BrokerUnavailable(f"nothing came of {self.topic} for {stall_s:.0f} s; is the broker up?")
-        return records
+
+    def read_to_end(self, *, max_messages: int = 10_000, stall_s: float = 30.0) -> list[InboundRecord]:
+        """Return everything up to the present end of all partitions, as `to_end`. For short logs."""
+        return list(self.to_end(max_messages=max_messages, stall_s=stall_s))
 
     def end_offsets(self, timeout_s: float = 10.0) -> dict[int, int]:
         """Return the high-water mark of each partition; never compare it with record offsets on transactional topics."""

@@ -1,10 +1,8 @@
 """A partition's state as a dict behind a compacted topic: restored from it, its changes logged to it. Produces nothing itself."""
 
-import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 
-from schemas.errors import BrokerUnavailable
 from schemas.wire.tail import TailReader
 
 
@@ -51,20 +49,14 @@ def restore(bootstrap: str, topic: str, partition: int, *, stall_s: float = 30.0
     """Return the state that a partition of a changelog holds, read from its beginning to its end.
 
     Raises:
-        BrokerUnavailable: nothing came for `stall_s` and the end was not reached; or as `TailReader.poll`.
+        BrokerUnavailable: as `TailReader.to_end`.
     """
     values: dict[str, bytes] = {}
     with TailReader(bootstrap, topic, [partition]) as reader:
-        deadline_s = time.monotonic() + stall_s
-        while not reader.at_end():
-            if records := reader.poll(10_000, min(1.0, stall_s)):
-                deadline_s = time.monotonic() + stall_s
-            elif time.monotonic() >= deadline_s:
-                raise BrokerUnavailable(f"nothing came of {topic}[{partition}] for {stall_s:.0f} s; is the broker up?")
-            for record in records:
-                key = (record.key or b"").decode()
-                if record.value is None:
-                    values.pop(key, None)
-                else:
-                    values[key] = record.value
+        for record in reader.to_end(stall_s=stall_s):
+            key = (record.key or b"").decode()
+            if record.value is None:
+                values.pop(key, None)
+            else:
+                values[key] = record.value
     return values
