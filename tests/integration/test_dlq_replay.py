@@ -15,7 +15,7 @@ from schemas.topics import TWEETS, dlq
 from schemas.wire.partition import partition_of
 from streams.outbox import Outbox
 from streams.settings import EmbedderSettings
-from tests.integration.test_embedder import running_embedder
+from tests.embedder_thread import running_embedder
 from tests.streams_kit import candidates, prepare, read_all, wait_until
 
 HEADERS = [("trace", b"\xfe"), ("none", None), ("trace", b"twice")]

@@ -2,8 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,31 +25,8 @@ from streams.outbox import Outbox
 from streams.producer import Producer
 from streams.settings import EmbedderSettings
 from tests.bundles import publish_bundle
+from tests.embedder_thread import running_embedder
 from tests.streams_kit import all_committed, candidates, embeddings, last_status, prepare, read_all, set_rollout, wait_until
-
-
-@contextmanager
-def running_embedder(settings: EmbedderSettings) -> Iterator[None]:
-    """Run the embedder in a thread; an error it dies of is raised at the end."""
-    stop = threading.Event()
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            run_embedder(settings, stop)
-        except BaseException as error:
-            errors.append(error)
-            raise
-
-    thread = threading.Thread(target=run, name="embedder", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(60)
-    assert not errors
-    assert not thread.is_alive()
 
 
 def test_events_become_candidates_and_vectors(fresh_broker: Broker, tmp_path: Path) -> None:

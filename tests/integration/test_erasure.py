@@ -47,7 +47,7 @@ from streams.runner.changelog import ChangelogStore, restore
 from streams.settings import EmbedderSettings
 from streams.userstate.markers import KEPT_MS
 from streams.userstate.processor import UserStateProcessor
-from tests.integration.test_embedder import running_embedder
+from tests.embedder_thread import running_embedder
 from tests.posts import now_ms
 from tests.served_node import ServedNode, node_on_a_thread, until
 from tests.write_path import WritePath

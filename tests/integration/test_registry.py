@@ -27,7 +27,7 @@ from schemas.wire.registry import RegistrySchemas
 from streams.outbox import Outbox
 from streams.settings import EmbedderSettings
 from tests.apicurio import Apicurio
-from tests.integration.test_embedder import running_embedder
+from tests.embedder_thread import running_embedder
 from tests.integration.test_label_roles import committed, running, user_states
 from tests.streams_kit import all_committed, candidates, prepare, read_all, wait_until
 

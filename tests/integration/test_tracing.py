@@ -14,7 +14,7 @@ from schemas.wire.tracing import context_of
 from streams.outbox import Outbox
 from streams.producer import Producer
 from streams.settings import EmbedderSettings
-from tests.integration.test_embedder import running_embedder
+from tests.embedder_thread import running_embedder
 from tests.otlp_receiver import Receiver, otlp_receiver
 from tests.served_node import node_on_a_thread, until
 from tests.streams_kit import read_all

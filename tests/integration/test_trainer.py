@@ -26,8 +26,8 @@ from schemas.topics import CANDIDATES, ENGAGEMENTS, EXAMPLES, ROLLOUTS, USER_STA
 from schemas.wire.admin import create_topics, wait_for_broker
 from schemas.wire.client import make_producer
 from tests.integration.conftest import RunningKafka
+from tests.skewed import SKEWS, TRUE
 from tests.tiny_world import START_MS, TinyWorld, tiny_world
-from tests.unit.trainer.data.test_skew import SKEWS, TRUE
 from trainer.data.tail import partitions_of
 from trainer.data.topics import CorpusTail, ExampleTail, RolloutTail
 from trainer.schedule import run_schedule
