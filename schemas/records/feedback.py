@@ -1,6 +1,6 @@
 """Records about what was shown and what came of it: impressions, engagements, examples, and an answer's tokens."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from schemas.ids import (
     is_bundle_id,
 )
 from schemas.records.base import Message, check_event_time, enumerated, nested, optional, sequence_of, strings
-from schemas.records.candidates import CandidateFeatures
+from schemas.records.candidates import CandidateFeatures, Counters
 from schemas.records.users import QueryFeatures, UserEntry
 
 
@@ -44,6 +44,13 @@ UNDOES: dict[str, str] = {
 }
 EXPLICIT_NEGATIVES: frozenset[str] = frozenset({EngagementKind.SHOW_LESS, EngagementKind.BLOCK})
 POSITIVES: frozenset[str] = frozenset(EngagementKind) - EXPLICIT_NEGATIVES - UNDOES.keys() - {EngagementKind.UNKNOWN}
+_COUNTERS = frozenset(field.name for field in fields(Counters))
+
+
+def counter_step(kind: EngagementKind) -> tuple[str, int] | None:
+    """Return the counter of `Counters` that an engagement moves, and by how much; None where it moves none."""
+    counter = str(UNDOES.get(kind, kind))
+    return (counter, -1 if kind in UNDOES else 1) if counter in _COUNTERS else None
 
 
 class Label(StrEnum):

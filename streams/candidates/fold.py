@@ -9,20 +9,17 @@ from operator import attrgetter
 
 from schemas.ids import Version
 from schemas.records.candidates import Candidate, CandidateAttributes, Counters, Tweet
-from schemas.records.feedback import UNDOES, Engagement, EngagementKind
+from schemas.records.feedback import Engagement, EngagementKind, counter_step
 
 _NO_VERSION = Version(-1, -1)
 _COUNTERS = tuple(field.name for field in fields(Counters))
 _values = attrgetter(*_COUNTERS)
 
 
-def _effect(kind: EngagementKind) -> tuple[int, int] | None:
-    counter = str(UNDOES.get(kind, kind))
-    return (_COUNTERS.index(counter), -1 if kind in UNDOES else 1) if counter in _COUNTERS else None
-
-
-# the place of the counter a kind moves, and by how much; a kind of a newer release ("unknown") moves none
-_EFFECTS: dict[EngagementKind, tuple[int, int] | None] = {kind: _effect(kind) for kind in EngagementKind}
+# the place of the counter a kind moves, and by how much; other kinds move none
+_EFFECTS: dict[EngagementKind, tuple[int, int]] = {
+    kind: (_COUNTERS.index(step[0]), step[1]) for kind in EngagementKind if (step := counter_step(kind)) is not None
+}
 
 
 def with_tweet(known: Candidate | None, tweet: Tweet, *, append_time_ms: int) -> Candidate | None:
@@ -51,7 +48,7 @@ def with_engagement(known: Candidate | None, engagement: Engagement, *, append_t
 
     Deleted candidates count on: whether the delete or the engagement is read first must not matter.
     """
-    effect = _EFFECTS[engagement.kind]
+    effect = _EFFECTS.get(engagement.kind)
     if effect is None:
         return None
     place, step = effect

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from schemas.features.query import in_force, query_features
 from schemas.features.spec import FeatureSpec, Field
 from schemas.records.candidates import Candidate, CandidateFeatures, Counters
-from schemas.records.feedback import UNDOES, Engagement, Example, Provenance
+from schemas.records.feedback import Engagement, Example, Provenance, counter_step
 from schemas.records.users import MAX_ENTRIES, MAX_HISTORY, QueryFeatures, UserState
 
 # counters reach a vector up to a refresh later, and each step of a logarithmic feature is a doubling
@@ -130,10 +130,10 @@ def _candidate(example: Example, evidence: Evidence) -> CandidateFeatures | None
     counts = dict.fromkeys(_COUNTERS, 0)
     seen: set[str] = set()
     for engagement in evidence.engagements.get(example.candidate_id, ()):
-        kind = UNDOES.get(engagement.kind, engagement.kind)
-        if engagement.event_time_ms < example.event_time_ms and kind in counts and engagement.event_id not in seen:
+        step = counter_step(engagement.kind)
+        if step is not None and engagement.event_time_ms < example.event_time_ms and engagement.event_id not in seen:
             seen.add(engagement.event_id)
-            counts[kind] += -1 if engagement.kind in UNDOES else 1
+            counts[step[0]] += step[1]
     return candidate.attributes.features(Counters(**counts))
 
 
