@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from roost.cli.output import EXIT_FAILURE, emit, out, tell
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, Registry, SchemaRegistry, registry_of
+from roost.cli.target import (
+    DEFAULT_DATA_DIR,
+    AsJson,
+    Bootstrap,
+    DataDir,
+    NodeUrl,
+    Registry,
+    SchemaRegistry,
+    SurfacesFile,
+    registry_of,
+)
 from roost.doctor.examine import Patient, examine
 from roost.doctor.finding import Finding, Verdict
 from roost.machine.deployment import Deployment
@@ -18,7 +28,7 @@ _COLOUR = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.WRONG: "red"}
 
 def doctor(
     *,
-    surfaces: Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file (TOML).")] = None,
+    surfaces: SurfacesFile = None,
     partitions: Annotated[
         int, typer.Option(envvar="ROOST_PARTITIONS", help="Of every topic keyed by candidate or by user.", min=1)
     ] = DEFAULT_PARTITIONS,

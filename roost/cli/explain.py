@@ -9,7 +9,17 @@ import typer
 
 from roost.cli.data import age
 from roost.cli.output import emit, out, table, tell
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, SchemaRegistry, bootstrap_of, node_url_of
+from roost.cli.target import (
+    DEFAULT_DATA_DIR,
+    AsJson,
+    Bootstrap,
+    DataDir,
+    NodeUrl,
+    SchemaRegistry,
+    SurfacesFile,
+    bootstrap_of,
+    node_url_of,
+)
 from roost.machine.deployment import Deployment
 from schemas.errors import RoostError
 from schemas.surfaces import Surface, load_surfaces
@@ -28,7 +38,7 @@ def explain(
     language: Annotated[list[str] | None, typer.Option("--language", help="As the query's; may be repeated.")] = None,
     max_age_s: Annotated[float | None, typer.Option(help="As the query's.")] = None,
     pin: Annotated[str | None, typer.Option("--pin", help="Ask this bundle instead of the one that answers the user.")] = None,
-    surfaces: Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file.")] = None,
+    surfaces: SurfacesFile = None,
     node: NodeUrl = None,
     bootstrap: Bootstrap = None,
     schema_registry: SchemaRegistry = None,

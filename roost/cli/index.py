@@ -9,7 +9,7 @@ import httpx
 import typer
 
 from roost.cli.output import EXIT_FAILURE, emit, say, table, tell
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir, NodeUrl, node_url_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir, NodeUrl, node_url_of, snapshots_of
 from schemas.errors import RoostError
 from serving.snapshots.manifest import MANIFEST_NAME, Manifest, read_manifest
 from serving.snapshots.shared import SharedSnapshots
@@ -33,7 +33,7 @@ def inspect(*, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_j
 
     Example: roost index inspect --folder /var/lib/roost/snapshots
     """
-    found = [_row(node, path, _manifest(path)) for node, path in _snapshots(_folder(folder, data_dir))]
+    found = [_row(node, path, _manifest(path)) for node, path in _snapshots(snapshots_of(folder, data_dir))]
     emit({"snapshots": found}, as_json=as_json, show=lambda: _show(found))
 
 
@@ -44,7 +44,7 @@ def verify(*, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_js
     Example: roost index verify
     """
     found: list[dict[str, Any]] = []
-    for node, path in _snapshots(_folder(folder, data_dir)):
+    for node, path in _snapshots(snapshots_of(folder, data_dir)):
         try:
             found.append({**_row(node, path, check(path)), "sound": True, "reason": None})
         except SnapshotRefused as refusal:
@@ -74,7 +74,7 @@ def snapshot(place: Place, *, folder: Folder = None, data_dir: DataDir = DEFAULT
     shared = _shared(place)
     done: set[tuple[str, str]] = set()
     copied = []
-    for node, path in _snapshots(_folder(folder, data_dir)):
+    for node, path in _snapshots(snapshots_of(folder, data_dir)):
         bundle = path.parent.name
         if (node, bundle) in done:
             continue
@@ -111,7 +111,7 @@ def restore(
     Example: roost index restore s3://my-bucket/roost-snapshots --node-id node-7
     """
     shared, node = _shared(place), node_id or socket.gethostname()
-    store = SnapshotStore(_folder(folder, data_dir) / node, keep=2)
+    store = SnapshotStore(snapshots_of(folder, data_dir) / node, keep=2)
     fetched = []
     for bundle in sorted(shared.bundles()):
         for one in shared.of_bundle(bundle):
@@ -158,10 +158,6 @@ def audit(*, node: NodeUrl = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json
     emit({"node": url, "bundles": bundles}, as_json=as_json, show=show)
     if any(bundle["alarms"] for bundle in bundles):
         raise typer.Exit(EXIT_FAILURE)
-
-
-def _folder(option: Path | None, data_dir: Path) -> Path:
-    return option or data_dir.resolve() / "snapshots"
 
 
 def _snapshots(folder: Path) -> list[tuple[str, Path]]:

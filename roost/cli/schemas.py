@@ -9,20 +9,19 @@ import typer
 from rich.progress import Progress
 
 from roost.cli.output import EXIT_FAILURE, emit, err, table, tell
-from roost.cli.target import AsJson
+from roost.cli.target import SCHEMA_REGISTRY_HELP, AsJson
 from schemas.codec import schema_json, subjects, versions
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The schemas of this release, here and at a schema registry.")
 
 # the second as where --registry is the bundles' folder
 _WORDS = ("--registry", "--schema-registry")
-_HELP = "Address of a schema registry's Confluent API; may hold user:password@."
 
 
 @app.command()
 def register(
     *,
-    registry: Annotated[str, typer.Option(*_WORDS, envvar="ROOST_SCHEMA_REGISTRY_URL", help=_HELP)],
+    registry: Annotated[str, typer.Option(*_WORDS, envvar="ROOST_SCHEMA_REGISTRY_URL", help=SCHEMA_REGISTRY_HELP)],
     as_json: AsJson = False,
 ) -> None:
     """Register every version of every subject in order, and allow only versions that all readers of all others can read.
@@ -48,7 +47,7 @@ def register(
 @app.command()
 def check(
     *,
-    registry: Annotated[str | None, typer.Option(*_WORDS, envvar="ROOST_SCHEMA_REGISTRY_URL", help=_HELP)] = None,
+    registry: Annotated[str | None, typer.Option(*_WORDS, envvar="ROOST_SCHEMA_REGISTRY_URL", help=SCHEMA_REGISTRY_HELP)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check that each version of a subject reads every other, and, with a registry, that it holds the same; exit code 1 if not.

@@ -1,13 +1,12 @@
 """`roost train skew`: the features that were served against those computed again. Parses words; `trainer.data.skew` compares."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from roost.cli.checked import surfaces_of
 from roost.cli.output import emit, out, table
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, bootstrap_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, SurfacesFile, bootstrap_of
 from schemas.errors import Refused, RoostError
 from schemas.features.catalog import CATALOG
 
@@ -17,7 +16,7 @@ def skew(
     surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
     sample: Annotated[int, typer.Option(help="The newest served examples that are computed again.", min=1)] = 2_000,
     allowed: Annotated[float, typer.Option(help="Share of a field's examples that may differ.", min=0.0, max=1.0)] = 0.05,
-    surfaces: Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file (TOML).")] = None,
+    surfaces: SurfacesFile = None,
     bootstrap: Bootstrap = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,

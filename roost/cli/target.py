@@ -19,14 +19,11 @@ Registry = Annotated[
 NodeUrl = Annotated[
     str | None, typer.Option("--node", envvar="ROOST_NODE_URL", help="A serving node; the local deployment's by default.")
 ]
+SCHEMA_REGISTRY_HELP = "Address of a schema registry's Confluent API; may hold user:password@."
 SchemaRegistry = Annotated[
-    str | None,
-    typer.Option(
-        "--schema-registry",
-        envvar="ROOST_SCHEMA_REGISTRY_URL",
-        help="Address of a schema registry's Confluent API; may hold user:password@.",
-    ),
+    str | None, typer.Option("--schema-registry", envvar="ROOST_SCHEMA_REGISTRY_URL", help=SCHEMA_REGISTRY_HELP)
 ]
+SurfacesFile = Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file (TOML).")]
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="ROOST_DATA_DIR", help="Folder of the local deployment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 DEFAULT_DATA_DIR = Path(".roost")
@@ -50,6 +47,11 @@ def bootstrap_of(option: str | None, data_dir: Path) -> str:
 def registry_of(option: Path | None, data_dir: Path) -> Path:
     """Return the folder of the bundles; a stopped deployment's bundles are still there."""
     return option or data_dir.resolve() / "registry"
+
+
+def snapshots_of(option: Path | None, data_dir: Path) -> Path:
+    """Return the folder that nodes write their snapshots under; as the bundles', still there when the deployment is stopped."""
+    return option or data_dir.resolve() / "snapshots"
 
 
 def node_url_of(option: str | None, data_dir: Path) -> str:

@@ -21,7 +21,7 @@ from roost.cli.models import summary
 from roost.cli.output import emit, err, out, table
 from roost.cli.roles import announce, run_until_stopped
 from roost.cli.skew import skew
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, Registry, bootstrap_of, registry_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, Registry, SurfacesFile, bootstrap_of, registry_of
 from schemas.bundle import Bundle, read_bundle
 from schemas.errors import RoostError
 from schemas.features.catalog import CATALOG
@@ -34,7 +34,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train towers
 app.command()(skew)
 
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
-SurfacesFile = Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file (TOML).")]
 Seed = Annotated[int, typer.Option(help="Equal seeds and data give equal towers on one machine.")]
 Metric = Annotated[
     Literal["cosine", "inner_product", "euclidean"],

@@ -10,7 +10,17 @@ import typer
 
 from roost.cli.checked import surfaces_of
 from roost.cli.output import EXIT_FAILURE, emit, err, say, table, tell
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, Registry, bootstrap_of, registry_of
+from roost.cli.target import (
+    DEFAULT_DATA_DIR,
+    AsJson,
+    Bootstrap,
+    DataDir,
+    Registry,
+    SurfacesFile,
+    bootstrap_of,
+    registry_of,
+    snapshots_of,
+)
 from schemas.errors import RoostError
 from schemas.ids import check_user_id
 
@@ -29,7 +39,6 @@ Snapshots = Annotated[
 SnapshotsKept = Annotated[
     int, typer.Option("--snapshots-kept", envvar="ROOST_SNAPSHOTS_KEPT", help="How many of each bundle the nodes keep.", min=1)
 ]
-SurfacesFile = Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file.")]
 Check = Annotated[bool, typer.Option("--check", help="Exit code 1 while anything is found.")]
 
 # what was published while the first deletes were written is found by the next look
@@ -147,12 +156,11 @@ def traces(
     """
     from roost.erasure.search import Places, search  # noqa: PLC0415 - Kafka, codecs and numpy, which `--help` does not need
 
-    folder = data_dir.resolve()
     places = Places(
         bootstrap=bootstrap_of(bootstrap, data_dir),
-        snapshots=snapshots or folder / "snapshots",
+        snapshots=snapshots_of(snapshots, data_dir),
         snapshots_kept=snapshots_kept,
-        folders=(registry_of(registry, data_dir), folder / "logs"),
+        folders=(registry_of(registry, data_dir), data_dir.resolve() / "logs"),
         surfaces=surfaces_of(surfaces),
     )
     with err.status("searching") as status:
