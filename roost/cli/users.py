@@ -165,13 +165,11 @@ def traces(
     )
     with err.status("searching") as status:
         found = search(places, name, on_place=lambda place: status.update(f"searching {place}"))
-    ends = [trace.until_ms for trace in found.traces]
-    until_ms = None if None in ends else max((end for end in ends if end is not None), default=None)
     data = {
         "id": name,
         "searched": list(found.searched),
         "traces": [asdict(trace) for trace in found.traces],
-        "until_ms": until_ms,
+        "until_ms": found.until_ms,
     }
 
     def show() -> None:

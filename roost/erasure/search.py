@@ -7,7 +7,7 @@ from pathlib import Path
 from roost.erasure.files import search_files, search_snapshots
 from roost.erasure.mention import Mention
 from roost.erasure.topics import search_topics, topics_to_search
-from roost.erasure.trace import Trace
+from roost.erasure.trace import Trace, last_end_ms
 from schemas.surfaces import Surfaces
 from streams.labeler.processor import joins_end_ms
 
@@ -36,6 +36,11 @@ class Found:
 
     traces: tuple[Trace, ...]
     searched: tuple[str, ...]
+
+    @property
+    def until_ms(self) -> int | None:
+        """When the last trace is gone; None where nothing ends one, or there are none."""
+        return last_end_ms([trace.until_ms for trace in self.traces])
 
 
 def search(places: Places, name: str, *, on_place: Callable[[str], None] = lambda _: None) -> Found:

@@ -8,7 +8,7 @@ from typing import Literal
 from roost.erasure.bounds import Keeping
 from roost.erasure.mention import Mention
 from roost.erasure.reading import records_of
-from roost.erasure.trace import Trace
+from roost.erasure.trace import Trace, last_end_ms
 from schemas.codec import decode
 from schemas.errors import InvalidInput
 from schemas.records.users import UserState
@@ -78,14 +78,13 @@ def _together(topic: str, hits: list[_Hit], keeping: Keeping, until: Callable[[W
     for hit in hits:
         groups.setdefault(_why(hit, keeping), []).append(hit)
     for why, group in groups.items():
-        ends = [until(why, hit, keeping) for hit in group]
         last = max(group, key=lambda hit: hit.record.timestamp_ms).record
         yield Trace(
             place=topic,
             why=why,
             count=len(group),
             at=f"{last.topic}/{last.partition}/{last.offset}",
-            until_ms=None if None in ends else max(end for end in ends if end is not None),
+            until_ms=last_end_ms([until(why, hit, keeping) for hit in group]),
             sentence=_SENTENCES[why],
         )
 

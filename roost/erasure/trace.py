@@ -1,5 +1,6 @@
 """One finding of the search: where an id is still mentioned, why, and until when at the latest."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -22,3 +23,9 @@ class Trace:
     at: str
     until_ms: int | None
     sentence: str
+
+
+def last_end_ms(ends_ms: Collection[int | None]) -> int | None:
+    """Return when the last of several things is gone; None where nothing ends one of them, or there are none."""
+    known = [end_ms for end_ms in ends_ms if end_ms is not None]
+    return max(known, default=None) if len(known) == len(ends_ms) else None

@@ -72,7 +72,7 @@ def read_timeline(
 
 def _of(bootstrap: str, topic: str, partition: int, key: bytes, step: Callable[[InboundRecord], Step]) -> list[Step]:
     with TailReader(bootstrap, topic, [partition]) as reader:
-        return [_guarded(record, step) for record in reader.read_to_end() if record.key == key]
+        return [_guarded(record, step) for record in reader.to_end() if record.key == key]
 
 
 def _guarded(record: InboundRecord, step: Callable[[InboundRecord], Step]) -> Step:

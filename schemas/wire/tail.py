@@ -17,6 +17,7 @@ from schemas.wire.inbound import InboundRecord, inbound
 log = logging.getLogger(__name__)
 
 _METADATA_S = 5.0
+_BATCH = 10_000
 # librdkafka never says that an assigned topic does not exist: asked for when nothing came for so long
 _IDLE_CHECK_S = 10.0
 
@@ -144,7 +145,7 @@ class TailReader:
         """Tell whether the reader stood at the end of a partition, or of all, when it last looked."""
         return all(self._at_end.values()) if partition is None else self._at_end[partition]
 
-    def to_end(self, *, max_messages: int = 10_000, stall_s: float = 30.0) -> Iterator[InboundRecord]:
+    def to_end(self, *, stall_s: float = 30.0) -> Iterator[InboundRecord]:
         """Yield everything up to the present end of all partitions, a batch in memory at a time.
 
         Raises:
@@ -152,16 +153,16 @@ class TailReader:
         """
         deadline_s = time.monotonic() + stall_s
         while not self.at_end():
-            if batch := self.poll(max_messages, min(1.0, stall_s)):
+            if batch := self.poll(_BATCH, min(1.0, stall_s)):
                 yield from batch
                 # after them: what the caller does with a batch is no silence of the broker
                 deadline_s = time.monotonic() + stall_s
             elif time.monotonic() >= deadline_s:
                 raise BrokerUnavailable(f"nothing came of {self.topic} for {stall_s:.0f} s; is the broker up?")
 
-    def read_to_end(self, *, max_messages: int = 10_000, stall_s: float = 30.0) -> list[InboundRecord]:
+    def read_to_end(self, *, stall_s: float = 30.0) -> list[InboundRecord]:
         """Return everything up to the present end of all partitions, as `to_end`. For short logs."""
-        return list(self.to_end(max_messages=max_messages, stall_s=stall_s))
+        return list(self.to_end(stall_s=stall_s))
 
     def end_offsets(self, timeout_s: float = 10.0) -> dict[int, int]:
         """Return the high-water mark of each partition; never compare it with record offsets on transactional topics."""
