@@ -148,6 +148,8 @@ class TailReader:
     def to_end(self, *, stall_s: float = 30.0) -> Iterator[InboundRecord]:
         """Yield everything up to the present end of all partitions, a batch in memory at a time.
 
+        Of a reader that is new: one that has followed its topic for a while may take an end it saw before for the present one.
+
         Raises:
             BrokerUnavailable: nothing came for `stall_s` and the end was not reached; or as `poll`.
         """
