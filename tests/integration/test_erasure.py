@@ -55,15 +55,6 @@ from tests.write_path import WritePath
 USER, AUTHOR, FAN = "u:erased", "a:erased", "u:fan"
 PARTITIONS = 4
 
-_ROLES = """
-import signal, threading
-stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
-from streams.label_role import run_label_roles
-from streams.settings import LabelerSettings, UserStateSettings
-run_label_roles(LabelerSettings(), UserStateSettings(), stop)
-"""
-
 
 @dataclass
 class Deployment:
@@ -99,7 +90,7 @@ class Deployment:
 def label_roles(path: WritePath) -> Iterator[None]:
     """Run labeler and user state in a process of their own."""
     environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": path.bootstrap, "ROOST_SURFACES": str(path.surfaces_file)}
-    process = subprocess.Popen([sys.executable, "-c", _ROLES], env=environment)
+    process = subprocess.Popen([sys.executable, "-m", "tests.label_roles_process"], env=environment)
     try:
         yield
         process.send_signal(signal.SIGTERM)

@@ -54,16 +54,6 @@ recency_window_s = 3600
 TOKEN = write_token(CandidateToken(BUNDLE, 1, 0, CandidateFeatures("a:1", "de", "", ("chess",), 5, Counters(favorite=2))))
 QUERY_TOKEN = write_token(QueryToken(BUNDLE, QueryFeatures(("de",))), max_bytes=4096)
 
-ROLE = """
-import logging, signal, sys, threading
-logging.basicConfig(level=logging.WARNING)
-stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
-from streams.label_role import run_label_roles
-from streams.settings import LabelerSettings, UserStateSettings
-run_label_roles(LabelerSettings(), UserStateSettings(), stop)
-"""
-
 
 @pytest.fixture
 def kafka(fresh_broker: Broker) -> str:
@@ -90,7 +80,9 @@ class Roles:
     def start(self) -> None:
         """Start, or start again."""
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-c", ROLE], env=self._environment, stderr=log, stdout=log)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.label_roles_process"], env=self._environment, stderr=log, stdout=log
+            )
 
     def stop(self, how: signal.Signals) -> int:
         """End the process and return its exit status."""
