@@ -123,7 +123,10 @@ def _freshness(result: Mapping[str, Any]) -> Figure:
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=8)
     axes.set_xscale("log")
     axes.set_xlabel("milliseconds, median to 99th percentile", fontsize=8)
-    axes.set_title(f"{result['rate_offered']:g} tweets/s, {result['queries_per_s']:g} queries/s, two cores", fontsize=9)
+    axes.set_title(
+        f"{result['rate_offered']:g} tweets/s, {result['queries_per_s']:g} queries/s, {result['machine']['cores']} cores",
+        fontsize=9,
+    )
     return figure
 
 
