@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from schemas.surfaces import names_of
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
+SKEW_SAMPLE = 1_000
 
 
 class TrainerSettings(BaseSettings):
@@ -56,7 +57,7 @@ class TrainerSettings(BaseSettings):
     pretrain_min_steps: int = Field(default=120, ge=1)
     max_examples: int = Field(default=500_000, ge=1)
     evaluation_share: float = Field(default=0.2, gt=0, lt=1)
-    skew_sample: int = Field(default=1_000, ge=0)
+    skew_sample: int = Field(default=SKEW_SAMPLE, ge=0)
     replay: float = Field(default=1.0, ge=0)
     train_cache: Path | None = None
     train_caches_kept: int = Field(default=10, ge=1)

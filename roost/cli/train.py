@@ -56,8 +56,6 @@ Cache = Annotated[
 ]
 Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
 DEFAULT_SURFACE = "home-timeline"
-# as many as `roost train schedule` compares by default
-SKEW_SAMPLE = 1_000
 
 
 @app.command()
@@ -223,6 +221,7 @@ class _Job:
         from trainer.data.skew import audit  # noqa: PLC0415 - as above
         from trainer.data.windows import next_offsets  # noqa: PLC0415 - as above
         from trainer.recipes import TrainingData  # noqa: PLC0415 - as above
+        from trainer.settings import SKEW_SAMPLE  # noqa: PLC0415 - as above
 
         window = self.sources.window(next_offsets(since) if since else None)
         self._read = window, self.sources.candidates(time.time_ns() // 1_000_000)
