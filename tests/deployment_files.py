@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,12 @@ def role_services() -> dict[str, RoleService]:
         environment = {**stage.environment, **service.get("environment", {})}
         found[name] = RoleService(name, stage, service, tuple(words[1:]), environment, stage.health_command)
     return found
+
+
+def metrics_port(environment: Mapping[str, str]) -> str | None:
+    """Return the port on which a role with this environment answers Prometheus; None for one that does not."""
+    names = ("ROOST_METRICS_PORT", "ROOST_HTTP_PORT", "ROOST_CONSOLE_PORT")
+    return next((environment[name] for name in names if name in environment), None)
 
 
 def _instructions(text: str) -> list[tuple[str, str]]:

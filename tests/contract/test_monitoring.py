@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.deployment_files import DOCKER, ROOT, compose, role_services
+from tests.deployment_files import DOCKER, ROOT, compose, metrics_port, role_services
 from tests.exported_metrics import Exported, exported
 from tests.monitoring_files import Query, alerts, dashboards, queries
 
 _QUERIES = [pytest.param(query, id=query.place) for query in queries()]
-_PORTS = ("ROOST_METRICS_PORT", "ROOST_HTTP_PORT", "ROOST_CONSOLE_PORT")
 RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
@@ -57,11 +56,7 @@ def test_prometheus_asks_every_process_that_answers_and_no_other() -> None:
     config = yaml.safe_load((DOCKER / "prometheus.yml").read_text())
     assert config["rule_files"] == ["alerts.yml"]
     asked = {target for job in config["scrape_configs"] for entry in job["static_configs"] for target in entry["targets"]}
-    answering = {
-        f"{name}:{port}"
-        for name, role in role_services().items()
-        if (port := next((role.environment[name] for name in _PORTS if name in role.environment), None))
-    }
+    answering = {f"{name}:{port}" for name, role in role_services().items() if (port := metrics_port(role.environment))}
     assert asked == answering
     assert len(asked) == 7
     assert "console" in role_services()["console"].environment["ROOST_CONSOLE_HOSTS"].split(","), "it refuses other names"

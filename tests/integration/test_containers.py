@@ -21,7 +21,7 @@ from roost.child import spawn
 from streams.outbox import Outbox
 from streams.producer import Producer
 from tests.apicurio import Apicurio
-from tests.deployment_files import ROOT, RoleService, compose, role_services
+from tests.deployment_files import ROOT, RoleService, compose, metrics_port, role_services
 from tests.integration.conftest import RunningKafka
 from tests.monitoring_files import queries
 
@@ -58,10 +58,8 @@ class Container:
 
     def families(self) -> list[Metric]:
         """Return what a scrape gives now; nothing before the port answers."""
-        names = ("ROOST_METRICS_PORT", "ROOST_HTTP_PORT", "ROOST_CONSOLE_PORT")
-        port = next(self.environment[name] for name in names if name in self.environment)
         try:
-            text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5.0).text
+            text = httpx.get(f"http://127.0.0.1:{metrics_port(self.environment)}/metrics", timeout=5.0).text
         except httpx.TransportError:
             return []
         return list(text_string_to_metric_families(text))
@@ -194,7 +192,7 @@ def test_every_role_starts_as_compose_starts_it_works_and_ends_cleanly_on_sigter
     assert all({"time", "level", "logger", "message"} <= line.keys() for each in lines.values() for line in each)
     assert all(lines.values()), "every role says at least that it starts"
     (dead,) = [line for line in lines["embedder"] if line["message"].startswith("dead-lettered")]
-    assert (dead["topic"], dead["offset"], type(dead["partition"])) == ("tweets", dead["offset"], int)
+    assert (dead["topic"], type(dead["partition"]), type(dead["offset"])) == ("tweets", int, int)
     # a library that keeps a file at home, such as a device id to report, would be found here
     assert [path for path in (tmp_path / "root").rglob("*") if path.is_file()] == []
     assert list((tmp_path / "registry").iterdir()) == []
