@@ -1,5 +1,6 @@
 """`roost index …`: snapshots of the nodes' indexes on disk and on shared places, and what a node's audit says. Keeps no index."""
 
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -121,6 +122,8 @@ def restore(
                 break
             except SnapshotRefused as refusal:
                 say(f"roost: {one.path} is passed over: {refusal}")
+                # left there, the next one that is fetched would push out what the node has
+                shutil.rmtree(path)
     emit({"fetched": fetched}, as_json=as_json, show=lambda: _show(fetched))
 
 

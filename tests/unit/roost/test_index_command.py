@@ -59,6 +59,23 @@ def test_snapshots_go_to_a_shared_place_and_come_from_it_sound(
     assert run(capsys, "verify", "--folder", str(tmp_path / "new"))["sound"] is True
 
 
+def test_damaged_snapshots_of_a_shared_place_replace_none_that_is_sound(
+    nodes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A node keeps so many of a bundle: two that cannot be read would push out the one that it could start from."""
+    run(capsys, "snapshot", f"file://{tmp_path}/bucket", "--folder", str(nodes))
+    copies = list((tmp_path / "bucket").rglob("vectors"))
+    assert len(copies) == 2
+    for vectors in copies:
+        vectors.write_bytes(vectors.read_bytes()[:-1])
+    own = tmp_path / "own"
+    SnapshotStore(own / "node-3", keep=2, files=UnsyncedFiles()).write(snapshot(30, written_ms=now_ms()))
+    assert run(capsys, "restore", f"file://{tmp_path}/bucket", "--folder", str(own), "--node-id", "node-3")["fetched"] == []
+    kept = run(capsys, "verify", "--folder", str(own))["snapshots"]
+    assert isinstance(kept, list)
+    assert [one["rows"] for one in kept] == [30]
+
+
 def test_a_place_of_no_known_kind_is_a_usage_error(nodes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A typing mistake must not look like an outage."""
     assert cli.run(["index", "snapshot", "s4://bucket", "--folder", str(nodes)]) == 2
