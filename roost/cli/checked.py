@@ -1,5 +1,6 @@
 """Settings and surfaces files as a command reads them: what is wrong in one becomes a sentence. Runs nothing."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +30,14 @@ def surfaces_of(path: Path | None) -> dict[str, Surface]:
     # not TOML, or a key that is wrong
     except ValueError as error:
         raise RoostError(f"the surfaces file {path} is wrong: {error}") from error
+
+
+def surface_named(name: str, surfaces: Mapping[str, Surface]) -> Surface:
+    """Return a surface of a file; raises `RoostError` that names those there are."""
+    if name not in surfaces:
+        there = ", ".join(surfaces)
+        raise RoostError(f"surface {name!r} is not configured, but {there}; `--surfaces` names the file of your deployment")
+    return surfaces[name]
 
 
 def _variable(kind: type[BaseModel], place: tuple[int | str, ...]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.data import age
 from roost.cli.output import emit, out, table, tell
 from roost.cli.target import (
@@ -21,8 +22,7 @@ from roost.cli.target import (
     node_url_of,
 )
 from roost.machine.deployment import Deployment
-from schemas.errors import RoostError
-from schemas.surfaces import Surface, load_surfaces
+from schemas.surfaces import Surface
 from schemas.topics import DEFAULT_PARTITIONS
 
 
@@ -80,10 +80,7 @@ def _surface(name: str, file: Path | None, data_dir: Path) -> Surface:
     deployment = Deployment.find(data_dir.resolve())
     if file is None and deployment is not None and deployment.surfaces:
         file = Path(deployment.surfaces)
-    found = load_surfaces(file).get(name)
-    if found is None:
-        raise RoostError(f"surface {name!r} is not configured; `--surfaces` names the file of your deployment")
-    return found
+    return surface_named(name, surfaces_of(file))
 
 
 def _moment(text: str) -> int:

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from roost.cli.checked import surfaces_of
+from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.output import emit, out, table
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, SurfacesFile, bootstrap_of
-from schemas.errors import Refused, RoostError
+from schemas.errors import Refused
 from schemas.features.catalog import CATALOG
 
 
@@ -31,11 +31,10 @@ def skew(
     from trainer.data.topics import TopicSources  # noqa: PLC0415 - as above
 
     known = surfaces_of(surfaces)
-    if surface not in known:
-        raise RoostError(f"there is no surface {surface!r}; there are {', '.join(known)}")
-    with TopicSources(bootstrap_of(bootstrap, data_dir), known[surface], known, max_examples=4 * sample) as sources:
+    configured = surface_named(surface, known)
+    with TopicSources(bootstrap_of(bootstrap, data_dir), configured, known, max_examples=4 * sample) as sources:
         evidence = sources.evidence(sources.window().examples(), sample=sample)
-    audits = sorted(audit(evidence, CATALOG[known[surface].feature_spec]), key=lambda one: -one.share)
+    audits = sorted(audit(evidence, CATALOG[configured.feature_spec]), key=lambda one: -one.share)
     skewed = [one.name for one in audits if one.share > allowed]
     columns = ("name", "side", "compared", "differing", "example")
     fields = [{name: getattr(one, name) for name in columns} for one in audits]

@@ -16,12 +16,22 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from roost.cli.checked import settings_of, surfaces_of
+from roost.cli.checked import settings_of, surface_named, surfaces_of
 from roost.cli.models import summary
 from roost.cli.output import emit, err, out, table
 from roost.cli.roles import announce, run_until_stopped
 from roost.cli.skew import skew
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, Registry, SurfacesFile, bootstrap_of, registry_of
+from roost.cli.target import (
+    DEFAULT_DATA_DIR,
+    AsJson,
+    Bootstrap,
+    BundleId,
+    DataDir,
+    Registry,
+    SurfacesFile,
+    bootstrap_of,
+    registry_of,
+)
 from schemas.bundle import Bundle, read_bundle
 from schemas.errors import RoostError
 from schemas.features.catalog import CATALOG
@@ -132,7 +142,7 @@ def finetune(
 
 @app.command()
 def reproduce(
-    bundle: Annotated[str, typer.Argument(help="The bundle to train once more.")],
+    bundle: BundleId,
     *,
     surface: Surface = DEFAULT_SURFACE,
     cache: Cache = None,
@@ -206,9 +216,7 @@ class _Job:
         from trainer.data.topics import TopicSources  # noqa: PLC0415 - torch takes seconds to load
 
         surfaces = surfaces_of(surfaces_file)
-        if surface not in surfaces:
-            raise RoostError(f"there is no surface {surface!r}; there are {', '.join(surfaces)}")
-        self.surface = surfaces[surface]
+        self.surface = surface_named(surface, surfaces)
         self.sources = TopicSources(bootstrap, self.surface, surfaces)
         self._surfaces = surfaces
         self._bootstrap = bootstrap
