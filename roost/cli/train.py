@@ -97,7 +97,7 @@ def pretrain(
     root = registry_of(registry, data_dir)
     with _job(surface, surfaces, bootstrap_of(bootstrap, data_dir)) as job, _bar("pre-train") as progress:
         config = PretrainConfig(TowerConfig(metric=metric), seed=seed, threads=threads, accept_window=accept_window)
-        data, live = (job.data(), job.live()) if kept is None else (job.data_in(kept), None)
+        data, live = (job.data(audited=not accept_window), job.live()) if kept is None else (job.data_in(kept), None)
         bundle = run(job.surface, data, config, registry=root, live=live, progress=progress)
         job.keep(cache, bundle)
     _show(root, surface, bundle, as_json=as_json)
@@ -133,7 +133,7 @@ def finetune(
         start = parent or live
         if start is None:
             raise RoostError(f"{surface} has no live bundle to start from; name one with --parent, or run `roost train pretrain`")
-        data = job.data(read_bundle(root, surface, start).manifest.examples)
+        data = job.data(read_bundle(root, surface, start).manifest.examples, audited=not accept_window)
         config = FinetuneConfig(seed=seed, threads=threads, replay=replay, frozen=freeze, accept_window=accept_window)
         bundle = run(job.surface, start, data, config, registry=root, live=live, progress=progress)
         job.keep(cache, bundle)
@@ -225,7 +225,7 @@ class _Job:
     def live(self) -> str | None:
         return self.sources.rollout().live
 
-    def data(self, since: Any = None) -> Any:
+    def data(self, since: Any = None, *, audited: bool) -> Any:
         from trainer.data.skew import audit  # noqa: PLC0415 - as above
         from trainer.data.windows import next_offsets  # noqa: PLC0415 - as above
         from trainer.recipes import TrainingData  # noqa: PLC0415 - as above
@@ -233,9 +233,12 @@ class _Job:
 
         window = self.sources.window(next_offsets(since) if since else None)
         self._read = window, self.sources.candidates(time.time_ns() // 1_000_000)
+        data = TrainingData.of_window(*self._read)
+        if not audited:
+            # whoever has accepted the window need not wait for all states and engagements to be read
+            return data
         evidence = self.sources.evidence(window.examples(), sample=SKEW_SAMPLE)
-        audited = audit(evidence, CATALOG[self.surface.feature_spec])
-        return replace(TrainingData.of_window(*self._read), skew=audited)
+        return replace(data, skew=audit(evidence, CATALOG[self.surface.feature_spec]))
 
     def data_in(self, folder: Path) -> Any:
         from trainer.data.cache import read_cache  # noqa: PLC0415 - as above
