@@ -126,6 +126,8 @@ class BundleTail:
         if self._loaded is not None:
             self._loaded.filled.close()
             self._loaded = None
+        # this tail and its follower refer to each other, and a node's collector looks for such cycles once in many minutes
+        self._towers = None
         self._parts.metrics.forget(self.surface.name, self.bundle)
 
     def retire(self) -> None:

@@ -1,7 +1,9 @@
 """What a node does with a bundle before it follows its topic; with a broker: tests/integration/test_node.py."""
 
+import gc
 from pathlib import Path
 
+from schemas.towers import Towers
 from serving.filling.masks import Masks
 from serving.index import ExactIndex
 from serving.metrics import NodeMetrics
@@ -22,3 +24,26 @@ def test_a_bundle_of_a_metric_that_the_index_does_not_rank_by_is_refused_and_sai
     tail.stop()
     assert tail.epoch is None
     assert "compares vectors by euclidean, and an index ranks by cosine" in tail.alarms[0]
+
+
+def test_a_bundle_that_is_no_longer_followed_gives_its_towers_back_at_once(tmp_path: Path) -> None:
+    """A node looks for reference cycles once in many minutes: at 20 MB a bundle, twenty swaps had tripled its memory."""
+    bundle = publish_bundle(tmp_path, surface=HOME.name)
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
+    tail = BundleTail(HOME, bundle, parts, changed=lambda: None)
+    gc.collect()
+    gc.disable()
+    try:
+        before = towers_held()
+        tail.start()
+        until(lambda: tail.filled is not None, what="the bundle is loaded")
+        assert towers_held() == before + 1
+        tail.retire()
+        assert towers_held() == before
+    finally:
+        gc.enable()
+
+
+def towers_held() -> int:
+    """Return how many towers this process holds."""
+    return sum(isinstance(held, Towers) for held in gc.get_objects())
