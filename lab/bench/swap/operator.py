@@ -15,6 +15,8 @@ from streams.controller.client import RolloutClient
 from streams.producer import Producer
 
 _LOOK_S = 0.004
+# a swap takes seconds: asked as often as after a rollback, the nodes would answer the operator ten times as often as the users
+_SWAP_LOOK_S = 0.1
 _MARKER_LANGUAGE = "x-marker"
 
 
@@ -46,7 +48,7 @@ class Operator:
         bundle = next(bundle for bundle in self._rotated() if bundle not in used)
         started_s = time.monotonic()
         self.command(CommandKind.START, bundle=bundle, automatic=True)
-        self._await_answers_from(bundle)
+        self._await_answers_from(bundle, look_s=_SWAP_LOOK_S)
         return time.monotonic() - started_s
 
     def roll_back(self, number: int) -> RolledBack:
@@ -58,7 +60,7 @@ class Operator:
         previous = next(entry.bundle for entry in self.state().bundles if entry.state == "draining")
         started_s = time.monotonic()
         self.command(CommandKind.ROLLBACK)
-        self._await_answers_from(previous)
+        self._await_answers_from(previous, look_s=_LOOK_S)
         took_ms = (time.monotonic() - started_s) * 1000
         return RolledBack(took_ms, all(self._holds(node, marker) for node in self.nodes))
 
@@ -95,7 +97,7 @@ class Operator:
         at = bundles.index(live) + 1 if live in bundles else 0
         return [*bundles[at:], *bundles[:at]]
 
-    def _await_answers_from(self, bundle: str) -> None:
+    def _await_answers_from(self, bundle: str, *, look_s: float) -> None:
         waiting = [Retrieval(url, self._target.surface) for url in self._target.node_urls]
 
         def all_answer() -> bool:
@@ -103,7 +105,7 @@ class Operator:
                 waiting.pop().close()
             return not waiting
 
-        self.await_(all_answer, f"every replica to answer from {bundle}", self._plan.swap_timeout_s)
+        self.await_(all_answer, f"every replica to answer from {bundle}", self._plan.swap_timeout_s, look_s=look_s)
 
     def _holds(self, node: Client, marker: str) -> bool:
         answer = node.retrieve(self._target.surface, k=200, languages=[_MARKER_LANGUAGE])
