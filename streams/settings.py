@@ -61,6 +61,7 @@ class EmbedderSettings(StreamsSettings):
         group: consumer group whose committed offsets are the embedder's position.
         batch_records: most records taken from the consumer at once.
         backfill_slice: candidates re-embedded between two live batches while a bundle is built.
+        backfill_share: share of the embedder's time for that while live traffic comes; without any it takes all.
         tower_threads: threads ONNX Runtime may use for one batch.
         tracing: makes spans of records that carry a trace, and hands it on to the nodes; needs the extra `tracing`. Where spans are
             sent, OpenTelemetry's own variables say.
@@ -69,6 +70,7 @@ class EmbedderSettings(StreamsSettings):
     group: str = "embedder"
     batch_records: int = Field(default=2_000, ge=1)
     backfill_slice: int = Field(default=64, ge=1)
+    backfill_share: float = Field(default=0.1, gt=0, le=1)
     tower_threads: int = Field(default=1, ge=1)
     tracing: bool = False
 

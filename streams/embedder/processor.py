@@ -23,6 +23,7 @@ from streams.candidates.dedupe import SeenEvents
 from streams.candidates.intake import read_engagement, read_tweet
 from streams.candidates.partition import CandidatePartition
 from streams.embedder.backfill import Backfills
+from streams.embedder.pace import Pace
 from streams.embedder.refresh import Refresh, refresh_for
 from streams.embedder.targets import Loaded, Targets
 from streams.metrics import EmbedderMetrics
@@ -53,6 +54,7 @@ class EmbedderProcessor:
         topic_exists: Callable[[str], bool],
         backfilled: Collection[tuple[str, int]] = (),
         backfill_slice: int = 64,
+        pace: Pace | None = None,
         lookup: SchemaLookup | None = None,
         metrics: EmbedderMetrics | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -66,6 +68,7 @@ class EmbedderProcessor:
             topic_exists: asks the broker.
             backfilled: (bundle, partition) that the last run of this instance reported as written whole.
             backfill_slice: candidates re-embedded between two batches.
+            pace: of these slices; without one each follows the other.
             lookup: see `schemas.codec.decode_mapping`.
         """
         self._targets = targets
@@ -80,6 +83,7 @@ class EmbedderProcessor:
         self._backfilled = {place for place in backfilled if not targets.is_building(place[0])}
         self._backfilled &= {(loaded.target.bundle, p) for loaded in targets.active() for p in range(partitions)}
         self._backfill_slice = backfill_slice
+        self._pace = pace or Pace(1.0, unsent=lambda: 0)
         self._lookup = lookup
         self._metrics = metrics or EmbedderMetrics()
         self._clock = clock
@@ -123,6 +127,7 @@ class EmbedderProcessor:
 
     def process(self, records: Sequence[InboundRecord]) -> Work:
         """See `BatchProcessor`. Invalid tweets are dead-lettered here; invalid engagements by the labeler, their owner."""
+        self._pace.live()
         dead: list[tuple[InboundRecord, InvalidInput]] = []
         touched: dict[int, CandidatePartition] = {}
         for record in records:
@@ -149,8 +154,8 @@ class EmbedderProcessor:
             outputs += self._marked(made, number, {TWEETS: partition.positions[TWEETS]})
         return Work(tuple(outputs), tuple(dead), decoded_ns)
 
-    def between(self) -> tuple[Work, bool]:
-        """See `BatchProcessor`: follows rollouts, re-embeds a slice of the corpus, reports progress each second."""
+    def between(self) -> tuple[Work, float | None]:
+        """See `BatchProcessor`: follows rollouts, re-embeds a slice of the corpus when it is time, reports progress each second."""
         outputs: list[OutboundRecord] = []
         change = self._targets.look()
         for bundle in change.gone:
@@ -164,11 +169,12 @@ class EmbedderProcessor:
             # from here on live traffic is written for it; the corpus follows behind
             for partition in self._partitions:
                 self._start_backfill(loaded, partition)
-        if piece := self._backfills.next_slice(self._backfill_slice):
-            outputs += self._backfill(*piece)
+        if self._pace.rest_s() == 0 and (piece := self._backfills.next_slice(self._backfill_slice)):
+            with self._pace.slice():
+                outputs += self._backfill(*piece)
         if time.monotonic() >= self._next_status_s:
             outputs.append(self._status())
-        return Work(tuple(outputs)), self._backfills.running
+        return Work(tuple(outputs)), self._pace.rest_s() if self._backfills.running else None
 
     def begin_checkpoint(self) -> None:
         """See `BatchProcessor`."""

@@ -11,6 +11,7 @@ from schemas.topics import CANDIDATES, ENGAGEMENTS, ROLLOUTS, TWEETS
 from schemas.wire.registry import registry_schemas
 from schemas.wire.tail import TailReader
 from schemas.wire.tracing import Tracing, start_tracing
+from streams.embedder.pace import Pace
 from streams.embedder.processor import EmbedderProcessor
 from streams.embedder.replay import last_report, seen_before
 from streams.embedder.targets import Targets, registry_loader
@@ -89,6 +90,7 @@ def _embed(
                 topic_exists=outbox.topic_exists,
                 backfilled={(p.bundle, p.partition) for p in report.progress if p.backfill_done} if report else (),
                 backfill_slice=settings.backfill_slice,
+                pace=Pace(settings.backfill_share, unsent=outbox.__len__),
                 lookup=schemas,
                 metrics=metrics,
             )

@@ -132,20 +132,21 @@ class BatchRunner:
     def run(self, stop: threading.Event) -> None:
         """Read and checkpoint until `stop` is set, then checkpoint and leave; raises whatever a batch or a delivery raises."""
         self._consumer.subscribe(list(self._settings.topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
-        busy = False
+        wait_s: float | None = None
         try:
             while not stop.is_set():
                 started_s = time.monotonic()
-                records = self._ready(self._poll(0.0 if busy else self._patience_s))
+                records = self._ready(self._poll(self._patience_s if wait_s is None else min(wait_s, self._patience_s)))
                 if records:
                     processing_s = time.monotonic()
                     self._process(records)
                     self._note_positions(records)
                     self._metrics.folded(self._settings.role, records, took_s=time.monotonic() - processing_s)
-                work, busy = self._processor.between()
+                work, wait_s = self._processor.between()
                 self._apply(work)
                 self._check_deliveries()
-                busy = self._advance_checkpoint() or busy
+                if self._advance_checkpoint():
+                    wait_s = 0.0
                 spent_s = time.monotonic() - started_s
                 if len(records) > _PACED_RECORDS_PER_S * max(spent_s, _PACE_S):
                     stop.wait(max(0.0, _PACE_S - spent_s))

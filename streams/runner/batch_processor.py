@@ -24,8 +24,8 @@ class BatchProcessor(Protocol):
         """Fold a batch; each partition's records are in the order of its log."""
         ...
 
-    def between(self) -> tuple[Work, bool]:
-        """Do a bounded piece of background work between batches; True when more of it waits."""
+    def between(self) -> tuple[Work, float | None]:
+        """Do a bounded piece of background work between batches; also the seconds until the next piece, None when none waits."""
         ...
 
     def begin_checkpoint(self) -> None:

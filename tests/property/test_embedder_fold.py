@@ -229,9 +229,9 @@ class _World:
         for place, log in self.logs.items():
             self.read(place, len(log))
         while True:
-            work, busy = self.processor.between()
+            work, wait_s = self.processor.between()
             self._apply(work)
-            if not busy:
+            if wait_s is None:
                 break
         self.checkpoint()
         self.targets.close()

@@ -47,9 +47,9 @@ class Echo:
         )
         return Work(tuple(OutboundRecord("out", r.key or b"", r.value) for r in records if r.value is not None), dead)
 
-    def between(self) -> tuple[Work, bool]:
+    def between(self) -> tuple[Work, float | None]:
         """See `BatchProcessor`."""
-        return Work(), False
+        return Work(), None
 
     def begin_checkpoint(self) -> None:
         """See `BatchProcessor`."""
