@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from schemas.errors import Refused
 from schemas.records.control import ENDED, BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
+from schemas.surfaces import FILES_REFRESH, asked_refresh_fault
 
 MAX_BUNDLES = 3
 # how many ended bundles a record still names, for people
@@ -211,6 +212,13 @@ def _set_frozen(frozen: bool) -> Handler:
     return lambda state, command, now_ms: replace(state, frozen=frozen)
 
 
+def _configure(state: Rollout, command: RolloutCommand, now_ms: int) -> Rollout | str:
+    if command.refresh is None:
+        return "configure needs a setting to change, such as `roost rollout configure --refresh every=30s`"
+    fault = asked_refresh_fault(command.refresh)
+    return fault or replace(state, refresh=None if command.refresh == FILES_REFRESH else command.refresh)
+
+
 _HANDLERS: dict[CommandKind, Handler] = {
     CommandKind.START: _start,
     CommandKind.CANARY: _canary,
@@ -222,6 +230,7 @@ _HANDLERS: dict[CommandKind, Handler] = {
     CommandKind.RESUME: _set_paused(False),
     CommandKind.FREEZE: _set_frozen(True),
     CommandKind.UNFREEZE: _set_frozen(False),
+    CommandKind.CONFIGURE: _configure,
 }
 
 

@@ -16,6 +16,19 @@ CandidateTopic = Literal["tweets", "accounts", "articles"]
 Popularity = Literal["engagements", "followers"]
 
 WRITE_TIME = "write-time"
+FILES_REFRESH = "default"
+"""Asked for as a refresh policy at run time: what the surfaces file says."""
+FIXED = {
+    "candidate_topic": "its bundles were trained on it, and their topics hold it; configure a surface of another name",
+    "id_prefix": "what its bundles' topics hold already was chosen by it; configure a surface of another name",
+    "feature_spec": "a bundle carries the spec it was trained with; train a bundle with the new one and roll that out",
+    "dim": "a bundle's topic and indexes have its vectors' dimension; train a bundle with the new one and roll that out",
+    "popularity": "towers were trained on the features it makes; train a bundle with the new one and roll that out",
+    "label_window_s": "labeler and trainer take it up at their start; change the surfaces file and restart every role",
+    "recency_window_s": "the retention of its bundles' topics follows from it when they are made; change the surfaces file, "
+    "restart every role and roll out a bundle",
+}
+"""What of a surface no command changes at run time: why, and what to do."""
 _REFRESH = re.compile(r"write-time|threshold|every=[1-9]\d{0,5}s|value=[1-9]\d{0,5}/s")
 
 MAX_WINDOW_S = 10 * 366 * 86_400
@@ -31,7 +44,8 @@ class Surface:
         dim: dimension of new bundles: 32, 64 or 128.
         popularity: what counts as an item's popularity (paper, section 4.3.2).
         refresh: when an engagement re-embeds a candidate: "write-time" at the next checkpoint, "every=30s" at most so often,
-            "threshold" at 1, 2, 4, 8, … engagements, "value=100/s" within a budget of vectors, where they move most.
+            "threshold" at 1, 2, 4, 8, … engagements, "value=100/s" within a budget of vectors, where they move most. What a
+            revision of the surface's rollout names goes before it (`roost rollout configure`).
         label_window_s: the label window W of the join, from the impression's event time.
         recency_window_s: a candidate is retrievable this long after its creation; 0 means for ever.
     """
@@ -86,10 +100,8 @@ def _surface(name: str, table: object) -> Surface:
     ):
         if type(table[key]) is bool or table[key] not in allowed:
             raise ValueError(f"surface {name!r}: {key} must be one of {', '.join(map(str, allowed))}, not {table[key]!r}")
-    if not isinstance(table["refresh"], str) or not _REFRESH.fullmatch(table["refresh"]):
-        raise ValueError(
-            f"surface {name!r}: refresh must be one of write-time, threshold, every=30s, value=100/s, not {table['refresh']!r}"
-        )
+    if fault := refresh_fault(table["refresh"]):
+        raise ValueError(f"surface {name!r}: {fault}")
     prefix = _PREFIXES[table["candidate_topic"]]
     if not isinstance(table["id_prefix"], str) or not table["id_prefix"].startswith(prefix):
         raise ValueError(f"surface {name!r}: id_prefix must begin with {prefix!r}, as the ids on {table['candidate_topic']} do")
@@ -98,6 +110,19 @@ def _surface(name: str, table: object) -> Surface:
         if type(number) not in (int, float) or not least <= number < MAX_WINDOW_S:
             raise ValueError(f"surface {name!r}: {key} must be a number of seconds from {least} to {MAX_WINDOW_S}, not {number!r}")
     return Surface(name=name, **table)
+
+
+def refresh_fault(refresh: object) -> str:
+    """Return what is wrong with a refresh policy, and what would be right; nothing when it is one."""
+    if isinstance(refresh, str) and _REFRESH.fullmatch(refresh):
+        return ""
+    return f"refresh must be one of write-time, threshold, every=30s, value=100/s, not {refresh!r}"
+
+
+def asked_refresh_fault(refresh: str) -> str:
+    """Return the same of a policy asked for at run time, which may be `FILES_REFRESH`."""
+    fault = "" if refresh == FILES_REFRESH else refresh_fault(refresh)
+    return fault and f"{fault}; or {FILES_REFRESH}, for what the surfaces file says"
 
 
 def surfaces_of(candidate_id: str, surfaces: Surfaces) -> tuple[Surface, ...]:

@@ -156,6 +156,7 @@ FILLED: dict[str, Message] = {
         reason="five percent first",
         ramp_bp=(1_000, 2_500),
         ramp_hold_s=600,
+        refresh="every=30s",
     ),
     "rollout": Rollout(
         "home-timeline",
@@ -172,6 +173,7 @@ FILLED: dict[str, Message] = {
         ),
         ramp_bp=(1_000, 2_500),
         ramp_hold_s=600,
+        refresh="value=100/s",
     ),
     "node-status": NodeStatus(
         "node:a",

@@ -3,11 +3,12 @@
 A rule that is written twice, by two ways of thinking, finds what one of them got wrong; so nothing of `schemas.rollout` is used.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.history.recorded import Entry
-from schemas.records.control import BundleStage, Outcome, Rollout, RolloutCommand, Stage
+from schemas.records.control import BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
+from schemas.surfaces import FILES_REFRESH
 
 MAX_BUNDLES = 3
 
@@ -61,9 +62,10 @@ def chains(entries: Sequence[Entry]) -> dict[str, Chain]:
 def log_violations(entries: Sequence[Entry], commands: Iterable[RolloutCommand] = ()) -> Iterator[Violation]:
     """Yield every broken rule of the log itself, and of how it answers `commands` (none: not compared)."""
     yield from _gaps(entries)
+    asked = {command.command_id: command for command in commands}
     for chain in chains(entries).values():
         yield from _steps(chain)
-    asked = {command.command_id: command for command in commands}
+        yield from _settings(chain, asked)
     if asked:
         yield from _outcomes(entries, asked)
 
@@ -124,6 +126,8 @@ def _of_step(before: Rollout, after: Rollout) -> Iterator[tuple[str, str]]:
             if entry.salt != old.salt:
                 yield "salt", f"the salt of {bundle} changed within one rollout: its users move between arms"
     yield from _of_flip(was, now, moved)
+    if before.refresh != after.refresh and moved:
+        yield "two steps", f"{', '.join(moved)} moved in a revision that changed the refresh policy"
 
 
 def _begins(old: BundleStage | None, entry: BundleStage) -> bool:
@@ -139,6 +143,23 @@ def _of_flip(was: dict[str, BundleStage], now: dict[str, BundleStage], moved: Se
         yield "two steps", f"{', '.join(moved)} moved in one revision without a flip"
     elif live_before != live_after and (beside := [b for b in moved if now[b].state in _UNDER_WAY or now[b].state in _STOPPED]):
         yield "two steps", f"{', '.join(beside)} moved in the revision of a flip"
+
+
+def _settings(chain: Chain, asked: Mapping[str, RolloutCommand]) -> Iterator[Violation]:
+    in_force: str | None = None
+    for entry in chain.entries:
+        rollout = entry.rollout
+        command = asked.get(rollout.command_id)
+        wanted = in_force
+        if command is not None and command.kind is CommandKind.CONFIGURE:
+            wanted = None if command.refresh == FILES_REFRESH else command.refresh
+        elif rollout.command_id and not asked:
+            # some command changed it, or none did: there is none to compare with
+            wanted = rollout.refresh
+        if rollout.refresh != wanted:
+            where = f"{chain.surface} revision {rollout.revision}"
+            yield Violation("setting", f"{where} has the refresh policy {rollout.refresh}, not {wanted}")
+        in_force = rollout.refresh
 
 
 def _outcomes(entries: Sequence[Entry], asked: dict[str, RolloutCommand]) -> Iterator[Violation]:

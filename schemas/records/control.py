@@ -26,6 +26,7 @@ class CommandKind(StrEnum):
     RETIRE = "retire"
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
+    CONFIGURE = "configure"
 
 
 class Stage(StrEnum):
@@ -61,6 +62,7 @@ class RolloutCommand(Message):
 
     Attributes:
         ramp_bp, ramp_hold_s: of a canary, the shares after `share_bp`, and how long it keeps each at least.
+        refresh: of configure, the refresh policy that the surface is to have, or `FILES_REFRESH`.
     """
 
     SUBJECT: ClassVar[str] = "rollout-command"
@@ -77,6 +79,7 @@ class RolloutCommand(Message):
     reason: str = ""
     ramp_bp: tuple[int, ...] = numbers()
     ramp_hold_s: int = 0
+    refresh: str | None = None
 
     def check(self, *, append_time_ms: int) -> None:
         """See `Message.check`."""
@@ -86,6 +89,7 @@ class RolloutCommand(Message):
         check_event_time(self.time_ms, append_time_ms)
         check_text("actor", self.actor, MAX_ID_BYTES)
         check_text("reason", self.reason, MAX_REASON_BYTES)
+        check_text("refresh", self.refresh or "", MAX_ID_BYTES)
         if self.bundle is not None and not is_bundle_id(self.bundle):
             raise InvalidRecord(f"bundle {self.bundle[:32]!r} is not 16 hex digits; see `roost models list`")
 
@@ -109,6 +113,7 @@ class Rollout(Message):
 
     Attributes:
         ramp_bp, ramp_hold_s: the shares that the canary still goes on to, and how long it keeps each at least.
+        refresh: the surface's refresh policy; None as its surfaces file says.
     """
 
     SUBJECT: ClassVar[str] = "rollout"
@@ -124,6 +129,7 @@ class Rollout(Message):
     bundles: tuple[BundleStage, ...] = sequence_of(BundleStage)
     ramp_bp: tuple[int, ...] = numbers()
     ramp_hold_s: int = 0
+    refresh: str | None = None
 
     def in_stage(self, *stages: Stage) -> tuple[BundleStage, ...]:
         """Return the bundles in any of `stages`, oldest first."""

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from schemas.codec import decode, encode
 from schemas.records.control import ENDED, CommandKind, Outcome, Rollout, RolloutCommand, Stage
 from schemas.rollout import MAX_BUNDLES, UNDER_WAY, advance, answer, fold, nothing_yet, ramp_due, ramped
+from schemas.surfaces import FILES_REFRESH, refresh_fault
 
 SURFACE = "home-timeline"
 BUNDLES = [letter * 16 for letter in "abcde"]
@@ -35,6 +36,7 @@ commands = st.builds(
     automatic=st.booleans(),
     ramp_bp=st.lists(st.integers(0, 10_001), max_size=3).map(tuple),
     ramp_hold_s=st.integers(-1, 2),
+    refresh=st.none() | st.sampled_from(["write-time", "every=5s", "value=0/s", "hourly", FILES_REFRESH]),
 )
 
 
@@ -49,6 +51,7 @@ def check(state: Rollout) -> None:
     assert not state.ramp_bp or state.in_stage(Stage.CANARY)
     assert all((entry.share_bp > 0) == (entry.state is Stage.CANARY) for entry in state.bundles)
     assert all(entry.state in UNDER_WAY for entry in state.bundles if entry.paused)
+    assert state.refresh is None or not refresh_fault(state.refresh)
 
 
 def check_step(old: Rollout, new: Rollout) -> None:
@@ -62,6 +65,8 @@ def check_step(old: Rollout, new: Rollout) -> None:
     assert all(before[bundle] in ENDED for bundle in gone)
     if old.live is not None:
         assert new.live is not None
+    if new.refresh != old.refresh:
+        assert (new.bundles, new.frozen, new.ramp_bp) == (old.bundles, old.frozen, old.ramp_bp)
 
 
 class Rollouts(RuleBasedStateMachine):
@@ -85,6 +90,8 @@ class Rollouts(RuleBasedStateMachine):
         if record.outcome is Outcome.ACCEPTED:
             check_step(old, record)
             assert self.state is record
+            asked = command.kind is CommandKind.CONFIGURE
+            assert record.refresh == ((None if command.refresh == FILES_REFRESH else command.refresh) if asked else old.refresh)
         else:
             assert record.reason
             assert self.state is old
@@ -96,6 +103,7 @@ class Rollouts(RuleBasedStateMachine):
         if record is not None:
             self._append(record)
             check_step(old, record)
+            assert record.refresh == old.refresh
 
     @rule()
     def go_on_with_the_ramp(self) -> None:
@@ -151,4 +159,5 @@ def test_refusing_never_changes_the_state(asked: list[RolloutCommand], rng: rand
         record = answer(state, command, now_ms=rng.randrange(10**6))
         if record.outcome is not Outcome.ACCEPTED:
             assert (record.revision, record.bundles, record.frozen) == (state.revision, state.bundles, state.frozen)
+            assert record.refresh == state.refresh
         state = fold(state, record)

@@ -196,26 +196,25 @@ def find_action(board_now: SurfaceBoard, kind: str, bundle: str | None) -> Actio
 
 def history_lines(history: Sequence[Rollout], now_ms: int) -> Iterable[HistoryLine]:
     """Return the log for people, newest first: what each record changed, or why it was refused."""
-    before: dict[str, BundleStage] = {}
     lines = []
-    was_frozen = False
+    was = Rollout("", 0)
     for record in history:
         refused = record.outcome in (Outcome.REFUSED, Outcome.LOST)
         if refused:
             sentence = f"{record.outcome}: {record.reason}"
         else:
-            changes = list(_changes(before, record, was_frozen=was_frozen))
+            changes = list(_changes(was, record))
             sentence = "; ".join(changes) or "nothing changed"
             if record.reason:
                 sentence += f" ({record.reason})"
-            before = {entry.bundle: entry for entry in record.bundles}
-            was_frozen = record.frozen
+            was = record
         when, since = figures.clock(record.time_ms), figures.ago(record.time_ms, now_ms)
         lines.append(HistoryLine(record.revision, when, since, record.actor or "controller", sentence, refused))
     return reversed(lines)
 
 
-def _changes(before: dict[str, BundleStage], record: Rollout, *, was_frozen: bool) -> Iterable[str]:
+def _changes(was: Rollout, record: Rollout) -> Iterable[str]:
+    before = {entry.bundle: entry for entry in was.bundles}
     for entry in record.bundles:
         old = before.get(entry.bundle)
         if old is None:
@@ -227,8 +226,10 @@ def _changes(before: dict[str, BundleStage], record: Rollout, *, was_frozen: boo
             yield f"{entry.bundle} answers {entry.share_bp / 100:g} % of users"
         if old.paused is not entry.paused:
             yield f"{entry.bundle} is {'paused' if entry.paused else 'resumed'}"
-    if record.frozen is not was_frozen:
+    if record.frozen is not was.frozen:
         yield "frozen" if record.frozen else "unfrozen"
+    if record.refresh != was.refresh:
+        yield f"refresh {record.refresh}" if record.refresh else "refresh as the surfaces file says"
 
 
 def _card(entry: BundleStage, state: Rollout, moments: Sequence[Moment], catalog: Catalog) -> BundleCard:

@@ -7,6 +7,7 @@ import pytest
 from schemas.errors import Refused
 from schemas.records.control import BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
 from schemas.rollout import advance, answer, fold, nothing_yet, ramp_due, ramped, reject
+from schemas.surfaces import FILES_REFRESH
 
 SURFACE = "home-timeline"
 A, B, C, D = (letter * 16 for letter in "abcd")
@@ -41,6 +42,7 @@ TABLE: dict[CommandKind, dict[Stage, Stage]] = {
     K.RETIRE: {S.DRAINING: S.RETIRED},
     K.FREEZE: {stage: stage for stage in S},
     K.UNFREEZE: {stage: stage for stage in S},
+    K.CONFIGURE: {stage: stage for stage in S},
     K.UNKNOWN: {},
 }
 EVERY_CASE = [(kind, stage) for kind in K for stage in S if stage not in (S.UNKNOWN, S.LIVE)]
@@ -50,7 +52,7 @@ EVERY_CASE = [(kind, stage) for kind in K for stage in S if stage not in (S.UNKN
 def test_every_command_in_every_stage_does_what_the_table_says(kind: CommandKind, before: Stage) -> None:
     """The whole machine at a glance; a refusal changes nothing and says why in a sentence."""
     old = state((A, S.LIVE), (B, before))
-    new = answer(old, command(kind, share_bp=500), now_ms=NOW_MS)
+    new = answer(old, command(kind, share_bp=500, refresh="every=30s"), now_ms=NOW_MS)
     assert (new.command_id, new.actor, new.time_ms) == ("c-1", "ada", NOW_MS)
     if before in TABLE[kind]:
         assert (new.outcome, new.revision) == (Outcome.ACCEPTED, 8)
@@ -194,6 +196,26 @@ def test_of_two_operators_one_wins_and_the_other_is_told() -> None:
     assert (lost.outcome, lost.revision) == (Outcome.LOST, 8)
     assert "revision 8, not 7" in lost.reason
     assert fold(first, lost) is first
+
+
+def test_a_surfaces_refresh_policy_is_a_revision_that_every_later_one_keeps() -> None:
+    """Whoever starts anew folds the log: a setting that one step forgot would be gone with the next restart."""
+    configured = answer(state((A, S.LIVE), (B, S.READY)), command(K.CONFIGURE, None, refresh="value=100/s"), now_ms=NOW_MS)
+    assert (configured.outcome, configured.revision, configured.refresh) == (Outcome.ACCEPTED, 8, "value=100/s")
+    promoted = answer(configured, command(K.PROMOTE), now_ms=NOW_MS)
+    assert promoted.refresh == "value=100/s"
+    rejected = reject(answer(promoted, command(K.START, D), now_ms=NOW_MS), D, "it yields NaN", now_ms=NOW_MS)
+    assert rejected.refresh == "value=100/s"
+    assert answer(rejected, command(K.CONFIGURE, None, refresh=FILES_REFRESH), now_ms=NOW_MS).refresh is None
+
+
+@pytest.mark.parametrize("refresh", [None, "", "hourly", "every=0s", "value=100", "value=1/s ", "every=30s\n"])
+def test_a_refresh_policy_that_is_none_is_refused_with_those_there_are(refresh: str | None) -> None:
+    """An embedder must never come upon one in the log."""
+    old = state((A, S.LIVE))
+    new = answer(old, command(K.CONFIGURE, None, refresh=refresh), now_ms=NOW_MS)
+    assert (new.outcome, new.revision, new.refresh) == (Outcome.REFUSED, old.revision, None)
+    assert "every=30s" in new.reason
 
 
 def test_the_log_decides_not_the_writer() -> None:

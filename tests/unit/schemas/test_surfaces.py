@@ -1,10 +1,11 @@
 """Surfaces as configuration: what is shipped, and that a mistake in a file is named, not guessed around."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from schemas.surfaces import Surface, load_surfaces, surfaces_of
+from schemas.surfaces import FIXED, Surface, asked_refresh_fault, load_surfaces, refresh_fault, surfaces_of
 
 GOOD = """
 [accounts-1]
@@ -95,3 +96,16 @@ def test_a_surface_names_when_its_candidates_are_embedded_again(tmp_path: Path, 
     file = tmp_path / "surfaces.toml"
     file.write_text(GOOD.replace("write-time", refresh))
     assert {surface.refresh for surface in load_surfaces(file).values()} == {refresh}
+
+
+def test_every_setting_of_a_surface_may_change_at_run_time_or_says_why_not() -> None:
+    """An operator who tries gets the reason and what to do instead, not an unknown option."""
+    assert {field.name for field in fields(Surface)} == {"name", "refresh", *FIXED}
+
+
+@pytest.mark.parametrize("refresh", ["default", "threshold", "every=1s"])
+def test_a_policy_asked_for_at_run_time_may_be_that_of_the_file(refresh: str) -> None:
+    """The way back to what every other deployment runs; in the file itself it would mean nothing."""
+    assert asked_refresh_fault(refresh) == ""
+    assert "default" in asked_refresh_fault("hourly")
+    assert refresh_fault("default")

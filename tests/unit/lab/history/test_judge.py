@@ -10,6 +10,7 @@ from lab.history.answer_rules import MAX_BEHIND_MS
 from schemas.features.hashing import canary_bucket
 from schemas.records.control import CommandKind, Outcome, Rollout, RolloutCommand, Stage
 from schemas.rollout import advance, answer, fold, nothing_yet, reject
+from schemas.surfaces import FILES_REFRESH
 
 HOME = "home-timeline"
 FIRST, SECOND, THIRD, NEVER = ("1" * 16, "2" * 16, "3" * 16, "f" * 16)
@@ -28,7 +29,7 @@ class Recorder:
         self.entries.append(Entry(len(self.entries), 1_000 * (len(self.entries) + 1), record))
         self.state = fold(self.state, record)
 
-    def ask(self, kind: CommandKind, bundle: str | None = None, **details: int) -> None:
+    def ask(self, kind: CommandKind, bundle: str | None = None, **details: int | str) -> None:
         """Have a command answered."""
         command = RolloutCommand(f"c{len(self.commands)}", HOME, kind, bundle=bundle, **details)  # type: ignore[arg-type]
         self.commands.append(command)
@@ -83,9 +84,12 @@ def recorded() -> tuple[Recorder, list[Observed]]:
     log.ask(CommandKind.START, THIRD)
     log.append(reject(log.state, THIRD, "it yields NaN", now_ms=0))
     log.build(THIRD)
+    log.ask(CommandKind.CONFIGURE, refresh="value=100/s")
+    log.ask(CommandKind.CONFIGURE, refresh="hourly")
     log.ask(CommandKind.FREEZE)
     log.ask(CommandKind.PROMOTE, THIRD)
     see()
+    log.ask(CommandKind.CONFIGURE, refresh=FILES_REFRESH)
     log.ask(CommandKind.RETIRE, FIRST)
     see()
     return log, answers
@@ -197,6 +201,23 @@ def salt_changed(whole: History) -> History:
     return changed(whole, at, bundles=bundles)
 
 
+def setting_forgotten(whole: History) -> History:
+    """Lose a surface's refresh policy in the revision after the one that set it."""
+    at = next(at for at, entry in enumerate(whole.entries) if entry.rollout.refresh and entry.rollout.frozen)
+    return changed(whole, at, refresh=None)
+
+
+def setting_misread(whole: History) -> History:
+    """Set another policy than was asked for."""
+    at = next(at for at, entry in enumerate(whole.entries) if entry.rollout.refresh)
+    return changed(whole, at, refresh="value=1/s")
+
+
+def setting_beside(whole: History) -> History:
+    """Change a policy in the revision that moves a bundle."""
+    return changed(whole, where(whole, Stage.CANARY, SECOND), refresh="threshold")
+
+
 LOG_PLANTS: dict[str, Callable[[History], History]] = {
     "two live": two_live,
     "gap": revision_gap,
@@ -207,6 +228,7 @@ LOG_PLANTS: dict[str, Callable[[History], History]] = {
     "no outcome": never_answered,
     "vanished": forgotten,
     "salt": salt_changed,
+    "setting": setting_forgotten,
 }
 
 
@@ -214,6 +236,20 @@ LOG_PLANTS: dict[str, Callable[[History], History]] = {
 def test_each_violation_planted_in_the_log_is_found(rule: str) -> None:
     """A checker that was never seen to fail proves nothing."""
     assert rule in rules(LOG_PLANTS[rule](history()))
+
+
+@pytest.mark.parametrize(("plant", "rule"), [(setting_misread, "setting"), (setting_beside, "two steps")])
+def test_a_setting_that_nobody_asked_for_is_found(plant: Callable[[History], History], rule: str) -> None:
+    """Embedders follow what the log says, whoever's error it is."""
+    assert rule in rules(plant(history()))
+
+
+def test_a_setting_that_changes_without_a_command_is_found_in_a_log_alone() -> None:
+    """The controller changes no setting by itself; where commands were not kept, that is all there is to compare."""
+    whole = replace(history(), commands=())
+    at = where(whole, Stage.READY, SECOND)
+    assert rules(whole) == set()
+    assert "setting" in rules(changed(whole, at, refresh="threshold"))
 
 
 def test_a_skipped_stage_is_found() -> None:

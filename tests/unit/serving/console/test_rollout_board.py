@@ -109,15 +109,21 @@ def test_history_says_what_each_record_changed_newest_first_and_what_was_refused
         rollout(stage(LIVE, Stage.LIVE), revision=2, reason="parity"),
         rollout(stage(LIVE, Stage.LIVE), revision=2, outcome=Outcome.REFUSED, reason="no draining bundle", actor="bob"),
         rollout(stage(LIVE, Stage.LIVE), revision=3, frozen=True, actor="ann"),
+        rollout(stage(LIVE, Stage.LIVE), revision=4, frozen=True, refresh="value=100/s", actor="ann", reason="a storm"),
+        rollout(stage(LIVE, Stage.LIVE), revision=5, frozen=True, actor="ann"),
     ]
     lines = list(history_lines(log, NOW_MS))
     assert [(line.revision, line.actor, line.refused) for line in lines] == [
+        (5, "ann", False),
+        (4, "ann", False),
         (3, "ann", False),
         (2, "bob", True),
         (2, "controller", False),
         (1, "ann", False),
     ]
     assert [line.sentence for line in lines] == [
+        "refresh as the surfaces file says",
+        "refresh value=100/s (a storm)",
         "frozen",
         "refused: no draining bundle",
         f"{LIVE}: registered to live (parity)",
