@@ -17,7 +17,9 @@ from rich.text import Text
 from roost.cli.output import drawn_table, drawn_title, emit, out, say
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, BundleId, DataDir, bootstrap_of
 from roost.rollout_progress import BundleProgress, progress_of
+from schemas.errors import Refused
 from schemas.records.control import CanaryReport, CommandKind, NodeStatus, Rollout, RolloutCommand, Stage
+from schemas.surfaces import FIXED, asked_refresh_fault
 from streams.controller.client import RolloutClient
 from streams.controller.journal import Heartbeats
 
@@ -167,6 +169,51 @@ _whole_surface(CommandKind.FREEZE, "Refuse automatic rollouts.")
 _whole_surface(CommandKind.UNFREEZE, "Allow automatic rollouts again.")
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def configure(
+    context: typer.Context,
+    *,
+    refresh: Annotated[
+        str | None,
+        typer.Option(
+            help="When engagements embed a candidate again: write-time, threshold, every=30s, value=100/s; default means as the "
+            "surfaces file says.",
+            show_default=False,
+        ),
+    ] = None,
+    surface: Surface = DEFAULT_SURFACE,
+    revision: Revision = None,
+    reason: Reason = "",
+    bootstrap: Bootstrap = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Change a surface's refresh policy: running embedders follow within a second, and it outlives restarts.
+
+    Example: roost rollout configure --surface home-timeline --refresh value=100/s
+    """
+    for word in context.args:
+        key = word.lstrip("-").partition("=")[0].replace("-", "_")
+        if key in FIXED:
+            raise Refused(f"{key} of {surface} cannot change at run time: {FIXED[key]}")
+    if context.args:
+        raise typer.BadParameter(f"there is no {context.args[0]}; `roost rollout configure --help` shows what may be changed")
+    if refresh is None:
+        raise typer.BadParameter("name the setting to change, such as --refresh every=30s")
+    # before it is sent: the controller would say the same, and the log would keep it for ever
+    if fault := asked_refresh_fault(refresh):
+        raise Refused(fault)
+    rollout = send(
+        bootstrap_of(bootstrap, data_dir),
+        CommandKind.CONFIGURE,
+        surface,
+        refresh=refresh,
+        expected_revision=revision,
+        reason=reason,
+    )
+    _show(rollout, as_json=as_json)
+
+
 @app.command()
 def status(
     *,
@@ -267,11 +314,12 @@ def _drawn_parts(seen: _Seen) -> Iterator[RenderableType]:
 
 def _drawn_title(state: Rollout) -> Text:
     frozen = ", frozen" if state.frozen else ""
+    refresh = f", refresh {state.refresh}" if state.refresh else ""
     reason = f" ({state.reason})" if state.reason else ""
     if state.ramp_bp:
         shares = ", ".join(f"{share / 100:g}%" for share in state.ramp_bp)
         reason += f"; on to {shares}, each after {state.ramp_hold_s} s at least"
-    return drawn_title(f"{state.surface}: revision {state.revision}{frozen}{reason}")
+    return drawn_title(f"{state.surface}: revision {state.revision}{frozen}{refresh}{reason}")
 
 
 def _drawn_bundles(state: Rollout) -> Table:

@@ -66,7 +66,7 @@ class EmbedderProcessor:
             seen_before: gives the event ids in the 10 minutes before (partition, next offset of engagements).
             ends: next offset behind the last acknowledged record, by (topic, partition).
             topic_exists: asks the broker.
-            backfilled: (bundle, partition) that the last run of this instance reported as written whole.
+            backfilled: (bundle, partition) that the last run of this instance reported as written whole, under the policy in force.
             backfill_slice: candidates re-embedded between two batches.
             pace: of these slices; without one each follows the other.
             lookup: see `schemas.codec.decode_mapping`.
@@ -74,6 +74,8 @@ class EmbedderProcessor:
         self._targets = targets
         self._surfaces = surfaces
         self._surfaces_of = surface_finder(surfaces)
+        # those of the file, with the refresh policies in force
+        self._configured = {name: targets.configured(surface) for name, surface in surfaces.items()}
         self._partition_count = partitions
         self._instance = f"embedder:{instance}"
         self._seen_before = seen_before
@@ -98,8 +100,8 @@ class EmbedderProcessor:
 
     def assign(self, partition: int, store: StateStore, positions: Mapping[str, int]) -> None:
         """See `BatchProcessor`."""
-        for surface in self._surfaces.values():
-            self._policies[partition, surface.name] = refresh_for(surface, partitions=self._partition_count)
+        for name, surface in self._configured.items():
+            self._policies[partition, name] = refresh_for(surface, partitions=self._partition_count)
         self._partitions[partition] = CandidatePartition(
             store,
             positions=positions,
@@ -110,7 +112,7 @@ class EmbedderProcessor:
         self._durable[partition] = _source(self._partitions[partition])
         for loaded in self._targets.active():
             # what another policy held back is gone with the process that held it
-            whole = loaded.target.surface.refresh == WRITE_TIME
+            whole = self._configured[loaded.target.surface.name].refresh == WRITE_TIME
             if whole and (loaded.target.bundle, partition) in self._backfilled:
                 self._backfills.skip(loaded.target.bundle, partition)
             else:
@@ -169,6 +171,7 @@ class EmbedderProcessor:
             # from here on live traffic is written for it; the corpus follows behind
             for partition in self._partitions:
                 self._start_backfill(loaded, partition)
+        outputs += self._reconfigure()
         if self._pace.rest_s() == 0 and (piece := self._backfills.next_slice(self._backfill_slice)):
             with self._pace.slice():
                 outputs += self._backfill(*piece)
@@ -229,6 +232,32 @@ class EmbedderProcessor:
             if bundles[topic] in wanted:
                 self._set_aside(bundles[topic], f"its topic {topic} does not exist")
         return [failure for failure in failures if failure.topic in gone]
+
+    def _reconfigure(self) -> list[OutboundRecord]:
+        """Follow the refresh policies that the log names; return what new ones no longer hold back."""
+        outputs: list[OutboundRecord] = []
+        for name, old in self._configured.items():
+            surface = self._targets.configured(self._surfaces[name])
+            if surface.refresh == old.refresh:
+                continue
+            log.info("%s: refresh %s, which was %s", name, surface.refresh, old.refresh, extra={"surface": name})
+            self._configured[name] = surface
+            now_ms = self._clock()
+            for partition in self._partitions:
+                before = self._policies[partition, name]
+                policy = self._policies[partition, name] = refresh_for(surface, partitions=self._partition_count, after=before)
+                if surface.refresh != WRITE_TIME:
+                    outputs += self._embed(name, policy.engaged(before.held_back(), now_ms), now_ms)
+            if surface.refresh == WRITE_TIME:
+                self._rewrite_corpus(name)
+        return outputs
+
+    def _rewrite_corpus(self, surface: str) -> None:
+        # write-time promises vectors of the newest counters, and only the corpus knows which ones another policy let be
+        for loaded in self._targets.active(surface):
+            self._backfilled = {place for place in self._backfilled if place[0] != loaded.target.bundle}
+            for partition in self._partitions:
+                self._start_backfill(loaded, partition)
 
     def _by_surface(self, candidates: Iterable[Candidate]) -> dict[str, list[Candidate]]:
         by_surface: dict[str, list[Candidate]] = defaultdict(list)

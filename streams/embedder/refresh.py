@@ -1,8 +1,9 @@
 """Which candidates that engagements changed are embedded again, and when. Embeds and folds nothing; time is passed in.
 
 Creates, updates and deletes never wait for a policy: it is only told of them. What a policy holds back is the newest state of a
-candidate, so that a hundred engagements in the meantime cost one vector. Nothing here outlives the process: after a restart, the
-corpus of a surface with a policy is written again, behind the live traffic.
+candidate, so that a hundred engagements in the meantime cost one vector. A policy that takes over from another is given what that
+one knew and held back. Nothing here outlives the process: after a restart, the corpus of a surface with a policy is written again,
+behind the live traffic.
 """
 
 import heapq
@@ -29,11 +30,24 @@ class Refresh(Protocol):
     def due(self, now_ms: int) -> list[Candidate]:
         """Return candidates whose turn has come; called at every checkpoint."""
 
+    @property
+    def memory(self) -> "Memory | None":
+        """What was embedded last; None where nobody asks."""
 
-def refresh_for(surface: Surface, *, partitions: int = 1) -> Refresh:
-    """Return the policy that a surface names, for one of its partitions: a budget is the surface's, so each has its share."""
+    def held_back(self) -> list[Candidate]:
+        """Return the candidates that wait for their turn."""
+
+
+def refresh_for(surface: Surface, *, partitions: int = 1, after: Refresh | None = None) -> Refresh:
+    """Return the policy that a surface names, for one of its partitions: a budget is the surface's, so each has its share.
+
+    Args:
+        after: the policy it takes over from. What that one held back is still to be handed to `engaged`.
+    """
     name, _, amount = surface.refresh.partition("=")
-    memory = Memory(int(surface.recency_window_s * 1000))
+    memory = after.memory if after is not None else None
+    if memory is None:
+        memory = Memory(int(surface.recency_window_s * 1000))
     if name == "every":
         return Every(memory, int(float(amount[:-1]) * 1000))
     if name == "threshold":
@@ -109,6 +123,8 @@ def _counts(counters: Counters) -> tuple[int, ...]:
 class WriteTime:
     """Every candidate that was engaged with, at the next checkpoint."""
 
+    memory = None
+
     def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
         """See `Refresh`."""
 
@@ -120,13 +136,17 @@ class WriteTime:
         """See `Refresh`."""
         return []
 
+    def held_back(self) -> list[Candidate]:
+        """See `Refresh`."""
+        return []
+
 
 class Every:
     """At most once a cadence for each candidate, and then as it is by then."""
 
     def __init__(self, memory: Memory, cadence_ms: int) -> None:
         """Embed a candidate at most every `cadence_ms`."""
-        self._memory = memory
+        self.memory = memory
         self._cadence_ms = cadence_ms
         self._pending: dict[str, Candidate] = {}
         self._turns: list[tuple[int, str]] = []
@@ -135,13 +155,13 @@ class Every:
         """See `Refresh`."""
         for candidate in candidates:
             self._pending.pop(candidate.candidate_id, None)
-            self._memory.note(candidate, now_ms)
+            self.memory.note(candidate, now_ms)
 
     def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
         """See `Refresh`."""
         now = []
         for candidate in candidates:
-            last = self._memory.get(candidate.candidate_id)
+            last = self.memory.get(candidate.candidate_id)
             if last is None or now_ms - last.at_ms >= self._cadence_ms:
                 now.append(candidate)
             else:
@@ -161,17 +181,21 @@ class Every:
         self.embedded(now, now_ms)
         return now
 
+    def held_back(self) -> list[Candidate]:
+        """See `Refresh`."""
+        return list(self._pending.values())
+
 
 class Threshold:
     """When the engagements have passed 1, 2, 4, 8, … since the vector was computed; undone ones count too."""
 
     def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+        self.memory = memory
 
     def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
         """See `Refresh`."""
         for candidate in candidates:
-            self._memory.note(candidate, now_ms)
+            self.memory.note(candidate, now_ms)
 
     def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
         """See `Refresh`."""
@@ -183,8 +207,12 @@ class Threshold:
         """See `Refresh`."""
         return []
 
+    def held_back(self) -> list[Candidate]:
+        """See `Refresh`."""
+        return []
+
     def _passed(self, candidate: Candidate) -> bool:
-        last = self._memory.get(candidate.candidate_id)
+        last = self.memory.get(candidate.candidate_id)
         return last is None or total_of(candidate.counters).bit_length() != last.total.bit_length()
 
 
@@ -201,7 +229,7 @@ class Value:
 
     def __init__(self, memory: Memory, *, rows_per_s: float, bound_s: float = VALUE_BOUND_S, gain: Gain = steps_moved) -> None:
         """Spend `rows_per_s`; a candidate that has waited `bound_s` is embedded whatever the budget says."""
-        self._memory = memory
+        self.memory = memory
         self._rows_per_s = rows_per_s
         self._bound_ms = int(bound_s * 1000)
         self._gain = gain
@@ -214,12 +242,12 @@ class Value:
         """See `Refresh`."""
         for candidate in candidates:
             self._pending.pop(candidate.candidate_id, None)
-            self._memory.note(candidate, now_ms)
+            self.memory.note(candidate, now_ms)
 
     def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
         """See `Refresh`."""
         for candidate in candidates:
-            last = self._memory.get(candidate.candidate_id)
+            last = self.memory.get(candidate.candidate_id)
             gain = float("inf") if last is None else self._gain(last, candidate)
             if gain > 0:
                 since_ms = self._pending[candidate.candidate_id][0] if candidate.candidate_id in self._pending else now_ms
@@ -250,3 +278,7 @@ class Value:
         # what a quiet second leaves is there for the next one, not for a storm an hour later
         self._credit = min(max(self._credit, -self._rows_per_s), max(self._rows_per_s, 1.0))
         return now
+
+    def held_back(self) -> list[Candidate]:
+        """See `Refresh`."""
+        return [candidate for _, _, candidate in self._pending.values()]

@@ -1,7 +1,7 @@
 """What a starting embedder reads again: the event ids before its position, and its own last report. Writes nothing."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from confluent_kafka import KafkaException, TopicPartition
 
@@ -18,6 +18,22 @@ from streams.candidates.intake import read_engagement
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 30.0
+
+
+def written_whole(report: NodeStatus | None, configured_at: Mapping[str, int]) -> set[tuple[str, int]]:
+    """Return the (bundle, partition) whose corpus the last run reported as written.
+
+    Args:
+        configured_at: by surface, the revision that changed its refresh policy last. A report of before says nothing of what the
+            earlier policy had held back.
+    """
+    if report is None:
+        return set()
+    return {
+        (progress.bundle, progress.partition)
+        for progress in report.progress
+        if progress.backfill_done and report.revisions.get(progress.surface, 0) >= configured_at.get(progress.surface, 0)
+    }
 
 
 def seen_before(bootstrap: str, partition: int, next_offset: int, *, lookup: SchemaLookup | None = None) -> SeenEvents:

@@ -13,7 +13,7 @@ from schemas.wire.tail import TailReader
 from schemas.wire.tracing import Tracing, start_tracing
 from streams.embedder.pace import Pace
 from streams.embedder.processor import EmbedderProcessor
-from streams.embedder.replay import last_report, seen_before
+from streams.embedder.replay import last_report, seen_before, written_whole
 from streams.embedder.targets import Targets, registry_loader
 from streams.metrics import EmbedderMetrics, RunnerMetrics, metrics_served
 from streams.outbox import Outbox
@@ -88,7 +88,7 @@ def _embed(
                 ),
                 ends=outbox.ends,
                 topic_exists=outbox.topic_exists,
-                backfilled={(p.bundle, p.partition) for p in report.progress if p.backfill_done} if report else (),
+                backfilled=written_whole(report, targets.configured_at),
                 backfill_slice=settings.backfill_slice,
                 pace=Pace(settings.backfill_share, unsent=outbox.__len__),
                 lookup=schemas,

@@ -1,4 +1,4 @@
-"""Which bundles are written for now: follows the rollouts log and loads towers off the thread that serves live traffic.
+"""Which bundles are written for now, and by which refresh policy: follows the rollouts log, loads towers off the live thread.
 
 A bundle that cannot be loaded, or whose towers or topic fail later, is set aside with its reason and tried again; it never stops
 the others. Writes nothing.
@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from schemas.bundle import read_bundle
@@ -17,7 +17,7 @@ from schemas.errors import BundleMismatch, InvalidInput, RoostError
 from schemas.records.candidates import embedding_subject
 from schemas.records.control import Rollout, Stage
 from schemas.rollout import STREAMING, fold, nothing_yet
-from schemas.surfaces import Surfaces
+from schemas.surfaces import Surface, Surfaces, refresh_fault
 from schemas.topics import ROLLOUTS, embeddings_topic_name
 from schemas.towers import Towers
 from schemas.wire.inbound import InboundRecord
@@ -77,6 +77,8 @@ class Targets:
         self._loader = loader
         self._surfaces = surfaces
         self._state: dict[str, Rollout] = {}
+        # by surface, the revision that changed its refresh policy last
+        self.configured_at: dict[str, int] = {}
         self._active: dict[str, Loaded] = {}
         self._loading: dict[str, Future[Loaded]] = {}
         self._retry_at_s: dict[str, float] = {}
@@ -129,6 +131,11 @@ class Targets:
         """Tell whether a bundle is still being built: its corpus may never have been written whole."""
         return self._wanted().get(bundle, ("", Stage.BUILDING))[1] is Stage.BUILDING
 
+    def configured(self, surface: Surface) -> Surface:
+        """Return a surface of the file with the refresh policy in force: what the log says goes before the file."""
+        refresh = self._state[surface.name].refresh if surface.name in self._state else None
+        return surface if refresh is None or refresh_fault(refresh) else replace(surface, refresh=refresh)
+
     @property
     def revisions(self) -> dict[str, int]:
         """The rollout revision folded so far, by surface."""
@@ -155,7 +162,12 @@ class Targets:
             except InvalidInput as error:
                 log.warning("skipped %s/%d: %s", ROLLOUTS, record.offset, error, extra=record.place)
                 continue
-            self._state[rollout.surface] = fold(self._state.get(rollout.surface, nothing_yet(rollout.surface)), rollout)
+            before = self._state.get(rollout.surface, nothing_yet(rollout.surface))
+            after = self._state[rollout.surface] = fold(before, rollout)
+            if after.refresh != before.refresh:
+                self.configured_at[after.surface] = after.revision
+                if after.refresh is not None and (fault := refresh_fault(after.refresh)):
+                    log.error("%s revision %d: %s; upgrade this embedder", after.surface, after.revision, fault, extra=record.place)
 
     def _wanted(self) -> dict[str, tuple[str, Stage]]:
         return {

@@ -1,5 +1,6 @@
-"""The controller on a real broker, asked by the real client: race, refusals, kill -9, topics made and deleted, zombies."""
+"""The controller on a real broker, asked by the real client: races, refusals, kill -9, topics made and deleted, settings."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.history import judge, read_history
+from roost import cli
 from roost.broker import Broker
 from schemas.codec import encode
 from schemas.errors import CompareAndSetLost, ControllerUnavailable, Refused
@@ -22,8 +25,12 @@ from schemas.wire.admin import create_topics, wait_for_broker
 from schemas.wire.client import make_producer
 from schemas.wire.tail import TailReader
 from streams.controller.client import RolloutClient
+from streams.producer import Producer
+from streams.settings import EmbedderSettings
 from tests.bundles import publish_bundle
+from tests.embedder_thread import running_embedder
 from tests.integration.waiting import until
+from tests.streams_kit import all_committed, candidates, embeddings, last_status
 
 HOME = "home-timeline"
 PARTITIONS = 4
@@ -191,3 +198,68 @@ def test_of_two_operators_one_wins_and_bad_asks_are_refused_in_a_sentence(machin
         assert aborted.revision == before.revision + 1
     with TailReader(machine.bootstrap, dlq(ROLLOUT_COMMANDS), [0]) as reader:
         assert len(reader.read_to_end()) == 1
+
+
+def test_running_embedders_follow_a_configured_refresh_policy_through_kills_and_restarts(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An operator changes it under load: a restart would embed the corpus on top, a forgotten change would bring the load back."""
+    bootstrap, bundle = machine.bootstrap, publish_bundle(machine.registry, seed=1)
+    settings = EmbedderSettings(bootstrap=bootstrap, registry=machine.registry, checkpoint_interval_s=0.2)
+    controller = machine.start_controller()
+
+    def configure(refresh: str, *words: str) -> int:
+        return cli.run(["rollout", "configure", "--refresh", refresh, "--bootstrap", bootstrap, "--json", *words])
+
+    def clicks_in_the_vector() -> int:
+        embedding = embeddings(bootstrap, bundle).get("t:1")
+        return -1 if embedding is None or embedding.features is None else embedding.features.counters.click
+
+    def click(total: int, *, seen: int) -> None:
+        producer.engagement("t:1", user_id="u", kind="click")
+        producer.flush()
+        until(lambda: candidates(bootstrap)["t:1"].counters.click == total, what=f"{total} clicks in the state")
+        until(lambda: all_committed(bootstrap), what="the checkpoint that may embed them")
+        until(lambda: clicks_in_the_vector() == seen, what=f"{seen} of {total} clicks in the vector")
+
+    def followed(revision: int) -> bool:
+        status = last_status(bootstrap, "embedder:0")
+        return status is not None and status.ready and status.revisions.get(HOME) == revision
+
+    with Producer(bootstrap) as producer, RolloutClient(bootstrap) as client:
+        with running_embedder(settings):
+            client.send(command(CommandKind.START, bundle, automatic=True))
+            until(lambda: stages(client).get(bundle) is Stage.BUILDING, what="the bundle building")
+            machine.report_parity(bundle)
+            until(lambda: stages(client).get(bundle) is Stage.LIVE, what="the bundle live", timeout_s=9)
+            live = client.states()[HOME].revision
+            producer.tweet("t:1", author_id="a:1")
+            click(1, seen=1)
+
+            assert configure("every=9000s") == 0
+            shown = json.loads(capsys.readouterr().out)
+            assert (shown["revision"], shown["refresh"]) == (live + 1, "every=9000s")
+            until(lambda: followed(live + 1), what="the embedder following the new policy")
+            # a policy embeds at once what it has not heard of
+            click(2, seen=2)
+            click(3, seen=2)
+
+            controller.kill()
+            controller.wait()
+            machine.start_controller()
+            assert configure("default", "--revision", str(live)) == 4
+            assert f"is at revision {live + 1}, not {live}" in capsys.readouterr().err
+            assert clicks_in_the_vector() == 2
+            assert configure("default", "--revision", str(live + 1)) == 0
+            until(lambda: clicks_in_the_vector() == 3, what="what was held back, without an engagement more")
+            assert configure("every=8000s") == 0
+        with running_embedder(settings):
+            until(lambda: followed(live + 3), what="another embedder")
+            click(4, seen=4)
+            click(5, seen=4)
+            capsys.readouterr()
+            assert cli.run(["rollout", "status", "--bootstrap", bootstrap]) == 0
+            assert "refresh every=8000s" in capsys.readouterr().out
+    verdict = judge(read_history(bootstrap, []))
+    assert verdict.sound, verdict.sentence()
+    assert (verdict.revisions, verdict.commands) == (live + 3, 5)

@@ -6,25 +6,27 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from schemas.bundle import read_bundle
-from schemas.codec import decode_embedding, encode
+from schemas.codec import decode, decode_embedding, encode
 from schemas.ids import Version
 from schemas.positions import Header, read_mark
 from schemas.records.candidates import Candidate, Embedding, Tweet
-from schemas.records.control import BundleStage, Rollout, Stage
+from schemas.records.control import BundleStage, NodeStatus, Progress, Rollout, Stage
 from schemas.records.feedback import Engagement, EngagementKind
 from schemas.surfaces import WRITE_TIME, load_surfaces
-from schemas.topics import CANDIDATES, ENGAGEMENTS, TWEETS, embeddings_topic_name
+from schemas.topics import CANDIDATES, ENGAGEMENTS, NODE_STATUS, TWEETS, embeddings_topic_name
 from schemas.towers import Towers
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
 from streams.candidates.dedupe import SeenEvents, window_start_ms
 from streams.candidates.intake import read_engagement
+from streams.embedder import targets as targets_module
 from streams.embedder.embed import Target
 from streams.embedder.processor import EmbedderProcessor
+from streams.embedder.replay import written_whole
 from streams.embedder.targets import Loaded, Targets
 from streams.processor import Work
 from streams.runner.changelog import ChangelogStore
@@ -72,7 +74,7 @@ _nulls: st.SearchStrategy[Event] = st.tuples(st.just(TWEETS), _ids, st.none(), _
 _garbage: st.SearchStrategy[Event] = st.tuples(st.sampled_from(_INPUTS), _ids, st.just(b"\x00junk"), _steps)
 _events = st.lists(st.one_of(_tweets(), _engagements(), _engagements(), _nulls, _garbage), max_size=40)
 
-Action = tuple[str, int, int]
+Action = tuple[str, int, int] | tuple[str, int | str | None]
 _actions = st.lists(
     st.one_of(
         st.tuples(st.just("read"), st.integers(0, 2 * _PARTITIONS - 1), st.integers(1, 6)),
@@ -123,11 +125,15 @@ class _World:
         self.committed = dict.fromkeys(logs, 0)
         self.durable: dict[tuple[str, int], list[InboundRecord]] = defaultdict(list)
         self.flying: dict[tuple[str, int], list[InboundRecord]] = defaultdict(list)
+        self.revisions = [Rollout("home-timeline", 1, bundles=(BundleStage(towers.bundle_id, Stage.LIVE),))]
+        whole = tuple(Progress("home-timeline", towers.bundle_id, p, backfill_done=True) for p in range(_PARTITIONS))
+        self.first_report = NodeStatus("embedder:0", _BASE_MS, ready=True, revisions={"home-timeline": 1}, progress=whole)
         self.start()
 
     def start(self) -> None:
         self.rollouts = _RolloutLog()
-        self._say()
+        for revision in self.revisions:
+            self._say(revision)
         loaded = Loaded(Target(self.surfaces["home-timeline"], self.towers), {})
         self.targets = Targets(self.rollouts, lambda *_: loaded, self.surfaces)
         self.targets.start()
@@ -139,7 +145,7 @@ class _World:
             seen_before=self._seen_before,
             ends={},
             topic_exists=lambda _: True,
-            backfilled={(self.towers.bundle_id, p) for p in range(_PARTITIONS)},
+            backfilled=written_whole(self._last_report(), self.targets.configured_at),
             backfill_slice=1,
             clock=lambda: _BASE_MS,
         )
@@ -212,6 +218,8 @@ class _World:
 
     def act(self, action: Action) -> None:
         match action:
+            case ("configure", str() | None as refresh):
+                self.configure(refresh)
             case ("read", place, count):
                 self.read(list(self.logs)[place], count)
             case ("checkpoint", _, _):
@@ -249,9 +257,16 @@ class _World:
                     newest[embedding.candidate_id] = embedding
         return newest
 
-    def _say(self) -> None:
-        rollout = Rollout("home-timeline", 1, bundles=(BundleStage(self.towers.bundle_id, Stage.LIVE),))
-        self.rollouts.waiting.append(InboundRecord("rollouts", 0, 0, _BASE_MS, b"home-timeline", encode(rollout)))
+    def configure(self, refresh: str | None) -> None:
+        self.revisions.append(replace(self.revisions[-1], revision=len(self.revisions) + 1, refresh=refresh))
+        self._say(self.revisions[-1])
+
+    def _say(self, revision: Rollout) -> None:
+        self.rollouts.waiting.append(InboundRecord("rollouts", 0, 0, _BASE_MS, b"home-timeline", encode(revision)))
+
+    def _last_report(self) -> NodeStatus:
+        reports = [record for (topic, _), records in self.durable.items() if topic == NODE_STATUS for record in records]
+        return decode(NodeStatus, reports[-1].value or b"") if reports else self.first_report
 
     def _apply(self, work: Work) -> None:
         for partition, store in self.stores.items():
@@ -339,6 +354,68 @@ def _click(event_id: str) -> Event:
 
 _TWEETS_OF_A = (TWEETS, partition_of(b"t:a", _PARTITIONS))
 _ENGAGEMENTS_OF_A = (ENGAGEMENTS, partition_of(b"t:a", _PARTITIONS))
+
+
+_POLICIES = ["write-time", "every=100s", "threshold", "value=1/s", None]
+_changes = st.one_of(
+    st.sampled_from(_POLICIES).map(lambda refresh: ("configure", refresh)),
+    st.integers(1, 3).map(lambda count: ("click", count)),
+    st.tuples(st.sampled_from(["checkpoint", "between", "between", "crash", "crash before commit"]), st.just(100), st.just(0)),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(actions=st.lists(_changes, max_size=25), last=st.sampled_from(_POLICIES))
+# killed before it could say of the change that something was still held back
+@example(actions=[("configure", "value=1/s"), ("between", 0, 0), ("click", 1), ("configure", None), ("crash", 100, 0)], last=None)
+def test_a_policy_changed_at_any_moment_loses_no_vector(
+    towers: Towers, actions: Sequence[Action], last: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Back at write-time every vector is of the newest counters, whatever was held back, and wherever a crash came between."""
+    monkeypatch.setattr(targets_module, "_LOOK_EVERY_S", 0.0)
+    # no more than are read on the way: one read at the end would embed its candidate anew, whatever was lost
+    clicks = sum(int(action[1] or 0) for action in actions if action[0] == "click")
+    world = _World(_logs([_tweet("one"), *(_click(f"e{n}") for n in range(clicks))]), towers)
+    world.read(_TWEETS_OF_A, 1)
+    world.checkpoint()
+    for action in actions:
+        match action:
+            case ("click", int(count)):
+                world.read(_ENGAGEMENTS_OF_A, count)
+                world.checkpoint()
+            case _:
+                world.act(action)
+    world.configure(last)
+    _check(world, newest=last in (WRITE_TIME, None))
+
+
+def test_a_running_embedder_follows_the_policy_in_the_log_and_hands_on_what_the_old_one_held_back(
+    towers: Towers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator changes it because of the load there is now: a restart would embed the whole corpus on top of it."""
+    monkeypatch.setattr(targets_module, "_LOOK_EVERY_S", 0.0)
+    world = _World(_logs([_tweet("one"), _click("e1"), _click("e2")]), towers)
+
+    def clicks_in_the_vector() -> int:
+        world.flush()
+        features = world.embeddings()["t:a"].features
+        assert features is not None
+        return features.counters.click
+
+    world.read(_TWEETS_OF_A, 1)
+    world.read(_ENGAGEMENTS_OF_A, 1)
+    world.checkpoint()
+    assert clicks_in_the_vector() == 1
+    world.configure("value=1/s")
+    world.act(("between", 0, 0))
+    world.read(_ENGAGEMENTS_OF_A, 1)
+    world.checkpoint()
+    assert clicks_in_the_vector() == 1
+    world.configure("every=100s")
+    world.act(("between", 0, 0))
+    assert clicks_in_the_vector() == 2, "a candidate that the new policy would not hold back is embedded at once"
+    assert world.processor.between()[1] is None, "no corpus is written again between policies that hold back"
+    world.targets.close()
 
 
 def test_a_batch_is_marked_at_its_end_and_only_for_a_bundle_with_its_whole_corpus(towers: Towers) -> None:

@@ -78,6 +78,7 @@ def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> 
         "publish",
         "query",
         "rollout start",
+        "rollout configure",
         "topics create",
         "topics check",
         "train pretrain",
@@ -139,6 +140,26 @@ def test_a_wrong_surfaces_file_is_a_sentence_before_anything_starts(
     assert cli.run(["up", "--detach", "--surfaces", str(surfaces), "--data-dir", str(tmp_path / "data")]) == 1
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["--refresh", "hourly"], 3, "every=30s"),
+        (["--dim", "128"], 3, "train a bundle"),
+        (["--recency-window-s=60"], 3, "the retention of its bundles' topics"),
+        (["--sruface", "x", "--refresh", "threshold"], 2, "--sruface"),
+        ([], 2, "--refresh"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_sent(
+    words: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No broker is there: whoever mistypes is told at once, and what would do instead."""
+    assert cli.run(["rollout", "configure", "--bootstrap", "127.0.0.1:1", *words]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert sentence in captured.err
 
 
 def test_watching_and_json_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,6 +124,20 @@ def test_a_candidate_that_a_policy_does_not_know_is_embedded_first(name: str) ->
     assert names(chosen.engaged([candidate("a", 5)], 100) + chosen.due(1_000)) == ["a5"]
 
 
+def test_a_policy_takes_over_what_the_one_before_it_knew_and_held_back() -> None:
+    """Another budget must neither forget who waits nor embed everybody that it has never heard of."""
+    every = policy("every=30s")
+    every.embedded([candidate("a"), candidate("b", 4)], 0)
+    every.engaged([candidate("a", 1), candidate("b", 5)], 1_000)
+    assert names(every.held_back()) == ["a1", "b5"]
+    threshold = refresh_for(replace(HOME, refresh="threshold"), after=every)
+    assert names(threshold.engaged(every.held_back(), 2_000)) == ["a1"], "5 is no threshold after 4"
+    value = refresh_for(replace(HOME, refresh="value=1/s"), after=threshold)
+    value.due(2_000)
+    assert value.engaged([candidate("a", 1)], 2_000) + value.due(3_000) == [], "the vector of a is of the same counters"
+    assert policy("write-time").held_back() == threshold.held_back() == value.held_back() == []
+
+
 def test_memory_forgets_what_is_no_longer_retrievable() -> None:
     """Without it an embedder grows by every tweet there ever was."""
     memory = Memory(1_000)
