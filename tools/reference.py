@@ -7,7 +7,6 @@ import json
 import re
 import socket
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from roost import __version__
 from roost.cli.commands import COMMANDS
 from roost.settings import LauncherSettings
 from schemas.topics import standard_topics
+from serving.api import RetrieveRequest
 from serving.console.settings import ConsoleSettings
 from serving.filling.masks import Masks
 from serving.health import NodeHealth
@@ -28,8 +28,8 @@ from serving.http.app import build_routes
 from serving.metrics import NodeMetrics
 from serving.query.census import SurfaceCensus
 from serving.query.epochs import RoutingTable
+from serving.query.errors import UnknownSurface
 from serving.query.explain import Explainer
-from serving.query.retrieve import Retriever
 from serving.query.users import UserStore
 from serving.settings import NodeSettings
 from streams.settings import ControllerSettings, EmbedderSettings, LabelerSettings, UserStateSettings
@@ -69,18 +69,20 @@ class _NoNode:
         return NodeHealth("", ready=False, reasons=(), surfaces=(), users=0, masked=0, flips=0, broker_age_s=None)
 
 
+async def _ask(surface: str, _: RetrieveRequest) -> bytes:
+    raise UnknownSurface(f"no surface {surface!r}: nothing is served here")
+
+
 def _interface() -> str:
     table = RoutingTable({})
-    with ThreadPoolExecutor(1) as pool:
-        app = build_routes(
-            Retriever(table, UserStore()),
-            _NoNode(),
-            NodeMetrics(),
-            explainer=Explainer(table, UserStore(), Masks()),
-            census=SurfaceCensus(table),
-            version=__version__,
-            pool=pool,
-        )
+    app = build_routes(
+        _ask,
+        _NoNode(),
+        NodeMetrics(),
+        explainer=Explainer(table, UserStore(), Masks()),
+        census=SurfaceCensus(table),
+        version=__version__,
+    )
     return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -75,34 +75,26 @@ def build_app(
         census: counts what the live indexes hold.
         pool: answers queries; those beyond its threads wait in line. Its owner shuts it down.
     """
-    routes = build_routes(retriever, node, metrics, explainer=explainer, census=census, version=version, pool=pool)
+    ask = _asking(_answering(retriever, metrics), retriever, pool)
+    routes = build_routes(ask, node, metrics, explainer=explainer, census=census, version=version)
 
     def refuse(error: QueryRefused | BundleError | ValidationError) -> tuple[int, Problem]:
         status, problem = _invalid(error.errors()) if isinstance(error, ValidationError) else _refusal(error)
         metrics.refusals.labels(problem.error).inc()
         return status, problem
 
-    ask = _asking(_answering(retriever, metrics), retriever, pool)
     return DirectRetrieval(routes, ask=ask, refuse=refuse, max_bytes=MAX_BODY_BYTES)
 
 
 def build_routes(
-    retriever: Retriever,
-    node: HasHealth,
-    metrics: NodeMetrics,
-    *,
-    explainer: Explainer,
-    census: SurfaceCensus,
-    version: str,
-    pool: Executor,
+    ask: Asking, node: HasHealth, metrics: NodeMetrics, *, explainer: Explainer, census: SurfaceCensus, version: str
 ) -> FastAPI:
-    """Return the documented routes; arguments as of `build_app`."""
+    """Return the documented routes; `ask` answers the questions, the other arguments are as of `build_app`."""
     metrics.add(HealthCollector(node))
     # FastAPI's own pages load their scripts from a content network; these come with the package
     app = FastAPIOffline(title="Roost node", version=version, description="Candidates true to what is happening now.")
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     _add_problems(app, metrics)
-    ask = _asking(_answering(retriever, metrics), retriever, pool)
     _add_retrieve(app, ask)
     _add_batch(app, ask, metrics)
     _add_explain(app, explainer)
