@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tracing import Context, Tracing, context_of
 from serving.filling.embeddings import BadEmbedding
+from serving.http.status import NotedStatus
 
 _TRACED_PATHS = "/v1/"
 
@@ -58,17 +59,11 @@ class TracedRequests:
             parent=context,
             attributes={"http.request.method": scope["method"], "url.path": scope["path"]},
         )
-        status = 500
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        noted = NotedStatus(send)
         try:
             await self._app(scope, receive, noted)
         finally:
+            status = noted.status
             span.end(error=f"status {status}" if status >= 500 else None, attributes={"http.response.status_code": status})
 
 

@@ -7,11 +7,12 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.errors import CompareAndSetLost, ControllerUnavailable, Refused, RoostError
 from schemas.records.control import Rollout, RolloutCommand
 from serving.console.readings import CommandSender, HasMoments
+from serving.http.status import NotedStatus
 
 _PAGE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _OUTCOMES: dict[type[RoostError], str] = {Refused: "refused", CompareAndSetLost: "lost", ControllerUnavailable: "unanswered"}
@@ -80,17 +81,10 @@ class TimedPages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         started_s = time.perf_counter()
-        status = 500
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        noted = NotedStatus(send)
         try:
             await self._app(scope, receive, noted)
         finally:
             route = scope.get("route")
             name = route.path if isinstance(route, Route) else "none"
-            self._metrics.page_seconds.labels(name, str(status)).observe(time.perf_counter() - started_s)
+            self._metrics.page_seconds.labels(name, str(noted.status)).observe(time.perf_counter() - started_s)
