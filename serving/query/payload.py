@@ -5,7 +5,6 @@ write: of 200 candidates that takes .17 ms an answer, building objects and encod
 """
 
 import json
-from json import JSONEncoder
 from typing import Any
 
 from schemas.errors import InvalidRecord
@@ -14,7 +13,7 @@ from schemas.records.feedback import CandidateToken
 from schemas.tokens import token_of, write_token
 
 # as the client reads it: UTF-8, nothing escaped that need not be
-_quoted = JSONEncoder(ensure_ascii=False).encode
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def row_payload(bundle: str, embedding: Embedding) -> bytes:
