@@ -98,7 +98,7 @@ class Explainer:
         )
 
     def _places(self, epoch: Epoch, request: ExplainRequest, where: Filter, held: Candidate | None) -> _Places:
-        features, _ = features_for_query(self._users, request.user_id, request.user, request.context)
+        features, _ = features_for_query(self._users.known(request.user_id), request.user, request.context)
         query = epoch.towers.embed_queries([features])[0]
         hits = epoch.index.search(query, request.k, where)
         last_score = float(hits.scores[-1]) if len(hits) else None

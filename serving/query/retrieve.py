@@ -116,11 +116,10 @@ class Retriever:
     def _answer(self, routing: Routing, epoch: Epoch, request: RetrieveRequest) -> EncodedAnswer:
         started_ns = time.perf_counter_ns()
         now_ms = self._now_ms()
-        # before the features are taken, which may then be newer, never older
-        known = None if request.user_id is None else self._users.known(request.user_id)
+        known = self._users.known(request.user_id)
         # before the search: what comes while it runs may be missed by it
         as_of = epoch.reflecting(request.min_offset)
-        features, cold = features_for_query(self._users, request.user_id, request.user, request.context)
+        features, cold = features_for_query(known, request.user, request.context)
         vector = epoch.towers.embed_queries([features])[0]
         search = epoch.index.search_exact if request.exact else epoch.index.search
         where = request_filter(request, now_ms)

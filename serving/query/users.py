@@ -75,8 +75,10 @@ class UserStore:
         known = self.known(user_id)
         return None if known is None else known.features
 
-    def known(self, user_id: str) -> KnownUser | None:
-        """Return the user's state as read; None for one that is not held."""
+    def known(self, user_id: str | None) -> KnownUser | None:
+        """Return the user's state as read; None for one that is not held, and for nobody."""
+        if user_id is None:
+            return None
         stored = self._states.get(user_id)
         if not isinstance(stored, tuple):
             return stored
@@ -118,16 +120,15 @@ class UserStore:
 
 
 def features_for_query(
-    users: UserStore, user_id: str | None, inline: InlineUser | None, context: Mapping[str, str]
+    known: KnownUser | None, inline: InlineUser | None, context: Mapping[str, str]
 ) -> tuple[QueryFeatures, bool]:
     """Return what the query tower reads, and whether the user is cold: never seen, so answered from inline and context only."""
-    known = None if user_id is None else users.features(user_id)
-    if known is not None:
-        return replace(known, context=dict(context)), False
+    if known is not None and known.features is not None:
+        return replace(known.features, context=dict(context)), False
     if inline is None:
         return query_features(None, context=context), True
     declared = UserState(
-        user_id or "",
+        "",
         languages=inline.languages,
         region=inline.region,
         follows=inline.follows,

@@ -13,7 +13,7 @@ def test_a_known_users_history_and_the_context_reach_the_tower() -> None:
     users = UserStore()
     users.put("u", encode(UserState("u", profile_time_ms=1, languages=("ja",), entries=(LIKED,))))
     for _ in range(2):  # the second time from features kept in the state's place
-        features, cold = features_for_query(users, "u", None, {"topic": "news"})
+        features, cold = features_for_query(users.known("u"), None, {"topic": "news"})
         assert not cold
         assert features == QueryFeatures(
             languages=("ja",),
@@ -43,10 +43,10 @@ def test_the_unseen_the_erased_and_the_unreadable_are_cold() -> None:
     users.put("gone", encode(UserState("gone", profile_time_ms=1)))
     users.put("gone", None)
     for user_id in ("unseen", "erased", "garbled", "gone", "日本"):
-        features, cold = features_for_query(users, user_id, InlineUser(languages=("en",), follows=("a",)), {})
+        features, cold = features_for_query(users.known(user_id), InlineUser(languages=("en",), follows=("a",)), {})
         assert cold
         assert features == QueryFeatures(languages=("en",), follows=("a",))
-    assert features_for_query(users, None, None, {"topic": "x"}) == (QueryFeatures(context={"topic": "x"}), True)
+    assert features_for_query(users.known(None), None, {"topic": "x"}) == (QueryFeatures(context={"topic": "x"}), True)
     assert users.undecodable == 1
 
 
@@ -54,7 +54,7 @@ def test_an_inline_profile_does_not_overrule_what_is_known() -> None:
     """Stale client data must not undo what the user did since."""
     users = UserStore()
     users.put("u", encode(UserState("u", profile_time_ms=1, languages=("ja",))))
-    features, cold = features_for_query(users, "u", InlineUser(languages=("en",)), {})
+    features, cold = features_for_query(users.known("u"), InlineUser(languages=("en",)), {})
     assert (features.languages, cold) == (("ja",), False)
 
 
