@@ -21,15 +21,23 @@ class Backfills:
     def __init__(self) -> None:
         self._waiting: dict[tuple[str, int], Iterator[str]] = {}
         self._phases: dict[tuple[str, int], Phase] = {}
+        # the topic holds a vector of each of its candidates, be it of older counters
+        self._whole: set[tuple[str, int]] = set()
 
     def start(self, bundle: str, partition: int, ids: Iterator[str]) -> None:
         """Begin, or begin anew, with the ids live now; ids that come later are live traffic."""
+        self._whole.discard((bundle, partition))
+        self.refresh(bundle, partition, ids)
+
+    def refresh(self, bundle: str, partition: int, ids: Iterator[str]) -> None:
+        """Do so with a topic that keeps what it holds, so that a whole corpus is whole meanwhile."""
         self._waiting[bundle, partition] = ids
         self._phases[bundle, partition] = Phase.RUNNING
 
     def skip(self, bundle: str, partition: int) -> None:
         """Note that the corpus was written whole before."""
         self._phases[bundle, partition] = Phase.DONE
+        self._whole.add((bundle, partition))
 
     def next_slice(self, size: int) -> tuple[str, int, list[str]] | None:
         """Return (bundle, partition, up to `size` ids) to re-embed now, or None when nothing waits."""
@@ -53,17 +61,23 @@ class Backfills:
 
     def durable(self) -> None:
         """Note that the last checkpoint is acknowledged."""
+        self._whole.update(place for place, phase in self._phases.items() if phase is Phase.SEALED)
         self._advance(Phase.SEALED, Phase.DONE)
 
     def is_done(self, bundle: str, partition: int) -> bool:
-        """Tell whether the partition's corpus is in the bundle's topic, acknowledged."""
+        """Tell whether the partition's corpus is in the bundle's topic, acknowledged, and nothing of it is to be embedded again."""
         return self._phases.get((bundle, partition)) is Phase.DONE
+
+    def is_whole(self, bundle: str, partition: int) -> bool:
+        """Tell whether the partition's corpus is in the bundle's topic, acknowledged."""
+        return (bundle, partition) in self._whole
 
     def drop(self, *, bundle: str | None = None, partition: int | None = None) -> None:
         """Forget a bundle, or a partition."""
         for place in [p for p in self._phases if bundle in (None, p[0]) and partition in (None, p[1])]:
             del self._phases[place]
             self._waiting.pop(place, None)
+            self._whole.discard(place)
 
     def _advance(self, before: Phase, after: Phase) -> None:
         self._phases.update({place: after for place, phase in self._phases.items() if phase is before})

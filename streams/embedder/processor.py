@@ -8,7 +8,7 @@ Reads and writes no topic itself.
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 
 from schemas.codec import SchemaLookup, encode
@@ -257,7 +257,7 @@ class EmbedderProcessor:
         for loaded in self._targets.active(surface):
             self._backfilled = {place for place in self._backfilled if place[0] != loaded.target.bundle}
             for partition in self._partitions:
-                self._start_backfill(loaded, partition)
+                self._backfills.refresh(loaded.target.bundle, partition, self._live_ids(loaded, partition))
 
     def _by_surface(self, candidates: Iterable[Candidate]) -> dict[str, list[Candidate]]:
         by_surface: dict[str, list[Candidate]] = defaultdict(list)
@@ -282,7 +282,7 @@ class EmbedderProcessor:
         """Mark the last record for each bundle that has its whole corpus; see `schemas.positions`."""
         last = {record.topic: at for at, record in enumerate(made)}
         for topic, at in last.items():
-            if self._backfills.is_done(topic.removeprefix(_EMBEDDINGS), partition):
+            if self._backfills.is_whole(topic.removeprefix(_EMBEDDINGS), partition):
                 made[at] = replace(made[at], headers=(write_mark(next_offsets),))
         return made
 
@@ -294,8 +294,10 @@ class EmbedderProcessor:
         return [record for loaded in found for record in self._embed_for(loaded, candidates, self._clock())]
 
     def _start_backfill(self, loaded: Loaded, partition: int) -> None:
-        ids = self._partitions[partition].live[loaded.target.surface.name].ids(self._clock())
-        self._backfills.start(loaded.target.bundle, partition, ids)
+        self._backfills.start(loaded.target.bundle, partition, self._live_ids(loaded, partition))
+
+    def _live_ids(self, loaded: Loaded, partition: int) -> Iterator[str]:
+        return self._partitions[partition].live[loaded.target.surface.name].ids(self._clock())
 
     def _forget_ends(self, bundle: str) -> None:
         for partition in range(self._partition_count):

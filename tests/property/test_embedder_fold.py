@@ -433,6 +433,25 @@ def test_a_batch_is_marked_at_its_end_and_only_for_a_bundle_with_its_whole_corpu
         _check(each, newest=each is world)
 
 
+def test_a_tweet_is_not_waited_for_longer_while_the_corpus_is_embedded_again(
+    towers: Towers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Back at write-time only counters are old: beside live traffic that may take minutes, and `publish --wait` would time out."""
+    monkeypatch.setattr(targets_module, "_LOOK_EVERY_S", 0.0)
+    world = _World(_logs([_tweet("one"), _tweet("two", 1), _tweet("one", 2)]), towers)
+    world.read(_TWEETS_OF_A, 1)
+    world.checkpoint()
+    world.configure("threshold")
+    world.act(("between", 0, 0))
+    world.configure(WRITE_TIME)
+    world.act(("between", 0, 0))
+    world.read(_TWEETS_OF_A, 1)
+    assert world.processor.between()[1] is not None, "the corpus is still under way"
+    topic = embeddings_topic_name(towers.bundle_id)
+    assert read_mark(world.flying[topic, _TWEETS_OF_A[1]][-1].headers) == {TWEETS: 2}
+    _check(world)
+
+
 def test_a_vector_lost_while_its_state_survived_is_written_again(towers: Towers) -> None:
     """State and vectors are different topics: a crash may keep one. The redelivered input changes no state, yet must write."""
     world = _World(_logs([_tweet("one")]), towers)
