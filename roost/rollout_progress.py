@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from roost.retrievable import SILENCE_MS
 from schemas.records.control import BundleStage, NodeStatus, Progress, Rollout, Stage
-from streams.controller.parity import MIN_COVERAGE, MIN_RECALL, NODE, Reports, complaint, embedder_reports, live_of
+from streams.controller.parity import EMBEDDER, MIN_COVERAGE, MIN_RECALL, NODE, Reports, complaint, embedder_reports, live_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,13 @@ def progress_of(state: Rollout, statuses: Iterable[NodeStatus], now_ms: int) -> 
     nodes = sorted((status for status in live if status.instance.startswith(NODE)), key=lambda status: status.instance)
     reports = embedder_reports(live, state.surface)
     return tuple(_of(entry, state.surface, reports, nodes, now_ms) for entry in state.in_stage(*_GATED))
+
+
+def embedders_behind(state: Rollout, statuses: Iterable[NodeStatus], now_ms: int) -> dict[str, int]:
+    """Return the live embedders that act by an older revision of a surface, with that revision; 0 where they know of none."""
+    embedders = [status for status in live_of(statuses, now_ms, SILENCE_MS) if status.instance.startswith(EMBEDDER)]
+    acting = {status.instance.removeprefix(EMBEDDER): status.revisions.get(state.surface, 0) for status in embedders}
+    return {instance: revision for instance, revision in sorted(acting.items()) if revision < state.revision}
 
 
 _GATED = (Stage.BUILDING, Stage.READY, Stage.CANARY)

@@ -3,9 +3,9 @@
 import getpass
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from roost.cli.output import drawn_table, drawn_title, emit, out, say
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, BundleId, DataDir, bootstrap_of
-from roost.rollout_progress import BundleProgress, progress_of
+from roost.rollout_progress import BundleProgress, embedders_behind, progress_of
 from schemas.errors import Refused
 from schemas.records.control import CanaryReport, CommandKind, NodeStatus, Rollout, RolloutCommand, Stage
 from schemas.surfaces import FIXED, asked_refresh_fault
@@ -236,7 +236,11 @@ def status(
         def looked_at() -> list[_Seen]:
             states = [state for name, state in client.states().items() if surface in (None, name)]
             heard = heartbeats.all()
-            return [_Seen(state, progress_of(state, heard, time.time_ns() // 1_000_000), _canary(heard, state)) for state in states]
+            now_ms = time.time_ns() // 1_000_000
+            return [
+                _Seen(state, progress_of(state, heard, now_ms), _canary(heard, state), embedders_behind(state, heard, now_ms))
+                for state in states
+            ]
 
         if not watch:
             seen = looked_at()
@@ -251,11 +255,16 @@ def status(
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A surface's rollout with what instances say of it; `canary` is None where none is compared."""
+    """A surface's rollout with what instances say of it; `canary` is None where none is compared.
+
+    Attributes:
+        behind: embedders that act by an older revision, and by which.
+    """
 
     state: Rollout
     progress: tuple[BundleProgress, ...] = ()
     canary: CanaryReport | None = None
+    behind: Mapping[str, int] = field(default_factory=dict)
 
 
 def _canary(heard: Iterable[NodeStatus], state: Rollout) -> CanaryReport | None:
@@ -269,6 +278,7 @@ def _seen_as_data(seen: _Seen) -> dict[str, Any]:
     return {
         **as_data(seen.state),
         "progress": [{**asdict(bundle), "eta_s": bundle.eta_s} for bundle in seen.progress],
+        "embedders_behind": dict(seen.behind),
         "canary": None if seen.canary is None else {"verdict": seen.canary.verdict, "sentence": seen.canary.sentence},
     }
 
@@ -290,6 +300,8 @@ def _drawn(seen: Sequence[_Seen]) -> RenderableType:
 
 def _drawn_parts(seen: _Seen) -> Iterator[RenderableType]:
     yield _drawn_title(seen.state)
+    for embedder, revision in seen.behind.items():
+        yield Text(f"embedder {embedder} still acts by revision {revision}")
     yield _drawn_bundles(seen.state)
     for bundle in seen.progress:
         eta = "" if bundle.eta_s is None else f", some {bundle.eta_s:.0f} s to go"

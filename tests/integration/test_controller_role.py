@@ -259,7 +259,9 @@ def test_running_embedders_follow_a_configured_refresh_policy_through_kills_and_
             click(5, seen=4)
             capsys.readouterr()
             assert cli.run(["rollout", "status", "--bootstrap", bootstrap]) == 0
-            assert "refresh every=8000s" in capsys.readouterr().out
+            shown = capsys.readouterr().out
+            assert "refresh every=8000s" in shown
+            assert "still acts by" not in shown
     verdict = judge(read_history(bootstrap, []))
     assert verdict.sound, verdict.sentence()
     assert (verdict.revisions, verdict.commands) == (live + 3, 5)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from roost.retrievable import SILENCE_MS
-from roost.rollout_progress import progress_of
+from roost.rollout_progress import embedders_behind, progress_of
 from schemas.records.control import BundleStage, NodeStatus, Progress, Rollout, Stage
 
 HOME, LIVE, NEW = "home-timeline", "a" * 16, "b" * 16
@@ -69,3 +69,15 @@ def test_without_an_embedder_nothing_is_known_to_be_applied() -> None:
 def test_a_surface_without_a_bundle_under_way_has_no_progress() -> None:
     """Most of the time."""
     assert progress_of(state(Stage.RETIRED), [embedder(whole=2)], NOW_MS) == ()
+
+
+def test_an_embedder_that_does_not_follow_yet_is_named_with_what_it_acts_by() -> None:
+    """A policy that was accepted is not in force before the last embedder has read it."""
+    beats = [
+        replace(embedder(whole=2), revisions={HOME: 4}),
+        replace(embedder(whole=2), instance="embedder:1", revisions={HOME: 3}),
+        replace(embedder(whole=2), instance="embedder:2", revisions={"movies": 9}),
+        replace(embedder(whole=2), instance="embedder:3", time_ms=NOW_MS - SILENCE_MS),
+        node("n1", 100, 1.0, 0.98),
+    ]
+    assert embedders_behind(state(), beats, NOW_MS) == {"1": 3, "2": 0}
