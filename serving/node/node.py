@@ -148,6 +148,7 @@ class Node:
 
     def _take_statuses(self, records: Sequence[InboundRecord]) -> None:
         self._reports.handle(records)
+        # whoever spoke: a tail that was loaded, or began anew, since the embedder last did has not been told
         for tail in self._tails():
             tail.told(self._reports.of(tail.bundle))
 
