@@ -10,7 +10,8 @@ import numpy as np
 from lab.observed.columns import Bools, Ints
 from lab.observed.log import CLICK, KINDS
 from lab.world.reactions import react
-from lab.world.simulation import READING_S, Simulation, Step, names_of
+from lab.world.shown import READING_S
+from lab.world.simulation import Simulation, Step, names_of
 from lab.world.vocabulary import sentence
 from lab.world.world import World
 from schemas.records.candidates import Tweet

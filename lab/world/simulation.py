@@ -3,17 +3,16 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lab.observed.columns import Bools, Floats, Ints
 from lab.observed.log import CLICK, UNFAVORITE, Engagements, Impressions, Names, Truth, WorldLog
 from lab.world.policy import Shelf, Visits, serve
 from lab.world.reactions import react
 from lab.world.settings import DAY_S, WorldSettings
+from lab.world.shown import Shown
 from lab.world.vocabulary import LANGUAGES, region_names, topic_names
 from lab.world.world import World
 
-READING_S = 2.0
 # a fresh draw holds some tweets shown before: draw more, drop those
 _OVERSAMPLING = 2
 
@@ -46,11 +45,9 @@ class Simulation:
         self.world = world
         self._elsewhere = np.zeros(len(world.users), np.bool_) if elsewhere is None else elsewhere
         self._steps = 0
-        self._requests = 0
         self._counts = np.zeros(0)
         self._pending: list[tuple[Floats, Ints]] = []
-        # (user << 32 | tweet) of what was shown, ascending
-        self._shown = np.zeros(0, np.int64)
+        self.shown = Shown()
 
     @property
     def time_s(self) -> float:
@@ -66,6 +63,10 @@ class Simulation:
     def note(self, tweets: Ints, times_s: Floats) -> None:
         """Count positive engagements with `tweets` (int64 [n]) from `times_s` (float64 [n]) on."""
         self._pending.append((times_s, tweets))
+
+    def hand_over(self) -> None:
+        """Leave every visit to somebody else from the next step on; who visits when does not change."""
+        self._elsewhere = np.ones(len(self.world.users), np.bool_)
 
     def step(self) -> Step:
         """Take one step of `step_s` seconds."""
@@ -94,25 +95,8 @@ class Simulation:
     def _serve(self, visits: Visits, shelf: Shelf, rng: np.random.Generator) -> Impressions:
         world, slots = self.world, self.world.settings.tweets_per_visit
         drawn = serve(world.users.profiles, world.tweets, shelf, visits, k=slots * _OVERSAMPLING, rng=rng)
-        pair = (visits.user[:, None] << 32) | drawn
-        fresh = (drawn >= 0) & ~_contains(self._shown, pair)
-        # two visits of one step may draw the same pair: the earlier one shows it
-        first = np.zeros(pair.size, np.bool_)
-        first[np.unique(pair, return_index=True)[1]] = True
-        fresh &= first.reshape(pair.shape)
-        position = np.cumsum(fresh, axis=1) - 1
-        fresh &= position < slots
-        visit, column = np.nonzero(fresh)
         oldest = int(shelf.tweet[0]) if len(shelf) else 0
-        kept = self._shown[(self._shown & 0xFFFFFFFF) >= oldest]
-        self._shown = np.sort(np.concatenate([kept, pair[fresh]]))
-        request = self._requests + visit
-        self._requests += len(visits)
-        position = position[visit, column]
-        # a tweet is shown when the reader gets to it
-        time_s = visits.time_s[visit] + READING_S * position
-        shown = Impressions(request, visits.user[visit], drawn[visit, column], position, time_s, np.zeros(len(visit), np.int8))
-        return shown.take(np.argsort(time_s, kind="stable"))
+        return self.shown.show(visits, drawn, slots=slots, oldest=oldest)
 
     def _catch_up(self) -> None:
         size = len(self.world.tweets)
@@ -193,11 +177,3 @@ def names_of(world: World) -> Names:
         region_names(s.regions),
         topic_names(s.topics),
     )
-
-
-def _contains(ascending: Ints, values: Ints) -> NDArray[np.bool_]:
-    if not len(ascending):
-        return np.zeros(values.shape, np.bool_)
-    at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
-    found: NDArray[np.bool_] = ascending[at] == values
-    return found

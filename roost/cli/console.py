@@ -21,6 +21,7 @@ _DRAWN: Mapping[str, Callable[[Mapping[str, Any]], tuple[list[str], list[list[st
     "fig3": tables.fig3,
     "fig5": tables.fig5,
     "fig6": tables.fig6,
+    "continual": tables.continual,
 }
 
 

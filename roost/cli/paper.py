@@ -143,6 +143,28 @@ def fig6(
 
 
 @app.command()
+def continual(
+    *,
+    seeds: Seeds = 3,
+    first_seed: FirstSeed = FRESH_SEED,
+    days: Annotated[int, typer.Option(help="Days that the towers serve themselves.", min=2)] = 14,
+    plots: Plots = DEFAULT_PLOTS,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Two weeks of drift and feedback: frozen towers, naive fine-tuning and Roost's schedule, each on what it served itself.
+
+    Example: roost paper continual --json
+    """
+    from lab.paper.continual.study import ContinualSettings  # noqa: PLC0415 - torch takes seconds to load
+    from lab.paper.continual.study import continual as run  # noqa: PLC0415 - as above
+
+    with _steps("day", seeds * (days + 1)) as told:
+        result = run(range(first_seed, first_seed + seeds), ContinualSettings(days=days, threads=threads), on_progress=told)
+    _show("continual", result, plots, as_json=as_json)
+
+
+@app.command()
 def page(
     *,
     results: Annotated[Path, typer.Option(help="Folder of the kept results, JSON, one file an experiment.")] = Path("docs/bench"),

@@ -13,7 +13,7 @@ from lab.paper.shown import plots, tables
 from lab.paper.shown.claims import claims
 from schemas.errors import InvalidInput
 
-EXPERIMENTS = ("table1", "table2", "fig3", "fig5", "fig6")
+EXPERIMENTS = ("table1", "table2", "fig3", "fig5", "fig6", "continual")
 
 
 def kept(folder: Path) -> dict[str, dict[str, Any]]:

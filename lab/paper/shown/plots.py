@@ -76,6 +76,27 @@ def fig6(result: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def continual(result: Mapping[str, Any]) -> Figure:
+    """Return the study of continual training as lines over the days; a cross is an evening on which a gate refused."""
+    panels = (
+        ("engagement_at_10", "true engagement of the top 10"),
+        ("language_mismatch", "top-1 language mismatch"),
+        ("effective_share", "effective share of the corpus"),
+        ("auc", "ROC-AUC on what it served"),
+    )
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    for axes, (name, title) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        for arm, colour in (("frozen", "0.4"), ("naive", _PAPER), ("roost", _OURS)):
+            rows = [row for row in result["rows"] if row["arm"] == arm]
+            _line(axes, rows, "day", name, label=arm, colour=colour)
+            refused = [row for row in rows if row["refused_by"]]
+            axes.scatter([row["day"] for row in refused], [row[name] for row in refused], color=colour, marker="x", s=50, zorder=3)
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("day", fontsize=8)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a picture (PNG); equal results give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)

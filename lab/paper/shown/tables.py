@@ -1,6 +1,7 @@
 """Results as rows of text beside the paper's printed values, and as Markdown. Computes no figure and writes no file."""
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from lab.paper.shown.printed import NAMES, TABLE_1, TABLE_2
@@ -87,6 +88,26 @@ def fig5(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
 def fig6(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
     """Return header and rows of `lab.paper.figures.fig6`'s result: one row a t."""
     return _sweep(result["rows"], ("t", "t"), _SWEEP_COLUMNS)
+
+
+def continual(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows of `lab.paper.continual.study`'s result: a row for each line of towers and day."""
+    columns = (
+        ("auc", "AUC, served", _three),
+        ("language_mismatch", "mismatch", percent),
+        ("engagement_at_10", "engagement@10", lambda value: f"{value:.4f}"),
+        ("engagement_at_200", "engagement@200", lambda value: f"{value:.4f}"),
+        ("effective_share", "effective share", lambda value: f"{100 * value:.1f}%"),
+        ("candidate_auc", "AUC, new", _three),
+        ("live_auc", "AUC, live", _three),
+        ("accepted", "accepted by the gates", percent),
+    )
+    header, rows = _sweep(result["rows"], ("day", "day"), columns)
+    described = [
+        [found["arm"], *row, ", ".join(found["refused_by"]) or _MISSING] for found, row in zip(result["rows"], rows, strict=True)
+    ]
+    # stable: the days of a line stay in order
+    return ["towers", *header, "refused by"], sorted(described, key=itemgetter(0))
 
 
 def markdown(header: Sequence[str], rows: Rows) -> str:

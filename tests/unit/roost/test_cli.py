@@ -63,6 +63,14 @@ def test_without_a_deployment_a_command_says_how_to_start_one(
     assert "roost up" in capsys.readouterr().err
 
 
+def test_a_study_of_one_day_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """On day 1 all lines of towers are the same: refused before a world of minutes is played, with nothing on stdout."""
+    assert cli.run(["paper", "continual", "--days", "1", "--json"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "--days" in captured.err
+
+
 def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> None:
     """Kill -9 leaves the file behind: a pid that is gone must not count as running."""
     deployment = Deployment(2**22 - 1, "127.0.0.1:1", "http://127.0.0.1:2", "registry", None, {})
@@ -82,6 +90,7 @@ def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> 
         "topics create",
         "topics check",
         "train pretrain",
+        "paper continual",
         "models list",
         "dlq show",
         "dlq replay",

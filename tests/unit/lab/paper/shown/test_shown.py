@@ -54,6 +54,41 @@ def test_equal_results_give_equal_pictures(name: str, tmp_path: Path) -> None:
     assert one.startswith(b"\x89PNG")
 
 
+CONTINUAL: dict[str, Any] = {
+    "seeds": [10],
+    "rows": [
+        {
+            "arm": arm,
+            "day": day,
+            "auc": 0.8,
+            "language_mismatch": 0.25,
+            "engagement_at_10": 0.03,
+            "engagement_at_200": 0.01,
+            "effective_share": 0.175,
+            "candidate_auc": None if arm == "frozen" else 0.85,
+            "live_auc": None if arm == "frozen" else 0.8,
+            "accepted": {"frozen": None, "naive": 0.5, "roost": 1.0}[arm],
+            "refused_by": ["auc", "language_mismatch"] if arm == "naive" else [],
+            "ci": {},
+        }
+        for day in (1, 2)
+        for arm in ("frozen", "naive", "roost")
+    ],
+}
+
+
+def test_the_days_of_a_line_stand_together_with_the_gates_that_refused_it(tmp_path: Path) -> None:
+    """What was refused is the finding; a line that was never judged is not one that was accepted."""
+    header, rows = tables.continual(CONTINUAL)
+    assert [row[:2] for row in rows] == [[name, day] for name in ("frozen", "naive", "roost") for day in ("1", "2")]
+    at = header.index("accepted by the gates")
+    assert [row[at] for row in rows[::2]] == ["–", "50%", "100%"]
+    assert [row[-1] for row in rows[::2]] == ["–", "auc, language_mismatch", "–"]
+    assert rows[0][header.index("effective share")] == "17.5%"
+    plots.save(plots.continual(CONTINUAL), tmp_path / "continual.png")
+    assert (tmp_path / "continual.png").stat().st_size > 5_000
+
+
 FIG_3: dict[str, Any] = {
     "baseline": {"accuracy": 0.72, "auc": 0.8},
     "rows": [

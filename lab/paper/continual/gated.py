@@ -1,0 +1,95 @@
+"""One training and the trainer's own gates on it: the data gates, the quality gates against the live towers, the canary gate.
+
+`trainer.recipes` does the same from records and refuses to publish; here the verdicts are the result, so that a line of towers can
+also go on against them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lab.paper.models.recipes import TorchModel
+from schemas.bundle import Gate
+from trainer.data.columns import Corpus, Examples
+from trainer.data.profile import WindowProfile
+from trainer.evaluation import evaluate
+from trainer.export import export
+from trainer.gates import GateLimits, canary_gate, data_gates, label_rate, quality_gates
+from trainer.learning.fit import FitConfig, fit
+from trainer.learning.towers import TwoTowers
+from trainer.recipes import FinetuneConfig
+
+_HOUR_MS = 3.6e6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """What one training sees: as `trainer.recipes.TrainingData`, encoded."""
+
+    train: Examples
+    evaluation: Examples
+    corpus: Corpus
+    profile: WindowProfile
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """New towers and what was said of them; the AUCs are on the window's held-out share, of these towers and of the live ones."""
+
+    towers: TwoTowers
+    gates: tuple[Gate, ...]
+    auc: float
+    live_auc: float
+
+    @property
+    def refused_by(self) -> list[str]:
+        """Names of the gates that said no."""
+        return [gate.name for gate in self.gates if not gate.passed]
+
+
+def tuned(live: TwoTowers, window: Window, config: FinetuneConfig, *, seed: int) -> TwoTowers:
+    """Return a fine-tuned copy of the live towers."""
+    towers = TwoTowers(live.spec, live.config, seed=seed)
+    towers.load_weights(live.weights())
+    fit_config = FitConfig(
+        config.objectives, config.learning_rate, config.epochs, config.batch_size, seed=seed, frozen=config.frozen
+    )
+    fit(towers, window.train, window.corpus, fit_config)
+    return towers
+
+
+def judge(
+    towers: TwoTowers, live: TwoTowers, window: Window, limits: GateLimits, *, last: Sequence[WindowProfile] = ()
+) -> Candidate:
+    """Hold towers against the live ones on one window.
+
+    Args:
+        last: profiles of the windows that the live towers and their forebears were trained on.
+    """
+    new, old = (evaluate(TorchModel(one), window.evaluation, window.corpus) for one in (towers, live))
+    exported = export(towers)
+    gates = (
+        *data_gates(window.train, window.evaluation, window.corpus, limits, window=window.profile, last=last),
+        *quality_gates(new, old, limits),
+        canary_gate(exported.canary, exported.metric),
+    )
+    return Candidate(towers, gates, new.get("auc", float("nan")), old.get("auc", float("nan")))
+
+
+def profile(examples: Examples, languages: Sequence[str]) -> WindowProfile:
+    """Return what `WindowProfile.of` says of the records, from columns.
+
+    Args:
+        examples: the window.
+        languages: of each example's candidate.
+    """
+    names, counts = np.unique(languages, return_counts=True)
+    span_ms = float(np.ptp(examples.event_time_ms)) if len(examples) else 0.0
+    return WindowProfile(
+        examples=len(examples),
+        per_hour=len(examples) * _HOUR_MS / max(span_ms, 1_000.0),
+        label_rate=label_rate(examples),
+        languages=dict(zip(names.tolist(), (counts / max(len(examples), 1)).tolist(), strict=True)),
+        unresolved=0.0,
+    )

@@ -1,0 +1,186 @@
+"""One line of towers: it serves, is shown what came of it, and is tuned on that. Compares no lines."""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+
+from lab.observed.columns import Ints
+from lab.observed.log import Engagements, Impressions, Truth
+from lab.paper.ab_test import CANDIDATES
+from lab.paper.continual.gated import Candidate, Window, judge, profile, tuned
+from lab.paper.continual.served_log import ServedLog
+from lab.paper.continual.thermometer import effective_share
+from lab.paper.encode import LogEncoder
+from lab.paper.evaluate import served_scores
+from lab.paper.models.recipes import TorchModel
+from lab.paper.truth import MISSING, true_engagement_at
+from lab.world.policy import Visits
+from lab.world.reactions import react
+from lab.world.settings import DAY_S
+from lab.world.shown import Shown
+from lab.world.world import World
+from trainer.data.columns import NO_LANGUAGE, POSITIVE
+from trainer.data.profile import WindowProfile
+from trainer.learning.towers import TwoTowers
+from trainer.metrics import language_mismatch, nearest, roc_auc
+from trainer.recipes import LAST_WINDOWS, FinetuneConfig
+
+# purposes of `World.rng` below these are the world's own
+_REACTIONS, _RANKER = 7, 8
+EVALUATION_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """How a line goes on.
+
+    Attributes:
+        tuning: after every day; None stays as it is.
+        gated: whether what the gates refuse is left out. Where not, their verdicts are only written down.
+    """
+
+    name: str
+    tuning: FinetuneConfig | None = None
+    gated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One day of a line, by the towers that were live on it: see `lab.paper.evaluate.Evaluation` and `thermometer`."""
+
+    auc: float
+    language_mismatch: float
+    engagement_at_10: float
+    engagement_at_200: float
+    effective_share: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """What all lines have in common: a world, its log so far, what was shown to whom, and towers with their windows' profiles."""
+
+    world: World
+    log: ServedLog
+    shown: Shown
+    towers: TwoTowers
+    profiles: tuple[WindowProfile, ...]
+
+
+class Line:
+    """Towers, and the history they made."""
+
+    def __init__(self, arm: Arm, past: Past, *, ranker_noise: float | None) -> None:
+        """Go on from a common past: log and what was shown are copied.
+
+        Args:
+            ranker_noise: see `ContinualSettings`.
+        """
+        self.arm = arm
+        self.towers = past.towers
+        self._world = past.world
+        self._log = past.log.copy()
+        self._shown = copy.deepcopy(past.shown)
+        self._profiles = list(past.profiles)
+        self._ranker_noise = ranker_noise
+        self._today: list[Impressions] = []
+
+    def serve(self, visits: Visits, start_s: float, step: int) -> None:
+        """Answer a step's visits from an index of what was alive at its start, and let the users react.
+
+        The nearest 200 are ranked, and the first that the user has not seen fill the slots; there is no other source.
+        """
+        world = self._world
+        alive = world.tweets.alive(start_s)
+        encoder, model = self._log.encoder(), TorchModel(self.towers)
+        vectors = model.embed_candidates(encoder.candidates(alive, np.full(len(alive), start_s)))
+        queries = model.embed_queries(encoder.queries(visits.user, visits.time_s).ids)
+        drawn = alive[nearest(queries, vectors, CANDIDATES, metric=model.metric)]
+        if self._ranker_noise is not None:
+            drawn = self._ranked(drawn, visits, step, self._ranker_noise)
+        oldest = int(alive[0]) if len(alive) else 0
+        impressions = self._shown.show(visits, drawn, slots=world.settings.tweets_per_visit, oldest=oldest)
+        reactions = react(world, impressions.user, impressions.tweet, impressions.time_s, world.rng(_REACTIONS, step))
+        impressions = Impressions(
+            impressions.request, impressions.user, impressions.tweet, impressions.position, impressions.time_s, reactions.label
+        )
+        engaged_at = impressions.time_s[reactions.impression] + reactions.delay_s
+        self._log.append(impressions, Engagements(reactions.impression, reactions.kind, engaged_at))
+        self._today.append(impressions)
+
+    def _ranked(self, drawn: Ints, visits: Visits, step: int, noise: float) -> Ints:
+        p = np.clip(self._world.probability(visits.user[:, None], drawn, visits.time_s[:, None]), 1e-12, 1 - 1e-12)
+        scores = np.log(p) - np.log1p(-p) + noise * self._world.rng(_RANKER, step).standard_normal(p.shape)
+        return np.take_along_axis(drawn, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+
+    def measure(self, truth: Truth) -> Measured:
+        """Measure the day that ends at the truth's time, before anything is learned from it."""
+        today = Impressions.joined(self._today)
+        encoder, rows = self._log.window()
+        examples = encoder.examples(rows[len(rows) - len(today) :])
+        served = examples.take(examples.implicit)
+        model = TorchModel(self.towers)
+        queries = encoder.queries(truth.user, np.full(len(truth.user), truth.time_s))
+        corpus = encoder.corpus(truth.tweet, np.full(len(truth.tweet), truth.time_s))
+        lists = nearest(
+            model.embed_queries(queries.ids), model.embed_candidates(corpus.candidate_ids), CANDIDATES, metric=model.metric
+        )
+        possible = self._world.tweets.alive_within(truth.time_s - DAY_S, truth.time_s)
+        self._today = []
+        return Measured(
+            auc=roc_auc(served_scores(model, served), served.labels == POSITIVE),
+            language_mismatch=language_mismatch(_top_languages(lists, corpus.languages), queries.languages),
+            engagement_at_10=float(true_engagement_at(truth, lists, 10).mean()),
+            engagement_at_200=float(true_engagement_at(truth, lists, CANDIDATES).mean()),
+            effective_share=effective_share(today.tweet, len(possible)),
+        )
+
+    def learn(self, now_s: float, *, seed: int) -> Candidate | None:
+        """Tune on the window, its newest share held out, and go on with what came of it where the arm says so.
+
+        Returns:
+            The new towers and the verdicts on them; None for a frozen line.
+        """
+        if self.arm.tuning is None:
+            self._log.forget(self._log.untrained)
+            return None
+        window, trained = cut(self._log, self._world, now_s)
+        towers = tuned(self.towers, window, self.arm.tuning, seed=seed)
+        candidate = judge(towers, self.towers, window, self.arm.tuning.limits, last=self._profiles[-LAST_WINDOWS:])
+        if not (self.arm.gated and candidate.refused_by):
+            self.towers = candidate.towers
+            self._profiles.append(window.profile)
+            # what was refused is tried again with the next day's, as the schedule does
+            self._log.forget(trained)
+        return candidate
+
+
+def cut(log: ServedLog, world: World, now_s: float) -> tuple[Window, int]:
+    """Return what can be trained on at a time, and how many impressions of the log's window that is without the held-out ones."""
+    encoder, rows = log.window()
+    trained = len(rows) - round(len(rows) * EVALUATION_SHARE)
+    alive = world.tweets.alive(now_s)
+    train = encoder.examples(rows[:trained])
+    return (
+        Window(
+            train,
+            encoder.examples(rows[trained:]),
+            # as of now, as the schedule reads it
+            encoder.corpus(alive, np.full(len(alive), now_s)),
+            profile(train, _languages(encoder, rows[:trained])),
+        ),
+        trained,
+    )
+
+
+def _languages(encoder: LogEncoder, rows: Ints) -> list[str]:
+    log = encoder.log
+    return [log.names.languages[number] for number in log.tweets.language[log.impressions.tweet[rows]].tolist()]
+
+
+def _top_languages(
+    lists: Ints, languages: np.ndarray[tuple[int], np.dtype[np.int32]]
+) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    if not lists.shape[1]:
+        return np.full(len(lists), NO_LANGUAGE, np.int32)
+    return np.where(lists[:, 0] == MISSING, NO_LANGUAGE, languages[lists[:, 0]]).astype(np.int32)

@@ -1,0 +1,269 @@
+"""Fine-tuning every day on what one's own index served, for two weeks of drift: three ways to go on, side by side.
+
+All begin with the same towers, trained by the product's recipes on days that the production heuristics served. From then on the
+visits are the same, but every line of towers serves its own users and learns from nothing else. Between index and user stands the
+full ranker, as in the paper (section 3.3): what it leaves out, a log of served traffic never shows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TypedDict
+
+import numpy as np
+
+from lab.paper.continual.gated import tuned
+from lab.paper.continual.line import Arm, Line, Measured, Past, cut
+from lab.paper.continual.served_log import ServedLog
+from lab.paper.experiment import set_threads
+from lab.paper.table2 import NOISE
+from lab.world.settings import DAY_S, WorldSettings
+from lab.world.simulation import Simulation, truth_at
+from lab.world.world import World
+from schemas.errors import InvalidInput
+from schemas.features.catalog import CATALOG
+from schemas.features.spec import FeatureSpec
+from trainer.learning.fit import FitConfig, fit
+from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.recipes import LEARNING_RATE, FinetuneConfig, PretrainConfig
+from trainer.settings import TrainerSettings
+
+SCHEDULE = FinetuneConfig(replay=TrainerSettings.model_fields["replay"].default)
+FROZEN = Arm("frozen")
+# implicit negatives only, at the learning rate of the pre-training; it goes live whatever the gates say
+NAIVE = Arm("naive", FinetuneConfig(learning_rate=LEARNING_RATE), gated=False)
+ROOST = Arm("roost", SCHEDULE)
+ARMS = (FROZEN, NAIVE, ROOST)
+
+
+@dataclass(frozen=True, slots=True)
+class ContinualSettings:
+    """What is run for each seed.
+
+    Attributes:
+        world: the world; its seed is the study's.
+        days: served by the lines' own towers.
+        warm_up_days: of the production heuristics, not trained on: nobody has a history yet.
+        pretrain_days: then, of production too, what the towers are pre-trained on.
+        finetune_days: then what they are fine-tuned on before they go live: the paper deploys no other model (section 6.2).
+        ranker_noise: standard deviation that the ranker between index and user adds to the logit of p, as in Table 2; None for no
+            ranker: what is nearest is shown.
+        test_users: users whose retrieval is judged every evening.
+        threads: of torch; figures are equal only for equal threads.
+    """
+
+    world: WorldSettings = field(default_factory=WorldSettings)
+    days: int = 14
+    warm_up_days: int = 2
+    pretrain_days: int = 2
+    finetune_days: int = 1
+    ranker_noise: float | None = NOISE
+    test_users: int = 500
+    spec: FeatureSpec = CATALOG["tweet-v1"]
+    towers: TowerConfig = field(default_factory=lambda: TowerConfig(dim=32))
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    first_tuning: FinetuneConfig = SCHEDULE
+    arms: tuple[Arm, ...] = ARMS
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise `InvalidInput` where there is nothing to compare."""
+        if self.days < 2:
+            raise InvalidInput(f"{self.days} days are too few: on day 1 all lines are the same; ask for 2 at least")
+
+
+class Row(TypedDict):
+    """One day of one line, by the towers that were live on it, and what the gates said of those trained in its evening.
+
+    Attributes:
+        effective_share: the thermometer, see `thermometer.effective_share`.
+        candidate_auc, live_auc: served AUC of the new and of the live towers on the held-out newest share; None of the frozen line.
+        accepted: 1 where every gate passed, 0 where one did not; over seeds their mean; None of the frozen line.
+        refused_by: names of those that did not.
+        ci: over seeds, the lowest and the highest by figure.
+    """
+
+    arm: str
+    day: int
+    auc: float | None
+    language_mismatch: float | None
+    engagement_at_10: float | None
+    engagement_at_200: float | None
+    effective_share: float | None
+    candidate_auc: float | None
+    live_auc: float | None
+    accepted: float | None
+    refused_by: list[str]
+    ci: dict[str, list[float]]
+
+
+_FIGURES = (
+    "auc",
+    "language_mismatch",
+    "engagement_at_10",
+    "engagement_at_200",
+    "effective_share",
+    "candidate_auc",
+    "live_auc",
+    "accepted",
+)
+
+
+class Summary(TypedDict):
+    """A study in a few figures.
+
+    Attributes:
+        mismatch_rise: of Roost's line, its worst day less its first.
+        naive_mismatch_rise, frozen_mismatch_rise: likewise.
+        vs_frozen, vs_naive: Roost's mean true engagement of the top 10 over days 2 to the last, divided by the other line's.
+        naive_refusals, roost_refusals: evenings on which a gate refused the new towers, of `days`.
+        naive_auc_rises: of the naive refusals, those in which served AUC rose all the same.
+    """
+
+    mismatch_rise: float
+    naive_mismatch_rise: float
+    frozen_mismatch_rise: float
+    vs_frozen: float
+    vs_naive: float
+    naive_refusals: float
+    naive_auc_rises: float
+    roost_refusals: float
+
+
+class Study(Summary):
+    """`rows` and the summary are means over the seeds; `per_seed` has the rows of each, `summaries` the summary."""
+
+    days: int
+    seeds: list[int]
+    rows: list[Row]
+    per_seed: list[list[Row]]
+    summaries: list[Summary]
+
+
+OnProgress = Callable[[int, float], None]
+
+
+def continual(
+    seeds: Sequence[int], settings: ContinualSettings | None = None, *, on_progress: OnProgress = lambda _s, _d: None
+) -> Study:
+    """Run the study: one world a seed. Told of progress: the seed and the day that begins, 0 for the common past.
+
+    Raises:
+        Refused: the production days hold nothing to learn from.
+    """
+    how = settings or ContinualSettings()
+    set_threads(how.threads)
+    per_seed = [_of_seed(seed, how, on_progress) for seed in seeds]
+    summaries = [summary(rows) for rows in per_seed]
+    means = {name: float(np.mean([one[name] for one in summaries])) for name in Summary.__annotations__}  # type: ignore[literal-required]
+    study: Study = {
+        "days": how.days,
+        "seeds": list(seeds),
+        **means,  # type: ignore[typeddict-item]
+        "summaries": summaries,
+        "rows": [_mean(of_day) for of_day in zip(*per_seed, strict=True)],
+        "per_seed": per_seed,
+    }
+    return study
+
+
+def summary(rows: Sequence[Row]) -> Summary:
+    """Return the summary of one seed's rows."""
+    by_arm = {name: [row for row in rows if row["arm"] == name] for name in ("frozen", "naive", "roost")}
+
+    def engagement(name: str) -> float:
+        return float(np.mean([row["engagement_at_10"] for row in by_arm[name] if row["day"] > 1]))
+
+    def rise(name: str) -> float:
+        mismatches = [row["language_mismatch"] or 0.0 for row in by_arm[name]]
+        return max(mismatches) - mismatches[0]
+
+    refused = {name: [row for row in by_arm[name] if row["refused_by"]] for name in ("naive", "roost")}
+    return Summary(
+        mismatch_rise=rise("roost"),
+        naive_mismatch_rise=rise("naive"),
+        frozen_mismatch_rise=rise("frozen"),
+        vs_frozen=engagement("roost") / engagement("frozen"),
+        vs_naive=engagement("roost") / engagement("naive"),
+        naive_refusals=len(refused["naive"]),
+        naive_auc_rises=sum((row["candidate_auc"] or 0.0) > (row["live_auc"] or 0.0) for row in refused["naive"]),
+        roost_refusals=len(refused["roost"]),
+    )
+
+
+def _of_seed(seed: int, how: ContinualSettings, on_progress: OnProgress) -> list[Row]:
+    on_progress(seed, 0)
+    simulation = Simulation(World(replace(how.world, seed=seed)))
+    past = _past(simulation, how, seed)
+    world, begin_s = past.world, simulation.time_s
+    lines = [Line(arm, past, ranker_noise=how.ranker_noise) for arm in how.arms]
+    simulation.hand_over()
+    users = np.sort(world.rng(5).permutation(len(world.users))[: how.test_users])
+    rows = []
+    for day in range(1, how.days + 1):
+        on_progress(seed, day)
+        _play(simulation, lines, begin_s + day * DAY_S)
+        truth = truth_at(world, users, simulation.time_s)
+        rows += [_row(line, day, line.measure(truth), simulation.time_s, seed=seed) for line in lines]
+    return rows
+
+
+def _past(simulation: Simulation, how: ContinualSettings, seed: int) -> Past:
+    """Play the days of production, pre-train on some and fine-tune on the last, as the schedule does."""
+    world = simulation.world
+    log = ServedLog(world, how.spec)
+    _produce(simulation, log, how.warm_up_days)
+    log.forget(log.untrained)
+    _produce(simulation, log, how.pretrain_days)
+    first, trained = cut(log, world, simulation.time_s)
+    log.forget(trained)
+    towers, config = TwoTowers(how.spec, how.towers, seed=seed), how.pretrain
+    fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, seed)
+    fit(towers, first.train, first.corpus, fit_config)
+    _produce(simulation, log, how.finetune_days)
+    second, trained = cut(log, world, simulation.time_s)
+    log.forget(trained)
+    return Past(world, log, simulation.shown, tuned(towers, second, how.first_tuning, seed=seed), (first.profile, second.profile))
+
+
+def _produce(simulation: Simulation, log: ServedLog, days: int) -> None:
+    end_s = simulation.time_s + days * DAY_S
+    while simulation.time_s < end_s:
+        step = simulation.step()
+        log.append(step.impressions, step.engagements)
+
+
+def _play(simulation: Simulation, lines: Sequence[Line], until_s: float) -> None:
+    while simulation.time_s < until_s:
+        start_s = simulation.time_s
+        visits = simulation.step().visits
+        for line in lines:
+            line.serve(visits, start_s, round(start_s))
+
+
+def _row(line: Line, day: int, measured: Measured, now_s: float, *, seed: int) -> Row:
+    candidate = line.learn(now_s, seed=seed + day)
+    figures: dict[str, float | None] = dict(asdict(measured))
+    refused_by: list[str] = []
+    if candidate is not None:
+        refused_by = candidate.refused_by
+        figures |= {"candidate_auc": candidate.auc, "live_auc": candidate.live_auc, "accepted": float(not refused_by)}
+    return _typed(line.arm.name, day, figures, refused_by, {})
+
+
+def _mean(of_day: Sequence[Row]) -> Row:
+    figures: dict[str, float | None] = {}
+    spread: dict[str, list[float]] = {}
+    for name in _FIGURES:
+        values = [row[name] for row in of_day if row[name] is not None]  # type: ignore[literal-required]
+        if values:
+            figures[name], spread[name] = float(np.mean(values)), [min(values), max(values)]
+    refused_by = sorted({name for row in of_day for name in row["refused_by"]})
+    return _typed(of_day[0]["arm"], of_day[0]["day"], figures, refused_by, spread)
+
+
+def _typed(arm: str, day: int, figures: dict[str, float | None], refused_by: list[str], ci: dict[str, list[float]]) -> Row:
+    known = {
+        name: value if value is not None and np.isfinite(value) else None for name in _FIGURES for value in [figures.get(name)]
+    }
+    row: Row = {"arm": arm, "day": day, **known, "refused_by": refused_by, "ci": ci}  # type: ignore[typeddict-item]
+    return row

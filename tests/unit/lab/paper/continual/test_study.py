@@ -1,0 +1,168 @@
+"""The study of continual training on a small world: who learns from what, who obeys the gates, and what is summed up."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lab.observed.log import Engagements, Impressions
+from lab.paper.continual.line import Arm
+from lab.paper.continual.served_log import ServedLog
+from lab.paper.continual.study import FROZEN, NAIVE, ROOST, SCHEDULE, ContinualSettings, Row, Study, continual, summary
+from lab.paper.encode import LogEncoder
+from lab.world import WorldSettings
+from lab.world.simulation import Simulation, write_log
+from lab.world.world import World
+from schemas.errors import InvalidInput
+from schemas.features.catalog import CATALOG
+from trainer.gates import GateLimits
+from trainer.learning.towers import TowerConfig
+
+SPEC = CATALOG["tweet-v1"]
+SETTINGS = ContinualSettings(
+    world=WorldSettings(users=150, authors=40, tweets_per_day=120, languages=4, willing_mean=1.0),
+    days=2,
+    warm_up_days=1,
+    pretrain_days=1,
+    finetune_days=1,
+    test_users=40,
+    towers=TowerConfig(dim=32, embedding_dim=8, hidden=(32,)),
+)
+# nothing passes: no AUC is above 1
+CLOSED = replace(SCHEDULE, limits=GateLimits(min_auc=1.1))
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    """Two days, with a line whose gates are shut and one that never looks at them."""
+    arms = (FROZEN, Arm("naive", CLOSED, gated=False), Arm("roost", CLOSED))
+    return continual([3], replace(SETTINGS, arms=arms))
+
+
+def of(rows: list[Row], arm: str) -> list[Row]:
+    """Return the rows of one line."""
+    return [row for row in rows if row["arm"] == arm]
+
+
+def test_a_refused_bundle_does_not_go_live_and_a_line_without_gates_goes_on(study: Study) -> None:
+    """The naive line shows what the gates keep out; if Roost's line took refused towers too, it would show nothing."""
+    frozen, naive, roost = (of(study["rows"], arm) for arm in ("frozen", "naive", "roost"))
+    figures = ("auc", "language_mismatch", "engagement_at_10", "engagement_at_200", "effective_share")
+    same = [[row[name] for name in figures] for row in frozen]  # type: ignore[literal-required]
+    assert [[row[name] for name in figures] for row in roost] == same  # type: ignore[literal-required]
+    assert [naive[0][name] for name in figures] == same[0], "on day 1 all lines are the same"  # type: ignore[literal-required]
+    assert naive[1]["auc"] != frozen[1]["auc"]
+    assert [row["accepted"] for row in (*naive, *roost)] == [0.0] * 4
+    assert all("auc" in row["refused_by"] for row in (*naive, *roost))
+    assert [row["accepted"] for row in frozen] == [None, None]
+    assert (study["naive_refusals"], study["roost_refusals"]) == (2, 2)
+    assert study["vs_frozen"] == pytest.approx(1.0)
+
+
+def test_the_three_lines_of_the_command_differ_in_the_recipe_alone() -> None:
+    """Naive is implicit negatives at ten times the schedule's learning rate; the schedule replays random ones."""
+    assert (FROZEN.tuning, FROZEN.name) == (None, "frozen")
+    assert NAIVE.tuning is not None
+    assert ROOST.tuning is not None
+    assert NAIVE.tuning.learning_rate == pytest.approx(10 * ROOST.tuning.learning_rate)
+    assert [one.negatives.kind for one in NAIVE.tuning.objectives] == ["implicit"]
+    assert [one.negatives.kind for one in ROOST.tuning.objectives] == ["implicit", "uniform"]
+    assert (NAIVE.gated, ROOST.gated) == (False, True)
+    assert NAIVE.tuning.limits == ROOST.tuning.limits == GateLimits()
+
+
+def test_a_study_is_one_json_object_and_equal_for_equal_seeds(study: Study) -> None:
+    """The contract of `roost paper continual --json`: no NaN, and a kept result can be made again."""
+    assert study["days"] == 2
+    assert {(row["arm"], row["day"]) for row in study["rows"]} == {(a, d) for a in ("frozen", "naive", "roost") for d in (1, 2)}
+    text = json.dumps(study, allow_nan=False)
+    told: list[tuple[int, float]] = []
+    arms = (FROZEN, Arm("naive", CLOSED, gated=False), Arm("roost", CLOSED))
+    again = continual([3], replace(SETTINGS, arms=arms), on_progress=lambda *what: told.append(what))
+    assert json.dumps(again, allow_nan=False) == text
+    assert told == [(3, 0), (3, 1), (3, 2)]
+
+
+def test_one_day_is_nothing_to_compare() -> None:
+    """On day 1 all lines serve with the same towers."""
+    with pytest.raises(InvalidInput, match="at least"):
+        ContinualSettings(days=1)
+
+
+def test_the_summary_is_the_one_worked_out_by_hand() -> None:
+    """Day 1 is left out of the ratios; a rise is of the worst day, wherever it is."""
+
+    def row(
+        arm: str, day: int, *, engagement: float = 0.02, mismatch: float = 0.2, new_auc: float = 0.6, refused_by: str = ""
+    ) -> Row:
+        return {
+            "arm": arm,
+            "day": day,
+            "auc": 0.6,
+            "language_mismatch": mismatch,
+            "engagement_at_10": engagement,
+            "engagement_at_200": 0.01,
+            "effective_share": 0.1,
+            "candidate_auc": new_auc,
+            "live_auc": 0.6,
+            "accepted": float(not refused_by),
+            "refused_by": [refused_by] if refused_by else [],
+            "ci": {},
+        }
+
+    rows = [
+        *(row("frozen", day) for day in (1, 2, 3)),
+        row("naive", 1, new_auc=0.8, refused_by="language_mismatch"),
+        row("naive", 2, engagement=0.01, mismatch=0.7, new_auc=0.5, refused_by="auc"),
+        row("naive", 3, engagement=0.01, mismatch=0.6, new_auc=0.9),
+        row("roost", 1, engagement=0.9),
+        row("roost", 2, engagement=0.03, mismatch=0.24, refused_by="auc"),
+        row("roost", 3, engagement=0.05, mismatch=0.21),
+    ]
+    found = summary(rows)
+    # (.03 + .05) / (.02 + .02), and over (.01 + .01)
+    assert [found["vs_frozen"], found["vs_naive"]] == pytest.approx([2.0, 4.0])
+    assert found["mismatch_rise"] == pytest.approx(0.04)
+    assert [found["naive_mismatch_rise"], found["frozen_mismatch_rise"]] == pytest.approx([0.5, 0.0])
+    # of the two refused evenings, served AUC rose on one
+    assert (found["naive_refusals"], found["naive_auc_rises"], found["roost_refusals"]) == (2, 1, 1)
+
+
+def test_a_log_that_forgets_encodes_as_the_whole_log_does() -> None:
+    """Impressions nobody reacted to are dropped once trained on; a counter or a history lost with them would be a skew."""
+    world = World(replace(SETTINGS.world, seed=1))
+    simulation, log = Simulation(world), ServedLog(world, SPEC)
+    steps = []
+    while simulation.time_s < 2 * 86_400:
+        steps.append(simulation.step())
+        log.append(steps[-1].impressions, steps[-1].engagements)
+        if len(steps) == 24:
+            log.forget(log.untrained)
+    now_s = simulation.time_s
+    whole = LogEncoder(write_log(world, steps, now_s, test_users=5), SPEC)
+    users, alive = np.arange(len(world.users)), world.tweets.until(now_s).alive(now_s)
+    at, then = np.full(len(users), now_s - 7200), np.full(len(alive), now_s - 7200)
+    assert (log.encoder().queries(users, at).ids == whole.queries(users, at).ids).all()
+    assert (log.encoder().candidates(alive, then) == whole.candidates(alive, then)).all()
+    encoder, rows = log.window()
+    assert len(rows) == log.untrained == sum(len(step.impressions) for step in steps[24:])
+    window = encoder.examples(rows)
+    # a window's own impressions are in the log twice where somebody reacted, and must be counted once
+    shown = Impressions.joined([step.impressions for step in steps[24:]])
+    assert (window.popularity == whole.state.popularity(shown.tweet, shown.time_s)).all()
+
+
+def test_a_copy_of_a_log_goes_its_own_way() -> None:
+    """Three lines begin with one past; what one of them serves must not be in another's histories."""
+    world = World(SETTINGS.world)
+    one = ServedLog(world, SPEC)
+    simulation = Simulation(world)
+    while not len((step := simulation.step()).impressions):
+        pass
+    one.append(step.impressions, step.engagements)
+    other = one.copy()
+    nothing = Engagements(np.zeros(0, np.int64), np.zeros(0, np.int8), np.zeros(0))
+    other.append(step.impressions, nothing)
+    other.forget(3)
+    assert (one.untrained, other.untrained) == (len(step.impressions), 2 * len(step.impressions) - 3)
