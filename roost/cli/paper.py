@@ -148,6 +148,9 @@ def continual(
     seeds: Seeds = 3,
     first_seed: FirstSeed = FRESH_SEED,
     days: Annotated[int, typer.Option(help="Days that the towers serve themselves.", min=2)] = 14,
+    replay: Annotated[
+        float | None, typer.Option(help="Weight of replayed random negatives; by default as the schedule ships it.", min=0.0)
+    ] = None,
     plots: Plots = DEFAULT_PLOTS,
     threads: Threads = 1,
     as_json: AsJson = False,
@@ -159,8 +162,9 @@ def continual(
     from lab.paper.continual.study import ContinualSettings  # noqa: PLC0415 - torch takes seconds to load
     from lab.paper.continual.study import continual as run  # noqa: PLC0415 - as above
 
+    settings = ContinualSettings.of(days=days, replay=replay, threads=threads)
     with _steps("day", seeds * (days + 1)) as told:
-        result = run(range(first_seed, first_seed + seeds), ContinualSettings(days=days, threads=threads), on_progress=told)
+        result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
     _show("continual", result, plots, as_json=as_json)
 
 

@@ -7,7 +7,7 @@ full ranker, as in the paper (section 3.3): what it leaves out, a log of served 
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TypedDict
+from typing import Self, TypedDict
 
 import numpy as np
 
@@ -47,6 +47,8 @@ class ContinualSettings:
         finetune_days: then what they are fine-tuned on before they go live: the paper deploys no other model (section 6.2).
         ranker_noise: standard deviation that the ranker between index and user adds to the logit of p, as in Table 2; None for no
             ranker: what is nearest is shown.
+        first_tuning: the fine-tuning before the lines part; the schedule's.
+        arms: the lines.
         test_users: users whose retrieval is judged every evening.
         threads: of torch; figures are equal only for equal threads.
     """
@@ -64,6 +66,12 @@ class ContinualSettings:
     first_tuning: FinetuneConfig = SCHEDULE
     arms: tuple[Arm, ...] = ARMS
     threads: int = 1
+
+    @classmethod
+    def of(cls, *, days: int = 14, replay: float | None = None, threads: int = 1) -> Self:
+        """Return the study of the schedule's recipe at another weight of replayed random negatives than the shipped one."""
+        schedule = SCHEDULE if replay is None else replace(SCHEDULE, replay=replay)
+        return cls(days=days, first_tuning=schedule, arms=(FROZEN, NAIVE, Arm(ROOST.name, schedule)), threads=threads)
 
     def __post_init__(self) -> None:
         """Raise `InvalidInput` where there is nothing to compare."""
@@ -130,9 +138,13 @@ class Summary(TypedDict):
 
 
 class Study(Summary):
-    """`rows` and the summary are means over the seeds; `per_seed` has the rows of each, `summaries` the summary."""
+    """`rows` and the summary are means over the seeds; `per_seed` has the rows of each, `summaries` the summary.
+
+    `replay` is the weight of replayed random negatives in the recipe under study.
+    """
 
     days: int
+    replay: float
     seeds: list[int]
     rows: list[Row]
     per_seed: list[list[Row]]
@@ -157,6 +169,7 @@ def continual(
     means = {name: float(np.mean([one[name] for one in summaries])) for name in Summary.__annotations__}  # type: ignore[literal-required]
     study: Study = {
         "days": how.days,
+        "replay": how.first_tuning.replay,
         "seeds": list(seeds),
         **means,  # type: ignore[typeddict-item]
         "summaries": summaries,

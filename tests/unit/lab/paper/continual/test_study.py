@@ -69,12 +69,16 @@ def test_the_three_lines_of_the_command_differ_in_the_recipe_alone() -> None:
     assert [one.negatives.kind for one in NAIVE.tuning.objectives] == ["implicit"]
     assert [one.negatives.kind for one in ROOST.tuning.objectives] == ["implicit", "uniform"]
     assert (NAIVE.gated, ROOST.gated) == (False, True)
+    heavier = ContinualSettings.of(replay=16.0)
+    assert [arm.tuning and arm.tuning.replay for arm in heavier.arms] == [None, 0.0, 16.0]
+    assert heavier.first_tuning.replay == 16.0
+    assert ContinualSettings.of() == ContinualSettings(), "by default what the schedule ships"
     assert NAIVE.tuning.limits == ROOST.tuning.limits == GateLimits()
 
 
 def test_a_study_is_one_json_object_and_equal_for_equal_seeds(study: Study) -> None:
     """The contract of `roost paper continual --json`: no NaN, and a kept result can be made again."""
-    assert study["days"] == 2
+    assert (study["days"], study["replay"]) == (2, SCHEDULE.replay)
     assert {(row["arm"], row["day"]) for row in study["rows"]} == {(a, d) for a in ("frozen", "naive", "roost") for d in (1, 2)}
     text = json.dumps(study, allow_nan=False)
     told: list[tuple[int, float]] = []
