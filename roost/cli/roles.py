@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol, TypeVar
 
+from roost.allocator import share_arenas
 from roost.cli.checked import settings_of, surfaces_of
 from roost.cli.output import set_up_logging
 from roost.collector import keep_pauses_short
@@ -127,5 +128,6 @@ def run_until_stopped(name: str, role: Callable[[threading.Event], None]) -> Non
 
 def _run(name: str, settings: SettingsT, role: Callable[[SettingsT, threading.Event], None]) -> None:
     announce(name, settings)
+    share_arenas()
     keep_pauses_short()
     run_until_stopped(name, lambda stop: role(settings, stop))
