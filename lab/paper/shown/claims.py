@@ -1,4 +1,4 @@
-"""What Table 1 must show, held against a result seed by seed: each claim with the seeds in which it holds. Measures nothing.
+"""What Table 1 and the study of continual training must show, held against results seed by seed. Measures nothing.
 
 The thresholds are the project's own, written down before the reported seeds were run.
 """
@@ -56,3 +56,36 @@ def claims(table1: Mapping[str, Any]) -> str:
         for claim, seeds in held(table1)
     ]
     return "\n".join(["| claim | seeds in which it holds |", "|---|--:|", *rows])
+
+
+# each: the claim, its figure as it is in the mean over seeds, and whether a seed's summary holds it
+_CONTINUAL: Sequence[tuple[str, str, Callable[[Mapping[str, Any]], bool]]] = (
+    ("the schedule's mismatch rises by at most .05 on its worst day", "mismatch_rise", lambda one: one["mismatch_rise"] <= 0.05),
+    (
+        "its true engagement of the top 10, days 2 to the last, is above the frozen towers'",
+        "vs_frozen",
+        lambda one: one["vs_frozen"] > 1,
+    ),
+    ("and above the naive line's", "vs_naive", lambda one: one["vs_naive"] > 1),
+    (
+        "naive fine-tuning collapses: its mismatch rises by .30 or more",
+        "naive_mismatch_rise",
+        lambda one: one["naive_mismatch_rise"] >= 0.3,
+    ),
+    ("the gates refuse it, evenings", "naive_refusals", lambda one: one["naive_refusals"] >= 1),
+    (
+        "although its served AUC rose, evenings",
+        "naive_auc_rises",
+        lambda one: one["naive_refusals"] >= 1 and one["naive_auc_rises"] == one["naive_refusals"],
+    ),
+    ("the gates refuse nothing of the schedule's, evenings", "roost_refusals", lambda one: one["roost_refusals"] == 0),
+)
+
+
+def continual_claims(study: Mapping[str, Any]) -> str:
+    """Return the claims of the study of continual training as a Markdown table, each with its figure, the mean over the seeds."""
+    total = len(study["seeds"])
+    rows = [
+        f"| {claim} | {study[name]:.3g} | {sum(map(holds, study['summaries']))} of {total} |" for claim, name, holds in _CONTINUAL
+    ]
+    return "\n".join([f"| claim, {study['days']} days | figure | seeds in which it holds |", "|---|--:|--:|", *rows])

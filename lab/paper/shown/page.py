@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.paper.shown import plots, tables
-from lab.paper.shown.claims import claims
+from lab.paper.shown.claims import claims, continual_claims
 from schemas.errors import InvalidInput
 
 EXPERIMENTS = ("table1", "table2", "fig3", "fig5", "fig6", "continual")
@@ -46,6 +46,8 @@ def rewritten(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
         page = _replaced(page, name, block(name, result))
     if "table1" in results:
         page = _replaced(page, "claims", claims(results["table1"]))
+    if "continual" in results:
+        page = _replaced(page, "continual claims", continual_claims(results["continual"]))
     return page
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.paper.shown.claims import held
+from lab.paper.shown.claims import continual_claims, held
 from lab.paper.shown.page import draw_all, kept, rewritten
 from schemas.errors import InvalidInput
 
@@ -48,6 +48,31 @@ def test_a_claim_is_held_seed_by_seed() -> None:
     assert next(seeds for claim, seeds in found.items() if "at least .85" in claim) == [1]
     assert next(seeds for claim, seeds in found.items() if "at 10 and at 200" in claim) == [], "equal at 200 is not more"
     assert next(seeds for claim, seeds in found.items() if "within .05" in claim) == [1, 2]
+
+
+def test_a_claim_of_the_study_of_days_that_does_not_hold_is_said_to_hold_in_none() -> None:
+    """The study's promises are the project's own: one that is broken has to stand on the page as broken."""
+    one = {
+        "mismatch_rise": 0.08,
+        "vs_frozen": 1.0,
+        "vs_naive": 1.5,
+        "naive_mismatch_rise": 0.5,
+        "naive_refusals": 3,
+        "naive_auc_rises": 2,
+        "roost_refusals": 0,
+    }
+    held_in_both = {**one, "mismatch_rise": 0.02, "vs_frozen": 1.2, "naive_auc_rises": 3}
+    means = {name: (one[name] + held_in_both[name]) / 2 for name in one}
+    lines = continual_claims({"days": 14, "seeds": [1, 2], "summaries": [one, held_in_both], **means}).splitlines()[2:]
+    assert [line.split(" | ")[1:] for line in lines] == [
+        ["0.05", "1 of 2 |"],
+        ["1.1", "1 of 2 |"],
+        ["1.5", "2 of 2 |"],
+        ["0.5", "2 of 2 |"],
+        ["3", "2 of 2 |"],
+        ["2.5", "1 of 2 |"],
+        ["0", "2 of 2 |"],
+    ]
 
 
 def test_a_page_without_a_place_for_a_result_is_refused_with_the_lines_to_write(tmp_path: Path) -> None:
