@@ -145,7 +145,7 @@ def fig6(
 @app.command()
 def continual(
     *,
-    seeds: Seeds = 3,
+    seeds: Seeds = 2,
     first_seed: FirstSeed = FRESH_SEED,
     days: Annotated[int, typer.Option(help="Days that the towers serve themselves.", min=2)] = 14,
     replay: Annotated[
