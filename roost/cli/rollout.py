@@ -118,7 +118,7 @@ def canary(
 def _shares_bp(ramp: str) -> list[int]:
     try:
         return [round(float(share.strip().removesuffix("%")) * 100) for share in ramp.split(",")]
-    except ValueError:
+    except (ValueError, OverflowError):
         raise typer.BadParameter(f"--ramp {ramp!r} is not a list of shares, such as 1%,5%,25%") from None
 
 

@@ -187,6 +187,13 @@ def test_nobody_is_erased_by_an_empty_id(words: list[str], capsys: pytest.Captur
     assert "id is empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("ramp", ["", "one", "1%,nan", "1%,inf"])
+def test_a_ramp_that_is_no_list_of_shares_is_said_to_be_none(ramp: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is sent, and not with a traceback."""
+    assert cli.run(["rollout", "canary", "a" * 16, "--ramp", ramp, "--bootstrap", "127.0.0.1:1"]) == 2
+    assert "is not a list of shares" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_doctor_without_a_broker_says_so_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One object for programs, whatever is wrong."""
     assert cli.run(["doctor", "--bootstrap", "127.0.0.1:1", "--data-dir", str(tmp_path), "--json"]) == 1
