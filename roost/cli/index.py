@@ -1,6 +1,5 @@
 """`roost index …`: snapshots of the nodes' indexes on disk and on shared places, and what a node's audit says. Keeps no index."""
 
-import shutil
 import socket
 import time
 from pathlib import Path
@@ -116,14 +115,12 @@ def restore(
     fetched = []
     for bundle in sorted(shared.bundles()):
         for one in shared.of_bundle(bundle):
-            path = store.fetch(shared, one)
             try:
-                fetched.append({**_row(node, path, check(path)), "from": one.path})
+                path = store.fetch(shared, one)
+                fetched.append({**_row(node, path, one.manifest), "from": one.path})
                 break
             except SnapshotRefused as refusal:
                 say(f"roost: {one.path} is passed over: {refusal}")
-                # left there, the next one that is fetched would push out what the node has
-                shutil.rmtree(path)
     emit({"fetched": fetched}, as_json=as_json, show=lambda: _show(fetched))
 
 

@@ -69,7 +69,7 @@ class SnapshotStore:
             fill(unfinished)
             self._files.sync_folder(unfinished)
             self._files.rename(unfinished, final)
-        except OSError:
+        except (OSError, SnapshotRefused):
             # gives the space back at once: a full disk is not only ours
             self._files.remove(unfinished)
             raise
@@ -134,7 +134,8 @@ class SnapshotStore:
         """Copy a shared snapshot to this store; returns its folder.
 
         Raises:
-            OSError: the disk is full, or the place is away. Nothing is left of it.
+            SnapshotRefused: a byte of it is not what its manifest says.
+            OSError: the disk is full, or the place is away. Nothing is left of it, as after a refusal.
         """
         with self._lock:
             return self._fetch(shared, one)
@@ -143,6 +144,8 @@ class SnapshotStore:
         def fill(folder: Path) -> None:
             for name in (*one.manifest.files, MANIFEST_NAME):
                 self._files.write(folder / name, shared.parts(one, name))
+            # before it is a snapshot of this node: it would be the newest, and push out the sound ones
+            check(folder)
 
         log.info("fetching snapshot %s of %s: %d rows", one.path, shared.url, one.manifest.rows)
         return self._add(one.manifest.of.bundle, fill)

@@ -11,7 +11,7 @@ import pytest
 from serving.snapshots.manifest import MANIFEST_NAME, Manifest, read_manifest
 from serving.snapshots.shared import SharedSnapshots
 from serving.snapshots.snapshot import SnapshotRefused
-from serving.snapshots.store import SnapshotStore
+from serving.snapshots.store import SnapshotStore, check
 from tests.snapshot_samples import NOW_MS, OF, UnsyncedFiles, snapshot
 
 
@@ -73,6 +73,8 @@ def test_what_is_damaged_unfinished_or_of_another_topic_there_is_passed_over(
     assert found.offsets == snapshot(5, seed=1).offsets
     assert "SHA-256" in caplog.text
     assert "the topic of that name is now" in caplog.text
+    # the damaged one is not kept: it would be the newest here, refused at each start, and two of them push out the sound one
+    assert [check(path).written_ms for path in store(tmp_path / "e").folders()] == [NOW_MS - 9_000]
 
 
 def test_what_is_too_old_to_start_from_is_removed_there(place: SharedSnapshots, tmp_path: Path) -> None:
