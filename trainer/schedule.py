@@ -18,7 +18,7 @@ from schemas.rollout import UNDER_WAY
 from schemas.surfaces import Surface, load_surfaces
 from schemas.wire.admin import wait_for_broker
 from trainer.data.cache import prune, remove_erased, write_cache
-from trainer.data.skew import Evidence, audit
+from trainer.data.skew import Evidence, FieldAudit, audit
 from trainer.data.topics import TopicSources
 from trainer.data.windows import CorpusAt, Window, next_offsets
 from trainer.export import ARCHITECTURE, WEIGHTS, export_graphs
@@ -112,6 +112,7 @@ class _Due:
     parent: Bundle | None
     window: Window
     corpus: CorpusAt
+    skew: Sequence[FieldAudit]
     now_ms: int
 
 
@@ -197,7 +198,13 @@ class SurfaceSchedule:
         corpus = self._sources.candidates(now_ms)
         if len(corpus) < self._plan.corpus_at:
             return Waiting("candidates", f"{len(corpus)} of {self._plan.corpus_at} candidates are there")
-        return _Due(state.live, parent, window, corpus, now_ms)
+        return _Due(state.live, parent, window, corpus, self._skew(window), now_ms)
+
+    def _skew(self, window: Window) -> Sequence[FieldAudit]:
+        if not self._plan.skew_sample:
+            return ()
+        evidence = self._sources.evidence(window.examples(), sample=self._plan.skew_sample)
+        return audit(evidence, CATALOG[self._surface.feature_spec])
 
     def _forget_erased(self, erased_ms: Mapping[str, int]) -> None:
         if self._plan.cache is None or erased_ms.items() <= self._forgotten_ms.items():
@@ -209,9 +216,7 @@ class SurfaceSchedule:
 
     def _train(self, due: _Due) -> str:
         data = TrainingData.of_window(due.window, due.corpus, evaluation_share=self._plan.evaluation_share)
-        if self._plan.skew_sample:
-            evidence = self._sources.evidence(due.window.examples(), sample=self._plan.skew_sample)
-            data = replace(data, skew=audit(evidence, CATALOG[self._surface.feature_spec]))
+        data = replace(data, skew=due.skew)
         what = f"fine-tuning {due.parent.id}" if due.parent else "pre-training"
         log.info("%s: %s on %d examples, %d candidates", self._surface.name, what, len(data.train), len(data.corpus))
         begin_s = self._monotonic_s()

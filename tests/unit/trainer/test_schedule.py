@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas.bundle import list_bundles, read_bundle
-from schemas.errors import BundleCorrupt, CompareAndSetLost, Refused
+from schemas.errors import BrokerUnavailable, BundleCorrupt, CompareAndSetLost, Refused
 from schemas.records.candidates import Candidate
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.records.feedback import Engagement, EngagementKind, Example
@@ -46,6 +46,7 @@ class LogInMemory:
     corpus: list[Candidate] = field(default_factory=list)
     state: Rollout = field(default_factory=lambda: Rollout(SURFACE.name, 0))
     erased_ms: dict[str, int] = field(default_factory=dict)
+    evidence_is_away: bool = False
 
     def rollout(self) -> Rollout:
         """See `Sources`."""
@@ -63,6 +64,8 @@ class LogInMemory:
 
     def evidence(self, examples: Sequence[Example], *, sample: int) -> Evidence:
         """See `Sources`; no user has a state, and each favorite that is counted was given before the first impression."""
+        if self.evidence_is_away:
+            raise BrokerUnavailable("no broker answers")
         engagements = {
             one.candidate_id: [
                 Engagement(f"e{n}", "u", one.candidate_id, EngagementKind.FAVORITE, START_MS - 1)
@@ -227,6 +230,17 @@ def test_nothing_is_trained_while_a_feature_is_served_otherwise_than_the_trainer
     assert bundle is not None
     gates = read_bundle(tmp_path, SURFACE.name, bundle).manifest.gates
     assert [gate.value for gate in gates if gate.name == "feature_skew"] == [0.0]
+
+
+def test_a_broker_that_goes_away_before_the_audit_costs_no_attempt(tmp_path: Path) -> None:
+    """Counted as one, the training would wait for further examples, and there may be none for hours."""
+    setting = a_setting(tmp_path, replace(PLAN, skew_sample=500))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.evidence_is_away = True
+    with pytest.raises(BrokerUnavailable):
+        setting.schedule.step()
+    setting.log.evidence_is_away = False
+    assert setting.schedule.step() is not None
 
 
 def test_a_live_bundle_that_cannot_be_tuned_is_followed_by_a_pretrained_one(setting: Setting) -> None:
