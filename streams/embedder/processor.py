@@ -171,7 +171,8 @@ class EmbedderProcessor:
             # from here on live traffic is written for it; the corpus follows behind
             for partition in self._partitions:
                 self._start_backfill(loaded, partition)
-        outputs += self._reconfigure()
+        for name in change.configured & self._configured.keys():
+            outputs += self._reconfigure(name)
         if self._pace.rest_s() == 0 and (piece := self._backfills.next_slice(self._backfill_slice)):
             with self._pace.slice():
                 outputs += self._backfill(*piece)
@@ -233,23 +234,22 @@ class EmbedderProcessor:
                 self._set_aside(bundles[topic], f"its topic {topic} does not exist")
         return [failure for failure in failures if failure.topic in gone]
 
-    def _reconfigure(self) -> list[OutboundRecord]:
-        """Follow the refresh policies that the log names; return what new ones no longer hold back."""
+    def _reconfigure(self, name: str) -> list[OutboundRecord]:
+        """Follow the refresh policy that the log names for a surface; return what the new one no longer holds back."""
+        old, surface = self._configured[name], self._targets.configured(self._surfaces[name])
+        if surface.refresh == old.refresh:
+            return []
+        log.info("%s: refresh %s, which was %s", name, surface.refresh, old.refresh, extra={"surface": name})
+        self._configured[name] = surface
         outputs: list[OutboundRecord] = []
-        for name, old in self._configured.items():
-            surface = self._targets.configured(self._surfaces[name])
-            if surface.refresh == old.refresh:
-                continue
-            log.info("%s: refresh %s, which was %s", name, surface.refresh, old.refresh, extra={"surface": name})
-            self._configured[name] = surface
-            now_ms = self._clock()
-            for partition in self._partitions:
-                before = self._policies[partition, name]
-                policy = self._policies[partition, name] = refresh_for(surface, partitions=self._partition_count, after=before)
-                if surface.refresh != WRITE_TIME:
-                    outputs += self._embed(name, policy.engaged(before.held_back(), now_ms), now_ms)
-            if surface.refresh == WRITE_TIME:
-                self._rewrite_corpus(name)
+        now_ms = self._clock()
+        for partition in self._partitions:
+            before = self._policies[partition, name]
+            policy = self._policies[partition, name] = refresh_for(surface, partitions=self._partition_count, after=before)
+            if surface.refresh != WRITE_TIME:
+                outputs += self._embed(name, policy.engaged(before.held_back(), now_ms), now_ms)
+        if surface.refresh == WRITE_TIME:
+            self._rewrite_corpus(name)
         return outputs
 
     def _rewrite_corpus(self, surface: str) -> None:

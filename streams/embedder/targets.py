@@ -41,10 +41,11 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Bundles that became ready to be written for, and ids of those that left the streaming stages."""
+    """Bundles that became ready to be written for, ids of those that left the streaming stages, surfaces of a new policy."""
 
     ready: tuple[Loaded, ...] = ()
     gone: frozenset[str] = frozenset()
+    configured: frozenset[str] = frozenset()
 
 
 _NO_CHANGE = Change()
@@ -106,7 +107,9 @@ class Targets:
         if now_s < self._next_look_s:
             return _NO_CHANGE
         self._next_look_s = now_s + _LOOK_EVERY_S
+        configured_at = dict(self.configured_at)
         self._read_log(0.0)
+        configured = frozenset(name for name, revision in self.configured_at.items() if configured_at.get(name) != revision)
         before, wanted = self._streaming, self._wanted()
         self._streaming = frozenset(wanted)
         gone = before - self._streaming
@@ -117,7 +120,7 @@ class Targets:
             for bundle in memory.keys() - wanted.keys():
                 del memory[bundle]
         self._begin(wanted)
-        return Change(tuple(self._finish(wanted)), gone)
+        return Change(tuple(self._finish(wanted)), gone, configured)
 
     def active(self, surface: str | None = None) -> list[Loaded]:
         """Return the bundles written for, of one surface or of all."""
