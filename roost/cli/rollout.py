@@ -188,7 +188,7 @@ def configure(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Change a surface's refresh policy: running embedders follow within a second, and it outlives restarts.
+    """Change a surface's refresh policy: running embedders follow, and it outlives restarts.
 
     Example: roost rollout configure --surface home-timeline --refresh value=100/s
     """

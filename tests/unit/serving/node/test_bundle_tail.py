@@ -27,7 +27,7 @@ def test_a_bundle_of_a_metric_that_the_index_does_not_rank_by_is_refused_and_sai
 
 
 def test_a_bundle_that_is_no_longer_followed_gives_its_towers_back_at_once(tmp_path: Path) -> None:
-    """A node looks for reference cycles once in many minutes: at 20 MB a bundle, twenty swaps had tripled its memory."""
+    """A node looks for reference cycles once in many minutes: until then every retired bundle's towers stayed in memory."""
     bundle = publish_bundle(tmp_path, surface=HOME.name)
     parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
     tail = BundleTail(HOME, bundle, parts, changed=lambda: None)
