@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,6 +13,7 @@ from roost.cli.target import AsJson
 from schemas.errors import RoostError
 
 if TYPE_CHECKING:
+    from lab.paper.gate_study.summed import GateStudy
     from trainer.learning.fit import FitProgress
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The paper's tables and figures, next to what it prints.")
@@ -166,6 +167,40 @@ def continual(
     with _steps("day", seeds * (days + 1)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
     _show("continual", result, plots, as_json=as_json)
+
+
+@app.command()
+def gates(
+    *,
+    seeds: Seeds = 3,
+    first_seed: FirstSeed = FRESH_SEED,
+    bundles: Annotated[int, typer.Option(help="Trained bundles over all seeds.", min=2)] = 42,
+    again: Annotated[
+        list[Path] | None,
+        typer.Option(help="A kept result, judged anew by today's limits; trains nothing. Several, of different seeds, become one."),
+    ] = None,
+    plots: Plots = DEFAULT_PLOTS,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+) -> None:
+    """How well the trainer's gates and their metrics tell which bundles would lose a simulated A/B test; minutes a seed.
+
+    Example: roost paper gates --seeds 3 --bundles 42 --json
+    """
+    from lab.paper.gate_study.study import GateStudySettings  # noqa: PLC0415 - torch takes seconds to load
+    from lab.paper.gate_study.study import gates as run  # noqa: PLC0415 - as above
+    from lab.paper.gate_study.summed import judged_again  # noqa: PLC0415 - as above
+    from lab.paper.shown.gate_tables import sentence  # noqa: PLC0415 - as above
+    from lab.paper.shown.page import read  # noqa: PLC0415 - as above
+
+    if again:
+        result = judged_again([cast("GateStudy", read(path, "gates")) for path in again])
+    else:
+        settings = GateStudySettings.of(bundles=bundles, threads=threads)
+        with _steps("bundle", bundles + seeds) as told:
+            result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
+    _show("gates", result, plots, as_json=as_json)
+    say(sentence(result))
 
 
 @app.command()

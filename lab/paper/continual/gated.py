@@ -4,21 +4,22 @@
 also go on against them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lab.paper.models.recipes import TorchModel
-from schemas.bundle import Gate
+from schemas.bundle import CanaryVectors, Gate
+from schemas.features.spec import FeatureSpec
 from trainer.data.columns import Corpus, Examples
 from trainer.data.profile import WindowProfile
 from trainer.evaluation import evaluate
 from trainer.export import export
 from trainer.gates import GateLimits, canary_gate, data_gates, label_rate, quality_gates
 from trainer.learning.fit import FitConfig, fit
-from trainer.learning.towers import TwoTowers
-from trainer.recipes import FinetuneConfig
+from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.recipes import FinetuneConfig, PretrainConfig
 
 _HOUR_MS = 3.6e6
 
@@ -35,17 +36,40 @@ class Window:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """New towers and what was said of them; the AUCs are on the window's held-out share, of these towers and of the live ones."""
+    """New towers and what was said of them.
+
+    Attributes:
+        metrics, live_metrics: `trainer.evaluation.evaluate` of these towers and of the live ones, on the window's held-out share.
+    """
 
     towers: TwoTowers
     gates: tuple[Gate, ...]
-    auc: float
-    live_auc: float
+    metrics: Mapping[str, float]
+    live_metrics: Mapping[str, float]
+    canary: CanaryVectors
+
+    @property
+    def auc(self) -> float:
+        """Served AUC of the new towers; NaN where the window does not allow to measure it."""
+        return self.metrics.get("auc", float("nan"))
+
+    @property
+    def live_auc(self) -> float:
+        """Likewise, of the live towers."""
+        return self.live_metrics.get("auc", float("nan"))
 
     @property
     def refused_by(self) -> list[str]:
         """Names of the gates that said no."""
         return [gate.name for gate in self.gates if not gate.passed]
+
+
+def pretrained(window: Window, spec: FeatureSpec, shape: TowerConfig, config: PretrainConfig, *, seed: int) -> TwoTowers:
+    """Return new towers, trained as the first bundle is."""
+    towers = TwoTowers(spec, shape, seed=seed)
+    fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, seed)
+    fit(towers, window.train, window.corpus, fit_config)
+    return towers
 
 
 def tuned(live: TwoTowers, window: Window, config: FinetuneConfig, *, seed: int) -> TwoTowers:
@@ -74,7 +98,7 @@ def judge(
         *quality_gates(new, old, limits),
         canary_gate(exported.canary, exported.metric),
     )
-    return Candidate(towers, gates, new.get("auc", float("nan")), old.get("auc", float("nan")))
+    return Candidate(towers, gates, new, old, exported.canary)
 
 
 def profile(examples: Examples, languages: Sequence[str]) -> WindowProfile:

@@ -58,12 +58,18 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Past:
-    """What all lines have in common: a world, its log so far, what was shown to whom, and towers with their windows' profiles."""
+    """What all lines have in common: a world, its log so far, what was shown to whom, and towers.
+
+    Attributes:
+        window: what the towers were tuned on.
+        profiles: of all windows they were trained on, in order.
+    """
 
     world: World
     log: ServedLog
     shown: Shown
     towers: TwoTowers
+    window: Window
     profiles: tuple[WindowProfile, ...]
 
 
@@ -79,7 +85,7 @@ class Line:
         self.arm = arm
         self.towers = past.towers
         self._world = past.world
-        self._log = past.log.copy()
+        self.log = past.log.copy()
         self._shown = copy.deepcopy(past.shown)
         self._profiles = list(past.profiles)
         self._ranker_noise = ranker_noise
@@ -92,7 +98,7 @@ class Line:
         """
         world = self._world
         alive = world.tweets.alive(start_s)
-        encoder, model = self._log.encoder(), TorchModel(self.towers)
+        encoder, model = self.log.encoder(), TorchModel(self.towers)
         vectors = model.embed_candidates(encoder.candidates(alive, np.full(len(alive), start_s)))
         queries = model.embed_queries(encoder.queries(visits.user, visits.time_s).ids)
         drawn = alive[nearest(queries, vectors, CANDIDATES, metric=model.metric)]
@@ -105,7 +111,7 @@ class Line:
             impressions.request, impressions.user, impressions.tweet, impressions.position, impressions.time_s, reactions.label
         )
         engaged_at = impressions.time_s[reactions.impression] + reactions.delay_s
-        self._log.append(impressions, Engagements(reactions.impression, reactions.kind, engaged_at))
+        self.log.append(impressions, Engagements(reactions.impression, reactions.kind, engaged_at))
         self._today.append(impressions)
 
     def _ranked(self, drawn: Ints, visits: Visits, step: int, noise: float) -> Ints:
@@ -116,7 +122,7 @@ class Line:
     def measure(self, truth: Truth) -> Measured:
         """Measure the day that ends at the truth's time, before anything is learned from it."""
         today = Impressions.joined(self._today)
-        encoder, rows = self._log.window()
+        encoder, rows = self.log.window()
         examples = encoder.examples(rows[len(rows) - len(today) :])
         served = examples.take(examples.implicit)
         model = TorchModel(self.towers)
@@ -142,16 +148,16 @@ class Line:
             The new towers and the verdicts on them; None for a frozen line.
         """
         if self.arm.tuning is None:
-            self._log.forget(self._log.untrained)
+            self.log.forget(self.log.untrained)
             return None
-        window, trained = cut(self._log, self._world, now_s)
+        window, trained = cut(self.log, self._world, now_s)
         towers = tuned(self.towers, window, self.arm.tuning, seed=seed)
         candidate = judge(towers, self.towers, window, self.arm.tuning.limits, last=self._profiles[-LAST_WINDOWS:])
         if not (self.arm.gated and candidate.refused_by):
             self.towers = candidate.towers
             self._profiles.append(window.profile)
             # what was refused is tried again with the next day's, as the schedule does
-            self._log.forget(trained)
+            self.log.forget(trained)
         return candidate
 
 

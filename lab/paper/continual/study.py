@@ -11,7 +11,7 @@ from typing import Self, TypedDict
 
 import numpy as np
 
-from lab.paper.continual.gated import tuned
+from lab.paper.continual.gated import pretrained, tuned
 from lab.paper.continual.line import Arm, Line, Measured, Past, cut
 from lab.paper.continual.served_log import ServedLog
 from lab.paper.experiment import set_threads
@@ -22,8 +22,7 @@ from lab.world.world import World
 from schemas.errors import InvalidInput
 from schemas.features.catalog import CATALOG
 from schemas.features.spec import FeatureSpec
-from trainer.learning.fit import FitConfig, fit
-from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.learning.towers import TowerConfig
 from trainer.recipes import LEARNING_RATE, FinetuneConfig, PretrainConfig
 from trainer.settings import TrainerSettings
 
@@ -206,7 +205,7 @@ def summary(rows: Sequence[Row]) -> Summary:
 def _of_seed(seed: int, how: ContinualSettings, on_progress: OnProgress) -> list[Row]:
     on_progress(seed, 0)
     simulation = Simulation(World(replace(how.world, seed=seed)))
-    past = _past(simulation, how, seed)
+    past = common_past(simulation, how, seed)
     world, begin_s = past.world, simulation.time_s
     lines = [Line(arm, past, ranker_noise=how.ranker_noise) for arm in how.arms]
     simulation.hand_over()
@@ -214,13 +213,13 @@ def _of_seed(seed: int, how: ContinualSettings, on_progress: OnProgress) -> list
     rows = []
     for day in range(1, how.days + 1):
         on_progress(seed, day)
-        _play(simulation, lines, begin_s + day * DAY_S)
+        play(simulation, lines, begin_s + day * DAY_S)
         truth = truth_at(world, users, simulation.time_s)
         rows += [_row(line, day, line.measure(truth), simulation.time_s, seed=seed) for line in lines]
     return rows
 
 
-def _past(simulation: Simulation, how: ContinualSettings, seed: int) -> Past:
+def common_past(simulation: Simulation, how: ContinualSettings, seed: int) -> Past:
     """Play the days of production, pre-train on some and fine-tune on the last, as the schedule does."""
     world = simulation.world
     log = ServedLog(world, how.spec)
@@ -229,13 +228,12 @@ def _past(simulation: Simulation, how: ContinualSettings, seed: int) -> Past:
     _produce(simulation, log, how.pretrain_days)
     first, trained = cut(log, world, simulation.time_s)
     log.forget(trained)
-    towers, config = TwoTowers(how.spec, how.towers, seed=seed), how.pretrain
-    fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, seed)
-    fit(towers, first.train, first.corpus, fit_config)
+    towers = pretrained(first, how.spec, how.towers, how.pretrain, seed=seed)
     _produce(simulation, log, how.finetune_days)
     second, trained = cut(log, world, simulation.time_s)
     log.forget(trained)
-    return Past(world, log, simulation.shown, tuned(towers, second, how.first_tuning, seed=seed), (first.profile, second.profile))
+    live = tuned(towers, second, how.first_tuning, seed=seed)
+    return Past(world, log, simulation.shown, live, second, (first.profile, second.profile))
 
 
 def _produce(simulation: Simulation, log: ServedLog, days: int) -> None:
@@ -245,7 +243,8 @@ def _produce(simulation: Simulation, log: ServedLog, days: int) -> None:
         log.append(step.impressions, step.engagements)
 
 
-def _play(simulation: Simulation, lines: Sequence[Line], until_s: float) -> None:
+def play(simulation: Simulation, lines: Sequence[Line], until_s: float) -> None:
+    """Let every line serve the same visits up to a time; the production policy has handed over."""
     while simulation.time_s < until_s:
         start_s = simulation.time_s
         visits = simulation.step().visits

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lab.paper.shown import plots, tables
+from lab.paper.shown import gate_tables, plots, tables
 from lab.paper.shown.claims import claims, continual_claims
 from schemas.errors import InvalidInput
 
-EXPERIMENTS = ("table1", "table2", "fig3", "fig5", "fig6", "continual")
+EXPERIMENTS = ("table1", "table2", "fig3", "fig5", "fig6", "continual", "gates")
+_RANGES = {"gates": "95% intervals"}
 
 
 def kept(folder: Path) -> dict[str, dict[str, Any]]:
@@ -26,14 +27,24 @@ def kept(folder: Path) -> dict[str, dict[str, Any]]:
     for name in EXPERIMENTS:
         path = folder / f"{name}.json"
         if path.exists():
-            try:
-                content = json.loads(path.read_bytes())
-            except ValueError as error:
-                raise InvalidInput(f"{path} is no JSON ({error}); run `roost paper {name} --json > {path}`") from error
-            if not isinstance(content, dict):
-                raise InvalidInput(f"{path} holds no JSON object; run `roost paper {name} --json > {path}`")
-            found[name] = content
+            found[name] = read(path, name)
     return found
+
+
+def read(path: Path, name: str) -> dict[str, Any]:
+    """Return one kept result.
+
+    Raises:
+        InvalidInput: the file is not there, or no JSON object; the sentence names it.
+    """
+    advice = f"run `roost paper {name} --json > {path}`"
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} is no JSON ({error}); {advice}") from error
+    if not isinstance(content, dict):
+        raise InvalidInput(f"{path} holds no JSON object; {advice}")
+    return content
 
 
 def rewritten(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -48,6 +59,14 @@ def rewritten(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
         page = _replaced(page, "claims", claims(results["table1"]))
     if "continual" in results:
         page = _replaced(page, "continual claims", continual_claims(results["continual"]))
+    if "gates" in results:
+        for name, told in (
+            ("verdicts", gate_tables.verdicts),
+            ("refusals", gate_tables.refusals),
+            ("trainings", gate_tables.trainings),
+        ):
+            page = _replaced(page, f"gate {name}", told(results["gates"]))
+        page = _replaced(page, "gate sentence", gate_tables.sentence(results["gates"]))
     return page
 
 
@@ -56,7 +75,8 @@ def block(name: str, result: Mapping[str, Any]) -> str:
     draw: Callable[[Mapping[str, Any]], tuple[list[str], tables.Rows]] = getattr(tables, name)
     seeds = ", ".join(str(seed) for seed in result["seeds"])
     table = tables.markdown(*draw(result))
-    return f"Seeds {seeds}; in brackets the lowest and highest seed.\n\n{table}\n\n![{name}](paper/{name}.png)"
+    ranges = _RANGES.get(name, "the lowest and highest seed")
+    return f"Seeds {seeds}; in brackets {ranges}.\n\n{table}\n\n![{name}](paper/{name}.png)"
 
 
 def draw_all(results: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:

@@ -7,7 +7,17 @@ from typing import Any
 from lab.paper.shown.printed import NAMES, TABLE_1, TABLE_2
 
 Rows = list[list[str]]
-_MISSING = "–"
+MISSING = "–"
+METRIC_NAMES: Mapping[str, str] = {
+    "auc": "served AUC",
+    "per_user_auc": "per-user AUC",
+    "sampled_auc": "AUC against the corpus",
+    "language_mismatch": "mismatch",
+    "popularity_correlation": "popularity correlation",
+    "canary_vectors": "the canary vectors' length",
+    "canary_shift": "the canary vectors' shift",
+    "recall_at_200": "recall@200",
+}
 
 
 def percent(share: float) -> str:
@@ -20,13 +30,14 @@ def signed_percent(change: float) -> str:
     return f"{change:+.1f}%"
 
 
-def _three(value: float) -> str:
+def three(value: float) -> str:
+    """Return a figure of 0 to 1 with three digits."""
     return f"{value:.3f}".replace("0.", ".", 1) if value < 1 else f"{value:.3f}"
 
 
 _TABLE_1_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("auc", "AUC", _three),
-    ("per_user_auc", "per-user AUC", _three),
+    ("auc", "AUC", three),
+    ("per_user_auc", "per-user AUC", three),
     ("language_mismatch", "mismatch", percent),
     ("unreadable", "unreadable", percent),
     ("engagement_at_10", "engagement@10", lambda value: f"{value:.4f}"),
@@ -44,9 +55,9 @@ _TABLE_2_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("language_mismatch", "mismatch", percent),
 )
 _SWEEP_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("auc", "AUC", _three),
-    ("per_user_auc", "per-user AUC", _three),
-    ("sampled_auc", "AUC, sampled negatives", _three),
+    ("auc", "AUC", three),
+    ("per_user_auc", "per-user AUC", three),
+    ("sampled_auc", "AUC, sampled negatives", three),
     ("language_mismatch", "mismatch", percent),
     ("popularity_correlation", "popularity correlation", lambda value: f"{value:.2f}"),
 )
@@ -65,16 +76,16 @@ def table2(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
 def fig3(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
     """Return header and rows of `lab.paper.figures.fig3`'s result; the last row is the model of all pairs."""
     columns = (
-        ("biased_accuracy", "accuracy, biased test", _three),
-        ("full_accuracy", "accuracy, full test", _three),
-        ("biased_auc", "AUC, biased test", _three),
-        ("full_auc", "AUC, full test", _three),
+        ("biased_accuracy", "accuracy, biased test", three),
+        ("full_accuracy", "accuracy, full test", three),
+        ("biased_auc", "AUC, biased test", three),
+        ("full_auc", "AUC, full test", three),
         ("kept_share", "pairs kept", percent),
         ("kept_positive_share", "of them positive", percent),
     )
     header, rows = _sweep(result["rows"], ("tau", "tau"), columns)
     baseline = result["baseline"]
-    rows.append(["trained on all", _MISSING, _three(baseline["accuracy"]), _MISSING, _three(baseline["auc"]), "100%", _MISSING])
+    rows.append(["trained on all", MISSING, three(baseline["accuracy"]), MISSING, three(baseline["auc"]), "100%", MISSING])
     return header, rows
 
 
@@ -93,21 +104,38 @@ def fig6(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
 def continual(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
     """Return header and rows of `lab.paper.continual.study`'s result: a row for each line of towers and day."""
     columns = (
-        ("auc", "AUC, served", _three),
+        ("auc", "AUC, served", three),
         ("language_mismatch", "mismatch", percent),
         ("engagement_at_10", "engagement@10", lambda value: f"{value:.4f}"),
         ("engagement_at_200", "engagement@200", lambda value: f"{value:.4f}"),
         ("effective_share", "effective share", lambda value: f"{100 * value:.1f}%"),
-        ("candidate_auc", "AUC, new", _three),
-        ("live_auc", "AUC, live", _three),
+        ("candidate_auc", "AUC, new", three),
+        ("live_auc", "AUC, live", three),
         ("accepted", "accepted by the gates", percent),
     )
     header, rows = _sweep(result["rows"], ("day", "day"), columns)
     described = [
-        [found["arm"], *row, ", ".join(found["refused_by"]) or _MISSING] for found, row in zip(result["rows"], rows, strict=True)
+        [found["arm"], *row, ", ".join(found["refused_by"]) or MISSING] for found, row in zip(result["rows"], rows, strict=True)
     ]
     # stable: the days of a line stay in order
     return ["towers", *header, "refused by"], sorted(described, key=itemgetter(0))
+
+
+def gates(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows of `lab.paper.gate_study.summed`'s result: how well each metric's change goes with the A/B test."""
+    columns: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+        ("sign_auc", "AUC for the sign", three),
+        ("setting_sign_auc", "the same, sound data", three),
+        ("rank_correlation", "rank correlation", lambda value: f"{value:.2f}"),
+        ("engagement_rank_correlation", "with engagement@10", lambda value: f"{value:.2f}"),
+    )
+    header = ["metric", *(title for _, title, _ in columns), "rank correlation, seed by seed", "a gate looks at it"]
+    rows = []
+    for one in result["metrics"]:
+        seeds = " to ".join(f"{value:.2f}" for value in one["per_seed"]) or MISSING
+        cells = (_with_range(one, name, text) for name, _, text in columns)
+        rows.append([METRIC_NAMES[one["metric"]], *cells, seeds, "yes" if one["gated"] else "no"])
+    return header, rows
 
 
 def markdown(header: Sequence[str], rows: Rows) -> str:
@@ -139,7 +167,7 @@ def _models(
             cells.append(_with_range(row, name, text))
             if name in with_paper:
                 value = printed.get(row["model"], {}).get(name)
-                cells.append(_MISSING if value is None else text(value))
+                cells.append(MISSING if value is None else text(value))
         rows.append(cells)
     return header, rows
 
@@ -147,6 +175,6 @@ def _models(
 def _with_range(row: Mapping[str, Any], name: str, text: Callable[[float], str]) -> str:
     value = row.get(name)
     if value is None:
-        return _MISSING
+        return MISSING
     low, high = (text(bound) for bound in row["ci"].get(name, (value, value)))
     return text(value) if low == high else f"{text(value)} ({low} to {high})"

@@ -15,6 +15,7 @@ TITLES: Mapping[str, str] = {
     "fig5": "Figure 5: more random negatives",
     "fig6": "Figure 6: popularity weights",
     "continual": "Continual training",
+    "gates": "The gates against the A/B test",
 }
 
 

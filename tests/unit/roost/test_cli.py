@@ -91,6 +91,7 @@ def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> 
         "topics check",
         "train pretrain",
         "paper continual",
+        "paper gates",
         "models list",
         "dlq show",
         "dlq replay",
