@@ -40,6 +40,7 @@ class Lineage:
         corpus_offsets: next offsets of the candidates topic, by partition, when it was read; empty where it came from elsewhere.
         inputs: SHA-256 of the encoded examples and corpus.
         torch: its release.
+        served_by: the one bundle whose answers were trained on; None where it did not matter whose they were.
     """
 
     fit: FitConfig
@@ -49,6 +50,7 @@ class Lineage:
     corpus_offsets: Mapping[str, int]
     inputs: str
     torch: str
+    served_by: str | None = None
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes; equal lineages give equal bytes."""

@@ -52,6 +52,7 @@ class TrainingData:
         corpus_offsets: per partition of the candidates topic, the next offset when the corpus was read.
         corpus_at_ms: when that was.
         skew: what an audit of the newest served examples found, field by field; empty where none was made.
+        served_by: the one bundle whose answers the examples are; None where it does not matter whose they are.
     """
 
     train: Sequence[Example]
@@ -61,6 +62,7 @@ class TrainingData:
     corpus_offsets: Mapping[str, int] = field(default_factory=dict)
     corpus_at_ms: int = 0
     skew: Sequence[FieldAudit] = ()
+    served_by: str | None = None
 
     @classmethod
     def of_window(cls, window: Window, corpus: CorpusAt, *, evaluation_share: float = 0.2) -> "TrainingData":
@@ -73,6 +75,7 @@ class TrainingData:
             older.manifest_offsets(),
             corpus.manifest_offsets(),
             corpus.at_ms,
+            served_by=window.served_by,
         )
 
 
@@ -264,6 +267,7 @@ class _Job:
             corpus_offsets=self._data.corpus_offsets,
             inputs=inputs_digest(self._train, self._corpus),
             torch=torch.__version__,
+            served_by=self._data.served_by,
         )
 
     def publish(self, towers: TwoTowers, report: FitReport, origin: Origin, lineage: Lineage) -> str:

@@ -61,7 +61,10 @@ def reproduce(
     """
     lineage, manifest = lineage_of(bundle), bundle.manifest
     encoder = Encoder(manifest.feature_spec, surface.popularity)
-    train = encoder.examples(window.between(manifest.examples).examples())
+    trained_on = window.between(manifest.examples)
+    if lineage.served_by is not None:
+        trained_on = trained_on.of_arm(lineage.served_by)
+    train = encoder.examples(trained_on.examples())
     candidates = encoder.corpus(corpus.candidates)
     if inputs_digest(train, candidates) != lineage.inputs:
         raise Refused(

@@ -66,6 +66,7 @@ class Plan:
         skew_sample: the newest served examples whose features are computed again before each training; 0 audits none.
         cache: folder that each training's data are kept in, by surface and bundle; None keeps none.
         caches_kept: the newest that are kept, of each surface.
+        diverted: fine-tune on nothing but what the bundle that is tuned served itself.
     """
 
     pretrain_at: int
@@ -78,6 +79,7 @@ class Plan:
     skew_sample: int = 0
     cache: Path | None = None
     caches_kept: int = 10
+    diverted: bool = False
 
     @classmethod
     def of(cls, settings: TrainerSettings) -> "Plan":
@@ -93,6 +95,7 @@ class Plan:
             skew_sample=settings.skew_sample,
             cache=settings.train_cache,
             caches_kept=settings.train_caches_kept,
+            diverted=settings.train_served_by == "parent",
         )
 
 
@@ -185,6 +188,8 @@ class SurfaceSchedule:
         parent = self._parent(state.live)
         window = self._sources.window(next_offsets(parent.manifest.examples) if parent else {})
         self._forget_erased(window.erased_ms)
+        if parent and self._plan.diverted:
+            window = window.of_arm(parent.id)
         self._metrics.fresh(self._surface.name, len(window.logged))
         needed = self._plan.finetune_at if parent else self._plan.pretrain_at
         if len(window.logged) < needed:

@@ -29,14 +29,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON obj
 DEFAULT_DATA_DIR = Path(".roost")
 
 
-def _bundle_id(text: str) -> str:
-    if not is_bundle_id(text):
+def checked_bundle_id(text: str | None) -> str | None:
+    """Return what was given; raises `BadParameter` where it is no bundle's id."""
+    if text is not None and not is_bundle_id(text):
         raise typer.BadParameter(f"{text[:64]!r} is not 16 hex digits; see `roost models list`")
     return text
 
 
 # an id becomes a path and the name of a topic: nothing else gets past the command line
-BundleId = Annotated[str, typer.Argument(callback=_bundle_id, help="16 hex digits; see `roost models list`.")]
+BundleId = Annotated[str, typer.Argument(callback=checked_bundle_id, help="16 hex digits; see `roost models list`.")]
 
 
 def bootstrap_of(option: str | None, data_dir: Path) -> str:

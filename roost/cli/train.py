@@ -30,6 +30,7 @@ from roost.cli.target import (
     Registry,
     SurfacesFile,
     bootstrap_of,
+    checked_bundle_id,
     registry_of,
 )
 from schemas.bundle import Bundle, read_bundle
@@ -58,6 +59,13 @@ AcceptWindow = Annotated[
     typer.Option(
         "--accept-window",
         help="Judge the window by no earlier one and by no feature's skew: you have looked at what the data gates said.",
+    ),
+]
+ServedBy = Annotated[
+    str | None,
+    typer.Option(
+        help="Learn only from what this bundle answered: one arm's examples, while a canary runs.",
+        callback=checked_bundle_id,
     ),
 ]
 Cache = Annotated[
@@ -110,6 +118,7 @@ def finetune(
     parent: Annotated[str | None, typer.Option(help="The bundle to start from; the live one by default.")] = None,
     replay: Annotated[float, typer.Option(help="Weight of replayed random negatives; 0 is the paper's recipe.", min=0.0)] = 1.0,
     freeze: Freeze = "nothing",
+    served_by: ServedBy = None,
     accept_window: AcceptWindow = False,
     cache: Cache = None,
     seed: Seed = 0,
@@ -122,7 +131,7 @@ def finetune(
 ) -> None:
     """Tune a bundle on the implicit negatives that came since it was trained: a tenth of the learning rate, one epoch.
 
-    Example: roost train finetune --surface home-timeline
+    Example: roost train finetune --surface home-timeline --parent 3f9a0c11d2e4b567 --served-by 3f9a0c11d2e4b567
     """
     from trainer.recipes import FinetuneConfig  # noqa: PLC0415 - torch takes seconds to load
     from trainer.recipes import finetune as run  # noqa: PLC0415 - as above
@@ -133,7 +142,7 @@ def finetune(
         start = parent or live
         if start is None:
             raise RoostError(f"{surface} has no live bundle to start from; name one with --parent, or run `roost train pretrain`")
-        data = job.data(read_bundle(root, surface, start).manifest.examples, audited=not accept_window)
+        data = job.data(read_bundle(root, surface, start).manifest.examples, served_by=served_by, audited=not accept_window)
         config = FinetuneConfig(seed=seed, threads=threads, replay=replay, frozen=freeze, accept_window=accept_window)
         bundle = run(job.surface, start, data, config, registry=root, live=live, progress=progress)
         job.keep(cache, bundle)
@@ -225,13 +234,14 @@ class _Job:
     def live(self) -> str | None:
         return self.sources.rollout().live
 
-    def data(self, since: Any = None, *, audited: bool) -> Any:
+    def data(self, since: Any = None, *, served_by: str | None = None, audited: bool) -> Any:
         from trainer.data.skew import audit  # noqa: PLC0415 - as above
         from trainer.data.windows import next_offsets  # noqa: PLC0415 - as above
         from trainer.recipes import TrainingData  # noqa: PLC0415 - as above
         from trainer.settings import SKEW_SAMPLE  # noqa: PLC0415 - as above
 
         window = self.sources.window(next_offsets(since) if since else None)
+        window = window if served_by is None else window.of_arm(served_by)
         self._read = window, self.sources.candidates(time.time_ns() // 1_000_000)
         data = TrainingData.of_window(*self._read)
         if not audited:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -227,19 +228,39 @@ def test_the_rollout_state_is_the_fold_of_the_log(own: OwnSurface) -> None:
     tail.close()
 
 
+def run_train(own: OwnSurface, registry: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    """Run `roost train …` on the surface's topics; return the exit code and what it printed."""
+    shared = ["-s", own.surface.name, "--surfaces", str(own.surfaces_file), "--bootstrap", own.bootstrap]
+    command = [sys.executable, "-m", "roost", "train", *words, *shared, "--registry", str(registry), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    return done.returncode, json.loads(done.stdout) if done.returncode in (0, 1) else {"error": done.stderr}
+
+
+@pytest.mark.timeout(400)
+def test_one_arm_of_a_canary_is_tuned_on_and_rebuilt_from_the_log_of_both(own: OwnSurface, tmp_path: Path) -> None:
+    """What the other arm answered stands between its examples on the topic, within the same offsets, and must teach it nothing."""
+    world = own.world(users=120, tweets=300, impressions=2_000)
+    own.send_candidates(world.corpus)
+    own.send_examples(world.examples[:1_000])
+    train = partial(run_train, own, tmp_path / "registry")
+    code, first = train("pretrain", "--accept-window")
+    assert code == 0, first
+    arms = (first["id"], "b" * 16)
+    own.send_examples([replace(one, bundle=arms[number % 2]) for number, one in enumerate(world.examples[1_000:])])
+    code, tuned = train("finetune", "--parent", first["id"], "--served-by", first["id"], "--accept-window")
+    assert code == 0, tuned
+    metrics = read_bundle(tmp_path / "registry", own.surface.name, tuned["id"]).manifest.metrics
+    assert metrics["train_examples"] + metrics["evaluation_examples"] == 500
+    code, again = train("reproduce", tuned["id"])
+    assert (code, again["equal"], again["data"]) == (0, True, "topics"), again
+
+
 @pytest.mark.timeout(400)
 def test_a_bundle_is_reproduced_from_the_topics_and_from_the_cache_of_its_training(own: OwnSurface, tmp_path: Path) -> None:
     """Later examples, corrections, counters and deletes change nothing of what it was trained on."""
     world = own.world(users=120, tweets=300, impressions=2_000)
-    shared = ["-s", own.surface.name, "--surfaces", str(own.surfaces_file), "--bootstrap", own.bootstrap]
-    shared += ["--registry", str(tmp_path / "registry"), "--json"]
+    train = partial(run_train, own, tmp_path / "registry")
     cache = ["--cache", str(tmp_path / "cache")]
-
-    def train(*words: str) -> tuple[int, dict[str, Any]]:
-        command = [sys.executable, "-m", "roost", "train", *words, *shared]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-        return done.returncode, json.loads(done.stdout) if done.returncode in (0, 1) else {"error": done.stderr}
-
     own.send_candidates(world.corpus)
     own.send_examples(world.examples[:1_500])
     # the tiny world counts favorites that no engagement on the topic has given

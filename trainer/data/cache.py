@@ -2,7 +2,8 @@
 
     <folder>/examples.parquet    partition, offset, and the fields of the example record
     <folder>/corpus.parquet      the fields of the candidate record
-    <folder>/manifest.json       surface, [first, next) offsets of the examples, next ones of the candidates, SHA-256 of each file
+    <folder>/manifest.json       surface, [first, next) offsets of the examples, next ones of the candidates, SHA-256 of each file,
+                                 and the bundle whose answers the examples are, where they are one's only
 
 The `candidates` topic is compacted: what was a bundle's corpus is soon in no topic any more.
 """
@@ -60,6 +61,7 @@ def write_cache(folder: Path, surface: str, window: Window, corpus: CorpusAt) ->
             "surface": surface,
             "examples": window.manifest_offsets(),
             "skipped": window.skipped,
+            "served_by": window.served_by,
             "candidates": corpus.manifest_offsets(),
             "corpus_at_ms": corpus.at_ms,
             "files": {name: _digest(staging / name) for name in (EXAMPLES, CORPUS)},
@@ -83,7 +85,9 @@ def read_cache(folder: Path, surface: str) -> tuple[Window, CorpusAt]:
         logged = tuple(
             LoggedExample(row.pop("partition"), row.pop("offset"), Example.from_avro(row)) for row in _read(folder / EXAMPLES)
         )
-        window = Window(logged, {int(p): (first, end) for p, (first, end) in manifest["examples"].items()}, manifest["skipped"])
+        places = {int(p): (first, end) for p, (first, end) in manifest["examples"].items()}
+        # caches of before trainings could be diverted by arm do not say so
+        window = Window(logged, places, manifest["skipped"], served_by=manifest.get("served_by"))
         candidates = [Candidate.from_avro(row) for row in _read(folder / CORPUS)]
         offsets = {int(partition): following for partition, following in manifest["candidates"].items()}
         return window, CorpusAt(candidates, offsets, manifest["corpus_at_ms"])

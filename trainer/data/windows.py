@@ -1,7 +1,7 @@
 """A window of the examples topic, and a moment of the candidates topic: what lies at which offsets. Reads no topic."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schemas.errors import Refused
 from schemas.records.candidates import Candidate
@@ -26,12 +26,21 @@ class Window:
         offsets: [first, next) by partition. They bound all records, other surfaces' and unreadable ones too.
         skipped: records that could not be read; their owner dead-letters them, a reader counts and goes on.
         erased_ms: when users were deleted, Unix milliseconds, by id; what they were shown before is not in `logged`.
+        served_by: the one bundle whose answers are in `logged`; None where it does not matter whose they are.
     """
 
     logged: tuple[LoggedExample, ...] = ()
     offsets: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     skipped: int = 0
     erased_ms: Mapping[str, int] = field(default_factory=dict)
+    served_by: str | None = None
+
+    def of_arm(self, bundle: str) -> "Window":
+        """Return the window with the examples of one bundle's answers: what everybody else was shown teaches it nothing.
+
+        The offsets stay: they bound what was looked at. An example that names no bundle, such as a replayed one, is nobody's.
+        """
+        return replace(self, logged=tuple(entry for entry in self.logged if entry.example.bundle == bundle), served_by=bundle)
 
     def examples(self) -> list[Example]:
         """Return one example an id, the one of the highest revision; they stand where their first revision stood."""
@@ -54,8 +63,8 @@ class Window:
         older = tuple(entry for entry in self.logged if entry.offset < cut[entry.partition])
         newer = tuple(entry for entry in self.logged if entry.offset >= cut[entry.partition])
         return (
-            Window(older, {p: (first, cut[p]) for p, (first, _) in self.offsets.items()}, self.skipped),
-            Window(newer, {p: (cut[p], nxt) for p, (_, nxt) in self.offsets.items()}),
+            Window(older, {p: (first, cut[p]) for p, (first, _) in self.offsets.items()}, self.skipped, served_by=self.served_by),
+            Window(newer, {p: (cut[p], nxt) for p, (_, nxt) in self.offsets.items()}, served_by=self.served_by),
         )
 
     def between(self, manifest_offsets: Mapping[str, tuple[int, int]]) -> "Window":
@@ -66,7 +75,8 @@ class Window:
             if first < following and not begin <= first <= following <= end:
                 raise Refused(f"offsets {first} to {following} of partition {partition} are needed, and {begin} to {end} are there")
         logged = (entry for entry in self.logged if entry.partition in wanted)
-        return Window(tuple(e for e in logged if wanted[e.partition][0] <= e.offset < wanted[e.partition][1]), wanted)
+        within = tuple(e for e in logged if wanted[e.partition][0] <= e.offset < wanted[e.partition][1])
+        return Window(within, wanted, served_by=self.served_by)
 
     def manifest_offsets(self) -> dict[str, tuple[int, int]]:
         """Return the offsets as a bundle's manifest holds them."""

@@ -71,6 +71,11 @@ def test_a_study_of_one_day_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     assert "--days" in captured.err
 
 
+def test_an_arm_that_is_no_bundle_is_a_usage_error() -> None:
+    """A name that no answer can have would leave an empty window, and look like a day without traffic."""
+    assert cli.run(["train", "finetune", "--served-by", "../3f9a", "--bootstrap", "127.0.0.1:1"]) == 2
+
+
 def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> None:
     """Kill -9 leaves the file behind: a pid that is gone must not count as running."""
     deployment = Deployment(2**22 - 1, "127.0.0.1:1", "http://127.0.0.1:2", "registry", None, {})
@@ -90,6 +95,7 @@ def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> 
         "topics create",
         "topics check",
         "train pretrain",
+        "train finetune",
         "paper continual",
         "paper gates",
         "models list",

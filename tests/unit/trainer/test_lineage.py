@@ -99,6 +99,44 @@ def test_the_lineage_reads_back_what_was_written_and_a_bundle_without_one_says_s
         lineage_of(published(tmp_path))
 
 
+def test_a_training_on_one_arm_is_rebuilt_from_the_log_of_both(registry: Path, first: str, tmp_path: Path) -> None:
+    """The topic holds both arms' examples, and the manifest's offsets bound both: only the lineage says whose were trained on."""
+    arms = (first, "b" * 16)
+    # by user, as a canary splits them
+    both = replace(
+        WINDOW,
+        logged=tuple(
+            replace(entry, example=replace(entry.example, bundle=arms[int(entry.example.user_id[1:]) % 2]))
+            for entry in WINDOW.logged
+        ),
+    )
+    own = both.of_arm(first)
+    assert 0 < len(own.logged) < len(both.logged)
+    data = TrainingData.of_window(own, CORPUS_AT)
+    assert {example.bundle for example in (*data.train, *data.evaluation)} == {first}
+    config = FinetuneConfig(replay=1.0, accept_window=True)
+    bundle = read_bundle(registry, SURFACE.name, finetune(SURFACE, first, data, config, registry=registry))
+    assert lineage_of(bundle).served_by == first
+    assert reproduce(SURFACE, bundle, both, CORPUS_AT, registry=registry).equal
+    write_cache(tmp_path / "own", SURFACE.name, own, CORPUS_AT)
+    kept, corpus = read_cache(tmp_path / "own", SURFACE.name)
+    assert kept == own
+    assert reproduce(SURFACE, bundle, kept, corpus, registry=registry).equal
+    undiverted = replace(lineage_of(bundle), served_by=None)
+    altered = replace(bundle, files={**bundle.files, LINEAGE: undiverted.to_bytes()})
+    with pytest.raises(Refused, match=r"are not what .* was trained on"):
+        reproduce(SURFACE, altered, both, CORPUS_AT, registry=registry)
+
+
+def test_a_lineage_of_before_arms_were_told_apart_is_everybody_s(registry: Path, tuned: str) -> None:
+    """Bundles outlive releases: one without the field was trained on the whole log."""
+    bundle = read_bundle(registry, SURFACE.name, tuned)
+    raw = json.loads(bundle.files[LINEAGE])
+    assert raw.pop("served_by") is None
+    old = replace(bundle, files={**bundle.files, LINEAGE: json.dumps(raw).encode()})
+    assert lineage_of(old) == lineage_of(bundle)
+
+
 def test_a_cache_holds_every_record_as_it_was(registry: Path, first: str, tmp_path: Path) -> None:
     """Undo counts, contexts, missing bundles and empty lists included; and a bundle is rebuilt from it without any topic."""
     write_cache(tmp_path / first, SURFACE.name, WINDOW, CORPUS_AT)

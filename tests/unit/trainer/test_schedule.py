@@ -21,6 +21,7 @@ from trainer.data.windows import CorpusAt, LoggedExample, Window
 from trainer.gates import GateLimits
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
+from trainer.lineage import lineage_of
 from trainer.monitoring import TrainerMetrics
 from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig
 from trainer.schedule import Plan, SurfaceSchedule, _note_newest, _step
@@ -183,6 +184,28 @@ def test_the_loop_pretrains_once_there_is_enough_and_fine_tunes_what_went_live_o
     assert setting.measured("roost_gate_verdicts_total", gate="auc_against_live", verdict="passed") == 1
     assert setting.measured("roost_bundle_created_timestamp_seconds") == setting.clock.now_s
     assert setting.measured("roost_fresh_examples") == 1_500
+
+
+def test_a_diverted_schedule_tunes_the_live_bundle_on_what_it_served_and_counts_nothing_else(tmp_path: Path) -> None:
+    """After a canary the log holds what two bundles served: who learns from the other's answers is compared with himself."""
+    setting = a_setting(tmp_path, replace(PLAN, diverted=True, finetune=FinetuneConfig(replay=1.0, accept_window=True)))
+    log, clock = setting.log, setting.clock
+    log.examples, log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    first = setting.schedule.step()
+    assert first is not None
+    log.stage((first, Stage.LIVE))
+    log.examples += [
+        replace(example, bundle=first if int(example.user_id[1:]) % 2 else "b" * 16) for example in WORLD.examples[1_200:2_400]
+    ]
+    clock.now_s += 60
+    assert setting.schedule.step() is None, "of its own there are not enough"
+    log.examples += [replace(example, bundle=first) for example in WORLD.examples[2_400:]]
+    tuned = setting.schedule.step()
+    assert tuned is not None
+    bundle = read_bundle(setting.registry, SURFACE.name, tuned)
+    assert (bundle.manifest.parent, lineage_of(bundle).served_by) == (first, first)
+    own = sum(example.bundle == first for example in log.examples)
+    assert own > bundle.manifest.metrics["train_examples"] > 0.7 * own
 
 
 def test_no_training_follows_another_within_the_interval_or_on_the_same_data(setting: Setting) -> None:

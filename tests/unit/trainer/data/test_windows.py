@@ -54,6 +54,20 @@ def test_a_surface_that_has_just_begun_is_split_by_its_own_examples() -> None:
     assert newer.offsets == {0: (1_008, 1_010), 1: (50, 50)}
 
 
+def test_an_arm_s_window_holds_its_own_examples_and_the_offsets_of_all() -> None:
+    """The other arm's are looked at and left out: the next window begins where this one ended. No bundle, nobody's."""
+    ours, theirs = "a" * 16, "b" * 16
+    bundles = [ours, theirs, None, ours, theirs, ours, ours, theirs]
+    logged = tuple(LoggedExample(0, n, replace(example(str(n)), bundle=bundle)) for n, bundle in enumerate(bundles))
+    window = Window(logged, {0: (0, 8), 1: (3, 3)}, 2).of_arm(ours)
+    assert [entry.offset for entry in window.logged] == [0, 3, 5, 6]
+    assert (window.offsets, window.skipped, window.served_by) == ({0: (0, 8), 1: (3, 3)}, 2, ours)
+    older, newer = window.split(0.25)
+    assert [entry.offset for entry in older.logged] == [0, 3, 5]
+    assert (older.offsets[0], newer.offsets[0]) == ((0, 6), (6, 8)), "by the arm's own examples"
+    assert (older.served_by, newer.served_by, older.between({"0": (0, 4)}).served_by) == (ours, ours, ours)
+
+
 def test_an_empty_window_splits_into_two_empty_ones() -> None:
     """A partition nobody's user hashes to is normal."""
     older, newer = Window((), {0: (4, 4)}).split(0.2)
