@@ -119,7 +119,7 @@ class ControllerSettings(StreamsSettings):
         node_silence_s: a node that has not been heard of for this long leaves the quorum.
         let_go_s: an ended bundle's topic is deleted when no live instance reports it any more, but at the earliest after this long.
         let_go_at_most_s: by then it is deleted whoever still reports it.
-        canary_alpha: how often, over a whole canary, an equal bundle may be called better or worse.
+        canary_alpha: how often, over a whole canary, an equal bundle may be called better or worse; the shares of a ramp divide it.
         canary_effect: difference of engagement rates worth finding, absolute; where the test is sharpest.
         canary_mismatch_rise: a canary is aborted that shows so much more in languages its users do not declare, absolute.
         canary_min_users: of each arm, below which nothing is decided.

@@ -1,12 +1,15 @@
-"""Means with bootstrap confidence intervals over users. Knows no metric."""
+"""Means with bootstrap confidence intervals over users, and the interval of a share. Knows no metric."""
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
 from lab.observed.columns import Floats
 
 LEVEL = 0.95
+# of a normal distribution, two-sided
+_Z = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +38,13 @@ def ratio_over_users(numerator: Floats, denominator: Floats, *, draws: int = 1_0
         drawn = (counts @ numerator) / (counts @ denominator)
     low, high = np.nanquantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Interval(float(numerator.sum() / denominator.sum()), float(low), float(high))
+
+
+def share_of(count: int, total: int) -> Interval:
+    """Return `count` of `total` as a share with Wilson's interval; all of 0 to 1 is possible where there was nothing."""
+    if not total:
+        return Interval(float("nan"), 0.0, 1.0)
+    z2, share = _Z**2, count / total
+    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
+    radius = _Z * sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    return Interval(share, max(0.0, middle - radius), min(1.0, middle + radius))

@@ -70,6 +70,24 @@ def refresh(
 
 
 @app.command()
+def canary(
+    *,
+    runs: Annotated[int, typer.Option(help="Canaries of an equal tower; better and worse ones get a tenth.", min=10)] = 200,
+    seed: Annotated[int, typer.Option(help="Another seed, other users.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """How canaries of equal, better and worse towers end by the controller's own test, at one share and along a ramp.
+
+    Example: roost bench canary --runs 1000 --json
+    """
+    from lab.bench import canary as bench  # noqa: PLC0415 - as above
+
+    figures = bench.run(runs=runs, seed=seed)
+    columns = ("truth", "way", "runs", "promoted", "aborted", "looks_median")
+    emit(figures, as_json=as_json, show=lambda: table(columns, ([row[name] for name in columns] for row in figures["rows"])))
+
+
+@app.command()
 def freshness(
     *,
     rate: Annotated[float, typer.Option(help="Tweets a second; 3.5 engagements come with each.", min=1)] = 200.0,

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -78,11 +78,12 @@ class CanaryEvidence:
         self._clock_s = clock_s
         self._watched: dict[str, _Watched] = {}
 
-    def reading(self, state: Rollout, heard: Iterable[NodeStatus] = ()) -> Reading | None:
+    def reading(self, state: Rollout, heard: Iterable[NodeStatus] = (), *, ramp: Sequence[int] = ()) -> Reading | None:
         """Return what the canary of a surface shows so far; None without a canary, or before the first look.
 
         Args:
             heard: the newest heartbeats.
+            ramp: the shares, in basis points, that the canary's ramp compares one after the other; empty without one.
         """
         canaries, live = state.in_stage(Stage.CANARY), state.live
         watched = self._watched.get(state.surface)
@@ -110,7 +111,8 @@ class CanaryEvidence:
         if self._clock_s() >= watched.read_again_s:
             watched.read_again_s = self._clock_s() + _READ_EVERY_S
             share = watched.entry.share_bp / 10_000
-            arms, rules = watched.arms, self._rules
+            arms = watched.arms
+            rules = self._rules.at_share(watched.entry.share_bp, ramp or (watched.entry.share_bp,))
             whole = read_arms(*arms.engagement, share=share, rules=rules)
             watched.reading = read_guards(whole, arms.mismatch, arms.slices, watched.served.harms, rules=rules)
             effect = watched.reading.effect

@@ -1,8 +1,9 @@
 """What to do with a canary, given both arms: wait, promote or abort, and why. Pure; reads no topic."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
 
 from streams.canary.arms import MAX_SLICES, Pair
 from streams.canary.sequential import Interval, Sums, difference, imbalance_evidence
@@ -22,7 +23,7 @@ class CanaryRules:
     """When a canary is decided.
 
     Attributes:
-        alpha: of the engagement rate, both sides together and over the whole canary, however often it is looked at.
+        alpha: of the engagement rate, both sides together and over one comparison, however often it is looked at.
         balance_alpha: of the sample ratio.
         expected_effect: difference of engagement rates that is worth finding, absolute.
         mismatch_rise: how much more of what the canary shows may be in languages its users do not declare, absolute.
@@ -36,6 +37,21 @@ class CanaryRules:
     mismatch_rise: float = 0.05
     harm_rise: float = 0.01
     min_users: int = 200
+
+    def at_share(self, share: float, ramp: Sequence[float]) -> Self:
+        """Return the rules of one share of a ramp, so that all its comparisons together are wrong no oftener than one may be.
+
+        Each spends alpha in proportion to its users, about as a spending function linear in information does (Lan and DeMets,
+        "Discrete sequential boundaries for clinical trials", Biometrika 1983); in equal parts, the first shares would get much that
+        so few users can make no use of. The parts add up to alpha, which holds however the shares hang together (Bonferroni).
+        Multiplying their evidence instead would find more, but needs each to be fair given those before it, and a canary's first
+        users are in all of its shares.
+
+        Args:
+            share, ramp: in one unit; the share is of the ramp.
+        """
+        part = share / sum(ramp)
+        return replace(self, alpha=self.alpha * part, balance_alpha=self.balance_alpha * part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -53,8 +53,12 @@ class BundleTopics(Protocol):
 class Evidence(Protocol):
     """What the users of a canary do, against everybody else."""
 
-    def reading(self, state: Rollout, heard: Iterable[NodeStatus] = ()) -> Reading | None:
-        """Return what the canary of a surface shows so far, by examples and heartbeats; None without one, or before a look."""
+    def reading(self, state: Rollout, heard: Iterable[NodeStatus] = (), *, ramp: Sequence[int] = ()) -> Reading | None:
+        """Return what the canary of a surface shows so far, by examples and heartbeats; None without one, or before a look.
+
+        Args:
+            ramp: the shares, in basis points, that it compares one after the other; empty without a ramp.
+        """
         ...
 
 
@@ -168,13 +172,13 @@ class Controller:
         self._metrics.stand({name: self._journal.log.state(name) for name in self._surfaces})
 
     def _judge_canary(self, state: Rollout, heard: tuple[NodeStatus, ...], now_ms: int) -> None:
-        reading = self._evidence.reading(state, heard)
+        reading = self._evidence.reading(state, heard, ramp=self._journal.log.ramps.get(state.surface, ()))
         canaries = state.in_stage(Stage.CANARY)
         if reading is None or not canaries or canaries[0].paused:
             return
         promote = reading.verdict is Verdict.BETTER
-        # before the last share of a ramp, what is better only goes on: each share is a comparison of its own, and promoting at any
-        # of them would promote an equal tower that much oftener
+        # before the last share of a ramp, what is better only goes on: the first shares are there to find harm among few users, not
+        # to promote what few have seen
         if reading.verdict is Verdict.WAIT or (promote and state.ramp_bp):
             self._ramp(state, reading, now_ms)
             return

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from schemas.records.control import Outcome, Rollout
+from schemas.records.control import BundleStage, Outcome, Rollout, Stage
 from schemas.rollout import fold, nothing_yet
 
 
@@ -12,11 +12,13 @@ class RolloutLog:
     Attributes:
         states: the state of each surface that has one.
         outcomes: by command id, the record that answered the command first. An accepted one that came second in the log is lost.
+        ramps: by surface, all shares in basis points that its newest canary was asked for, those behind it too.
     """
 
     def __init__(self) -> None:
         self.states: dict[str, Rollout] = {}
         self.outcomes: dict[str, Rollout] = {}
+        self.ramps: dict[str, tuple[int, ...]] = {}
 
     def state(self, surface: str) -> Rollout:
         """Return the state of a surface; revision 0 before its first rollout."""
@@ -28,10 +30,18 @@ class RolloutLog:
         after = fold(before, record)
         if after is not before:
             self.states[record.surface] = after
+            # a step of the ramp has no command, and other commands leave a canary as it was
+            if after.command_id and (canary := _canary(after)) and canary != _canary(before):
+                self.ramps[record.surface] = (canary[0].share_bp, *after.ramp_bp)
         counts = after is not before or record.outcome is not Outcome.ACCEPTED
         if record.command_id and record.command_id not in self.outcomes:
             self.outcomes[record.command_id] = record if counts else _lost(record, after)
         return counts
+
+
+def _canary(state: Rollout) -> list[BundleStage]:
+    # a pause changes no comparison
+    return [replace(entry, paused=False) for entry in state.in_stage(Stage.CANARY)]
 
 
 def _lost(record: Rollout, state: Rollout) -> Rollout:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lab.bench import canary
 from lab.vanishing.told import as_markdown, faults
 from roost.cli.commands import COMMANDS
 from serving.console.web.templates import PAGES as CONSOLE_PAGES
@@ -99,6 +100,16 @@ def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
         f"| {measured(query[0], share, 2)}; {measured(query[1], share, 2)} |",
     ]
     assert [cell for cell in cells if cell not in readme] == []
+
+
+def test_the_table_of_canaries_is_that_of_the_run_that_is_kept() -> None:
+    """How often the test is wrong is a promise to whoever leaves a promotion to it."""
+    report = json.loads((ROOT / "docs" / "bench" / "canary.json").read_text(encoding="utf-8"))
+    assert canary.as_markdown(report) in (ROOT / "docs" / "concepts" / "epochs.md").read_text(encoding="utf-8")
+    equal = {row["way"]: row for row in report["rows"] if row["truth"] == "equal"}
+    for way in ("one share", "ramp"):
+        assert equal[way]["runs"] >= 200
+        assert equal[way]["promoted"] <= 0.05 * equal[way]["runs"]
 
 
 def test_the_figures_of_the_swap_are_those_of_the_runs_that_are_kept() -> None:

@@ -98,6 +98,7 @@ def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> 
         "train finetune",
         "paper continual",
         "paper gates",
+        "bench canary",
         "models list",
         "dlq show",
         "dlq replay",

@@ -1,6 +1,6 @@
 """The rollout controller on a fake log and fake topics: commands, steps, parity, admission, zombies, restarts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,9 +73,11 @@ class FakeEvidence:
 
     def __init__(self) -> None:
         self.verdict: Verdict | None = None
+        self.ramps: dict[str, tuple[int, ...]] = {}
 
-    def reading(self, state: Rollout, heard: Iterable[NodeStatus] = ()) -> Reading | None:
+    def reading(self, state: Rollout, heard: Iterable[NodeStatus] = (), *, ramp: Sequence[int] = ()) -> Reading | None:
         """See `Evidence`."""
+        self.ramps[state.surface] = tuple(ramp)
         if self.verdict is None:
             return None
         return Reading(self.verdict, f"it is {self.verdict}", Sums(), Sums(), Interval(0.0, 0.0, 0.0))
@@ -360,7 +362,7 @@ def test_a_canary_ends_by_its_evidence(bench: Bench, verdict: Verdict | None, *,
 
 
 def test_a_ramp_takes_its_shares_while_nothing_is_worse_and_promotes_only_at_the_last(bench: Bench) -> None:
-    """Each share is a comparison of its own: an equal tower must not have a chance to be promoted at every one of them."""
+    """The first shares are there to find harm among few users, not to promote what few have seen."""
     canaried(bench, automatic=True)
     bench.ask(CommandKind.CANARY, NEW, share_bp=100, ramp_bp=(500, 2_500), automatic=True)
 
@@ -378,6 +380,33 @@ def test_a_ramp_takes_its_shares_while_nothing_is_worse_and_promotes_only_at_the
     assert share_after(59) == 500
     assert share_after(1) == 2_500
     assert bench.step()[NEW] is Stage.LIVE
+
+
+def test_every_share_of_a_ramp_is_judged_as_one_of_all_its_shares_after_a_restart_too(bench: Bench) -> None:
+    """Each at the whole alpha could abort an equal tower that much oftener; the last share's record names none of those before."""
+    canaried(bench, automatic=True)
+
+    def ramp() -> tuple[int, ...]:
+        bench.step()
+        return bench.evidence.ramps[HOME]
+
+    assert ramp() == (1_000,)
+    bench.now_ms += 1
+    bench.ask(CommandKind.CANARY, NEW, share_bp=100, ramp_bp=(500, 2_500), automatic=True)
+    assert ramp() == (100, 500, 2_500)
+    bench.evidence.verdict = Verdict.WAIT
+    for left in ((2_500,), ()):
+        bench.step(after_s=61)
+        assert bench.journal.log.state(HOME).ramp_bp == left
+        bench.ask(CommandKind.PAUSE, NEW)
+        bench.ask(CommandKind.RESUME, NEW)
+        bench.ask(CommandKind.FREEZE)
+        bench.ask(CommandKind.UNFREEZE)
+        bench.restart()
+        assert ramp() == (100, 500, 2_500)
+    bench.now_ms += 1
+    bench.ask(CommandKind.CANARY, NEW, share_bp=4_000, automatic=True)
+    assert ramp() == (4_000,), "a share set by hand is a comparison that somebody asked for anew"
 
 
 def test_a_ramp_that_does_harm_at_any_share_is_aborted(bench: Bench) -> None:

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
+
 from schemas.codec import encode
 from schemas.records.control import BundleStage, CanaryReport, Rollout, Stage
 from schemas.wire.inbound import InboundRecord
 from streams.canary.evidence import CanaryEvidence
 from streams.canary.judge import CanaryRules, Verdict
+from streams.canary.sequential import difference
 from tests.unit.streams.canary.test_arms import CANARY, HOME, LIVE, OTHERS, STAGE, THEIRS, example
 
 APPENDED_MS = 5_000
@@ -100,6 +103,27 @@ def test_another_share_is_another_comparison_and_an_end_stops_the_following() ->
     follower.evidence.reading(STATE)
     follower.evidence.close()
     assert follower.opened[2][1].closed
+
+
+def test_a_share_of_a_ramp_is_held_to_its_part_of_alpha() -> None:
+    """Three shares that may each be wrong as often as one canary are wrong three times as often."""
+    share = STAGE.share_bp
+    ramps = ((), (share,), (share, 3 * share))
+    whole, alone, quarter = (Follower(examples()).evidence.reading(STATE, ramp=ramp) for ramp in ramps)
+    assert whole is not None
+    assert alone is not None
+    assert quarter is not None
+    assert whole.effect == alone.effect
+    assert quarter.effect == difference(quarter.canary, quarter.live, alpha=CanaryRules().alpha / 4, expected_effect=0.02)
+    assert quarter.effect.low < whole.effect.low < whole.effect.high < quarter.effect.high
+
+
+def test_the_parts_of_a_ramp_s_shares_add_up_to_alpha() -> None:
+    """More would be a promise that is not kept, less a test that finds less than it may."""
+    rules, ramp = CanaryRules(), (100, 500, 2_500)
+    assert sum(rules.at_share(share, ramp).alpha for share in ramp) == pytest.approx(rules.alpha)
+    assert sum(rules.at_share(share, ramp).balance_alpha for share in ramp) == pytest.approx(rules.balance_alpha)
+    assert rules.at_share(100, (100,)) == rules
 
 
 def test_a_surface_without_a_canary_opens_nothing() -> None:
