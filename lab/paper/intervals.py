@@ -1,7 +1,8 @@
-"""Means with bootstrap confidence intervals over users, and the interval of a share. Knows no metric."""
+"""Means with bootstrap confidence intervals over users, or over users and moments, and the interval of a share. Knows no metric."""
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import Self
 
 import numpy as np
 
@@ -19,6 +20,43 @@ class Interval:
     value: float
     low: float
     high: float
+
+    @classmethod
+    def of_draws(cls, values: Floats) -> Self:
+        """Return the interval of an estimate, the first value, and of its draws, the others."""
+        low, high = np.nanquantile(values[1:], ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+        return cls(float(values[0]), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Users and moments, each drawn with replacement and independently of the other: Owen's pigeonhole bootstrap (2007).
+
+    Users who ask at the same moments share what happened then: drawing users alone would make intervals too narrow.
+
+    Attributes:
+        users: how often each is drawn, float64 [1 + draws, users]; the first row is everybody once.
+        moments: likewise, float64 [1 + draws, moments].
+    """
+
+    users: Floats
+    moments: Floats
+
+    @classmethod
+    def of(cls, users: int, moments: int, *, draws: int = 1_000, seed: int = 0) -> Self:
+        """Draw."""
+        rng = np.random.default_rng(seed)
+        return cls(_counts(rng, users, draws), _counts(rng, moments, draws))
+
+    def means(self, values: Floats) -> Floats:
+        """Return the mean of float64 [users, moments], then the mean of each draw, float64 [1 + draws]."""
+        means: Floats = ((self.users @ values) * self.moments).sum(axis=1) / values.size
+        return means
+
+
+def _counts(rng: np.random.Generator, size: int, draws: int) -> Floats:
+    drawn = rng.multinomial(size, np.full(size, 1 / size), size=draws)
+    return np.concatenate([np.ones((1, size)), drawn])
 
 
 def mean_over_users(values: Floats, *, draws: int = 1_000, seed: int = 0) -> Interval:

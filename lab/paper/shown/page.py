@@ -13,8 +13,10 @@ from lab.paper.shown import gate_tables, plots, tables
 from lab.paper.shown.claims import claims, continual_claims
 from schemas.errors import InvalidInput
 
-EXPERIMENTS = ("table1", "table2", "fig3", "fig5", "fig6", "continual", "gates")
-_RANGES = {"gates": "95% intervals"}
+EXPERIMENTS = ("table1", "table2", "fig3", "fig5", "fig6", "continual", "gates", "freshness")
+# the benches have files of that name
+_FILES = {"freshness": "value-of-freshness"}
+_RANGES = {"gates": "95% intervals", "freshness": "95% intervals"}
 
 
 def kept(folder: Path) -> dict[str, dict[str, Any]]:
@@ -25,7 +27,7 @@ def kept(folder: Path) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for name in EXPERIMENTS:
-        path = folder / f"{name}.json"
+        path = folder / f"{_FILES.get(name, name)}.json"
         if path.exists():
             found[name] = read(path, name)
     return found

@@ -121,6 +121,31 @@ def gates(result: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def freshness(result: Mapping[str, Any]) -> Figure:
+    """Return the value of freshness as lines over the delay: what is lost, and the share that is young; bands are 95% intervals."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    rows = [row for row in result["rows"] if row["delay_s"] > 0]
+    panels = (
+        (
+            "true engagement lost, % of that without delay",
+            (
+                ("loss_at_10_pct", "the nearest 10"),
+                ("loss_at_200_pct", "the nearest 200"),
+                ("ranked_loss_at_10_pct", "10 of a full ranker"),
+            ),
+        ),
+        ("share under an hour old", (("fresh_at_10", "the nearest 10"), ("fresh_at_200", "the nearest 200"))),
+    )
+    for axes, (title, lines) in zip(figure.subplots(1, 2), panels, strict=True):
+        for (name, label), colour in zip(lines, (_OURS, _PAPER, "#3a7d44"), strict=False):
+            _line(axes, rows, "delay_s", name, label=label, colour=colour)
+        axes.set_xscale("log")
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("delay from publish to retrievable, s", fontsize=8)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a picture (PNG); equal results give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,11 @@ def signed_percent(change: float) -> str:
     return f"{change:+.1f}%"
 
 
+def _small_percent(change: float) -> str:
+    # + 0.0: what rounds to nothing has no sign
+    return f"{round(change, 4) + 0.0:.4f}%"
+
+
 def three(value: float) -> str:
     """Return a figure of 0 to 1 with three digits."""
     return f"{value:.3f}".replace("0.", ".", 1) if value < 1 else f"{value:.3f}"
@@ -136,6 +141,20 @@ def gates(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
         cells = (_with_range(one, name, text) for name, _, text in columns)
         rows.append([METRIC_NAMES[one["metric"]], *cells, seeds, "yes" if one["gated"] else "no"])
     return header, rows
+
+
+def freshness(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows of `lab.paper.freshness.study`'s result: one row a delay, the first of none."""
+    columns = (
+        ("loss_at_10_pct", "engagement@10 lost", _small_percent),
+        ("loss_at_200_pct", "engagement@200 lost", _small_percent),
+        ("ranked_loss_at_10_pct", "engagement@10 lost, after a full ranker", _small_percent),
+        ("engagement_at_10", "engagement@10", lambda value: f"{value:.4f}"),
+        ("fresh_at_10", "under an hour old, of 10", lambda value: f"{100 * value:.1f}%"),
+        ("fresh_at_200", "of 200", lambda value: f"{100 * value:.1f}%"),
+        ("held_back", "held back of 200", lambda value: f"{value:.3f}"),
+    )
+    return _sweep(result["rows"], ("delay_s", "delay, s"), columns)
 
 
 def markdown(header: Sequence[str], rows: Rows) -> str:

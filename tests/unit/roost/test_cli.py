@@ -99,6 +99,7 @@ def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> 
         "paper continual",
         "paper gates",
         "bench canary",
+        "paper freshness",
         "models list",
         "dlq show",
         "dlq replay",

@@ -1,0 +1,1 @@
+"""What freshness is worth: engagement against the delay from publish to retrievable. Benches measure how long Roost's own is."""
