@@ -229,6 +229,30 @@ def freshness(
 
 
 @app.command()
+def arms(
+    *,
+    seeds: Seeds = 4,
+    first_seed: FirstSeed = FRESH_SEED,
+    days: Annotated[int, typer.Option(help="Days of a canary; both arms are trained every evening but the last.", min=2)] = 3,
+    share: Annotated[float, typer.Option(help="The canary's share of the users, in percent.", min=1, max=99)] = 50.0,
+    plots: Plots = DEFAULT_PLOTS,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Canaries whose arms go on training, on the shared log and each on its own: how often is the sign right?
+
+    Example: roost paper arms --json
+    """
+    from lab.paper.arms.study import ArmsSettings  # noqa: PLC0415 - torch takes seconds to load
+    from lab.paper.arms.study import arms as run  # noqa: PLC0415 - as above
+
+    settings = ArmsSettings(days=days, share=share / 100, threads=threads)
+    with _steps("day", seeds * (days + 1)) as told:
+        result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
+    _show("arms", result, plots, as_json=as_json)
+
+
+@app.command()
 def page(
     *,
     results: Annotated[Path, typer.Option(help="Folder of the kept results, JSON, one file an experiment.")] = Path("docs/bench"),

@@ -1,13 +1,13 @@
 """One line of towers: it serves, is shown what came of it, and is tuned on that. Compares no lines."""
 
-import copy
 from dataclasses import dataclass
 
 import numpy as np
 
 from lab.observed.columns import Ints
-from lab.observed.log import Engagements, Impressions, Truth
+from lab.observed.log import Impressions, Truth
 from lab.paper.ab_test import CANDIDATES
+from lab.paper.continual.feed import Feed, Past
 from lab.paper.continual.gated import Candidate, Window, judge, profile, tuned
 from lab.paper.continual.served_log import ServedLog
 from lab.paper.continual.thermometer import effective_share
@@ -16,18 +16,12 @@ from lab.paper.evaluate import served_scores
 from lab.paper.models.recipes import TorchModel
 from lab.paper.truth import MISSING, true_engagement_at
 from lab.world.policy import Visits
-from lab.world.reactions import react
 from lab.world.settings import DAY_S
-from lab.world.shown import Shown
 from lab.world.world import World
 from trainer.data.columns import NO_LANGUAGE, POSITIVE
-from trainer.data.profile import WindowProfile
-from trainer.learning.towers import TwoTowers
 from trainer.metrics import language_mismatch, nearest, roc_auc
 from trainer.recipes import LAST_WINDOWS, FinetuneConfig
 
-# purposes of `World.rng` below these are the world's own
-_REACTIONS, _RANKER = 7, 8
 EVALUATION_SHARE = 0.2
 
 
@@ -56,23 +50,6 @@ class Measured:
     effective_share: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Past:
-    """What all lines have in common: a world, its log so far, what was shown to whom, and towers.
-
-    Attributes:
-        window: what the towers were tuned on.
-        profiles: of all windows they were trained on, in order.
-    """
-
-    world: World
-    log: ServedLog
-    shown: Shown
-    towers: TwoTowers
-    window: Window
-    profiles: tuple[WindowProfile, ...]
-
-
 class Line:
     """Towers, and the history they made."""
 
@@ -85,39 +62,19 @@ class Line:
         self.arm = arm
         self.towers = past.towers
         self._world = past.world
-        self.log = past.log.copy()
-        self._shown = copy.deepcopy(past.shown)
+        self._feed = Feed(past, ranker_noise=ranker_noise)
         self._profiles = list(past.profiles)
-        self._ranker_noise = ranker_noise
         self._today: list[Impressions] = []
 
+    @property
+    def log(self) -> ServedLog:
+        """What this line's users were shown and did."""
+        return self._feed.log
+
     def serve(self, visits: Visits, start_s: float, step: int) -> None:
-        """Answer a step's visits from an index of what was alive at its start, and let the users react.
-
-        The nearest 200 are ranked, and the first that the user has not seen fill the slots; there is no other source.
-        """
-        world = self._world
-        alive = world.tweets.alive(start_s)
-        encoder, model = self.log.encoder(), TorchModel(self.towers)
-        vectors = model.embed_candidates(encoder.candidates(alive, np.full(len(alive), start_s)))
-        queries = model.embed_queries(encoder.queries(visits.user, visits.time_s).ids)
-        drawn = alive[nearest(queries, vectors, CANDIDATES, metric=model.metric)]
-        if self._ranker_noise is not None:
-            drawn = self._ranked(drawn, visits, step, self._ranker_noise)
-        oldest = int(alive[0]) if len(alive) else 0
-        impressions = self._shown.show(visits, drawn, slots=world.settings.tweets_per_visit, oldest=oldest)
-        reactions = react(world, impressions.user, impressions.tweet, impressions.time_s, world.rng(_REACTIONS, step))
-        impressions = Impressions(
-            impressions.request, impressions.user, impressions.tweet, impressions.position, impressions.time_s, reactions.label
-        )
-        engaged_at = impressions.time_s[reactions.impression] + reactions.delay_s
-        self.log.append(impressions, Engagements(reactions.impression, reactions.kind, engaged_at))
-        self._today.append(impressions)
-
-    def _ranked(self, drawn: Ints, visits: Visits, step: int, noise: float) -> Ints:
-        p = np.clip(self._world.probability(visits.user[:, None], drawn, visits.time_s[:, None]), 1e-12, 1 - 1e-12)
-        scores = np.log(p) - np.log1p(-p) + noise * self._world.rng(_RANKER, step).standard_normal(p.shape)
-        return np.take_along_axis(drawn, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+        """Answer a step's visits, and let the users react: see `Feed.answer`."""
+        everybody = np.zeros(len(visits), np.int64)
+        self._today.append(self._feed.answer(visits, [self.towers], everybody, start_s=start_s, step=step))
 
     def measure(self, truth: Truth) -> Measured:
         """Measure the day that ends at the truth's time, before anything is learned from it."""

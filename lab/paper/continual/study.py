@@ -7,22 +7,25 @@ full ranker, as in the paper (section 3.3): what it leaves out, a log of served 
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Self, TypedDict
+from typing import Protocol, Self, TypedDict
 
 import numpy as np
 
-from lab.paper.continual.gated import pretrained, tuned
-from lab.paper.continual.line import Arm, Line, Measured, Past, cut
+from lab.paper.continual.feed import Past
+from lab.paper.continual.gated import Window, pretrained, tuned
+from lab.paper.continual.line import Arm, Line, Measured, cut
 from lab.paper.continual.served_log import ServedLog
 from lab.paper.experiment import set_threads
 from lab.paper.table2 import NOISE
+from lab.world.policy import Visits
 from lab.world.settings import DAY_S, WorldSettings
 from lab.world.simulation import Simulation, truth_at
 from lab.world.world import World
 from schemas.errors import InvalidInput
 from schemas.features.catalog import CATALOG
 from schemas.features.spec import FeatureSpec
-from trainer.learning.towers import TowerConfig
+from trainer.data.profile import WindowProfile
+from trainer.learning.towers import TowerConfig, TwoTowers
 from trainer.recipes import LEARNING_RATE, FinetuneConfig, PretrainConfig
 from trainer.settings import TrainerSettings
 
@@ -219,8 +222,18 @@ def _of_seed(seed: int, how: ContinualSettings, on_progress: OnProgress) -> list
     return rows
 
 
-def common_past(simulation: Simulation, how: ContinualSettings, seed: int) -> Past:
-    """Play the days of production, pre-train on some and fine-tune on the last, as the schedule does."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Production:
+    """What the production heuristics left: a log, pre-trained towers with the profile of their window, and the window since."""
+
+    log: ServedLog
+    pretrained: TwoTowers
+    profile: WindowProfile
+    fresh: Window
+
+
+def produced(simulation: Simulation, how: ContinualSettings, seed: int) -> Production:
+    """Play the days of production, and pre-train on some of them as the schedule does."""
     world = simulation.world
     log = ServedLog(world, how.spec)
     _produce(simulation, log, how.warm_up_days)
@@ -232,8 +245,14 @@ def common_past(simulation: Simulation, how: ContinualSettings, seed: int) -> Pa
     _produce(simulation, log, how.finetune_days)
     second, trained = cut(log, world, simulation.time_s)
     log.forget(trained)
-    live = tuned(towers, second, how.first_tuning, seed=seed)
-    return Past(world, log, simulation.shown, live, second, (first.profile, second.profile))
+    return Production(log, towers, first.profile, second)
+
+
+def common_past(simulation: Simulation, how: ContinualSettings, seed: int) -> Past:
+    """Play the days of production, pre-train on some and fine-tune on the last, as the schedule does."""
+    made = produced(simulation, how, seed)
+    live = tuned(made.pretrained, made.fresh, how.first_tuning, seed=seed)
+    return Past(simulation.world, made.log, simulation.shown, live, made.fresh, (made.profile, made.fresh.profile))
 
 
 def _produce(simulation: Simulation, log: ServedLog, days: int) -> None:
@@ -243,7 +262,15 @@ def _produce(simulation: Simulation, log: ServedLog, days: int) -> None:
         log.append(step.impressions, step.engagements)
 
 
-def play(simulation: Simulation, lines: Sequence[Line], until_s: float) -> None:
+class Serving(Protocol):
+    """What answers visits."""
+
+    def serve(self, visits: Visits, start_s: float, step: int) -> None:
+        """Answer a step's visits."""
+        ...
+
+
+def play(simulation: Simulation, lines: Sequence[Serving], until_s: float) -> None:
     """Let every line serve the same visits up to a time; the production policy has handed over."""
     while simulation.time_s < until_s:
         start_s = simulation.time_s

@@ -12,8 +12,9 @@ import numpy as np
 from lab.observed.columns import Ints
 from lab.observed.log import Truth
 from lab.paper.ab_test import CANDIDATES
+from lab.paper.continual.feed import Past
 from lab.paper.continual.gated import Window, profile
-from lab.paper.continual.line import Line, Past, cut
+from lab.paper.continual.line import Line, cut
 from lab.paper.continual.study import FROZEN, ContinualSettings, common_past, play
 from lab.paper.encode import Ids
 from lab.paper.models.recipes import TorchModel

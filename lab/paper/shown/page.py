@@ -13,7 +13,7 @@ from lab.paper.shown import gate_tables, plots, tables
 from lab.paper.shown.claims import claims, continual_claims
 from schemas.errors import InvalidInput
 
-EXPERIMENTS = ("table1", "table2", "fig3", "fig5", "fig6", "continual", "gates", "freshness")
+EXPERIMENTS = ("table1", "table2", "fig3", "fig5", "fig6", "continual", "gates", "freshness", "arms")
 # the benches have files of that name
 _FILES = {"freshness": "value-of-freshness"}
 _RANGES = {"gates": "95% intervals", "freshness": "95% intervals"}

@@ -146,6 +146,39 @@ def freshness(result: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def arms(result: Mapping[str, Any]) -> Figure:
+    """Return every canary's measured effect over its true one, by log; on the line a canary would measure the truth."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    names = list(dict.fromkeys((one["canary"], one["live"]) for one in result["comparisons"]))
+    for axes, (log, title) in zip(
+        figure.subplots(1, 2, sharex=True, sharey=True),
+        (("shared", "both arms train on the shared log"), ("diverted", "each arm trains on what it served")),
+        strict=True,
+    ):
+        for number, name in enumerate(names):
+            of_name = [one for one in result["comparisons"] if (one["canary"], one["live"]) == name]
+            truth, effects = [one["truth"]["value"] for one in of_name], [one[log]["quiet"] for one in of_name]
+            values = [effect["value"] for effect in effects]
+            bars = [
+                [effect["value"] - effect["low"] for effect in effects],
+                [effect["high"] - effect["value"] for effect in effects],
+            ]
+            axes.errorbar(
+                truth, values, yerr=bars, fmt="o", markersize=4, elinewidth=0.7, color=f"C{number}", label=", ".join(name)
+            )
+        axes.axline((0, 0), slope=1, color="0.6", linewidth=0.8)
+        axes.axhline(0, color="0.8", linewidth=0.8)
+        axes.axvline(0, color="0.8", linewidth=0.8)
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("true effect on the engagement rate", fontsize=8)
+        axes.tick_params(labelsize=8)
+    figure.axes[0].set_ylabel("measured by the canary", fontsize=8)
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names), fontsize=8, frameon=False
+    )
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a picture (PNG); equal results give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)

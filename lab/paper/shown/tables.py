@@ -157,6 +157,44 @@ def freshness(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
     return _sweep(result["rows"], ("delay_s", "delay, s"), columns)
 
 
+def arms(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows of `lab.paper.arms.study`'s result: a row for each pair of recipes, and one for all of them."""
+    header = [
+        "canary, against live",
+        "true effect",
+        *(cell for log in _LOGS.values() for cell in (log, "sign right", "by engagements")),
+    ]
+    of_pair: dict[str, list[Mapping[str, Any]]] = {}
+    for one in result["comparisons"]:
+        of_pair.setdefault(f"{one['canary']}, {one['live']}", []).append(one)
+    rows = []
+    for pair, found in of_pair.items():
+        told = [one for one in found if one["of"] != "equal"]
+        cells = [pair, _spread([one["truth"]["value"] for one in found])]
+        for log in _LOGS:
+            cells.append(_spread([one[log]["quiet"]["value"] for one in found]))
+            for how in ("quiet", "seen"):
+                right = sum(one[log][how]["value"] * one["truth"]["value"] > 0 for one in told)
+                cells.append(f"{right} of {len(told)}" if told else MISSING)
+        rows.append(cells)
+    summed = ["all, as a multiple of the truth", "1"]
+    for row in result["rows"]:
+        summed += [
+            f"{row['recovered']:.2f} ({row['recovered_low']:.2f} to {row['recovered_high']:.2f})",
+            f"{row['right']} of {row['of']} ({percent(row['right_low'])} to {percent(row['right_high'])})",
+            f"{row['seen_right']} of {row['of']}",
+        ]
+    return header, [*rows, summed]
+
+
+_LOGS = {"shared": "on the shared log", "diverted": "each on its own"}
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = sum(values) / len(values)
+    return f"{mean:+.4f} ({min(values):+.4f} to {max(values):+.4f})"
+
+
 def markdown(header: Sequence[str], rows: Rows) -> str:
     """Return a Markdown table: the first column is text, the others are numbers."""
     lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]

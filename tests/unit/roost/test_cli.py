@@ -69,6 +69,7 @@ def test_a_study_of_one_day_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "--days" in captured.err
+    assert cli.run(["paper", "arms", "--share", "100", "--json"]) == 2
 
 
 def test_an_arm_that_is_no_bundle_is_a_usage_error() -> None:
@@ -98,6 +99,7 @@ def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> 
         "train finetune",
         "paper continual",
         "paper gates",
+        "paper arms",
         "bench canary",
         "paper freshness",
         "models list",

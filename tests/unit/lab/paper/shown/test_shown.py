@@ -89,6 +89,53 @@ def test_the_days_of_a_line_stand_together_with_the_gates_that_refused_it(tmp_pa
     assert (tmp_path / "continual.png").stat().st_size > 5_000
 
 
+def compared(canary: str, of: str, truth: float, shared: float, diverted: float) -> dict[str, Any]:
+    """Return a comparison of one seed; by engagements alone every sign is the other way round."""
+
+    def effect(value: float) -> dict[str, float]:
+        return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+    measured = {
+        log: {"quiet": effect(value), "seen": effect(-value)} for log, value in (("shared", shared), ("diverted", diverted))
+    }
+    return {"live": "schedule", "canary": canary, "of": of, "truth": effect(truth), **measured}
+
+
+ARMS: dict[str, Any] = {
+    "comparisons": [
+        compared("naive", "worse", -0.03, -0.02, 0.01),
+        compared("naive", "worse", -0.05, -0.04, -0.03),
+        compared("equal", "equal", 0.001, 0.01, -0.01),
+    ],
+    "rows": [
+        {
+            "right": right,
+            "of": 2,
+            "right_low": 0.34,
+            "right_high": 1.0,
+            "seen_right": 2 - right,
+            "recovered": 0.7,
+            "recovered_low": 0.6,
+            "recovered_high": 0.8,
+        }
+        for right in (2, 1)
+    ],
+}
+
+
+def test_every_pair_has_its_signs_on_both_logs_and_an_equal_one_has_none_to_be_right(tmp_path: Path) -> None:
+    """A sign that agrees with chance is no finding; the last row is what the study is for."""
+    header, rows = tables.arms(ARMS)
+    assert [row[0] for row in rows[:2]] == ["naive, schedule", "equal, schedule"]
+    assert rows[0][1] == "-0.0400 (-0.0500 to -0.0300)"
+    assert rows[0][2:] == ["-0.0300 (-0.0400 to -0.0200)", "2 of 2", "0 of 2", "-0.0100 (-0.0300 to +0.0100)", "1 of 2", "1 of 2"]
+    assert [rows[1][at] for at in (3, 4, 6, 7)] == ["–"] * 4
+    assert rows[2][2:5] == ["0.70 (0.60 to 0.80)", "2 of 2 (34% to 100%)", "0 of 2"]
+    assert {len(row) for row in rows} == {len(header)}
+    plots.save(plots.arms(ARMS), tmp_path / "arms.png")
+    assert (tmp_path / "arms.png").stat().st_size > 5_000
+
+
 FIG_3: dict[str, Any] = {
     "baseline": {"accuracy": 0.72, "auc": 0.8},
     "rows": [
