@@ -2,16 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 
 from lab.observed.columns import Bools, Floats
-from lab.paper.intervals import LEVEL, Interval
+from lab.paper.intervals import LEVEL, Interval, share_of
 from trainer.metrics import roc_auc
 
-# of the normal distribution, for `LEVEL` on both sides
-_Z = 1.959964
 _DRAWS = 1_000
 
 
@@ -28,27 +25,27 @@ class Confusion:
     def right(self) -> Interval:
         """The share of right verdicts."""
         right = self.accepted_fine + self.refused_worse
-        return share(right, right + self.accepted_worse + self.refused_fine)
+        return share_of(right, right + self.accepted_worse + self.refused_fine)
 
     @property
     def precision(self) -> Interval:
         """The share of the accepted that are not worse."""
-        return share(self.accepted_fine, self.accepted_fine + self.accepted_worse)
+        return share_of(self.accepted_fine, self.accepted_fine + self.accepted_worse)
 
     @property
     def recall(self) -> Interval:
         """The share of those not worse that are accepted."""
-        return share(self.accepted_fine, self.accepted_fine + self.refused_fine)
+        return share_of(self.accepted_fine, self.accepted_fine + self.refused_fine)
 
     @property
     def refusal_precision(self) -> Interval:
         """The share of the refused that are worse."""
-        return share(self.refused_worse, self.refused_worse + self.refused_fine)
+        return share_of(self.refused_worse, self.refused_worse + self.refused_fine)
 
     @property
     def refusal_recall(self) -> Interval:
         """The share of those worse that are refused."""
-        return share(self.refused_worse, self.refused_worse + self.accepted_worse)
+        return share_of(self.refused_worse, self.refused_worse + self.accepted_worse)
 
 
 def confusion(accepted: Bools, worse: Bools) -> Confusion:
@@ -59,15 +56,6 @@ def confusion(accepted: Bools, worse: Bools) -> Confusion:
         int((~accepted & ~worse).sum()),
         int((~accepted & worse).sum()),
     )
-
-
-def share(count: int, of: int) -> Interval:
-    """Return a share with Wilson's 95% interval; NaN of nothing."""
-    if not of:
-        return Interval(float("nan"), float("nan"), float("nan"))
-    p, z2 = count / of, _Z**2
-    middle, half = p + z2 / (2 * of), _Z * sqrt(p * (1 - p) / of + z2 / (4 * of**2))
-    return Interval(p, (middle - half) / (1 + z2 / of), (middle + half) / (1 + z2 / of))
 
 
 def rank_correlation(x: Floats, y: Floats) -> float:

@@ -13,14 +13,15 @@ import numpy as np
 from lab.observed.columns import Bools, Floats
 from lab.paper.ab_test import CANDIDATES, ABSettings
 from lab.paper.gate_study.judged import GATED, METRICS
-from lab.paper.gate_study.rules import limited_elsewhere
+from lab.paper.gate_study.rules import MOVED, MOVED_CHOSEN_ON, MOVED_RECALL_FALL, limited_elsewhere
 from lab.paper.gate_study.statistics import bootstrapped, confusion, rank_correlation, sign_auc
 from lab.paper.intervals import Interval
 from schemas.errors import InvalidInput
 from trainer.gates import GateLimits, quality_gates
 
 OUTCOME = "ab_favorite_pct"
-_AMONG = ("all", "significant", "setting", "damage")
+_RULES = ("shipped", "none", "moved")
+_AMONG = ("all", "significant", "setting", "damage", "unseen")
 
 
 class Row(TypedDict):
@@ -47,10 +48,11 @@ class Verdicts(TypedDict):
     """A rule's verdicts on some of the candidates; `precision` and `recall` are of acceptance, see `statistics.Confusion`.
 
     Attributes:
-        rule: "shipped" are the gates with their limits as they are, "none" accepts everything; a metric's name is the single limit
-            on its change, in the direction in which it gets worse, that was chosen on the other seeds.
+        rule: "shipped" are the gates with their limits as they are, "none" accepts everything, "moved" those of `rules.MOVED`; a
+            metric's name is the single limit on its change that was chosen on the other seeds.
         limits: that limit, by seed; None lets everything through.
-        among: "all", "significant" (the A/B's interval leaves out 0), "setting" or "damage".
+        among: "all", "significant" (the A/B's interval leaves out 0), "setting", "damage" or "unseen" (the seeds that nothing was
+            chosen on).
     """
 
     rule: str
@@ -151,7 +153,10 @@ def summed(rows: Sequence[Row], seeds: Sequence[int], *, users: int) -> GateStud
         slots=ABSettings().slots,
         outcome=OUTCOME,
         best=best["metric"],
-        verdicts=[_verdicts(rule, among, rows) for rule in ("shipped", "none", *METRICS) for among in _AMONG],
+        verdicts=[
+            *(_verdicts(rule, among, rows) for rule in _RULES for among in _AMONG),
+            *(_verdicts(metric, "all", rows) for metric in METRICS),
+        ],
         metrics=metrics,
         gates=_counts(rows),
         rows=list(rows),
@@ -169,6 +174,8 @@ def _among(rows: Sequence[Row], which: str) -> Bools:
     if which == "significant":
         bounds = [row["outcomes"][OUTCOME][1:] for row in rows]
         return np.array([low > 0 or high < 0 for low, high in bounds], np.bool_)
+    if which == "unseen":
+        return np.array([row["seed"] not in MOVED_CHOSEN_ON for row in rows], np.bool_)
     return np.array([row["group"] == which for row in rows], np.bool_)
 
 
@@ -186,6 +193,10 @@ def _accepted(rule: str, rows: Sequence[Row]) -> tuple[Bools, dict[str, float | 
         return np.ones(len(rows), np.bool_), {}
     if rule == "shipped":
         return np.array([not row["refused_by"] for row in rows], np.bool_), {}
+    if rule == "moved":
+        falls = -_gains("recall_at_200", rows)
+        passed = np.array([not _refused_again(row, MOVED) for row in rows], np.bool_)
+        return passed & (falls <= MOVED_RECALL_FALL), {}
     seeds = np.array([row["seed"] for row in rows], np.int64)
     accepted, limits = limited_elsewhere(_gains(rule, rows), _effect(rows) < 0, seeds)
     return accepted, {str(seed): METRICS[rule] * found if np.isfinite(found) else None for seed, found in limits.items()}

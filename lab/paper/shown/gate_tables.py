@@ -8,6 +8,7 @@ from lab.paper.shown.tables import METRIC_NAMES, MISSING, markdown, percent, sig
 RULE_NAMES = {
     "shipped": "the gates as shipped",
     "none": "everything accepted",
+    "moved": "limits moved",
     **{name: f"one limit on {title}" for name, title in METRIC_NAMES.items()},
 }
 AMONG_NAMES = {
@@ -15,6 +16,7 @@ AMONG_NAMES = {
     "significant": "those whose A/B is significant",
     "setting": "settings turned",
     "damage": "data damaged",
+    "unseen": "seeds nothing was chosen on",
 }
 
 

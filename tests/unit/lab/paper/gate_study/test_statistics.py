@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lab.paper.gate_study.statistics import bootstrapped, confusion, rank_correlation, share, sign_auc
+from lab.paper.gate_study.statistics import bootstrapped, confusion, rank_correlation, sign_auc
 
 
 def test_a_verdict_is_right_where_it_accepts_what_is_not_worse_and_refuses_what_is() -> None:
@@ -16,15 +16,11 @@ def test_a_verdict_is_right_where_it_accepts_what_is_not_worse_and_refuses_what_
     assert found.recall.value == pytest.approx(2 / 3), "of those not worse, the accepted"
     assert found.refusal_precision.value == pytest.approx(1 / 2)
     assert found.refusal_recall.value == pytest.approx(1 / 2)
-
-
-def test_a_share_has_wilsons_interval() -> None:
-    """8 of 10: middle (.8 + 1.9208 / 10) / 1.38415 = .7167, half 1.95996 sqrt(.016 + .0096037) / 1.38415 = .2266."""
-    found = share(8, 10)
-    assert (found.value, found.low, found.high) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)
-    assert share(10, 10).high == pytest.approx(1.0)
-    assert share(10, 10).low == pytest.approx(0.7225, abs=1e-4), "ten of ten is no proof of always"
-    assert np.isnan(share(0, 0).value), "a share of nothing is not 0"
+    assert found.right.value == pytest.approx(3 / 5)
+    # Wilson's, of 3 of 5: middle (.6 + 3.8415 / 10) / 1.7683 = .5566, half 1.96 sqrt(.048 + .0384) / 1.7683 = .3259
+    assert (found.right.low, found.right.high) == pytest.approx((0.2307, 0.8824), abs=1e-3)
+    nothing = confusion(np.zeros(1, np.bool_), np.ones(1, np.bool_))
+    assert np.isnan(nothing.precision.value), "where nothing was accepted there is no share of it"
 
 
 def test_rank_correlation_is_spearmans_with_ties_at_their_mean_rank() -> None:

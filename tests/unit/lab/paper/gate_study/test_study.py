@@ -182,6 +182,26 @@ def test_candidates_are_summed_up_as_by_hand() -> None:
     ]
 
 
+def test_moved_limits_count_on_seeds_that_they_were_not_chosen_on() -> None:
+    """A mismatch .15 above the live bundle's is let through, a recall .11 below it is not; seed 10 is what they were chosen on."""
+
+    def measured(seed: int, effect: float, *, mismatch: float, recall_change: float) -> Row:
+        figures = {"language_mismatch": mismatch, "recall_at_200": recall_change}
+        changes: dict[str, float | None] = {name: figures.get(name) for name in METRICS}
+        return Row({**row(seed, effect, 0.0), "changes": changes, "metrics": {**changes, "language_mismatch": 0.1 + mismatch}})
+
+    rows = [
+        measured(10, 1.0, mismatch=0.25, recall_change=0.0),
+        measured(20, 1.0, mismatch=0.15, recall_change=-0.09),
+        measured(20, -1.0, mismatch=0.0, recall_change=-0.11),
+    ]
+    study = summed(rows, (10, 20), users=40)
+    of = {one["among"]: one for one in study["verdicts"] if one["rule"] == "moved"}
+    counts = ("accepted_fine", "accepted_worse", "refused_fine", "refused_worse")
+    assert [of["all"][name] for name in counts] == [1, 0, 1, 1]  # type: ignore[literal-required]
+    assert [of["unseen"][name] for name in counts] == [1, 0, 0, 1]  # type: ignore[literal-required]
+
+
 def test_kept_candidates_are_judged_again_by_todays_limits_and_data_gates_stay() -> None:
     """A limit is moved in seconds, not in the hour that the trainings took; what a window was is not kept."""
     refused = row(1, -3.0, -0.5, refused_by="language_mix_change")
