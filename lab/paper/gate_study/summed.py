@@ -101,7 +101,7 @@ class GateCount(TypedDict):
 
 
 class GateStudy(TypedDict):
-    """The study. `best` is the metric whose sign AUC is highest."""
+    """The study. `best` is the metric whose sign AUC is highest; None where all bundles are worse, or none is."""
 
     seeds: list[int]
     bundles: int
@@ -109,7 +109,7 @@ class GateStudy(TypedDict):
     candidates: int
     slots: int
     outcome: str
-    best: str
+    best: str | None
     verdicts: list[Verdicts]
     metrics: list[Predictor]
     gates: list[GateCount]
@@ -152,7 +152,7 @@ def summed(rows: Sequence[Row], seeds: Sequence[int], *, users: int) -> GateStud
         candidates=CANDIDATES,
         slots=ABSettings().slots,
         outcome=OUTCOME,
-        best=best["metric"],
+        best=None if best["sign_auc"] is None else best["metric"],
         verdicts=[
             *(_verdicts(rule, among, rows) for rule in _RULES for among in _AMONG),
             *(_verdicts(metric, "all", rows) for metric in METRICS),

@@ -68,6 +68,8 @@ def trainings(result: Mapping[str, Any]) -> str:
 
 def sentence(result: Mapping[str, Any]) -> str:
     """Return which metric tells the sign of the A/B test best, in one sentence, and which of those that gates look at."""
+    if result["best"] is None:
+        return f"Of {result['bundles']} bundles none is worse, or all are: there is no sign to tell."
     by_name = {one["metric"]: one for one in result["metrics"]}
     best = by_name[result["best"]]
     gated = max((one for one in result["metrics"] if one["gated"]), key=lambda one: one["sign_auc"] or 0.0)

@@ -41,6 +41,13 @@ def test_the_sentence_names_the_best_metric_and_the_best_that_a_gate_looks_at() 
     assert "rank correlation 1.00; of the metrics that gates look at, served AUC: AUC .500 (" in told
 
 
+def test_without_a_worse_bundle_no_metric_is_said_to_tell_one() -> None:
+    """A run of two bundles is soon tried, and would otherwise praise the first metric of the list."""
+    study = dict(summed(ROWS[:2], (1,), users=40))
+    assert study["best"] is None
+    assert sentence(study) == "Of 2 bundles none is worse, or all are: there is no sign to tell."
+
+
 def test_verdicts_are_counted_rule_by_rule() -> None:
     """The gates are right about all four; accepting everything is the yardstick beside them."""
     lines = [line.strip("| ").split(" | ") for line in verdicts(RESULT).splitlines()]
