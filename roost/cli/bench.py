@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.output import EXIT_FAILURE, emit, say, set_up_logging, table
 from roost.cli.target import AsJson
 
@@ -85,6 +86,24 @@ def canary(
     figures = bench.run(runs=runs, seed=seed)
     columns = ("truth", "way", "runs", "promoted", "aborted", "looks_median")
     emit(figures, as_json=as_json, show=lambda: table(columns, ([row[name] for name in columns] for row in figures["rows"])))
+
+
+@app.command()
+def train(
+    *,
+    surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
+    impressions: Annotated[int, typer.Option(help="Served pairs of each seed's world.", min=500)] = 12_000,
+    seeds: Seeds = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Examples a CPU-second of training against the bare torch step on the same batches, and dense against sparse gradients.
+
+    Example: roost bench train --seeds 5 --json
+    """
+    from lab.bench import train as bench  # noqa: PLC0415 - torch takes seconds to load
+
+    say(f"train: {impressions:,} impressions, {seeds} seeds")
+    _show(bench.run(surface_named(surface, surfaces_of(None)), seeds=range(1, seeds + 1), impressions=impressions), as_json=as_json)
 
 
 @app.command()

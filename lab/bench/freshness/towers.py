@@ -22,15 +22,15 @@ _EVALUATION_SHARE = 0.2
 
 def pretrained(registry: Path, surface: Surface, *, seed: int) -> str:
     """Pre-train towers on impressions of a world, publish the bundle and return its id. Some ten seconds on an idle core."""
-    return pretrain(surface, _shown(surface, seed), PretrainConfig(seed=seed), registry=registry)
+    return pretrain(surface, shown(surface, seed), PretrainConfig(seed=seed), registry=registry)
 
 
 def retrained(registry: Path, surface: Surface, *, seed: int) -> str:
     """Pre-train on the same impressions from other initial weights; else as `pretrained`."""
-    return pretrain(surface, _shown(surface, seed), PretrainConfig(seed=seed + 1), registry=registry)
+    return pretrain(surface, shown(surface, seed), PretrainConfig(seed=seed + 1), registry=registry)
 
 
-def _shown(surface: Surface, seed: int) -> TrainingData:
+def shown(surface: Surface, seed: int, *, impressions: int = IMPRESSIONS) -> TrainingData:
     """Return a world's impressions: three in four tweets are in a language the user declares, as a policy would serve.
 
     The labels follow the world's truth.
@@ -48,7 +48,7 @@ def _shown(surface: Surface, seed: int) -> TrainingData:
     ]
     by_language = [np.flatnonzero(world.tweets.language[alive] == n) for n in range(world.settings.languages)]
     examples = []
-    for number in range(IMPRESSIONS):
+    for number in range(impressions):
         request = number // SHOWN_PER_REQUEST
         user = request * 7919 % len(users)
         declared = np.flatnonzero(world.users.profiles.languages[user])

@@ -101,6 +101,7 @@ def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> 
         "paper gates",
         "paper arms",
         "bench canary",
+        "bench train",
         "paper freshness",
         "models list",
         "dlq show",
