@@ -287,6 +287,29 @@ def test_an_operator_promotes_a_bundle_and_rolls_back_and_the_node_follows(watch
     assert deployment.controller.commands[-1].actor == "console:test"
 
 
+def test_an_operator_aborts_a_bundle_that_is_building_and_nobody_notices(watched: Watched, deployment: Deployment) -> None:
+    """The way out of a rollout gone wrong: only after a confirmation, for that bundle only, and users are answered as before."""
+    page, path = watched.page, deployment.path
+    wrong = path.bundle(3)
+    path.start(wrong)
+    page.goto("/rollouts")
+    card = page.locator(f"article:has-text('{wrong}')")
+    card.get_by_role("button", name="Abort", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(wrong)
+    dialog.get_by_role("button", name="Cancel", exact=True).click()
+    assert [entry.bundle for entry in path.state.in_stage(Stage.BUILDING)] == [wrong], "nothing was confirmed"
+
+    card.get_by_role("button", name="Abort", exact=True).click()
+    dialog.get_by_role("button", name="Abort", exact=True).click()
+    page.wait_for_url("**/rollouts?answer=*")
+    expect(page.locator(".note.good")).to_contain_text(f"abort of {wrong} is accepted")
+    expect(card.get_by_role("button", name="Abort", exact=True)).to_have_count(0)
+    until(lambda: wrong not in deployment.node.bundles())
+    assert [entry.bundle for entry in path.state.in_stage(Stage.ABORTED)] == [wrong]
+    assert deployment.node.answers_from(deployment.live)
+
+
 def test_a_confirmation_that_is_out_of_date_changes_nothing_and_says_why(watched: Watched, deployment: Deployment) -> None:
     """Two operators, one board: the second learns that the first was faster."""
     page = watched.page
