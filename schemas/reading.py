@@ -1,20 +1,16 @@
 """Avro schemas compiled to readers that make records at once, for bytes of the plainest form. Judges no bytes; knows no frame.
 
-Half the time of a general Avro reader and the mapping it makes. Whatever is unusual or wrong is `NotPlain`: the general reader
-decides what it is, so that there is one judge of bad bytes.
+Half the time of a general Avro reader and the mapping it makes. Whatever is unusual or wrong is `NotPlain`: the general
+reader decides what it is, so that there is one judge of bad bytes.
 """
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from enum import StrEnum
-from operator import itemgetter
-from typing import Any
+from typing import Any, NoReturn
 
+from schemas.generated import Source
 from schemas.records.base import Record
-
-# (data, where the value begins) to (value, where it ends)
-Read = Callable[[bytes, int], tuple[Any, int]]
 
 _DOUBLE = struct.Struct("<d")
 
@@ -29,170 +25,171 @@ def compile_reader(schema: Mapping[str, Any], record_type: type[Record]) -> Call
     Raises:
         ValueError: the schema and the record differ, or hold something that no record of ours has.
     """
-    read = _record(schema, record_type)
+    source = Source(_NAMES)
+    record = _read_record(source, schema, record_type)
+    source.line(f"return {record}, at")
+    read = source.function("read", "data", "at")
 
     def from_bytes(data: bytes, at: int) -> Any:
         try:
-            record, end = read(data, at)
+            found, end = read(data, at)
         # past the end of the bytes, or text that is not UTF-8
         except (IndexError, UnicodeDecodeError, struct.error) as error:
             raise NotPlain(str(error)) from error
         if end != len(data):
             raise NotPlain("bytes left over, or missing")
-        return record
+        return found
 
     return from_bytes
 
 
-def _read_long(data: bytes, at: int) -> tuple[int, int]:
+def _long(data: bytes, at: int) -> tuple[int, int]:
+    """Return the Avro long at `at`, and where it ends."""
     digit = data[at]
-    if digit < 128:
-        return (digit >> 1) ^ -(digit & 1), at + 1
     rest, shift = digit & 127, 7
-    while True:
-        at += 1
-        digit = data[at]
-        if digit < 128:
-            rest |= digit << shift
-            return (rest >> 1) ^ -(rest & 1), at + 1
-        rest |= (digit & 127) << shift
-        shift += 7
+    while digit > 127:
         if shift > 56:
             raise NotPlain("a long of ten bytes")
+        at += 1
+        digit = data[at]
+        rest |= (digit & 127) << shift
+        shift += 7
+    return (rest >> 1) ^ -(rest & 1), at + 1
 
 
-def _read_length(data: bytes, at: int) -> tuple[int, int]:
-    length, at = _read_long(data, at)
+def _length(data: bytes, at: int) -> tuple[int, int]:
+    length, at = _long(data, at)
     if length < 0:
         raise NotPlain("a negative length, or an array in blocks")
     return length, at
 
 
-def _read_string(data: bytes, at: int) -> tuple[str, int]:
-    length, at = _read_length(data, at)
-    # an end past the data's shows at the next byte that is asked for, or at the end
-    end = at + length
-    return data[at:end].decode(), end
+def _not_plain(what: str) -> NoReturn:
+    raise NotPlain(what)
 
 
-def _read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
-    length, at = _read_length(data, at)
-    end = at + length
-    return data[at:end], end
+_NAMES: Mapping[str, Any] = {"long": _long, "length_of": _length, "double": _DOUBLE.unpack_from, "not_plain": _not_plain}
+_PRIMITIVE = frozenset({"long", "int", "string", "bytes", "boolean", "double"})
 
 
-def _read_boolean(data: bytes, at: int) -> tuple[bool, int]:
-    digit = data[at]
-    if digit > 1:
-        raise NotPlain("a boolean that is neither")
-    return digit == 1, at + 1
+def _read(source: Source, schema: Any, of: Mapping[str, Any]) -> str:
+    """Add the lines that read a value at `at` and move `at` behind it; return the value's variable.
 
-
-def _read_double(data: bytes, at: int) -> tuple[float, int]:
-    return _DOUBLE.unpack_from(data, at)[0], at + 8
-
-
-_PRIMITIVE: Mapping[str, Read] = {
-    "long": _read_long,
-    "int": _read_long,
-    "string": _read_string,
-    "bytes": _read_bytes,
-    "boolean": _read_boolean,
-    "double": _read_double,
-}
-
-
-def _reader(schema: Any, of: Mapping[str, Any]) -> Read:
-    """Return the reader of a field. `of` is the field's metadata: which record or enum its values are."""
+    Args:
+        of: the field's metadata: which record or enum its values are.
+    """
     match schema:
         case str() if schema in _PRIMITIVE:
-            return _PRIMITIVE[schema]
+            return _read_primitive(source, schema)
         case ["null", inner]:
-            return _optional(_reader(inner, of))
+            return _read_optional(source, inner, of)
         case {"type": "record"} if "record" in of:
-            return _record(schema, of["record"])
-        case {"type": "enum", "symbols": symbols} if isinstance(of.get("read"), type):
-            return _enum(symbols, of["read"])
+            return _read_record(source, schema, of["record"])
         case {"type": "enum", "symbols": symbols}:
-            return _enum(symbols, str)
+            enum_type = of["read"] if isinstance(of.get("read"), type) else str
+            # an odd byte is a negative place
+            members = source.constant({place << 1: enum_type(symbol) for place, symbol in enumerate(symbols)})
+            value = source.variable()
+            source.line(f"{value} = {members}.get(data[at])")
+            with source.block(f"if {value} is None:"):
+                source.line('not_plain("an enum\'s place that is not there")')
+            source.line("at += 1")
+            return value
         case {"type": "array", "items": items}:
-            return _array(_reader(items, of))
+            return _read_array(source, items, of)
         case {"type": "map", "values": values}:
-            return _map(_reader(values, of))
+            return _read_map(source, values, of)
     raise ValueError(f"no reader for {str(schema)[:80]}")
 
 
-def _record(schema: Mapping[str, Any], record_type: type[Record]) -> Read:
+def _read_record(source: Source, schema: Mapping[str, Any], record_type: type[Record]) -> str:
     own = fields(record_type)  # type: ignore[arg-type]
     metadata = {field.name: field.metadata for field in own}
     names = [field["name"] for field in schema["fields"]]
-    if set(names) != metadata.keys() or len(names) < 2:
+    if set(names) != metadata.keys():
         raise ValueError(f"{record_type.__name__} has not the fields of {schema['name']}")
-    readers = [_reader(field["type"], metadata[field["name"]]) for field in schema["fields"]]
-    in_order = itemgetter(*(names.index(field.name) for field in own))
-
-    def read(data: bytes, at: int) -> tuple[Any, int]:
-        values = []
-        for read_field in readers:
-            value, at = read_field(data, at)
-            values.append(value)
-        return record_type(*in_order(values)), at
-
-    return read
+    read = {field["name"]: _read(source, field["type"], metadata[field["name"]]) for field in schema["fields"]}
+    record = source.variable()
+    source.line(f"{record} = {source.constant(record_type)}({', '.join(read[field.name] for field in own)})")
+    return record
 
 
-def _optional(inner: Read) -> Read:
-    def read(data: bytes, at: int) -> tuple[Any, int]:
-        branch = data[at]
-        if branch == 0:
-            return None, at + 1
-        if branch != 2:
-            raise NotPlain("a branch that is not there")
-        return inner(data, at + 1)
-
-    return read
-
-
-def _enum(symbols: Sequence[str], enum_type: type[StrEnum] | type[str]) -> Read:
-    # an odd byte is a negative place
-    members: dict[int, str] = {place << 1: enum_type(symbol) for place, symbol in enumerate(symbols)}
-
-    def read(data: bytes, at: int) -> tuple[Any, int]:
-        member = members.get(data[at])
-        if member is None:
-            raise NotPlain("an enum's place that is not there")
-        return member, at + 1
-
-    return read
-
-
-def _array(inner: Read) -> Read:
-    def read(data: bytes, at: int) -> tuple[Any, int]:
-        count, at = _read_length(data, at)
-        if count == 0:
-            return (), at
-        values = []
-        for _ in range(count):
-            value, at = inner(data, at)
-            values.append(value)
-        if data[at]:
-            raise NotPlain("an array in blocks")
-        return tuple(values), at + 1
-
-    return read
+def _read_primitive(source: Source, kind: str) -> str:
+    value = source.variable()
+    match kind:
+        case "long" | "int":
+            # most are small: a counter, a version's sequence, a place
+            source.line(f"{value} = data[at]")
+            with source.block(f"if {value} < 128:"):
+                source.line(f"{value} = ({value} >> 1) ^ -({value} & 1)")
+                source.line("at += 1")
+            with source.block("else:"):
+                source.line(f"{value}, at = long(data, at)")
+        case "string" | "bytes":
+            _read_length(source)
+            # an end past the data's shows at the next byte that is asked for, or at the end
+            source.line("end = at + length")
+            source.line(f"{value} = data[at:end]{'.decode()' if kind == 'string' else ''}")
+            source.line("at = end")
+        case "boolean":
+            source.line(f"{value} = data[at]")
+            with source.block(f"if {value} > 1:"):
+                source.line("not_plain('a boolean that is neither')")
+            source.line(f"{value} = {value} == 1")
+            source.line("at += 1")
+        case _:
+            source.line(f"{value} = double(data, at)[0]")
+            source.line("at += 8")
+    return value
 
 
-def _map(inner: Read) -> Read:
-    def read(data: bytes, at: int) -> tuple[Any, int]:
-        count, at = _read_length(data, at)
-        values = {}
-        if count:
-            for _ in range(count):
-                key, at = _read_string(data, at)
-                values[key], at = inner(data, at)
-            if data[at]:
-                raise NotPlain("a map in blocks")
-            at += 1
-        return values, at
+def _read_length(source: Source) -> None:
+    source.line("length = data[at]")
+    with source.block("if length & 129:"):
+        source.line("length, at = length_of(data, at)")
+    with source.block("else:"):
+        source.line("length >>= 1")
+        source.line("at += 1")
 
-    return read
+
+def _read_optional(source: Source, inner: Any, of: Mapping[str, Any]) -> str:
+    value = source.variable()
+    source.line("branch = data[at]")
+    source.line("at += 1")
+    with source.block("if branch == 2:"):
+        source.line(f"{value} = {_read(source, inner, of)}")
+    with source.block("elif branch == 0:"):
+        source.line(f"{value} = None")
+    with source.block("else:"):
+        source.line("not_plain('a branch that is not there')")
+    return value
+
+
+def _read_array(source: Source, items: Any, of: Mapping[str, Any]) -> str:
+    value, left, read = source.variable(), source.variable(), source.variable()
+    _read_length(source)
+    source.line(f"{left}, {read} = length, []")
+    with source.block(f"if {left}:"):
+        with source.block(f"for _ in range({left}):"):
+            source.line(f"{read}.append({_read(source, items, of)})")
+        _end_of_block(source, "an array in blocks")
+    source.line(f"{value} = tuple({read})")
+    return value
+
+
+def _read_map(source: Source, values: Any, of: Mapping[str, Any]) -> str:
+    value, left = source.variable(), source.variable()
+    _read_length(source)
+    source.line(f"{left}, {value} = length, {{}}")
+    with source.block(f"if {left}:"):
+        with source.block(f"for _ in range({left}):"):
+            key = _read(source, "string", {})
+            source.line(f"{value}[{key}] = {_read(source, values, of)}")
+        _end_of_block(source, "a map in blocks")
+    return value
+
+
+def _end_of_block(source: Source, otherwise: str) -> None:
+    with source.block("if data[at]:"):
+        source.line(f"not_plain('{otherwise}')")
+    source.line("at += 1")
