@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -16,6 +16,7 @@ from serving.index import CandidateIndex, IndexContents, Rows
 
 # an id counts for coverage once it has been held this long: the other bundle's record is still on its way before
 SETTLED_S = 5.0
+_PART = 1_024
 
 
 class FilledIndex:
@@ -125,11 +126,18 @@ class FilledIndex:
         with self._lock:
             return [candidate_id for _, candidate_id in islice(reversed(self._arrivals), count)]
 
-    def settled_ids(self) -> set[str]:
-        """Return the ids held for longer than `SETTLED_S`."""
+    def settled_ids(self) -> Iterator[list[str]]:
+        """Yield the ids held for longer than `SETTLED_S`, a part at a time, so that queries get the interpreter in between."""
         with self._lock:
             self._settle()
-            return set(self._created_ms).difference(candidate_id for _, candidate_id in self._arrivals)
+            ids = list(self._created_ms)
+            arrived = {candidate_id for _, candidate_id in self._arrivals}
+        for begin in range(0, len(ids), _PART):
+            yield [candidate_id for candidate_id in ids[begin : begin + _PART] if candidate_id not in arrived]
+
+    def lacks(self, candidate_ids: Sequence[str]) -> int:
+        """Return how many of these ids are not held."""
+        return len(candidate_ids) - sum(map(self._created_ms.__contains__, candidate_ids))
 
     def _settle(self) -> None:
         settled_before_s = time.monotonic() - SETTLED_S
@@ -147,5 +155,8 @@ class FilledIndex:
 
 def coverage(live: FilledIndex, other: FilledIndex) -> float:
     """Return the share of the live index's settled ids that `other` holds; 1 when there is none."""
-    wanted = live.settled_ids()
-    return 1.0 if not wanted else 1.0 - len(wanted - other.ids()) / len(wanted)
+    wanted = lacking = 0
+    for part in live.settled_ids():
+        wanted += len(part)
+        lacking += other.lacks(part)
+    return 1.0 - lacking / wanted if wanted else 1.0
