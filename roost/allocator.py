@@ -1,7 +1,7 @@
 """Lets a role's threads share few of the allocator's arenas, so that what one frees another takes. Allocates nothing itself.
 
 glibc gives threads arenas of their own, eight a core, and what is freed in one stays there. Each bundle's index is filled by a new
-thread: after twenty swaps a node of 20,000 candidates held 760 MB. With shared arenas it holds 340 from the fourth swap on.
+thread: after twenty swaps a node of 20,000 candidates held 760 MB. With shared arenas it holds 440.
 """
 
 import ctypes

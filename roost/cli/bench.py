@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from roost.allocator import share_arenas
 from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.output import EXIT_FAILURE, emit, say, set_up_logging, table
 from roost.cli.target import AsJson
@@ -51,6 +52,27 @@ def query(*, live: Live = 50_000, seeds: Seeds = 1, as_json: AsJson = False) -> 
 
     say(f"query: {live:,} live, {seeds} seeds")
     _show(bench.run(live=live, seeds=range(1, seeds + 1)), as_json=as_json)
+
+
+@app.command()
+def soak(
+    *,
+    live: Live = 50_000,
+    seconds: Annotated[float, typer.Option(help="How long the index is churned.", min=2)] = 600.0,
+    upserts_per_s: Annotated[int, typer.Option(help="Half of them new candidates, half newer vectors.", min=50)] = 2_000,
+    seed: Annotated[int, typer.Option(help="Another seed, other candidates.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Memory of an index that is churned for minutes: what a million vectors take, and whether it grows.
+
+    Example: roost bench soak --live 50000 --seconds 600 --json
+    """
+    from lab.bench import soak as bench  # noqa: PLC0415 - as above
+
+    # as a node does
+    share_arenas()
+    say(f"soak: {live:,} live, {upserts_per_s:,} upserts/s for {seconds:g} s")
+    _show(bench.run(live=live, seconds=seconds, upserts_per_s=upserts_per_s, seed=seed), as_json=as_json)
 
 
 @app.command()

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from lab.bench import ingest, query, recall
+from lab.bench import ingest, query, recall, soak
 from lab.bench.stream import DriftingStream, StreamShape
 
 
@@ -50,3 +50,19 @@ def test_the_stream_drifts_and_is_the_same_for_the_same_seed() -> None:
     asked_now = one.queries(200)
     unit = first.vectors / np.linalg.norm(first.vectors, axis=1, keepdims=True)
     assert (asked_now @ unit.T).max(axis=1).mean() < (asked_then @ unit.T).max(axis=1).mean() - 0.05
+
+
+def test_the_soak_bench_tells_what_a_million_vectors_take() -> None:
+    """An operator sizes a node by it."""
+    report = soak.run(live=1_000, seconds=1.0, upserts_per_s=2_000)
+    assert 300 < report["held_mb_per_million"] < 100_000  # type: ignore[operator]
+    assert report["resident_mb_end"] > 10  # type: ignore[operator]
+    json.dumps(report)
+
+
+def test_growth_is_the_slope_after_the_tiers_were_filled_for_the_first_time() -> None:
+    """What every index takes at first would hide a leak, or look like one."""
+    samples = [soak.Sample(60.0 * n, 1_000 * n, 900.0 + 3 * n if n > 1 else 50.0 * n, 0.0) for n in range(8)]
+    warm = soak.after_warm_up(samples, live=1_000)
+    assert [sample.created for sample in warm] == [2_000, 3_000, 4_000, 5_000, 6_000, 7_000]
+    assert round(soak.growth_mb_per_minute(warm), 6) == 3.0

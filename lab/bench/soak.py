@@ -1,0 +1,127 @@
+"""Whether memory grows: one index churned for minutes by a writer, its builder and readers on threads of their own."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lab.bench.churn import CONFIGS
+from lab.bench.machine import commit, machine
+from lab.bench.stream import DriftingStream, StreamShape
+from serving.index import LiveIndex, Rows
+
+BATCH_ROWS = 50
+QUERIES_PER_S = 20
+K = 200
+EVERY_S = 5.0
+# the first turnovers fill the tiers for the first time: growth is what comes after
+WARM_TURNOVERS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One moment: candidates created since the start, the process's resident memory, and what the index says it holds, in MB."""
+
+    at_s: float
+    created: int
+    resident_mb: float
+    held_mb: float
+
+
+def run(*, live: int = 50_000, seconds: float = 600.0, upserts_per_s: int = 2_000, seed: int = 1) -> dict[str, object]:
+    """Churn a sliding window of `live` rows: half of the writes are new candidates, half are newer vectors of young ones.
+
+    Growth counts after the warm-up. `rows` are (seconds, candidates created, resident MB, MB that the index says it holds).
+    """
+    stream = DriftingStream(StreamShape(window_rows=live), seed)
+    index = LiveIndex(stream.shape.dim, CONFIGS["all tiers"])
+    empty_mb = resident_mb()
+    try:
+        for _ in range(0, live, 1_000):
+            index.upsert(stream.create(1_000))
+        samples = _churned(index, stream, live=live, seconds=seconds, upserts_per_s=upserts_per_s)
+        stats = index.stats()
+    finally:
+        index.close()
+    warm = after_warm_up(samples, live)
+    return {
+        "bench": "soak",
+        "machine": machine(),
+        "commit": commit(),
+        "config": {"upserts_per_s": upserts_per_s, "queries_per_s": QUERIES_PER_S, "index": "all tiers"},
+        "seed_list": [seed],
+        "live": live,
+        "seconds": seconds,
+        "turnovers": round(samples[-1].created / live, 1),
+        "held_mb_per_million": round(stats.memory_bytes / live, 1),
+        "resident_mb_empty": round(empty_mb, 1),
+        "resident_mb_warm": round(warm[0].resident_mb, 1),
+        "resident_mb_end": round(warm[-1].resident_mb, 1),
+        "resident_mb_most": round(max(sample.resident_mb for sample in warm), 1),
+        "growth_mb_per_minute": round(growth_mb_per_minute(warm), 2),
+        "counters": dict(stats.counters),
+        "rows": [[round(s.at_s, 1), s.created, round(s.resident_mb, 1), round(s.held_mb, 1)] for s in samples],
+    }
+
+
+def after_warm_up(samples: Sequence[Sample], live: int) -> Sequence[Sample]:
+    """Return the samples from when the window had turned over so often; the last one where it never did."""
+    return [sample for sample in samples if sample.created >= WARM_TURNOVERS * live] or samples[-1:]
+
+
+def growth_mb_per_minute(samples: Sequence[Sample]) -> float:
+    """Return the slope of resident memory, by least squares; NaN of a single sample."""
+    if len(samples) < 2:
+        return float("nan")
+    return float(np.polyfit([sample.at_s / 60 for sample in samples], [sample.resident_mb for sample in samples], 1)[0])
+
+
+def resident_mb() -> float:
+    """Return this process's resident memory; Linux only."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * 4096 / 2**20
+
+
+def _churned(index: LiveIndex, stream: DriftingStream, *, live: int, seconds: float, upserts_per_s: int) -> list[Sample]:
+    stopping = threading.Event()
+    queries = stream.queries(500)
+    reader = threading.Thread(target=_read, args=(index, queries, stopping))
+    reader.start()
+    samples: list[Sample] = []
+    began_s, written = time.monotonic(), 0
+    try:
+        while (at_s := time.monotonic() - began_s) < seconds:
+            new = stream.create(BATCH_ROWS // 2)
+            index.upsert(new)
+            index.upsert(_renewed(stream, new))
+            index.expire(stream.rows_drawn - live)
+            written += 2 * len(new)
+            if not samples or at_s - samples[-1].at_s >= EVERY_S:
+                samples.append(Sample(at_s, written // 2, resident_mb(), index.stats().memory_bytes / 2**20))
+            time.sleep(max(0.0, began_s + written / upserts_per_s - time.monotonic()))
+    finally:
+        stopping.set()
+        reader.join()
+    return samples
+
+
+def _renewed(stream: DriftingStream, rows: Rows) -> Rows:
+    return Rows(
+        candidate_ids=rows.candidate_ids,
+        vectors=stream.moved(rows.vectors, step=0.2),
+        versions=rows.versions + np.array([0, 1]),
+        created_ms=rows.created_ms,
+        languages=rows.languages,
+        author_ids=rows.author_ids,
+        payloads=rows.payloads,
+    )
+
+
+def _read(index: LiveIndex, queries: np.ndarray, stopping: threading.Event) -> None:
+    at = 0
+    while not stopping.wait(1 / QUERIES_PER_S):
+        _ = index.search(queries[at % len(queries)], K).candidate_ids
+        at += 1
