@@ -26,7 +26,7 @@ class StreamsSettings(BaseSettings):
         replication: copies of a topic that a role creates.
         instance: tells apart processes of one role; part of the heartbeat's key.
         broker_wait_s: how long a start waits for a broker before it gives up.
-        checkpoint_interval_s: longest time between two checkpoints: what a crash replays.
+        checkpoint_interval_s: longest time from one checkpoint's beginning to the next; a crash replays up to half as much again.
         checkpoint_inputs: most input records between two checkpoints.
         session_timeout_s: a killed process's partitions are given to another after this long.
         log_format: "json" makes every log line one JSON object, with the bundle, topic, partition and offset it is about.

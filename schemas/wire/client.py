@@ -3,14 +3,16 @@
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from schemas.topics import MAX_DEAD_LETTER_BYTES
 from schemas.wire.partition import PARTITIONER
 
 Setting = str | int | float | bool
+# what became of offsets committed without waiting; called while the consumer is polled
+OnCommit = Callable[[KafkaError | None, list[TopicPartition]], None]
 
 _DURATION = re.compile(r"\d+ms\b")
 
@@ -81,9 +83,10 @@ def make_producer(bootstrap: str, **overrides: Setting) -> Producer:
     return Producer(producer_config(bootstrap, **overrides), logger=kafka_log)
 
 
-def make_consumer(bootstrap: str, group: str, **overrides: Setting) -> Consumer:
-    """Return a consumer with `consumer_config`."""
-    return Consumer(consumer_config(bootstrap, group, **overrides), logger=kafka_log)
+def make_consumer(bootstrap: str, group: str, on_commit: OnCommit | None = None, /, **overrides: Setting) -> Consumer:
+    """Return a consumer with `consumer_config`; `on_commit` hears of commits that nobody waits for."""
+    told = {} if on_commit is None else {"on_commit": on_commit}
+    return Consumer({**consumer_config(bootstrap, group, **overrides), **told}, logger=kafka_log)
 
 
 def _dotted(overrides: Mapping[str, Setting]) -> dict[str, Setting]:

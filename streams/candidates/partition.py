@@ -107,14 +107,18 @@ class CandidatePartition:
         urgent, self._urgent = self._urgent, {}
         return self._write(urgent, now_ms)
 
-    def seal_dirty(self) -> None:
-        """Begin a checkpoint: what is dirty now is part of it; what becomes dirty later is written now or with the next."""
+    def seal_dirty(self) -> int:
+        """Begin a checkpoint: what is dirty now is part of it; what becomes dirty later is written now or with the next.
+
+        Returns how many candidates it has to write.
+        """
         self._sealed.update(self._dirty)
         self._dirty = {}
         if len(self._decoded) > _MAX_DECODED:
             # only what is not written yet must stay
             waiting = (*self._sealed, *self._urgent)
             self._decoded = {candidate_id: self._decoded[candidate_id] for candidate_id in waiting if candidate_id in self._decoded}
+        return len(self._sealed)
 
     def write_sealed(self, limit: int, now_ms: int) -> list[Candidate]:
         """Put up to `limit` candidates of the checkpoint under way into the store, and return them; none when it is whole."""

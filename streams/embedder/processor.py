@@ -147,13 +147,17 @@ class EmbedderProcessor:
             partition.read(record)
         decoded_ns = time.time_ns()
         now_ms = self._clock()
-        outputs: list[OutboundRecord] = []
+        # one call of the towers for all partitions: it costs as much as some ten candidates in it
+        urgent: dict[str, list[Candidate]] = defaultdict(list)
+        partition_of_key: dict[bytes, int] = {}
         for number, partition in touched.items():
-            made: list[OutboundRecord] = []
             for name, members in self._by_surface(partition.write_urgent(now_ms)).items():
                 self._policies[number, name].embedded(members, now_ms)
-                made += self._embed(name, members, now_ms)
-            outputs += self._marked(made, number, {TWEETS: partition.positions[TWEETS]})
+                urgent[name] += members
+                partition_of_key.update((member.candidate_id.encode(), number) for member in members)
+        outputs: list[OutboundRecord] = []
+        for name, members in urgent.items():
+            outputs += self._marked(self._embed(name, members, now_ms), partition_of_key)
         return Work(tuple(outputs), tuple(dead), decoded_ns)
 
     def between(self) -> tuple[Work, float | None]:
@@ -180,11 +184,11 @@ class EmbedderProcessor:
             outputs.append(self._status())
         return Work(tuple(outputs)), self._pace.rest_s() if self._backfills.running else None
 
-    def begin_checkpoint(self) -> None:
+    def begin_checkpoint(self) -> int:
         """See `BatchProcessor`."""
         for number, partition in self._partitions.items():
-            partition.seal_dirty()
             self._sealed[number] = _source(partition)
+        return sum(partition.seal_dirty() for partition in self._partitions.values())
 
     def checkpoint(self, limit: int) -> tuple[Work, bool]:
         """See `BatchProcessor`: each candidate engaged with since the last checkpoint is written once.
@@ -278,11 +282,12 @@ class EmbedderProcessor:
             self._set_aside(loaded.target.bundle, str(error))
             return []
 
-    def _marked(self, made: list[OutboundRecord], partition: int, next_offsets: Mapping[str, int]) -> list[OutboundRecord]:
-        """Mark the last record for each bundle that has its whole corpus; see `schemas.positions`."""
-        last = {record.topic: at for at, record in enumerate(made)}
-        for topic, at in last.items():
+    def _marked(self, made: list[OutboundRecord], partition_of_key: Mapping[bytes, int]) -> list[OutboundRecord]:
+        """Mark the last record of each partition for each bundle that has its whole corpus; see `schemas.positions`."""
+        last = {(record.topic, partition_of_key[record.key]): at for at, record in enumerate(made)}
+        for (topic, partition), at in last.items():
             if self._backfills.is_whole(topic.removeprefix(_EMBEDDINGS), partition):
+                next_offsets = {TWEETS: self._partitions[partition].positions[TWEETS]}
                 made[at] = replace(made[at], headers=(write_mark(next_offsets),))
         return made
 

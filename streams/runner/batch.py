@@ -1,7 +1,7 @@
 """The confluent-kafka batch runner: reads a group's partitions in batches, keeps their state, checkpoints. Decodes nothing.
 
 A checkpoint is: state and outputs produced, all of it acknowledged (dead letters too), then the offsets of when it began committed.
-It is taken in small steps between batches. Whatever fails before the commit stops the process, and is replayed by the next.
+Whatever fails before the commit stops the process, and is replayed by the next.
 
 A partition whose next record needs a schema that the registry has not told yet is paused; the others go on.
 """
@@ -25,11 +25,12 @@ from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.tail import TailReader
 from schemas.wire.tracing import Tracing
 from streams.metrics import Place, RunnerMetrics
-from streams.outbox import Outbox, Parcel, raise_for
+from streams.outbox import Outbox, raise_for
 from streams.processor import Work
 from streams.runner.batch_processor import BatchProcessor
 from streams.runner.batch_spans import batch_spans
 from streams.runner.changelog import ChangelogStore
+from streams.runner.checkpoints import Checkpoints, Steps
 from streams.runner.stirring import Stirring
 from streams.runner.waiting import WaitingRecords
 
@@ -37,8 +38,6 @@ log = logging.getLogger(__name__)
 
 _IDLE_POLL_S = 0.1
 _SETTLING_POLL_S = 0.01
-# a few milliseconds of work: how long live traffic waits for a piece of a checkpoint
-_CHECKPOINT_SLICE = 32
 # above this rate, a short rest lets records gather: requests cost the broker more than records do
 _PACED_RECORDS_PER_S = 500
 _PACE_S = 0.01
@@ -46,15 +45,6 @@ _TIMEOUT_S = 30.0
 _RESTORE_BATCH = 10_000
 _Headers = Mapping[bytes, list[tuple[str, bytes]]]
 _NO_HEADERS: _Headers = {}
-
-
-@dataclass(slots=True)
-class _Checkpoint:
-    """One under way: positions to commit once everything up to `parcel` is acknowledged; None while state is still written."""
-
-    positions: dict[tuple[str, int], int]
-    began_s: float
-    parcel: Parcel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +101,19 @@ class BatchRunner:
         self._crash_point = crash_point
         self._dead = DeadLetterWriter(outbox, role=settings.role)
         self._stores: dict[int, ChangelogStore] = {}
-        self._positions: dict[tuple[str, int], int] = {}
         # committed when the partition was assigned; None where nothing was
         self._starts: dict[tuple[str, int], int | None] = {}
-        self._uncommitted: set[tuple[str, int]] = set()
-        self._inputs = 0
-        self._next_checkpoint_s = 0.0
-        self._checkpoint: _Checkpoint | None = None
         self._stirring = Stirring()
+        self._checkpoints = Checkpoints(
+            Steps(processor.begin_checkpoint, self._write_slice, self._durable, self._commit, self._checkpointed),
+            outbox,
+            interval_s=settings.checkpoint_interval_s,
+            inputs=settings.checkpoint_inputs,
+        )
         self._consumer = make_consumer(
             settings.bootstrap,
             settings.group,
+            lambda refusal, _: self._checkpoints.committed(refusal),
             group_instance_id=f"{settings.group}-{settings.instance}",
             session_timeout_ms=int(settings.session_timeout_s * 1000),
             # the same partition numbers of all topics go to the same member
@@ -136,21 +128,23 @@ class BatchRunner:
         try:
             while not stop.is_set():
                 started_s = time.monotonic()
+                took_s = 0.0
                 records = self._ready(self._poll(self._patience_s if wait_s is None else min(wait_s, self._patience_s)))
                 if records:
                     processing_s = time.monotonic()
                     self._process(records)
-                    self._note_positions(records)
-                    self._metrics.folded(self._settings.role, records, took_s=time.monotonic() - processing_s)
+                    self._checkpoints.processed(records)
+                    took_s = time.monotonic() - processing_s
+                    self._metrics.folded(self._settings.role, records, took_s=took_s)
                 work, wait_s = self._processor.between()
                 self._apply(work)
                 self._check_deliveries()
-                if self._advance_checkpoint():
-                    wait_s = 0.0
+                if (slice_in_s := self._checkpoints.advance(took_s)) is not None:
+                    wait_s = slice_in_s if wait_s is None else min(wait_s, slice_in_s)
                 spent_s = time.monotonic() - started_s
                 if len(records) > _PACED_RECORDS_PER_S * max(spent_s, _PACE_S):
                     stop.wait(max(0.0, _PACE_S - spent_s))
-            self._checkpoint_now(flush_timeout_s=_TIMEOUT_S)
+            self._checkpoints.now(flush_timeout_s=_TIMEOUT_S)
         finally:
             # without a checkpoint in `_revoked` when an error is under way: nothing may be committed after it
             self._stores.clear()
@@ -167,64 +161,32 @@ class BatchRunner:
 
     @property
     def _patience_s(self) -> float:
-        return _IDLE_POLL_S if self._checkpoint is None else _SETTLING_POLL_S
+        return _SETTLING_POLL_S if self._checkpoints.open else _IDLE_POLL_S
 
-    def _advance_checkpoint(self) -> bool:
-        """Take a checkpoint one step further, so that live traffic never waits for a whole one; True when the next step is due."""
-        checkpoint = self._checkpoint
-        if checkpoint is None:
-            if self._inputs < self._settings.checkpoint_inputs and time.monotonic() < self._next_checkpoint_s:
-                return False
-            self._begin_checkpoint()
-            return True
-        if checkpoint.parcel is None:
-            return self._write_slice(checkpoint)
-        if self._inputs >= self._settings.checkpoint_inputs:
-            # the broker is slower than the input: wait, or what a crash replays grows without bound
-            self._outbox.flush_all()
-        if checkpoint.parcel.settled:
-            self._commit(checkpoint)
-        return False
-
-    def _checkpoint_now(self, *, flush_timeout_s: float | None = None) -> None:
-        """Make everything processed so far durable and commit it, without reading on meanwhile."""
-        if self._checkpoint is not None:
-            # what a checkpoint does last may rely on the one before it being durable
-            self._outbox.flush_all(timeout_s=flush_timeout_s)
-        checkpoint = self._begin_checkpoint()
-        while self._write_slice(checkpoint):
-            pass
-        self._outbox.flush_all(timeout_s=flush_timeout_s)
-        self._commit(checkpoint)
-
-    def _begin_checkpoint(self) -> _Checkpoint:
-        self._next_checkpoint_s = time.monotonic() + self._settings.checkpoint_interval_s
-        self._inputs = 0
-        self._processor.begin_checkpoint()
-        self._checkpoint = _Checkpoint({place: self._positions[place] for place in self._uncommitted}, time.monotonic())
-        return self._checkpoint
-
-    def _write_slice(self, checkpoint: _Checkpoint) -> bool:
-        work, more = self._processor.checkpoint(_CHECKPOINT_SLICE)
+    def _write_slice(self, limit: int) -> bool:
+        work, more = self._processor.checkpoint(limit)
         self._apply(work)
         if not more:
             self._crash_point("after-produce-before-flush")
-            checkpoint.parcel = self._outbox.seal()
         return more
 
-    def _commit(self, checkpoint: _Checkpoint) -> None:
+    def _durable(self) -> None:
         self._check_deliveries()
         self._processor.durable()
         self._crash_point("after-flush-before-commit")
-        offsets = [TopicPartition(topic, p, offset) for (topic, p), offset in sorted(checkpoint.positions.items())]
-        if offsets:
+
+    def _commit(self, positions: Mapping[Place, int], wait: bool) -> None:  # noqa: FBT001  as `Steps` calls it
+        offsets = [TopicPartition(topic, p, offset) for (topic, p), offset in sorted(positions.items())]
+        if wait:
             self._consumer.commit(offsets=offsets, asynchronous=False)
-            self._uncommitted = {p for p in self._uncommitted if self._positions[p] != checkpoint.positions.get(p)}
-        self._checkpoint = None
+        else:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    def _checkpointed(self, took_s: float) -> None:
         for partition in self._stores:
             if self._stirring.due(partition):
                 self._outbox.produce(self._settings.changelog, None, STIR_KEY, partition)
-        self._metrics.checkpointed(took_s=time.monotonic() - checkpoint.began_s)
+        self._metrics.checkpointed(took_s=took_s)
         self._report_lag()
 
     def _poll(self, timeout_s: float) -> list[InboundRecord]:
@@ -259,13 +221,6 @@ class BatchRunner:
             self._paused = places
             self._metrics.paused(self._settings.topics, places)
 
-    def _note_positions(self, records: Sequence[InboundRecord]) -> None:
-        self._inputs += len(records)
-        for record in records:
-            place = (record.topic, record.partition)
-            self._positions[place] = record.offset + 1
-            self._uncommitted.add(place)
-
     def _apply(self, work: Work, headers: _Headers = _NO_HEADERS) -> None:
         for record, error in work.dead:
             self._dead.write(record, error)
@@ -289,7 +244,7 @@ class BatchRunner:
             low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
             if high >= 0:
                 ends[place] = high
-                positions[place] = self._positions.get(place, max(start or 0, low))
+                positions[place] = self._checkpoints.positions.get(place, max(start or 0, low))
         self._metrics.behind(positions, ends)
         self._metrics.went_round()
 
@@ -312,7 +267,7 @@ class BatchRunner:
         consumer.assign(
             [TopicPartition(topic, p, OFFSET_BEGINNING if offset is None else offset) for (topic, p), offset in starts.items()]
         )
-        self._next_checkpoint_s = time.monotonic() + self._settings.checkpoint_interval_s
+        self._checkpoints.postpone()
         log.info(
             "%s took over partitions %s with %d entries in %.1f s",
             self._settings.role,
@@ -339,7 +294,7 @@ class BatchRunner:
     def _revoked(self, consumer: Consumer, places: Iterable[TopicPartition]) -> None:
         partitions = {place.partition for place in places} & self._stores.keys()
         if partitions:
-            self._checkpoint_now()
+            self._checkpoints.now()
             self._forget(partitions)
         consumer.unassign()
 
@@ -357,9 +312,5 @@ class BatchRunner:
             self._processor.revoke(partition)
             del self._stores[partition]
             log.info("%s gave up partition %d", self._settings.role, partition, extra={"partition": partition})
-        self._uncommitted = {place for place in self._uncommitted if place[1] in self._stores}
+        self._checkpoints.forget(partitions)
         self._starts = {place: offset for place, offset in self._starts.items() if place[1] in self._stores}
-        self._positions = {place: offset for place, offset in self._positions.items() if place[1] in self._stores}
-        if self._checkpoint is not None:
-            kept = {place: offset for place, offset in self._checkpoint.positions.items() if place[1] in self._stores}
-            self._checkpoint.positions = kept

@@ -28,8 +28,8 @@ class BatchProcessor(Protocol):
         """Do a bounded piece of background work between batches; also the seconds until the next piece, None when none waits."""
         ...
 
-    def begin_checkpoint(self) -> None:
-        """Note that what was processed so far must be written before the next checkpoint ends."""
+    def begin_checkpoint(self) -> int:
+        """Note that what was processed so far must be written before the next checkpoint ends; about how many things that are."""
         ...
 
     def checkpoint(self, limit: int) -> tuple[Work, bool]:

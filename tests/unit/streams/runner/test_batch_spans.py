@@ -51,8 +51,9 @@ class Echo:
         """See `BatchProcessor`."""
         return Work(), None
 
-    def begin_checkpoint(self) -> None:
+    def begin_checkpoint(self) -> int:
         """See `BatchProcessor`."""
+        return 0
 
     def checkpoint(self, limit: int) -> tuple[Work, bool]:
         """See `BatchProcessor`."""
