@@ -1,6 +1,6 @@
 """Offline gates: may this bundle start a rollout? Figures in, verdicts out; measures nothing itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -12,6 +12,10 @@ from schemas.manifest import Metric
 from trainer.data.columns import Corpus, Examples
 from trainer.data.profile import WindowProfile
 from trainer.data.skew import FieldAudit
+
+_ANCHOR = "anchor"
+_TAUGHT_BY_RANDOM_NEGATIVES = ("sampled_auc", "language_mismatch", "popularity_correlation")
+_HIGHER_IS_BETTER = ("auc", "per_user_auc", "sampled_auc")
 
 
 class GatesRefused(Refused):
@@ -42,6 +46,7 @@ class GateLimits:
         auc_regression, per_user_auc_regression, sampled_auc_regression: how far below the live bundle's, on the same window.
         language_mismatch_rise, popularity_correlation_rise: how far above the live bundle's.
         popularity_correlation_free: up to here a rise is no reason: a live bundle that avoids what is popular is no model.
+        anchor_language_mismatch_rise, anchor_popularity_correlation_rise: how far above the anchor's, see `drift_gates`.
     """
 
     min_examples: int = 200
@@ -65,6 +70,8 @@ class GateLimits:
     language_mismatch_rise: float = 0.08
     popularity_correlation_rise: float = 0.25
     popularity_correlation_free: float = 0.5
+    anchor_language_mismatch_rise: float = 0.02
+    anchor_popularity_correlation_rise: float = 0.25
 
 
 def data_gates(
@@ -154,19 +161,53 @@ def quality_gates(candidate: Mapping[str, float], live: Mapping[str, float] | No
                 "pre-train on random negatives, or replay them while fine-tuning",
             )
         )
-    for name, allowed, bounded, side in (
-        ("auc", limits.auc_regression, _at_least, -1),
-        ("per_user_auc", limits.per_user_auc_regression, _at_least, -1),
-        ("sampled_auc", limits.sampled_auc_regression, _at_least, -1),
-        ("language_mismatch", limits.language_mismatch_rise, _at_most, 1),
-        ("popularity_correlation", limits.popularity_correlation_rise, _at_most, 1),
-    ):
-        if live and name in live and name in candidate:
-            advice = f"the live bundle has {live[name]:.4g}, allowed is {side * allowed:+.3g}"
-            limit = live[name] + side * allowed
+    allowed = {
+        "auc": -limits.auc_regression,
+        "per_user_auc": -limits.per_user_auc_regression,
+        "sampled_auc": -limits.sampled_auc_regression,
+        "language_mismatch": limits.language_mismatch_rise,
+        "popularity_correlation": limits.popularity_correlation_rise,
+    }
+    return (*gates, *_against("live", candidate, live or {}, allowed, limits))
+
+
+def drift_gates(candidate: Mapping[str, float], anchor: Mapping[str, float] | None, limits: GateLimits) -> tuple[Gate, ...]:
+    """Return the verdicts on a candidate's metrics against its anchor's: an ancestor from many fine-tunes ago.
+
+    Held against the last one only, steps that are small enough each add up, and no gate sees it.
+
+    Args:
+        candidate, anchor: as for `quality_gates`, of the same window: what the world's drift does, it does to both.
+    """
+    allowed = {
+        "auc": -limits.auc_regression,
+        "per_user_auc": -limits.per_user_auc_regression,
+        "sampled_auc": -limits.sampled_auc_regression,
+        "language_mismatch": limits.anchor_language_mismatch_rise,
+        "popularity_correlation": limits.anchor_popularity_correlation_rise,
+    }
+    return _against(_ANCHOR, candidate, anchor or {}, allowed, limits)
+
+
+def refused_for_drift(gates: Iterable[Gate]) -> bool:
+    """Tell whether gates refused, and none but those of what random negatives teach, so that more replay may mend it."""
+    failed = [gate.name for gate in gates if not gate.passed]
+    return bool(failed) and all(name.startswith(_TAUGHT_BY_RANDOM_NEGATIVES) for name in failed)
+
+
+def _against(
+    whom: str, candidate: Mapping[str, float], other: Mapping[str, float], allowed: Mapping[str, float], limits: GateLimits
+) -> tuple[Gate, ...]:
+    """Hold metrics against another bundle's, each with the change that is allowed in the worse direction."""
+    gates = []
+    for name, change in allowed.items():
+        if name in other and name in candidate:
+            limit = other[name] + change
             if name == "popularity_correlation":
                 limit = max(limit, limits.popularity_correlation_free)
-            gates.append(bounded(f"{name}_against_live", candidate[name], limit, advice))
+            bounded = _at_least if name in _HIGHER_IS_BETTER else _at_most
+            advice = f"the {whom} bundle has {other[name]:.4g}, allowed is {change:+.3g}"
+            gates.append(bounded(f"{name}_against_{whom}", candidate[name], limit, advice))
     return tuple(gates)
 
 

@@ -17,13 +17,14 @@ from schemas.features.spec import FeatureSpec
 from schemas.records.candidates import Candidate
 from schemas.records.feedback import Example
 from schemas.surfaces import Surface
+from trainer.ancestry import anchor_of
 from trainer.data.columns import Corpus, Encoder, Examples
 from trainer.data.profile import WINDOW, WindowProfile, last_profiles
 from trainer.data.skew import FieldAudit
 from trainer.data.windows import CorpusAt, Window
 from trainer.evaluation import EvaluationConfig, evaluate
 from trainer.export import OnnxTowers, export, unpack_towers
-from trainer.gates import GateLimits, canary_gate, data_gates, label_rate, quality_gates, refuse_unless_passed
+from trainer.gates import GateLimits, canary_gate, data_gates, drift_gates, label_rate, quality_gates, refuse_unless_passed
 from trainer.learning.fit import FitConfig, FitProgress, FitReport, fit
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
@@ -110,6 +111,11 @@ class FinetuneConfig:
         replay: weight of random negatives of the corpus trained on alongside; 0 is the paper's recipe. Replay keeps many
             fine-tunes in a row from forgetting what only random negatives teach.
         frozen: weights that stay the parent's.
+        anchor_fine_tunes: the anchor of `trainer.gates.drift_gates` is the ancestor that came of so many fine-tunes. 1, since the
+            first one trades language for AUC on purpose (section 6.2): what that came to is what was chosen, and further ones are
+            not to add to it.
+        against_live: False holds the new bundle against the anchor alone, where there is one. The live bundle's AUC on what it
+            served itself has risen with its drift: what takes the drift back cannot have it.
         accept_window: judge the window by no earlier one and by no feature's skew: somebody has looked at what the data gates said.
     """
 
@@ -120,6 +126,8 @@ class FinetuneConfig:
     epochs: int = 1
     batch_size: int = 128
     frozen: Frozen = "nothing"
+    anchor_fine_tunes: int = 1
+    against_live: bool = True
     accept_window: bool = False
     seed: int = 0
     threads: int = 1
@@ -130,6 +138,11 @@ class FinetuneConfig:
         """The objective, and the replay when it has a weight."""
         replay = Objective(negatives=self.replay_negatives, weight=self.replay)
         return (self.objective, replay) if self.replay else (self.objective,)
+
+
+def second_attempt(config: FinetuneConfig, *, replay: float) -> FinetuneConfig:
+    """Return how to tune once more what was refused for drift: with more replay, and held against the anchor alone."""
+    return replace(config, replay=replay, against_live=False)
 
 
 Progress = Callable[[FitProgress], None]
@@ -197,7 +210,9 @@ def finetune(
     config = config or FinetuneConfig()
     bundle = read_bundle(registry, surface.name, parent)
     towers = unpack_towers(bundle)
-    job = _Job(surface, data, bundle.manifest.feature_spec, config, registry=registry, live=live or parent, parent=bundle)
+    anchor = anchor_of(registry, surface.name, bundle, fine_tunes=config.anchor_fine_tunes)
+    spec, compared = bundle.manifest.feature_spec, (live or parent) if config.against_live or anchor is None else None
+    job = _Job(surface, data, spec, config, registry=registry, live=compared, parent=bundle, anchor=anchor)
     fit_config = FitConfig(
         config.objectives, config.learning_rate, config.epochs, config.batch_size, seed=config.seed, frozen=config.frozen
     )
@@ -227,6 +242,7 @@ class _Job:
         registry: Path,
         live: str | None,
         parent: Bundle | None = None,
+        anchor: Bundle | None = None,
     ) -> None:
         self._surface = surface
         self._data = data
@@ -234,6 +250,7 @@ class _Job:
         self._registry = registry
         self._limits = config.limits
         self._parent = parent
+        self._anchor = anchor
         # read before the training: a bundle that cannot be read should not cost one
         self._live = None if live is None else parent if parent and parent.id == live else read_bundle(registry, surface.name, live)
         encoder = Encoder(spec, surface.popularity)
@@ -275,7 +292,8 @@ class _Job:
         metrics = evaluate(OnnxTowers(exported.files, metric=exported.metric), self._evaluation, self._corpus)
         gates = (
             *self._data_gates,
-            *quality_gates(metrics, self._live_metrics(), self._limits),
+            *quality_gates(metrics, self._metrics_of(self._live), self._limits),
+            *drift_gates(metrics, self._metrics_of(self._anchor), self._limits),
             canary_gate(exported.canary, exported.metric),
         )
         refuse_unless_passed(gates, what=f"the new bundle of {self._surface.name}")
@@ -298,17 +316,17 @@ class _Job:
             gates=gates,
         )
 
-    def _live_metrics(self) -> dict[str, float] | None:
-        if self._live is None:
+    def _metrics_of(self, other: Bundle | None) -> dict[str, float] | None:
+        if other is None:
             return None
         evaluation: Examples = self._evaluation
         corpus: Corpus = self._corpus
-        spec = self._live.manifest.feature_spec
+        spec = other.manifest.feature_spec
         if spec.digest != self._spec.digest:
-            # the live bundle reads other features of the same records
+            # it reads other features of the same records
             encoder = Encoder(spec, self._surface.popularity)
             evaluation, corpus = encoder.examples(self._data.evaluation), encoder.corpus(self._data.corpus)
-        return evaluate(OnnxTowers(self._live.files, metric=self._live.manifest.metric), evaluation, corpus)
+        return evaluate(OnnxTowers(other.files, metric=other.manifest.metric), evaluation, corpus)
 
 
 def _now_ms() -> int:

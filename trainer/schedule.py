@@ -22,11 +22,11 @@ from trainer.data.skew import Evidence, FieldAudit, audit
 from trainer.data.topics import TopicSources
 from trainer.data.windows import CorpusAt, Window, next_offsets
 from trainer.export import ARCHITECTURE, WEIGHTS, export_graphs
-from trainer.gates import GatesRefused
+from trainer.gates import GatesRefused, refused_for_drift
 from trainer.learning.fit import FitProgress
 from trainer.learning.towers import TowerConfig
 from trainer.monitoring import TrainerMetrics
-from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, TrainingData, finetune, pretrain
+from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, TrainingData, finetune, pretrain, second_attempt
 from trainer.settings import TrainerSettings
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ class Plan:
         finetune_at: fresh examples needed for a fine-tune.
         interval_s: shortest time between two trainings.
         evaluation_share: newest share of a window held out.
+        drift_replay: weight of replay in the second attempt at a fine-tune that was refused for drift; 0 makes none.
         skew_sample: the newest served examples whose features are computed again before each training; 0 audits none.
         cache: folder that each training's data are kept in, by surface and bundle; None keeps none.
         caches_kept: the newest that are kept, of each surface.
@@ -76,6 +77,7 @@ class Plan:
     evaluation_share: float
     pretrain: PretrainConfig
     finetune: FinetuneConfig
+    drift_replay: float = 0.0
     skew_sample: int = 0
     cache: Path | None = None
     caches_kept: int = 10
@@ -91,7 +93,13 @@ class Plan:
             interval_s=settings.interval_s,
             evaluation_share=settings.evaluation_share,
             pretrain=PretrainConfig(seed=settings.seed, threads=settings.torch_threads, min_steps=settings.pretrain_min_steps),
-            finetune=FinetuneConfig(seed=settings.seed, threads=settings.torch_threads, replay=settings.replay),
+            finetune=FinetuneConfig(
+                seed=settings.seed,
+                threads=settings.torch_threads,
+                replay=settings.replay,
+                anchor_fine_tunes=settings.anchor_fine_tunes,
+            ),
+            drift_replay=settings.drift_replay,
             skew_sample=settings.skew_sample,
             cache=settings.train_cache,
             caches_kept=settings.train_caches_kept,
@@ -260,15 +268,7 @@ class SurfaceSchedule:
 
     def _run_recipe(self, due: _Due, data: TrainingData) -> str:
         if due.parent:
-            return finetune(
-                self._surface,
-                due.parent.id,
-                data,
-                self._plan.finetune,
-                registry=self._registry,
-                progress=self._progress,
-                created_ms=due.now_ms,
-            )
+            return self._finetune(due.parent.id, due, data)
         return pretrain(
             self._surface,
             data,
@@ -278,6 +278,22 @@ class SurfaceSchedule:
             progress=self._progress,
             created_ms=due.now_ms,
         )
+
+    def _finetune(self, parent: str, due: _Due, data: TrainingData) -> str:
+        def tune(config: FinetuneConfig) -> str:
+            return finetune(
+                self._surface, parent, data, config, registry=self._registry, progress=self._progress, created_ms=due.now_ms
+            )
+
+        try:
+            return tune(self._plan.finetune)
+        except GatesRefused as refusal:
+            if not (self._plan.drift_replay and refused_for_drift(refusal.gates)):
+                raise
+            self._metrics.judged(self._surface.name, refusal.gates)
+            # of the parent, not of the anchor: what was learned since is kept, what was forgotten is taught again
+            log.warning("%s: %s; once more, with replay of weight %g", self._surface.name, refusal, self._plan.drift_replay)
+        return tune(second_attempt(self._plan.finetune, replay=self._plan.drift_replay))
 
     def _parent(self, live: str | None) -> Bundle | None:
         """Return the live bundle if it can be fine-tuned; None when the next one must be pre-trained."""

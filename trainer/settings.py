@@ -31,6 +31,10 @@ class TrainerSettings(BaseSettings):
             and a feature that was served otherwise stops it; 0 compares none.
         evaluation_share: newest share of a window that is held out to evaluate on; the next window begins with it.
         replay: weight of replayed random negatives in a fine-tune; 0 is the paper's recipe.
+        anchor_fine_tunes: fine-tunes are also held against an older ancestor, the one that came of so many fine-tunes of the
+            pre-trained bundle; 0 is that one itself. A new pre-training begins a new line.
+        drift_replay: weight of replay in a second fine-tune of the same parent on the same window, made when the first was refused
+            by nothing but gates of what random negatives teach; 0 makes none.
         train_served_by: whose answers a fine-tune learns from: `anyone`'s, or those that the bundle to be tuned gave, the
             `parent`: then neither a canary nor what was live before it teaches it.
         train_cache: folder that each training's data are kept in, as Parquet, for `roost train reproduce`; None keeps none.
@@ -61,6 +65,8 @@ class TrainerSettings(BaseSettings):
     evaluation_share: float = Field(default=0.2, gt=0, lt=1)
     skew_sample: int = Field(default=SKEW_SAMPLE, ge=0)
     replay: float = Field(default=1.0, ge=0)
+    anchor_fine_tunes: int = Field(default=1, ge=0)
+    drift_replay: float = Field(default=16.0, ge=0)
     train_served_by: Literal["anyone", "parent"] = "anyone"
     train_cache: Path | None = None
     train_caches_kept: int = Field(default=10, ge=1)

@@ -13,6 +13,7 @@ from roost.cli.target import AsJson
 from schemas.errors import RoostError
 
 if TYPE_CHECKING:
+    from lab.paper.continual.study import Study
     from lab.paper.gate_study.summed import GateStudy
     from trainer.learning.fit import FitProgress
 
@@ -154,6 +155,9 @@ def continual(
     replay: Annotated[
         float | None, typer.Option(help="Weight of replayed random negatives; by default as the schedule ships it.", min=0.0)
     ] = None,
+    again: Annotated[
+        list[Path] | None, typer.Option(help="A kept result; trains nothing. Several, of different seeds, become one.")
+    ] = None,
     plots: Plots = DEFAULT_PLOTS,
     threads: Threads = 1,
     as_json: AsJson = False,
@@ -162,12 +166,16 @@ def continual(
 
     Example: roost paper continual --json
     """
-    from lab.paper.continual.study import ContinualSettings  # noqa: PLC0415 - torch takes seconds to load
+    from lab.paper.continual.study import ContinualSettings, as_one  # noqa: PLC0415 - torch takes seconds to load
     from lab.paper.continual.study import continual as run  # noqa: PLC0415 - as above
+    from lab.paper.shown.page import read  # noqa: PLC0415 - as above
 
-    settings = ContinualSettings.of(days=days, replay=replay, threads=threads)
-    with _steps("day", seeds * (days + 1)) as told:
-        result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
+    if again:
+        result = as_one([cast("Study", read(path, "continual")) for path in again])
+    else:
+        settings = ContinualSettings.of(days=days, replay=replay, threads=threads)
+        with _steps("day", seeds * (days + 1)) as told:
+            result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
     _show("continual", result, plots, as_json=as_json)
 
 

@@ -4,13 +4,15 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from schemas.bundle import Bundle, read_bundle
-from schemas.errors import BundleError, BundleMismatch
+from schemas.bundle import Bundle
+from schemas.errors import BundleMismatch
 from schemas.records.feedback import Example, Label, Provenance
+from trainer.ancestry import line_of
 
 WINDOW = "window.json"
 _SHORTEST_H = 1 / 3_600
@@ -80,13 +82,5 @@ def last_profiles(registry: Path, surface: str, newest: Bundle | None, *, count:
 
     A forebear that is gone, or can no longer be read, ends the line.
     """
-    profiles: list[WindowProfile] = []
-    while newest is not None and len(profiles) < count:
-        profile = profile_of(newest)
-        if profile is not None:
-            profiles.append(profile)
-        try:
-            newest = read_bundle(registry, surface, newest.manifest.parent) if newest.manifest.parent else None
-        except BundleError:
-            break
-    return profiles
+    found = (profile_of(bundle) for bundle in line_of(registry, surface, newest))
+    return list(islice((profile for profile in found if profile is not None), count))

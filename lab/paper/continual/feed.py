@@ -29,6 +29,8 @@ _REACTIONS, _RANKER, _EXPLORED = 7, 8, 9
 class Past:
     """What all lines have in common: a world, its log so far, what was shown to whom, and towers.
 
+    The towers came of one fine-tune, so that they are the anchor of all that come after (`FinetuneConfig.anchor_fine_tunes`).
+
     Attributes:
         window: what the towers were tuned on.
         profiles: of all windows they were trained on, in order.

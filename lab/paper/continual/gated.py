@@ -1,4 +1,5 @@
-"""One training and the trainer's own gates on it: the data gates, the quality gates against the live towers, the canary gate.
+"""One training and the trainer's own gates on it: the data gates, the quality gates against the live towers and the
+anchor, the canary gate.
 
 `trainer.recipes` does the same from records and refuses to publish; here the verdicts are the result, so that a line of towers can
 also go on against them.
@@ -16,7 +17,7 @@ from trainer.data.columns import Corpus, Examples
 from trainer.data.profile import WindowProfile
 from trainer.evaluation import evaluate
 from trainer.export import export
-from trainer.gates import GateLimits, canary_gate, data_gates, label_rate, quality_gates
+from trainer.gates import GateLimits, canary_gate, data_gates, drift_gates, label_rate, quality_gates
 from trainer.learning.fit import FitConfig, fit
 from trainer.learning.towers import TowerConfig, TwoTowers
 from trainer.recipes import FinetuneConfig, PretrainConfig
@@ -40,6 +41,7 @@ class Candidate:
 
     Attributes:
         metrics, live_metrics: `trainer.evaluation.evaluate` of these towers and of the live ones, on the window's held-out share.
+        again: they are a second attempt, since a first was refused for drift.
     """
 
     towers: TwoTowers
@@ -47,6 +49,7 @@ class Candidate:
     metrics: Mapping[str, float]
     live_metrics: Mapping[str, float]
     canary: CanaryVectors
+    again: bool = False
 
     @property
     def auc(self) -> float:
@@ -84,18 +87,32 @@ def tuned(live: TwoTowers, window: Window, config: FinetuneConfig, *, seed: int)
 
 
 def judge(
-    towers: TwoTowers, live: TwoTowers, window: Window, limits: GateLimits, *, last: Sequence[WindowProfile] = ()
+    towers: TwoTowers,
+    live: TwoTowers,
+    window: Window,
+    limits: GateLimits,
+    *,
+    anchor: TwoTowers | None = None,
+    against_live: bool = True,
+    last: Sequence[WindowProfile] = (),
 ) -> Candidate:
-    """Hold towers against the live ones on one window.
+    """Hold towers against the live ones, and against older ones, on one window.
 
     Args:
+        anchor: see `trainer.gates.drift_gates`.
+        against_live: as in `FinetuneConfig`.
         last: profiles of the windows that the live towers and their forebears were trained on.
     """
-    new, old = (evaluate(TorchModel(one), window.evaluation, window.corpus) for one in (towers, live))
+
+    def measured(one: TwoTowers) -> dict[str, float]:
+        return evaluate(TorchModel(one), window.evaluation, window.corpus)
+
+    new, old = measured(towers), measured(live)
     exported = export(towers)
     gates = (
         *data_gates(window.train, window.evaluation, window.corpus, limits, window=window.profile, last=last),
-        *quality_gates(new, old, limits),
+        *quality_gates(new, old if against_live else None, limits),
+        *drift_gates(new, measured(anchor) if anchor else None, limits),
         canary_gate(exported.canary, exported.metric),
     )
     return Candidate(towers, gates, new, old, exported.canary)

@@ -1,6 +1,6 @@
 """One line of towers: it serves, is shown what came of it, and is tuned on that. Compares no lines."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from lab.world.policy import Visits
 from lab.world.settings import DAY_S
 from lab.world.world import World
 from trainer.data.columns import NO_LANGUAGE, POSITIVE
+from trainer.gates import refused_for_drift
 from trainer.metrics import language_mismatch, nearest, roc_auc
-from trainer.recipes import LAST_WINDOWS, FinetuneConfig
+from trainer.recipes import LAST_WINDOWS, FinetuneConfig, second_attempt
 
 EVALUATION_SHARE = 0.2
 
@@ -32,11 +33,13 @@ class Arm:
     Attributes:
         tuning: after every day; None stays as it is.
         gated: whether what the gates refuse is left out. Where not, their verdicts are only written down.
+        drift_replay: as in `trainer.schedule.Plan`.
     """
 
     name: str
     tuning: FinetuneConfig | None = None
     gated: bool = True
+    drift_replay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Line:
             ranker_noise: see `ContinualSettings`.
         """
         self.arm = arm
-        self.towers = past.towers
+        self.towers = self._anchor = past.towers
         self._world = past.world
         self._feed = Feed(past, ranker_noise=ranker_noise)
         self._profiles = list(past.profiles)
@@ -108,14 +111,22 @@ class Line:
             self.log.forget(self.log.untrained)
             return None
         window, trained = cut(self.log, self._world, now_s)
-        towers = tuned(self.towers, window, self.arm.tuning, seed=seed)
-        candidate = judge(towers, self.towers, window, self.arm.tuning.limits, last=self._profiles[-LAST_WINDOWS:])
+        candidate = self._candidate(window, self.arm.tuning, seed=seed)
+        if self.arm.drift_replay and refused_for_drift(candidate.gates):
+            # as the schedule does
+            again = self._candidate(window, second_attempt(self.arm.tuning, replay=self.arm.drift_replay), seed=seed)
+            candidate = replace(again, again=True)
         if not (self.arm.gated and candidate.refused_by):
             self.towers = candidate.towers
             self._profiles.append(window.profile)
             # what was refused is tried again with the next day's, as the schedule does
             self.log.forget(trained)
         return candidate
+
+    def _candidate(self, window: Window, tuning: FinetuneConfig, *, seed: int) -> Candidate:
+        towers = tuned(self.towers, window, tuning, seed=seed)
+        last = self._profiles[-LAST_WINDOWS:]
+        return judge(towers, self.towers, window, tuning.limits, anchor=self._anchor, against_live=tuning.against_live, last=last)
 
 
 def cut(log: ServedLog, world: World, now_s: float) -> tuple[Window, int]:

@@ -33,7 +33,7 @@ SCHEDULE = FinetuneConfig(replay=TrainerSettings.model_fields["replay"].default)
 FROZEN = Arm("frozen")
 # implicit negatives only, at the learning rate of the pre-training; it goes live whatever the gates say
 NAIVE = Arm("naive", FinetuneConfig(learning_rate=LEARNING_RATE), gated=False)
-ROOST = Arm("roost", SCHEDULE)
+ROOST = Arm("roost", SCHEDULE, drift_replay=TrainerSettings.model_fields["drift_replay"].default)
 ARMS = (FROZEN, NAIVE, ROOST)
 
 
@@ -73,7 +73,7 @@ class ContinualSettings:
     def of(cls, *, days: int = 14, replay: float | None = None, threads: int = 1) -> Self:
         """Return the study of the schedule's recipe at another weight of replayed random negatives than the shipped one."""
         schedule = SCHEDULE if replay is None else replace(SCHEDULE, replay=replay)
-        return cls(days=days, first_tuning=schedule, arms=(FROZEN, NAIVE, Arm(ROOST.name, schedule)), threads=threads)
+        return cls(days=days, first_tuning=schedule, arms=(FROZEN, NAIVE, replace(ROOST, tuning=schedule)), threads=threads)
 
     def __post_init__(self) -> None:
         """Raise `InvalidInput` where there is nothing to compare."""
@@ -87,6 +87,7 @@ class Row(TypedDict):
     Attributes:
         effective_share: the thermometer, see `thermometer.effective_share`.
         candidate_auc, live_auc: served AUC of the new and of the live towers on the held-out newest share; None of the frozen line.
+        again: 1 where they came of a second attempt, since a first was refused for drift; over seeds their mean.
         accepted: 1 where every gate passed, 0 where one did not; over seeds their mean; None of the frozen line.
         refused_by: names of those that did not.
         ci: over seeds, the lowest and the highest by figure.
@@ -101,6 +102,7 @@ class Row(TypedDict):
     effective_share: float | None
     candidate_auc: float | None
     live_auc: float | None
+    again: float | None
     accepted: float | None
     refused_by: list[str]
     ci: dict[str, list[float]]
@@ -114,6 +116,7 @@ _FIGURES = (
     "effective_share",
     "candidate_auc",
     "live_auc",
+    "again",
     "accepted",
 )
 
@@ -126,6 +129,7 @@ class Summary(TypedDict):
         naive_mismatch_rise, frozen_mismatch_rise: likewise.
         vs_frozen, vs_naive: Roost's mean true engagement of the top 10 over days 2 to the last, divided by the other line's.
         naive_refusals, roost_refusals: evenings on which a gate refused the new towers, of `days`.
+        roost_again: evenings on which Roost's first attempt was refused for drift, and a second was made.
         naive_auc_rises: of the naive refusals, those in which served AUC rose all the same.
     """
 
@@ -137,6 +141,7 @@ class Summary(TypedDict):
     naive_refusals: float
     naive_auc_rises: float
     roost_refusals: float
+    roost_again: float
 
 
 class Study(Summary):
@@ -167,16 +172,36 @@ def continual(
     how = settings or ContinualSettings()
     set_threads(how.threads)
     per_seed = [_of_seed(seed, how, on_progress) for seed in seeds]
+    return _summed(per_seed, seeds, days=how.days, replay=how.first_tuning.replay)
+
+
+def as_one(kept: Sequence[Study]) -> Study:
+    """Return studies of different seeds as one.
+
+    Raises:
+        InvalidInput: a seed is in two of them, or they were run otherwise.
+    """
+    seeds = [seed for one in kept for seed in one["seeds"]]
+    ways = {(one["days"], one["replay"]) for one in kept}
+    if len(set(seeds)) < len(seeds) or len(ways) > 1:
+        raise InvalidInput(
+            f"the results are of seeds {seeds}, and of days and weight of replay {sorted(ways)}; give each seed once, run alike"
+        )
+    ((days, replay),) = ways
+    return _summed([rows for one in kept for rows in one["per_seed"]], seeds, days=days, replay=replay)
+
+
+def _summed(per_seed: Sequence[list[Row]], seeds: Sequence[int], *, days: int, replay: float) -> Study:
     summaries = [summary(rows) for rows in per_seed]
     means = {name: float(np.mean([one[name] for one in summaries])) for name in Summary.__annotations__}  # type: ignore[literal-required]
     study: Study = {
-        "days": how.days,
-        "replay": how.first_tuning.replay,
+        "days": days,
+        "replay": replay,
         "seeds": list(seeds),
         **means,  # type: ignore[typeddict-item]
         "summaries": summaries,
         "rows": [_mean(of_day) for of_day in zip(*per_seed, strict=True)],
-        "per_seed": per_seed,
+        "per_seed": list(per_seed),
     }
     return study
 
@@ -202,6 +227,7 @@ def summary(rows: Sequence[Row]) -> Summary:
         naive_refusals=len(refused["naive"]),
         naive_auc_rises=sum((row["candidate_auc"] or 0.0) > (row["live_auc"] or 0.0) for row in refused["naive"]),
         roost_refusals=len(refused["roost"]),
+        roost_again=sum(row["again"] or 0.0 for row in by_arm["roost"]),
     )
 
 
@@ -285,7 +311,12 @@ def _row(line: Line, day: int, measured: Measured, now_s: float, *, seed: int) -
     refused_by: list[str] = []
     if candidate is not None:
         refused_by = candidate.refused_by
-        figures |= {"candidate_auc": candidate.auc, "live_auc": candidate.live_auc, "accepted": float(not refused_by)}
+        figures |= {
+            "candidate_auc": candidate.auc,
+            "live_auc": candidate.live_auc,
+            "again": float(candidate.again),
+            "accepted": float(not refused_by),
+        }
     return _typed(line.arm.name, day, figures, refused_by, {})
 
 

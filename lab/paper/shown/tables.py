@@ -116,6 +116,7 @@ def continual(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
         ("effective_share", "effective share", lambda value: f"{100 * value:.1f}%"),
         ("candidate_auc", "AUC, new", three),
         ("live_auc", "AUC, live", three),
+        ("again", "trained again", percent),
         ("accepted", "accepted by the gates", percent),
     )
     header, rows = _sweep(result["rows"], ("day", "day"), columns)

@@ -1,5 +1,6 @@
 """Gates: a bad bundle is refused with its figures, a good one is not."""
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from tests.unit.trainer.conftest import Encoded
 from trainer.data.columns import POSITIVE
 from trainer.data.profile import WindowProfile
 from trainer.data.skew import FieldAudit
-from trainer.gates import GateLimits, canary_gate, data_gates, quality_gates, refuse_unless_passed
+from trainer.gates import GateLimits, canary_gate, data_gates, drift_gates, quality_gates, refuse_unless_passed, refused_for_drift
 
 GOOD = {"auc": 0.80, "per_user_auc": 0.65, "sampled_auc": 0.95, "language_mismatch": 0.15, "popularity_correlation": 0.3}
 LIMITS = GateLimits()
@@ -67,6 +68,43 @@ def test_absolute_limits_hold_beside_a_live_bundle_that_is_bad_itself() -> None:
     """Many small allowed steps must not add up to a bundle nobody would have let in at once."""
     drifted = {**GOOD, "language_mismatch": 0.58}
     assert "language_mismatch" in failed(quality_gates({**GOOD, "language_mismatch": 0.65}, drifted, LIMITS))
+
+
+def test_steps_that_each_pass_are_refused_where_they_have_added_up() -> None:
+    """Fourteen evenings of +.01 are +.14, and each of them is well within what is allowed against the last."""
+    steps = [{**GOOD, "language_mismatch": 0.15 + 0.01 * evening} for evening in range(15)]
+    for last, new in itertools.pairwise(steps):
+        assert not failed(quality_gates(new, last, LIMITS))
+    drifted = [failed(drift_gates(new, steps[0], LIMITS)) for new in steps]
+    assert drifted == [set()] * 3 + [{"language_mismatch_against_anchor"}] * 12
+    with pytest.raises(Refused, match=r"0\.29 is above 0\.17 \(the anchor bundle has 0\.15, allowed is \+0\.02\)"):
+        refuse_unless_passed(drift_gates(steps[-1], steps[0], LIMITS), what="the new bundle")
+
+
+def test_what_the_world_does_to_the_anchor_too_is_no_drift() -> None:
+    """Both are measured on today's window: where more is in foreign languages, every tower finds more of it."""
+    today = {**GOOD, "language_mismatch": 0.35, "popularity_correlation": 0.7}
+    assert not failed(drift_gates(today, {**today, "language_mismatch": 0.34}, LIMITS))
+    popular = {**GOOD, "popularity_correlation": 0.8}
+    assert failed(drift_gates(popular, GOOD, LIMITS)) == {"popularity_correlation_against_anchor"}
+    assert drift_gates(GOOD, None, LIMITS) == (), "the line is young"
+    assert "language_mismatch_against_anchor" in failed(drift_gates({**GOOD, "language_mismatch": math.nan}, GOOD, LIMITS))
+
+
+def test_only_what_random_negatives_teach_is_refused_for_drift() -> None:
+    """More replay mends forgetting, slow or at one step; it mends neither a broken window nor towers that rank worse."""
+    drifted = drift_gates({**GOOD, "language_mismatch": 0.21}, GOOD, LIMITS)
+    assert refused_for_drift((*quality_gates(GOOD, GOOD, LIMITS), *drifted))
+    assert not refused_for_drift((*quality_gates({**GOOD, "auc": 0.4}, GOOD, LIMITS), *drifted))
+    assert refused_for_drift(quality_gates({**GOOD, "language_mismatch": 0.7, "sampled_auc": 0.5}, GOOD, LIMITS))
+    assert not refused_for_drift(drift_gates(GOOD, GOOD, LIMITS))
+
+
+def test_a_floor_stays_a_floor_where_nothing_is_allowed() -> None:
+    """An allowed fall of 0 must not turn into a ceiling that refuses whatever is better."""
+    none = GateLimits(auc_regression=0.0)
+    assert not failed(quality_gates({**GOOD, "auc": 0.85}, GOOD, none))
+    assert failed(quality_gates({**GOOD, "auc": 0.79}, GOOD, none)) == {"auc_against_live"}
 
 
 def test_nan_never_passes() -> None:

@@ -1,6 +1,7 @@
 """Where a bundle comes from, and that it comes from there again: the same bytes, or a sentence that says what differs."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from schemas.records.feedback import Label
 from schemas.surfaces import load_surfaces
 from tests.bundles import published
 from tests.tiny_world import START_MS, tiny_world
+from trainer.ancestry import anchor_of
 from trainer.data.cache import CORPUS, EXAMPLES, CacheUnusable, prune, read_cache, remove_erased, write_cache
 from trainer.data.windows import CorpusAt, LoggedExample, Window
 from trainer.learning.negatives import Negatives
@@ -57,6 +59,26 @@ def test_a_bundle_is_rebuilt_byte_for_byte_from_what_it_names(registry: Path, fi
         assert made.equal, made
         assert set(made.hashes) == {"query.onnx", "candidate.onnx", "weights.npz"}
         assert made.code == (code_version(), code_version())
+
+
+def test_the_anchor_stays_the_same_bundle_however_long_the_line_gets(tmp_path: Path) -> None:
+    """An anchor that moved along would let the line drift as far as it likes, only more slowly."""
+    line = [published(tmp_path)]
+    for seed in (1, 2, 3):
+        line.append(published(tmp_path, seed=seed, recipe="fine-tune", parent=line[-1].id))
+
+    def anchors(fine_tunes: int) -> list[str | None]:
+        found = [anchor_of(tmp_path, SURFACE.name, parent, fine_tunes=fine_tunes) for parent in line]
+        return [None if anchor is None else anchor.id for anchor in found]
+
+    root, first, second, _ = (bundle.id for bundle in line)
+    assert anchors(0) == [root] * 4
+    assert anchors(1) == [None, first, first, first]
+    assert anchors(2) == [None, None, second, second]
+    # a registry that was tidied up: the oldest that is left
+    shutil.rmtree(tmp_path / SURFACE.name / root)
+    shutil.rmtree(tmp_path / SURFACE.name / first)
+    assert anchors(1)[2:] == [second, second]
 
 
 def test_other_data_are_refused_before_they_are_trained_on(registry: Path, first: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from schemas.bundle import list_bundles, read_bundle
+from schemas.bundle import Gate, list_bundles, read_bundle
 from schemas.errors import BrokerUnavailable, BundleCorrupt, CompareAndSetLost, Refused
 from schemas.records.candidates import Candidate
 from schemas.records.control import BundleStage, Rollout, Stage
@@ -237,6 +237,52 @@ def test_a_refusal_is_raised_once_and_tried_again_only_with_further_examples(tmp
     assert setting.measured("roost_gate_verdicts_total", gate="auc", verdict="failed") == 2
     assert setting.measured("roost_gate_verdicts_total", gate="corpus", verdict="passed") == 2
     assert setting.measured("roost_bundle_created_timestamp_seconds") is None
+
+
+def test_a_fine_tune_refused_for_drift_is_made_once_more_with_heavier_replay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From the same parent on the same window: nobody has to come by, and what was learned since the anchor is kept."""
+    name = "popularity_correlation_against_anchor"
+    forgetful = FinetuneConfig(learning_rate=3e-3, epochs=2, anchor_fine_tunes=0)
+
+    def tuned(folder: str, *, replay: float, rise: float, drift_replay: float) -> Setting:
+        """Pre-train, fine-tune what is live, and return the schedule that did."""
+        limits = GateLimits(
+            popularity_correlation_rise=2.0, popularity_correlation_free=-1.0, anchor_popularity_correlation_rise=rise
+        )
+        plan = replace(PLAN, finetune=replace(forgetful, replay=replay, limits=limits), drift_replay=drift_replay)
+        setting = a_setting(tmp_path / folder, plan)
+        setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+        first = setting.schedule.step()
+        assert first is not None
+        setting.log.stage((first, Stage.LIVE))
+        setting.log.examples = WORLD.examples[:2_400]
+        setting.clock.now_s += 3_600
+        setting.schedule.step()
+        return setting
+
+    # what each weight of replay comes to, where nothing is refused
+    light, heavy = (
+        newest_gates(tuned(f"free-{replay:g}", replay=replay, rise=2.0, drift_replay=0.0))[name] for replay in (0.0, 16.0)
+    )
+    assert heavy.value < light.value
+    between = (light.value + heavy.value) / 2 - (light.limit - 2.0)
+
+    setting = tuned("again", replay=0.0, rise=between, drift_replay=16.0)
+    assert newest_gates(setting)[name].value == heavy.value
+    assert "once more, with replay of weight 16" in caplog.text
+    assert setting.measured("roost_gate_verdicts_total", gate=name, verdict="failed") == 1
+    assert setting.measured("roost_gate_verdicts_total", gate=name, verdict="passed") == 1
+    assert "auc_against_live" not in newest_gates(setting), "the live bundle's AUC is what its drift has bought"
+    with pytest.raises(Refused, match=name):
+        tuned("never", replay=0.0, rise=between, drift_replay=0.0)
+
+
+def newest_gates(setting: Setting) -> dict[str, Gate]:
+    """Return the verdicts on the newest bundle by name."""
+    bundle = list_bundles(setting.registry, SURFACE.name)[-1]
+    return {gate.name: gate for gate in read_bundle(setting.registry, SURFACE.name, bundle).manifest.gates}
 
 
 def test_nothing_is_trained_while_a_feature_is_served_otherwise_than_the_trainer_computes_it(tmp_path: Path) -> None:

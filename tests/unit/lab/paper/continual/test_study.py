@@ -9,7 +9,7 @@ import pytest
 from lab.observed.log import Engagements, Impressions
 from lab.paper.continual.line import Arm
 from lab.paper.continual.served_log import ServedLog
-from lab.paper.continual.study import FROZEN, NAIVE, ROOST, SCHEDULE, ContinualSettings, Row, Study, continual, summary
+from lab.paper.continual.study import FROZEN, NAIVE, ROOST, SCHEDULE, ContinualSettings, Row, Study, as_one, continual, summary
 from lab.paper.encode import LogEncoder
 from lab.world import WorldSettings
 from lab.world.simulation import Simulation, write_log
@@ -18,6 +18,7 @@ from schemas.errors import InvalidInput
 from schemas.features.catalog import CATALOG
 from trainer.gates import GateLimits
 from trainer.learning.towers import TowerConfig
+from trainer.settings import TrainerSettings
 
 SPEC = CATALOG["tweet-v1"]
 SETTINGS = ContinualSettings(
@@ -31,6 +32,25 @@ SETTINGS = ContinualSettings(
 )
 # nothing passes: no AUC is above 1
 CLOSED = replace(SCHEDULE, limits=GateLimits(min_auc=1.1))
+# nothing but the anchor refuses
+OPEN = GateLimits(
+    min_examples=1,
+    min_positives=1,
+    min_negatives=1,
+    min_corpus=1,
+    max_volume_change=1e9,
+    max_label_rate_change=1e9,
+    max_language_mix_change=1.0,
+    min_auc=0.0,
+    min_sampled_auc=0.0,
+    max_language_mismatch=1.0,
+    auc_regression=1.0,
+    per_user_auc_regression=1.0,
+    sampled_auc_regression=1.0,
+    language_mismatch_rise=1.0,
+    popularity_correlation_rise=2.0,
+    anchor_popularity_correlation_rise=2.0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +80,25 @@ def test_a_refused_bundle_does_not_go_live_and_a_line_without_gates_goes_on(stud
     assert study["vs_frozen"] == pytest.approx(1.0)
 
 
+def test_what_is_refused_for_drift_is_trained_once_more_as_the_schedule_does() -> None:
+    """Both attempts of an evening are the study's finding: what the second is judged by, and that it was needed."""
+
+    def roost(rise: float, drift_replay: float) -> list[Row]:
+        tuning = replace(SCHEDULE, limits=replace(OPEN, anchor_language_mismatch_rise=rise))
+        arms = (FROZEN, Arm("naive"), Arm("roost", tuning, drift_replay=drift_replay))
+        found = continual([3], replace(SETTINGS, arms=arms))
+        assert found["roost_again"] == sum(row["again"] or 0.0 for row in of(found["rows"], "roost"))
+        return of(found["rows"], "roost")
+
+    far = roost(-1.0, 16.0)
+    assert [row["again"] for row in far] == [1.0, 1.0]
+    assert [row["refused_by"] for row in far] == [["language_mismatch_against_anchor"]] * 2
+    near, once = roost(1.0, 16.0), roost(-1.0, 0.0)
+    assert [(row["again"], row["accepted"]) for row in near] == [(0.0, 1.0)] * 2
+    assert [(row["again"], row["accepted"]) for row in once] == [(0.0, 0.0)] * 2
+    assert far[0]["candidate_auc"] != once[0]["candidate_auc"], "the second attempt is another training"
+
+
 def test_the_three_lines_of_the_command_differ_in_the_recipe_alone() -> None:
     """Naive is implicit negatives at ten times the schedule's learning rate; the schedule replays random ones."""
     assert (FROZEN.tuning, FROZEN.name) == (None, "frozen")
@@ -69,6 +108,7 @@ def test_the_three_lines_of_the_command_differ_in_the_recipe_alone() -> None:
     assert [one.negatives.kind for one in NAIVE.tuning.objectives] == ["implicit"]
     assert [one.negatives.kind for one in ROOST.tuning.objectives] == ["implicit", "uniform"]
     assert (NAIVE.gated, ROOST.gated) == (False, True)
+    assert (NAIVE.drift_replay, ROOST.drift_replay) == (0.0, TrainerSettings().drift_replay)
     heavier = ContinualSettings.of(replay=16.0)
     assert [arm.tuning and arm.tuning.replay for arm in heavier.arms] == [None, 0.0, 16.0]
     assert heavier.first_tuning.replay == 16.0
@@ -86,6 +126,18 @@ def test_a_study_is_one_json_object_and_equal_for_equal_seeds(study: Study) -> N
     again = continual([3], replace(SETTINGS, arms=arms), on_progress=lambda *what: told.append(what))
     assert json.dumps(again, allow_nan=False) == text
     assert told == [(3, 0), (3, 1), (3, 2)]
+
+
+def test_studies_of_different_seeds_become_one_as_if_run_together(study: Study) -> None:
+    """Seeds may run side by side, or on different nights; what is kept must be what one run would have given."""
+    arms = (FROZEN, Arm("naive", CLOSED, gated=False), Arm("roost", CLOSED))
+    both = continual([3, 4], replace(SETTINGS, arms=arms))
+    other = continual([4], replace(SETTINGS, arms=arms))
+    assert as_one([study, other]) == both
+    with pytest.raises(InvalidInput, match="each seed once"):
+        as_one([study, study])
+    with pytest.raises(InvalidInput, match="run alike"):
+        as_one([study, {**other, "days": 3}])
 
 
 def test_one_day_is_nothing_to_compare() -> None:
@@ -110,6 +162,7 @@ def test_the_summary_is_the_one_worked_out_by_hand() -> None:
             "effective_share": 0.1,
             "candidate_auc": new_auc,
             "live_auc": 0.6,
+            "again": float(arm == "roost" and day == 2),
             "accepted": float(not refused_by),
             "refused_by": [refused_by] if refused_by else [],
             "ci": {},
@@ -131,6 +184,7 @@ def test_the_summary_is_the_one_worked_out_by_hand() -> None:
     assert [found["naive_mismatch_rise"], found["frozen_mismatch_rise"]] == pytest.approx([0.5, 0.0])
     # of the two refused evenings, served AUC rose on one
     assert (found["naive_refusals"], found["naive_auc_rises"], found["roost_refusals"]) == (2, 1, 1)
+    assert found["roost_again"] == 1
 
 
 def test_a_log_that_forgets_encodes_as_the_whole_log_does() -> None:
