@@ -95,6 +95,10 @@ def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
         f"| {measured(fresh, 'p50_ms', 0)} ms, {measured(fresh, 'p99_ms', 0)} ms |",
         f"| {measured(fresh, 'query_p50_ms', 0)} ms, {measured(fresh, 'query_p99_ms', 0)} ms |",
         f"| {measured(fresh, 'recall_at_200', 3)} |",
+        (
+            f"| {', '.join(measured('swap', name, 0) or '0' for name in ('failed', 'mixed', 'empty'))}; "
+            f"{measured('swap', 'rollback_ms_p99', 0)} ms |"
+        ),
         f"| {measured(recall, 'recall_ratio_mean', 3)}, {measured(recall, 'recall_ratio_min', 3)} |",
         f"| {measured(ingest[0], times, 0)} times; {measured(ingest[1], times, 0)} times |",
         f"| {measured(query[0], share, 2)}; {measured(query[1], share, 2)} |",
