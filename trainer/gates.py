@@ -1,7 +1,7 @@
 """Offline gates: may this bundle start a rollout? Figures in, verdicts out; measures nothing itself."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -13,7 +13,6 @@ from trainer.data.columns import Corpus, Examples
 from trainer.data.profile import WindowProfile
 from trainer.data.skew import FieldAudit
 
-_ANCHOR = "anchor"
 _TAUGHT_BY_RANDOM_NEGATIVES = ("sampled_auc", "language_mismatch", "popularity_correlation")
 _HIGHER_IS_BETTER = ("auc", "per_user_auc", "sampled_auc")
 
@@ -161,14 +160,7 @@ def quality_gates(candidate: Mapping[str, float], live: Mapping[str, float] | No
                 "pre-train on random negatives, or replay them while fine-tuning",
             )
         )
-    allowed = {
-        "auc": -limits.auc_regression,
-        "per_user_auc": -limits.per_user_auc_regression,
-        "sampled_auc": -limits.sampled_auc_regression,
-        "language_mismatch": limits.language_mismatch_rise,
-        "popularity_correlation": limits.popularity_correlation_rise,
-    }
-    return (*gates, *_against("live", candidate, live or {}, allowed, limits))
+    return (*gates, *_against("live", candidate, live or {}, limits))
 
 
 def drift_gates(candidate: Mapping[str, float], anchor: Mapping[str, float] | None, limits: GateLimits) -> tuple[Gate, ...]:
@@ -179,14 +171,12 @@ def drift_gates(candidate: Mapping[str, float], anchor: Mapping[str, float] | No
     Args:
         candidate, anchor: as for `quality_gates`, of the same window: what the world's drift does, it does to both.
     """
-    allowed = {
-        "auc": -limits.auc_regression,
-        "per_user_auc": -limits.per_user_auc_regression,
-        "sampled_auc": -limits.sampled_auc_regression,
-        "language_mismatch": limits.anchor_language_mismatch_rise,
-        "popularity_correlation": limits.anchor_popularity_correlation_rise,
-    }
-    return _against(_ANCHOR, candidate, anchor or {}, allowed, limits)
+    limits = replace(
+        limits,
+        language_mismatch_rise=limits.anchor_language_mismatch_rise,
+        popularity_correlation_rise=limits.anchor_popularity_correlation_rise,
+    )
+    return _against("anchor", candidate, anchor or {}, limits)
 
 
 def refused_for_drift(gates: Iterable[Gate]) -> bool:
@@ -195,10 +185,15 @@ def refused_for_drift(gates: Iterable[Gate]) -> bool:
     return bool(failed) and all(name.startswith(_TAUGHT_BY_RANDOM_NEGATIVES) for name in failed)
 
 
-def _against(
-    whom: str, candidate: Mapping[str, float], other: Mapping[str, float], allowed: Mapping[str, float], limits: GateLimits
-) -> tuple[Gate, ...]:
+def _against(whom: str, candidate: Mapping[str, float], other: Mapping[str, float], limits: GateLimits) -> tuple[Gate, ...]:
     """Hold metrics against another bundle's, each with the change that is allowed in the worse direction."""
+    allowed = {
+        "auc": -limits.auc_regression,
+        "per_user_auc": -limits.per_user_auc_regression,
+        "sampled_auc": -limits.sampled_auc_regression,
+        "language_mismatch": limits.language_mismatch_rise,
+        "popularity_correlation": limits.popularity_correlation_rise,
+    }
     gates = []
     for name, change in allowed.items():
         if name in other and name in candidate:

@@ -1,4 +1,4 @@
-"""Where and on what a benchmark ran: a figure without its machine and commit cannot be compared. Measures nothing itself."""
+"""Where and on what a benchmark ran, and a process's memory: a figure without its machine and commit cannot be compared."""
 
 import os
 import platform
@@ -27,6 +27,12 @@ def commit() -> str:
         return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def resident_mb(pid: int) -> float:
+    """Return the resident memory of a process; raises `OSError` where it is gone, or the system does not tell."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _git(*arguments: str) -> str:

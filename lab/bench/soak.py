@@ -1,15 +1,15 @@
 """Whether memory grows: one index churned for minutes by a writer, its builder and readers on threads of their own."""
 
+import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lab.bench.churn import CONFIGS
-from lab.bench.machine import commit, machine
+from lab.bench.machine import commit, machine, resident_mb
 from lab.bench.stream import DriftingStream, StreamShape
 from serving.index import LiveIndex, Rows
 
@@ -38,7 +38,7 @@ def run(*, live: int = 50_000, seconds: float = 600.0, upserts_per_s: int = 2_00
     """
     stream = DriftingStream(StreamShape(window_rows=live), seed)
     index = LiveIndex(stream.shape.dim, CONFIGS["all tiers"])
-    empty_mb = resident_mb()
+    empty_mb = resident_mb(os.getpid())
     try:
         for _ in range(0, live, 1_000):
             index.upsert(stream.create(1_000))
@@ -79,12 +79,6 @@ def growth_mb_per_minute(samples: Sequence[Sample]) -> float:
     return float(np.polyfit([sample.at_s / 60 for sample in samples], [sample.resident_mb for sample in samples], 1)[0])
 
 
-def resident_mb() -> float:
-    """Return this process's resident memory; Linux only."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096 / 2**20
-
-
 def _churned(index: LiveIndex, stream: DriftingStream, *, live: int, seconds: float, upserts_per_s: int) -> list[Sample]:
     stopping = threading.Event()
     queries = stream.queries(500)
@@ -100,7 +94,7 @@ def _churned(index: LiveIndex, stream: DriftingStream, *, live: int, seconds: fl
             index.expire(stream.rows_drawn - live)
             written += 2 * len(new)
             if not samples or at_s - samples[-1].at_s >= EVERY_S:
-                samples.append(Sample(at_s, written // 2, resident_mb(), index.stats().memory_bytes / 2**20))
+                samples.append(Sample(at_s, written // 2, resident_mb(os.getpid()), index.stats().memory_bytes / 2**20))
             time.sleep(max(0.0, began_s + written / upserts_per_s - time.monotonic()))
     finally:
         stopping.set()
@@ -109,15 +103,7 @@ def _churned(index: LiveIndex, stream: DriftingStream, *, live: int, seconds: fl
 
 
 def _renewed(stream: DriftingStream, rows: Rows) -> Rows:
-    return Rows(
-        candidate_ids=rows.candidate_ids,
-        vectors=stream.moved(rows.vectors, step=0.2),
-        versions=rows.versions + np.array([0, 1]),
-        created_ms=rows.created_ms,
-        languages=rows.languages,
-        author_ids=rows.author_ids,
-        payloads=rows.payloads,
-    )
+    return replace(rows, vectors=stream.moved(rows.vectors, step=0.2), versions=rows.versions + np.array([0, 1]))
 
 
 def _read(index: LiveIndex, queries: np.ndarray, stopping: threading.Event) -> None:

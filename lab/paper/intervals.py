@@ -69,13 +69,10 @@ def ratio_over_users(numerator: Floats, denominator: Floats, *, draws: int = 1_0
     """Return sum(numerator) / sum(denominator), both float64 [users] and paired; users are drawn with replacement."""
     if not len(numerator) or not denominator.sum():
         return Interval(float("nan"), float("nan"), float("nan"))
-    rng = np.random.default_rng(seed)
     # how often each user is in each draw: the same as drawing rows, and one matrix product
-    counts = rng.multinomial(len(numerator), np.full(len(numerator), 1 / len(numerator)), size=draws)
+    counts = _counts(np.random.default_rng(seed), len(numerator), draws)
     with np.errstate(invalid="ignore", divide="ignore"):
-        drawn = (counts @ numerator) / (counts @ denominator)
-    low, high = np.nanquantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return Interval(float(numerator.sum() / denominator.sum()), float(low), float(high))
+        return Interval.of_draws((counts @ numerator) / (counts @ denominator))
 
 
 def share_of(count: int, total: int) -> Interval:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.bench.freshness.worker import Worker
-from lab.bench.machine import commit, machine
+from lab.bench.machine import commit, machine, resident_mb
 from lab.bench.swap import backfill, report
 from lab.bench.swap.asker import Kept, ask
 from lab.bench.swap.operator import Operator, RolledBack
@@ -152,8 +152,7 @@ def _memory_mb(pids: Mapping[str, int]) -> dict[str, float]:
     found = {}
     for role, pid in pids.items():
         try:
-            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            found[role] = round(resident_mb(pid), 1)
         except OSError:
             continue
-        found[role] = round(pages * 4096 / 2**20, 1)
     return found
