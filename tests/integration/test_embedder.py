@@ -155,6 +155,31 @@ def test_without_a_broker_the_embedder_waits_and_says_why(caplog: pytest.LogCapt
     assert not thread.is_alive()
 
 
+def test_a_broker_that_goes_and_comes_back_finds_the_embedder_at_work(fresh_broker: Broker, tmp_path: Path) -> None:
+    """A commit that nobody waits for may be lost on its way: the next one must still come, and the process must not end of it."""
+    bootstrap = fresh_broker.bootstrap
+    live = publish_bundle(tmp_path / "registry", seed=1)
+    prepare(bootstrap, live)
+    set_rollout(bootstrap, 1, {live: Stage.LIVE})
+    # a commit is under way at nearly any moment
+    settings = EmbedderSettings(bootstrap=bootstrap, registry=tmp_path / "registry", checkpoint_interval_s=0.05)
+    sent = 0
+    with running_embedder(settings), Producer(bootstrap) as producer:
+        for _ in range(2):
+            for _ in range(60):
+                producer.tweet(f"t:{sent}", author_id="a:1")
+                producer.engagement(f"t:{sent}", user_id="u:1", kind="favorite")
+                sent += 1
+                time.sleep(0.005)
+            fresh_broker.kill()
+            time.sleep(1.0)
+            fresh_broker.start()
+            producer.flush()
+            wait_until(lambda: len(embeddings(bootstrap, live)) == sent, what="all embedded")  # noqa: B023  awaited at once
+            wait_until(lambda: all_committed(bootstrap), what="all committed")
+    assert {candidate.counters.favorite for candidate in candidates(bootstrap).values()} == {1}
+
+
 def test_event_ids_before_the_committed_offset_are_read_again(fresh_broker: Broker) -> None:
     """A duplicate may arrive just after a restart; and what retention removed must not stop a start."""
     bootstrap = fresh_broker.bootstrap
