@@ -1,6 +1,7 @@
 """Raw feature values into id columns, a batch at a time. What a field means is said in `schemas.features.spec`."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from schemas.features.hashing import hash_bucket
 
 _CONTEXT = "context."
+# count n lies in bucket i + 1 from the i-th of these on: 2^i - 1, and no int64 is above the last
+_LOG_BOUNDS = np.array([2**i - 1 for i in range(64)], np.int64)
 
 
 class FieldLike(Protocol):
@@ -27,6 +30,34 @@ class FieldLike(Protocol):
     def table_name(self) -> str: ...  # noqa: D102
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Texts:
+    """A column of texts, or of lists of them, as numbers of distinct words.
+
+    Attributes:
+        words: each word once.
+        codes: integers [texts of all rows], the word each of them is.
+        first: int64 [rows + 1]; row i has the texts from `first[i]` to `first[i + 1]`.
+    """
+
+    words: Sequence[str]
+    codes: NDArray[np.integer]
+    first: NDArray[np.int64]
+
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return, of each text, its row and where in the row it stands."""
+        lengths = np.diff(self.first)
+        return np.repeat(np.arange(len(lengths)), lengths), np.arange(len(self.codes)) - np.repeat(self.first[:-1], lengths)
+
+
+class ColumnsLike(Protocol):
+    """Features by the column; a source is named as in a `schemas.features.spec.Field`."""
+
+    def texts(self, source: str) -> Texts: ...  # noqa: D102
+    def counts(self, source: str) -> NDArray[np.int64]: ...  # noqa: D102
+    def __len__(self) -> int: ...
+
+
 def encode(seed: str, fields: Iterable[FieldLike], features: Sequence[object]) -> NDArray[np.int64]:
     """Return ids, int64 [n, all slots], of n feature records; 0 where a slot has no value."""
     # columns as lists and one array at the end: an array per field costs more than the ids of a small batch
@@ -40,6 +71,18 @@ def encode(seed: str, fields: Iterable[FieldLike], features: Sequence[object]) -
     if not features:
         return np.zeros((0, len(columns)), np.int64)
     return np.ascontiguousarray(np.array(columns, np.int64).T)
+
+
+def encode_columns(seed: str, fields: Iterable[FieldLike], features: ColumnsLike) -> NDArray[np.int64]:
+    """Return what `encode` returns, of features that lie in columns: a word costs one hash, however many rows have it."""
+    columns = []
+    for field in fields:
+        if field.kind == "log":
+            buckets = np.searchsorted(_LOG_BOUNDS, features.counts(field.source), side="right")
+            columns.append(np.clip(buckets, 1, field.buckets)[:, None])
+        else:
+            columns.append(_hash_columns(features.texts(field.source), seed, field))
+    return np.concatenate(columns, axis=1)
 
 
 def _log_buckets(counts: Iterable[int], buckets: int) -> list[int]:
@@ -56,6 +99,19 @@ def _hash_buckets(values: Iterable[str | Sequence[str]], seed: str, field: Field
         row = [hash_bucket(seed, table, text, buckets) for text in texts if text]
         flat += row if len(row) == slots else row + padding[len(row) :]
     return [flat[slot::slots] for slot in range(slots)]
+
+
+def _hash_columns(texts: Texts, seed: str, field: FieldLike) -> NDArray[np.int64]:
+    buckets = np.array([hash_bucket(seed, field.table_name, word, field.buckets) if word else 0 for word in texts.words], np.int64)
+    row, place = texts.places()
+    ids = buckets[texts.codes]
+    # as above: cut first, then close the gaps that empty texts leave
+    kept = (place < field.slots) & (ids > 0)
+    row, ids = row[kept], ids[kept]
+    filled = np.bincount(row, minlength=len(texts.first) - 1)
+    columns = np.zeros((len(filled), field.slots), np.int64)
+    columns[row, np.arange(len(row)) - (np.cumsum(filled) - filled)[row]] = ids
+    return columns
 
 
 def _reader(source: str) -> Callable[[Any], Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import BundleMismatch
-from schemas.features.columns import encode
+from schemas.features.columns import ColumnsLike, encode, encode_columns
 from schemas.records.base import Record
 from schemas.records.candidates import CandidateFeatures
 from schemas.records.users import QueryFeatures
@@ -90,6 +90,14 @@ class FeatureSpec:
     def encode_candidates(self, features: Sequence[CandidateFeatures]) -> NDArray[np.int64]:
         """Return ids, int64 [n, candidate_width], of candidate features."""
         return encode(self.seed, self.candidate, features)
+
+    def encode_query_columns(self, features: ColumnsLike) -> NDArray[np.int64]:
+        """Return what `encode_queries` returns, of features that lie in columns."""
+        return encode_columns(self.seed, self.query, features)
+
+    def encode_candidate_columns(self, features: ColumnsLike) -> NDArray[np.int64]:
+        """Return what `encode_candidates` returns, of features that lie in columns."""
+        return encode_columns(self.seed, self.candidate, features)
 
     @property
     def digest(self) -> str:

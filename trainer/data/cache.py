@@ -24,6 +24,7 @@ from schemas.errors import RoostError
 from schemas.records.base import Message
 from schemas.records.candidates import Candidate
 from schemas.records.feedback import Example
+from trainer.data.tables import Rows
 from trainer.data.windows import CorpusAt, LoggedExample, Window
 
 FORMAT = 1
@@ -54,8 +55,8 @@ def write_cache(folder: Path, surface: str, window: Window, corpus: CorpusAt) ->
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         logged = ({"partition": one.partition, "offset": one.offset, **_row(one.example)} for one in window.logged)
-        _write(staging / EXAMPLES, logged, pa.schema([*_PLACE, *_fields(Example)]))
-        _write(staging / CORPUS, map(_row, corpus.candidates), pa.schema(_fields(Candidate)))
+        _write(staging / EXAMPLES, logged)
+        _write(staging / CORPUS, map(_row, corpus.candidates))
         manifest = {
             "format": FORMAT,
             "surface": surface,
@@ -74,7 +75,7 @@ def write_cache(folder: Path, surface: str, window: Window, corpus: CorpusAt) ->
 
 
 def read_cache(folder: Path, surface: str) -> tuple[Window, CorpusAt]:
-    """Return what was written, verified byte by byte; raises `CacheUnusable`."""
+    """Return what was written, verified byte by byte, as `Rows` of its tables; raises `CacheUnusable`."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         if manifest["format"] != FORMAT or manifest["surface"] != surface:
@@ -82,13 +83,11 @@ def read_cache(folder: Path, surface: str) -> tuple[Window, CorpusAt]:
         for name, digest in manifest["files"].items():
             if _digest(folder / name) != digest:
                 raise CacheUnusable(f"{folder / name} differs from its SHA-256 in the manifest; read the topics instead")
-        logged = tuple(
-            LoggedExample(row.pop("partition"), row.pop("offset"), Example.from_avro(row)) for row in _read(folder / EXAMPLES)
-        )
+        logged = Rows(_read(folder / EXAMPLES), _logged)
         places = {int(p): (first, end) for p, (first, end) in manifest["examples"].items()}
         # caches of before trainings could be diverted by arm do not say so
         window = Window(logged, places, manifest["skipped"], served_by=manifest.get("served_by"))
-        candidates = [Candidate.from_avro(row) for row in _read(folder / CORPUS)]
+        candidates = Rows(_read(folder / CORPUS), Candidate.from_avro)
         offsets = {int(partition): following for partition, following in manifest["candidates"].items()}
         return window, CorpusAt(candidates, offsets, manifest["corpus_at_ms"])
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
@@ -128,13 +127,23 @@ def _row(message: Message) -> dict[str, Any]:
     return {name: value[1] if isinstance(value, tuple) else value for name, value in message.to_avro().items()}
 
 
-def _write(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
-    pq.write_table(pa.Table.from_pylist(list(rows), schema), path, compression="zstd")
+def _logged(row: dict[str, Any]) -> LoggedExample:
+    return LoggedExample(row.pop("partition"), row.pop("offset"), Example.from_avro(row))
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist(maps_as_pydicts="strict")
-    return rows
+def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    pq.write_table(pa.Table.from_pylist(list(rows), _schema(path)), path, compression="zstd")
+
+
+def _read(path: Path) -> pa.Table:
+    table, expected = pq.read_table(path, memory_map=True), _schema(path)
+    if not table.schema.equals(expected):
+        raise CacheUnusable(f"{path} has other columns than this release writes; use the release that wrote it")
+    return table
+
+
+def _schema(path: Path) -> pa.Schema:
+    return pa.schema([*_PLACE, *_fields(Example)] if path.name == EXAMPLES else _fields(Candidate))
 
 
 def _digest(path: Path) -> str:

@@ -1,17 +1,23 @@
-"""Examples and a corpus as columns: ids encoded once, names as numbers. Reads no topic and samples nothing."""
+"""Examples and a corpus as columns: ids encoded once, names as numbers. Reads no topic and samples nothing.
 
-from collections.abc import Mapping, Sequence
+Of records that were kept as a table no record is made: they are encoded column by column, to the same numbers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.features.columns import Texts
 from schemas.features.spec import FeatureSpec
 from schemas.records.candidates import UNDETERMINED, Candidate, CandidateFeatures, Counters
 from schemas.records.feedback import Example, Label, Provenance
 from schemas.records.users import MAX_LANGUAGES, QueryFeatures
 from schemas.surfaces import Popularity
+from trainer.data.tables import Columns, Rows, numbered
 
 POSITIVE = 1
 IMPLICIT_NEGATIVE = 0
@@ -24,7 +30,10 @@ _LABELS = {
     Label.IMPLICIT_NEGATIVE: IMPLICIT_NEGATIVE,
     Label.EXPLICIT_NEGATIVE: EXPLICIT_NEGATIVE,
 }
+_UNKNOWN_LABEL = -128
 PROVENANCES = tuple(Provenance)
+_ENGAGEMENTS = ("favorite", "retweet", "reply", "click", "follow")
+_engagements = attrgetter(*_ENGAGEMENTS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +133,8 @@ class Encoder:
 
     def examples(self, examples: Sequence[Example]) -> Examples:
         """Return the columns of examples, in their order; one whose label this build does not know is left out."""
+        if isinstance(examples, Rows):
+            return self._examples_of(examples)
         known = [example for example in examples if example.label in _LABELS]
         rows: dict[tuple[object, ...], int] = {}
         distinct: list[Example] = []
@@ -147,6 +158,8 @@ class Encoder:
 
     def corpus(self, candidates: Sequence[Candidate]) -> Corpus:
         """Return the columns of candidates, in their order; stubs and deletes are in no corpus."""
+        if isinstance(candidates, Rows):
+            return self._corpus_of(candidates)
         live = [(c.candidate_id, features) for c in candidates if (features := c.features()) is not None]
         return Corpus(
             candidate_ids=self.spec.encode_candidates([features for _, features in live]).astype(np.int32),
@@ -166,6 +179,50 @@ class Encoder:
             languages=languages,
         )
 
+    def _examples_of(self, rows: Rows[Example]) -> Examples:
+        labels = _numbers(rows.columns("label").texts("label"), lambda label: _LABELS.get(Label(label), _UNKNOWN_LABEL))
+        rows, labels = rows.take(labels != _UNKNOWN_LABEL), labels[labels != _UNKNOWN_LABEL]
+        columns = rows.columns("user_id", "query", "candidate_id", "candidate", "event_time_ms", "provenance")
+        candidate = Columns.within(columns.array("candidate"))
+        query = Columns.within(columns.array("query"))
+        numbers = numbered([columns.array("user_id"), *query.arrays.values()])
+        distinct = np.unique(numbers, return_index=True)[1]
+        return Examples(
+            queries=self._queries_of(rows.take(distinct).columns("user_id", "query")),
+            query=numbers,
+            candidate_ids=self.spec.encode_candidate_columns(candidate).astype(np.int32),
+            items=_numbers(columns.texts("candidate_id"), lambda name: _number(self._items, name)),
+            labels=labels.astype(np.int8),
+            popularity=_popularity_of_columns(candidate, self.popularity),
+            event_time_ms=columns.counts("event_time_ms"),
+            provenance=_numbers(columns.texts("provenance"), lambda name: PROVENANCES.index(Provenance(name))).astype(np.int8),
+        )
+
+    def _queries_of(self, columns: Columns) -> Queries:
+        query = Columns.within(columns.array("query"))
+        declared = query.texts("languages", most=MAX_LANGUAGES)
+        languages = np.full((len(query), MAX_LANGUAGES), NO_LANGUAGE, np.int32)
+        languages[declared.places()] = _numbers(declared, self._language)
+        return Queries(
+            ids=self.spec.encode_query_columns(query).astype(np.int32),
+            users=_numbers(columns.texts("user_id"), lambda name: _number(self._users, name)),
+            languages=languages,
+        )
+
+    def _corpus_of(self, rows: Rows[Candidate]) -> Corpus:
+        state = rows.columns("deleted", "attributes")
+        attributes, deleted = state.array("attributes"), state.array("deleted").to_numpy(zero_copy_only=False)
+        columns = rows.take(attributes.is_valid().to_numpy(zero_copy_only=False) & ~deleted).columns(
+            "candidate_id", "attributes", "counters"
+        )
+        features = Columns({**Columns.within(columns.array("attributes")).arrays, "counters": columns.array("counters")})
+        return Corpus(
+            candidate_ids=self.spec.encode_candidate_columns(features).astype(np.int32),
+            items=_numbers(columns.texts("candidate_id"), lambda name: _number(self._items, name)),
+            languages=_numbers(features.texts("language"), self._language),
+            popularity=_popularity_of_columns(features, self.popularity),
+        )
+
     def _language(self, language: str) -> int:
         return NO_LANGUAGE if language in ("", UNDETERMINED) else _number(self._languages, language)
 
@@ -175,7 +232,21 @@ def popularity_of(features: CandidateFeatures, popularity: Popularity) -> int:
     if popularity == "followers":
         return features.author_followers
     counters: Counters = features.counters.clipped()
-    return counters.favorite + counters.retweet + counters.reply + counters.click + counters.follow
+    return sum(_engagements(counters))
+
+
+def _popularity_of_columns(features: Columns, popularity: Popularity) -> NDArray[np.int64]:
+    if popularity == "followers":
+        return features.counts("author_followers")
+    counters = Columns.within(features.array("counters"))
+    total: NDArray[np.int64] = np.sum([np.maximum(counters.counts(name), 0) for name in _ENGAGEMENTS], axis=0)
+    return total
+
+
+def _numbers(texts: Texts, number: Callable[[str], int]) -> NDArray[np.int32]:
+    """Return a number for each text; each word is asked for once, in the order in which they come up."""
+    numbers: NDArray[np.int32] = np.array([number(word) for word in texts.words], np.int32)[texts.codes]
+    return numbers
 
 
 def _number(numbers: dict[str, int], name: str) -> int:

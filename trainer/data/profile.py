@@ -8,11 +8,13 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.bundle import Bundle
 from schemas.errors import BundleMismatch
 from schemas.records.feedback import Example, Label, Provenance
 from trainer.ancestry import line_of
+from trainer.data.tables import Rows
 
 WINDOW = "window.json"
 _SHORTEST_H = 1 / 3_600
@@ -43,17 +45,16 @@ class WindowProfile:
         """Return the figures of a window's examples."""
         if not examples:
             return cls(0, 0.0, 0.0, {}, 0.0)
-        low, high = np.percentile([one.event_time_ms for one in examples], (_OUTER_PERCENT, 100 - _OUTER_PERCENT))
+        times_ms, labels, languages, provenances = _figures(examples)
+        low, high = np.percentile(times_ms, (_OUTER_PERCENT, 100 - _OUTER_PERCENT))
         hours = max((high - low) / 3.6e6, _SHORTEST_H)
-        labels = Counter(one.label for one in examples)
         served = labels[Label.POSITIVE] + labels[Label.IMPLICIT_NEGATIVE]
-        languages = Counter(one.candidate.language for one in examples)
         return cls(
             examples=len(examples),
             per_hour=float(len(examples) * (1 - 2 * _OUTER_PERCENT / 100) / hours),
             label_rate=labels[Label.POSITIVE] / served if served else 0.0,
             languages={name: count / len(examples) for name, count in sorted(languages.items())},
-            unresolved=sum(one.provenance != Provenance.SERVED for one in examples) / len(examples),
+            unresolved=(len(examples) - provenances[Provenance.SERVED]) / len(examples),
         )
 
     def to_bytes(self) -> bytes:
@@ -65,6 +66,20 @@ class WindowProfile:
         names = {name for one in (self, *others) for name in one.languages}
         means = {name: sum(one.languages.get(name, 0.0) for one in others) / len(others) for name in names}
         return sum(abs(self.languages.get(name, 0.0) - means[name]) for name in names) / 2
+
+
+def _figures(examples: Sequence[Example]) -> tuple[NDArray[np.int64], Counter[str], Counter[str], Counter[str]]:
+    """Return event times, and how many examples have each label, language of the candidate, and provenance."""
+    if isinstance(examples, Rows):
+        columns = examples.columns("event_time_ms", "label", "candidate", "provenance")
+        labels, languages, provenances = (columns.words(name) for name in ("label", "candidate.language", "provenance"))
+        return columns.counts("event_time_ms"), labels, languages, provenances
+    return (
+        np.array([one.event_time_ms for one in examples], np.int64),
+        Counter(one.label for one in examples),
+        Counter(one.candidate.language for one in examples),
+        Counter(one.provenance for one in examples),
+    )
 
 
 def profile_of(bundle: Bundle) -> WindowProfile | None:

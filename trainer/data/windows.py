@@ -2,10 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
+
+import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import Refused
 from schemas.records.candidates import Candidate
 from schemas.records.feedback import Example
+from trainer.data.tables import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +27,14 @@ class Window:
     """What lies between two offsets of each partition.
 
     Attributes:
-        logged: one surface's examples in the window, in log order within each partition.
+        logged: one surface's examples in the window, in log order within each partition; `Rows` of a table where they were kept.
         offsets: [first, next) by partition. They bound all records, other surfaces' and unreadable ones too.
         skipped: records that could not be read; their owner dead-letters them, a reader counts and goes on.
         erased_ms: when users were deleted, Unix milliseconds, by id; what they were shown before is not in `logged`.
         served_by: the one bundle whose answers are in `logged`; None where it does not matter whose they are.
     """
 
-    logged: tuple[LoggedExample, ...] = ()
+    logged: Sequence[LoggedExample] = ()
     offsets: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     skipped: int = 0
     erased_ms: Mapping[str, int] = field(default_factory=dict)
@@ -40,10 +45,12 @@ class Window:
 
         The offsets stay: they bound what was looked at. An example that names no bundle, such as a replayed one, is nobody's.
         """
-        return replace(self, logged=tuple(entry for entry in self.logged if entry.example.bundle == bundle), served_by=bundle)
+        return replace(self, logged=_where(self.logged, _served_by(self.logged, bundle)), served_by=bundle)
 
-    def examples(self) -> list[Example]:
+    def examples(self) -> Sequence[Example]:
         """Return one example an id, the one of the highest revision; they stand where their first revision stood."""
+        if isinstance(self.logged, Rows):
+            return _fold_rows(self.logged)
         return fold(entry.example for entry in self.logged)
 
     def split(self, newest_share: float) -> tuple["Window", "Window"]:
@@ -53,15 +60,14 @@ class Window:
         of the next window, and no example is lost to training. By the examples and not by the offsets between them, which are other
         surfaces' too: of a surface that has just begun, all examples lie in the newest offsets.
         """
-        standing: dict[int, list[int]] = {p: [] for p in self.offsets}
-        for entry in self.logged:
-            standing[entry.partition].append(entry.offset)
+        partitions, offsets = _places(self.logged)
         cut = {}
         for p, (_, following) in self.offsets.items():
-            held_out = round(len(standing[p]) * newest_share)
-            cut[p] = sorted(standing[p])[-held_out] if held_out else following
-        older = tuple(entry for entry in self.logged if entry.offset < cut[entry.partition])
-        newer = tuple(entry for entry in self.logged if entry.offset >= cut[entry.partition])
+            standing = np.sort(offsets[partitions == p])
+            held_out = round(len(standing) * newest_share)
+            cut[p] = int(standing[-held_out]) if held_out else following
+        old = offsets < _by_partition(partitions, cut)
+        older, newer = _where(self.logged, old), _where(self.logged, ~old)
         return (
             Window(older, {p: (first, cut[p]) for p, (first, _) in self.offsets.items()}, self.skipped, served_by=self.served_by),
             Window(newer, {p: (cut[p], nxt) for p, (_, nxt) in self.offsets.items()}, served_by=self.served_by),
@@ -74,9 +80,10 @@ class Window:
             begin, end = self.offsets.get(partition, (0, 0))
             if first < following and not begin <= first <= following <= end:
                 raise Refused(f"offsets {first} to {following} of partition {partition} are needed, and {begin} to {end} are there")
-        logged = (entry for entry in self.logged if entry.partition in wanted)
-        within = tuple(e for e in logged if wanted[e.partition][0] <= e.offset < wanted[e.partition][1])
-        return Window(within, wanted, served_by=self.served_by)
+        partitions, offsets = _places(self.logged)
+        begins = _by_partition(partitions, {p: first for p, (first, _) in wanted.items()})
+        ends = _by_partition(partitions, {p: following for p, (_, following) in wanted.items()})
+        return Window(_where(self.logged, (begins <= offsets) & (offsets < ends)), wanted, served_by=self.served_by)
 
     def manifest_offsets(self) -> dict[str, tuple[int, int]]:
         """Return the offsets as a bundle's manifest holds them."""
@@ -119,3 +126,37 @@ def fold(examples: Iterable[Example]) -> list[Example]:
         if known is None or example.revision > known.revision:
             newest[example.example_id] = example
     return list(newest.values())
+
+
+def _fold_rows(logged: Rows[LoggedExample]) -> Rows[Example]:
+    columns = logged.columns("example_id", "revision")
+    ids, revisions = columns.texts("example_id").codes, columns.counts("revision")
+    # by id in the order in which they come up, then the highest revision, then the first
+    order = np.lexsort((np.arange(len(ids)), -revisions, ids))
+    return logged.take(order[np.unique(ids[order], return_index=True)[1]]).read_by(Example.from_avro)
+
+
+def _places(logged: Sequence[LoggedExample]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each one's partition and offset."""
+    if isinstance(logged, Rows):
+        columns = logged.columns("partition", "offset")
+        return columns.counts("partition"), columns.counts("offset")
+    return np.array([one.partition for one in logged], np.int64), np.array([one.offset for one in logged], np.int64)
+
+
+def _by_partition(partitions: NDArray[np.int64], offsets: Mapping[int, int]) -> NDArray[np.int64]:
+    """Return the offset of each one's partition; 0 for one that has none."""
+    found = np.zeros(len(partitions), np.int64)
+    for partition, offset in offsets.items():
+        found[partitions == partition] = offset
+    return found
+
+
+def _served_by(logged: Sequence[LoggedExample], bundle: str) -> NDArray[np.bool_]:
+    if isinstance(logged, Rows):
+        return logged.columns("bundle").equal("bundle", bundle)
+    return np.array([one.example.bundle == bundle for one in logged], np.bool_)
+
+
+def _where(logged: Sequence[LoggedExample], mask: NDArray[np.bool_]) -> Sequence[LoggedExample]:
+    return logged.take(mask) if isinstance(logged, Rows) else tuple(compress(logged, mask))
