@@ -7,7 +7,7 @@ from pathlib import Path
 
 from schemas.errors import BrokerUnavailable
 
-__all__ = ["HOST", "free_port", "port_of", "server_properties"]
+__all__ = ["HOST", "free_port", "port_of", "server_properties", "why_not_free"]
 
 HOST = "127.0.0.1"
 # Below the ports that the kernel hands to outgoing connections (from 32768 on Linux, 49152 on macOS): one of those
@@ -69,6 +69,18 @@ def free_port(but_not: int | None = None) -> int:
                 continue
             return port
     raise BrokerUnavailable(f"found no free port among {_PORTS.start} to {_PORTS.stop}")
+
+
+def why_not_free(port: int) -> str | None:
+    """Return why nothing can listen on this port of 127.0.0.1 now, or None where something can."""
+    with socket.socket() as probe:
+        # as servers do: what is left of connections that were closed does not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            return error.strerror
+    return None
 
 
 def port_of(properties: Path) -> int | None:

@@ -40,6 +40,7 @@ class Broker:
         port: int | None = None,
         heap_mb: int = 512,
         jvm_flags: tuple[str, ...] = (),
+        patience_s: float = 0.0,
     ) -> None:
         """Describe a broker; starts nothing.
 
@@ -49,6 +50,7 @@ class Broker:
             port: client port; None takes the one `data_dir` was last served on, or a free one.
             heap_mb: largest Java heap, MiB.
             jvm_flags: more flags for the Java machine.
+            patience_s: how long a broker that still runs on `data_dir` may take to end.
         """
         self._data_dir = data_dir.resolve()
         self._install = install
@@ -56,6 +58,7 @@ class Broker:
         self._port: int | None = port
         self._heap_mb = heap_mb
         self._jvm_flags = jvm_flags
+        self._patience_s = patience_s
         self._log_start_byte = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -172,10 +175,16 @@ class Broker:
     def _take(self, lock: BinaryIO) -> None:
         # Kafka reads its metadata before it takes a lock of its own, and two brokers on one folder corrupt it. The broker
         # inherits this one, so that it is held for just as long as a broker lives, whatever becomes of its launcher.
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BrokerUnavailable(f"a broker is running on {self._data_dir}; stop it or choose another folder") from None
+        deadline_s = time.monotonic() + self._patience_s
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline_s:
+                    raise BrokerUnavailable(f"a broker is running on {self._data_dir}; stop it or choose another folder") from None
+                time.sleep(0.1)
+            else:
+                return
 
     def _format(self) -> None:
         if (self._data_dir / "segments" / "meta.properties").is_file():

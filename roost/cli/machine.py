@@ -14,7 +14,7 @@ import typer
 from roost.cli.checked import settings_of, surfaces_of
 from roost.cli.output import emit, say, set_up_logging, table, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
-from roost.machine.deployment import Deployment
+from roost.machine.deployment import Deployment, make_folder
 from roost.machine.machine import ROLES, Machine, MachinePlan
 from roost.settings import LauncherSettings
 from schemas.errors import RoostError
@@ -28,8 +28,12 @@ def up(
     *,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     surfaces: Annotated[Path | None, typer.Option(help="Surfaces file (TOML); the shipped one by default.")] = None,
-    http_port: Annotated[int, typer.Option(help="Port of the serving node, on 127.0.0.1.")] = DEFAULT_HTTP_PORT,
-    console_port: Annotated[int, typer.Option(help="Port of the console, on 127.0.0.1.")] = DEFAULT_CONSOLE_PORT,
+    http_port: Annotated[
+        int, typer.Option(help="Port of the serving node, on 127.0.0.1; 0 takes a free one.", min=0, max=65_535)
+    ] = DEFAULT_HTTP_PORT,
+    console_port: Annotated[
+        int, typer.Option(help="Port of the console, on 127.0.0.1; 0 takes a free one.", min=0, max=65_535)
+    ] = DEFAULT_CONSOLE_PORT,
     role: Annotated[list[str] | None, typer.Option(help=f"Only these roles, out of {', '.join(ROLES)}.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything runs.")] = False,
 ) -> None:
@@ -39,6 +43,8 @@ def up(
 
     Example: roost up --detach
     """
+    if unknown := set(role or ()) - ROLES.keys():
+        raise typer.BadParameter(f"--role {min(unknown)!r} is none of {', '.join(ROLES)}")
     settings = settings_of(LauncherSettings)
     surfaces_of(surfaces)
     if detach:
@@ -95,7 +101,7 @@ def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
 
 
 def _detach(data_dir: Path) -> None:
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(data_dir)
     log_path = data_dir / "up.log"
     words = [word for word in sys.argv[1:] if word not in ("--detach", "-d")]
     with log_path.open("ab") as log:

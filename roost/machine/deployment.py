@@ -1,13 +1,20 @@
 """Where a running one-machine deployment writes what it is, so that other commands find it. Starts and stops nothing."""
 
+import contextlib
+import fcntl
 import json
-import os
+import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from schemas.errors import RoostError
 
 _FILE_NAME = "deployment.json"
+# Held by the launcher for as long as it lives. A process id proves nothing: after a reboot it is somebody else's.
+_LOCK_NAME = "up.lock"
+# whoever looks whether a launcher runs holds the lock for a moment
+_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +46,72 @@ class Deployment:
         temporary.replace(data_dir / _FILE_NAME)
 
     @staticmethod
-    def remove(data_dir: Path) -> None:
-        """Forget the deployment."""
-        (data_dir / _FILE_NAME).unlink(missing_ok=True)
-
-    @staticmethod
     def find(data_dir: Path) -> "Deployment | None":
         """Return the deployment that runs on `data_dir`, or None."""
+        if not _is_held(data_dir):
+            return None
         try:
-            deployment = Deployment(**json.loads((data_dir / _FILE_NAME).read_text()))
+            return Deployment(**json.loads((data_dir / _FILE_NAME).read_text()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
-        return deployment if _is_alive(deployment.pid) else None
 
     @staticmethod
     def require(data_dir: Path) -> "Deployment":
         """Return the deployment that runs on `data_dir`; raises `RoostError` when there is none."""
         deployment = Deployment.find(data_dir)
+        if deployment is None and _is_held(data_dir):
+            raise RoostError(f"`roost up` is still starting, or stopping, on {data_dir}; ask again in a moment")
         if deployment is None:
             raise RoostError(f"nothing runs on {data_dir}; start it with `roost up`, or name the broker and node to use")
         return deployment
 
 
-def _is_alive(pid: int) -> bool:
+def make_folder(data_dir: Path) -> None:
+    """Make the folder of a deployment; raises `RoostError` that says what else to do where it cannot be."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RoostError(f"the folder {data_dir} cannot be made ({error.strerror}); name another with --data-dir") from error
+
+
+@contextlib.contextmanager
+def claimed(data_dir: Path) -> Iterator[None]:
+    """Let nobody else start a deployment on `data_dir` meanwhile; at the end this one is forgotten.
+
+    Raises:
+        RoostError: one runs there already, or the folder cannot be made or written to.
+    """
+    make_folder(data_dir)
+    try:
+        lock = (data_dir / _LOCK_NAME).open("ab")
+    except OSError as error:
+        raise RoostError(f"the folder {data_dir} cannot be written to ({error.strerror}); name another with --data-dir") from error
+    with lock:
+        deadline_s = time.monotonic() + _LOOK_S
+        while not _taken(lock.fileno(), fcntl.LOCK_EX):
+            if time.monotonic() > deadline_s:
+                running = Deployment.find(data_dir)
+                pid = "" if running is None else f" (pid {running.pid})"
+                raise RoostError(f"a deployment already runs on {data_dir}{pid}; `roost down` stops it")
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            (data_dir / _FILE_NAME).unlink(missing_ok=True)
+
+
+def _is_held(data_dir: Path) -> bool:
+    try:
+        # a lock can be asked for without the right to write
+        with (data_dir / _LOCK_NAME).open("rb") as lock:
+            return not _taken(lock.fileno(), fcntl.LOCK_SH)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return False
-    except PermissionError:
-        return True
+
+
+def _taken(file_number: int, how: int) -> bool:
+    try:
+        fcntl.flock(file_number, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     return True

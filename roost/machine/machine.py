@@ -13,8 +13,8 @@ from typing import Self
 import httpx
 
 from roost.broker import kafka_for
-from roost.broker.config import free_port
-from roost.machine.deployment import Deployment
+from roost.broker.config import free_port, why_not_free
+from roost.machine.deployment import Deployment, claimed
 from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
 from schemas.errors import RoostError
@@ -33,6 +33,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "console": ("console",),
 }
 _STOP_S = 30.0
+# a broker whose launcher was killed is ending: what it holds in memory must reach its disk
+_KILLED_BEFORE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +100,15 @@ class Machine:
 
     def start(self) -> None:
         """Start broker, topics and roles; returns when the node's process answers (it may still be replaying)."""
-        if (running := Deployment.find(self._plan.data_dir)) is not None:
-            raise RoostError(f"a deployment already runs on {self._plan.data_dir} (pid {running.pid}); `roost down` stops it")
+        self._stack.enter_context(claimed(self._plan.data_dir))
+        self._check_ports()
         log_dir = self._plan.data_dir / "logs"
         log_dir.mkdir(parents=True, exist_ok=True)
         self.registry.mkdir(exist_ok=True)
         started_s = time.monotonic()
-        self.bootstrap = self._stack.enter_context(kafka_for(self._settings, data_dir=self._plan.data_dir / "kafka"))
+        self.bootstrap = self._stack.enter_context(
+            kafka_for(self._settings, data_dir=self._plan.data_dir / "kafka", patience_s=_KILLED_BEFORE_S)
+        )
         self._say(f"broker at {self.bootstrap} ({time.monotonic() - started_s:.1f} s)")
         create_topics(wait_for_broker(self.bootstrap, timeout_s=60), standard_topics())
         environment = {
@@ -155,7 +159,6 @@ class Machine:
             if not role.await_stop(timeout_s=_STOP_S):
                 self._say(f"{role.name} did not stop within {_STOP_S:g} s and was killed (log: {role.log_path})")
         self._roles.clear()
-        Deployment.remove(self._plan.data_dir)
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -168,6 +171,13 @@ class Machine:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
+
+    def _check_ports(self) -> None:
+        # Whatever listens there would be taken for ours: the node of another deployment answers as ours does.
+        wanted = {"serve": (self._plan.http_port, "--http-port"), "console": (self._plan.console_port, "--console-port")}
+        for role, (port, option) in wanted.items():
+            if role in self._plan.roles and port and (reason := why_not_free(port)):
+                raise RoostError(f"{role} cannot have port {port} ({reason}; another `roost up`?); choose one with {option}")
 
     def _write_deployment(self) -> None:
         Deployment(

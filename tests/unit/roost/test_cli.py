@@ -11,7 +11,6 @@ import typer
 from roost import cli
 from roost.cli import output
 from roost.cli.commands import COMMANDS
-from roost.machine.deployment import Deployment
 from schemas.errors import CompareAndSetLost, Refused, RoostError
 
 
@@ -75,13 +74,6 @@ def test_a_study_of_one_day_is_a_usage_error(capsys: pytest.CaptureFixture[str])
 def test_an_arm_that_is_no_bundle_is_a_usage_error() -> None:
     """A name that no answer can have would leave an empty window, and look like a day without traffic."""
     assert cli.run(["train", "finetune", "--served-by", "../3f9a", "--bootstrap", "127.0.0.1:1"]) == 2
-
-
-def test_a_deployment_whose_launcher_was_killed_is_not_found(tmp_path: Path) -> None:
-    """Kill -9 leaves the file behind: a pid that is gone must not count as running."""
-    deployment = Deployment(2**22 - 1, "127.0.0.1:1", "http://127.0.0.1:2", "registry", None, {})
-    deployment.write(tmp_path)
-    assert Deployment.find(tmp_path) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,80 @@
+"""One deployment a folder: who holds it, who finds it, and what a second launcher is told. Starts no broker and no role."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from roost import cli
+from roost.machine.deployment import Deployment, claimed
+from roost.machine.machine import Machine, MachinePlan
+from roost.settings import LauncherSettings
+from schemas.errors import RoostError
+
+
+def _written(folder: Path) -> Deployment:
+    # a process that lives: after a reboot, a number in an old file is somebody else's
+    deployment = Deployment(os.getpid(), "127.0.0.1:1", "http://127.0.0.1:2", "registry", None, {})
+    deployment.write(folder)
+    return deployment
+
+
+def test_a_deployment_is_found_for_as_long_as_its_launcher_lives(tmp_path: Path) -> None:
+    """Kill -9 leaves the file behind; `roost down` must not send SIGTERM to whoever has the process id now."""
+    with claimed(tmp_path):
+        written = _written(tmp_path)
+        assert Deployment.find(tmp_path) == written
+    assert Deployment.find(tmp_path) is None
+    _written(tmp_path)
+    assert Deployment.find(tmp_path) is None
+
+
+def test_a_second_launcher_is_refused_and_the_first_is_still_found(tmp_path: Path) -> None:
+    """Refused, it used to take the running deployment's file with it: nothing could find or stop that one any more."""
+    settings = LauncherSettings()
+    with claimed(tmp_path):
+        written = _written(tmp_path)
+        with (
+            pytest.raises(RoostError, match=f"already runs on .*pid {os.getpid()}.*roost down"),
+            Machine(MachinePlan(tmp_path), settings),
+        ):
+            pass
+        assert Deployment.find(tmp_path) == written
+
+
+def test_a_deployment_that_is_starting_is_not_called_stopped(tmp_path: Path) -> None:
+    """`nothing runs; start it with roost up` would have somebody start a second one."""
+    with claimed(tmp_path), pytest.raises(RoostError, match="still starting"):
+        Deployment.require(tmp_path)
+    with pytest.raises(RoostError, match="nothing runs"):
+        Deployment.require(tmp_path)
+
+
+@pytest.mark.parametrize("role", ["serve", "console"])
+def test_a_port_that_is_taken_is_refused_before_anything_starts(role: str, tmp_path: Path) -> None:
+    """Of two deployments on one port the second called itself up, and its queries were answered by the first's node."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        plan = MachinePlan(tmp_path, roles=(role,), http_port=port, console_port=port)
+        with (
+            pytest.raises(RoostError, match=rf"{role} cannot have port {port} .*choose one with --"),
+            Machine(plan, LauncherSettings()),
+        ):
+            pass
+    assert not (tmp_path / "kafka").exists()
+    assert Deployment.find(tmp_path) is None
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file in its place, or no right to write there: both say what to do."""
+    (tmp_path / "file").write_text("")
+    for options in ([], ["--detach"]):
+        assert cli.run(["up", "--data-dir", str(tmp_path / "file" / "folder"), *options]) == 1
+        assert "name another with --data-dir" in capsys.readouterr().err
+
+
+def test_a_role_that_there_is_not_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Found before a broker is started for it."""
+    assert cli.run(["up", "--role", "index", "--data-dir", str(tmp_path)]) == 2
+    assert "control, embed, label" in capsys.readouterr().err
