@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import fastavro
 
@@ -38,9 +38,7 @@ def publish_file(topic: str, path: Path | None, producer: Sender, *, on_progress
     Raises:
         InvalidRecord: an event is not one of the topic's; the message names its place. Events before it were published.
     """
-    record_type = TOPICS.get(topic)
-    if record_type is None:
-        raise InvalidRecord(f"nothing is published to {topic!r} by hand; choose one of {', '.join(TOPICS)}")
+    record_type = TOPICS[topic]
     count = 0
     for count, data in enumerate(_events(path), 1):
         try:
@@ -70,20 +68,45 @@ def _record(record_type: type[Event], data: Mapping[str, Any]) -> Event:
 def _events(path: Path | None) -> Iterator[Mapping[str, Any]]:
     if path is None:
         yield from _json_lines(sys.stdin.buffer)
-    elif path.suffix == ".parquet":
-        from pyarrow import parquet  # noqa: PLC0415 - only the trainer extra brings it
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InvalidRecord(f"{path} cannot be read ({error.strerror}); name a file of events") from error
+    with file:
+        if path.suffix == ".parquet":
+            yield from _parquet_rows(path, file)
+        elif path.suffix == ".avro":
+            yield from _avro_records(path, file)
+        else:
+            yield from _json_lines(file)
 
-        for batch in parquet.ParquetFile(path).iter_batches():
+
+def _parquet_rows(path: Path, file: BinaryIO) -> Iterator[Mapping[str, Any]]:
+    try:
+        from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415 - only the trainer extra brings it
+    except ImportError as error:
+        raise InvalidRecord(f"{path} needs pyarrow: `pip install pyarrow`, or give Avro or JSON lines") from error
+    try:
+        for batch in parquet.ParquetFile(file).iter_batches():
             yield from batch.to_pylist()
-    else:
-        with path.open("rb") as file:
-            if path.suffix == ".avro":
-                for datum in fastavro.reader(file):
-                    if not isinstance(datum, dict):
-                        raise InvalidRecord(f"{path} holds no records")
-                    yield datum
-            else:
-                yield from _json_lines(file)
+    except (ArrowInvalid, OSError) as error:
+        raise InvalidRecord(f"{path} is no Parquet file, or a damaged one ({_first_line(error)})") from error
+
+
+def _avro_records(path: Path, file: BinaryIO) -> Iterator[Mapping[str, Any]]:
+    try:
+        for datum in fastavro.reader(file):
+            if not isinstance(datum, dict):
+                raise InvalidRecord(f"{path} holds no records")
+            yield datum
+    # whatever bytes do to a decoder
+    except (ValueError, EOFError, IndexError, KeyError, OverflowError, fastavro.schema.SchemaParseException) as error:
+        raise InvalidRecord(f"{path} is no Avro container, or a damaged one ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _json_lines(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:

@@ -14,6 +14,16 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
 
 
+def checked_servers(servers: str) -> str:
+    """Return brokers as given, without spaces; raises `ValueError` where one is not host:port."""
+    parts = [part.strip() for part in servers.split(",")]
+    for part in parts:
+        if not _HOST_AND_PORT.fullmatch(part):
+            msg = f"{part!r} is not host:port; give KAFKA_BOOTSTRAP_SERVERS, or --bootstrap, such as 127.0.0.1:9092"
+            raise ValueError(msg)
+    return ",".join(parts)
+
+
 class LauncherSettings(BaseSettings):
     """Settings of the one-machine launcher; frozen, and an unknown keyword is refused.
 
@@ -37,12 +47,7 @@ class LauncherSettings(BaseSettings):
     def _is_a_list_of_hosts_and_ports(cls, servers: str | None) -> str | None:
         if servers is None:
             return None
-        parts = [part.strip() for part in servers.split(",")]
-        for part in parts:
-            if not _HOST_AND_PORT.fullmatch(part):
-                msg = f"KAFKA_BOOTSTRAP_SERVERS holds {part!r}; give host:port, several separated by commas"
-                raise ValueError(msg)
-        return ",".join(parts)
+        return checked_servers(servers)
 
     @property
     def java(self) -> str:

@@ -7,7 +7,7 @@ import typer
 
 from roost import __version__
 from roost.cli.commands import CommandTable
-from roost.cli.output import EXIT_FAILURE, Unwound, err, exit_code, unwind_on_signals
+from roost.cli.output import EXIT_FAILURE, Unwound, err, exit_code, file_fault, unwind_on_signals
 from roost.cli.settings import keep_model_use_private
 from schemas.errors import RoostError
 
@@ -48,6 +48,11 @@ def run(arguments: list[str]) -> int:
     except RoostError as error:
         err.print(f"roost: {error}", markup=False, soft_wrap=True)
         return exit_code(error)
+    except OSError as error:
+        if (fault := file_fault(error)) is None:
+            raise
+        err.print(f"roost: {fault}", markup=False, soft_wrap=True)
+        return EXIT_FAILURE
     except Unwound as unwound:
         return unwound.exit_code
     return 0

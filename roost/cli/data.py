@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from roost.cli.output import emit, err, out, table, tell
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, bootstrap_of, node_url_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, broker_of, node_url_of
 from roost.publish import TOPICS, publish_file
 from roost.retrievable import wait_until_retrievable
 from schemas.errors import RoostError
@@ -41,9 +41,11 @@ def publish(
 
     Example: roost publish tweets tweets.jsonl --wait
     """
+    if topic not in TOPICS:
+        raise typer.BadParameter(f"nothing is published to {topic!r} by hand; choose one of {', '.join(TOPICS)}")
     if wait and topic not in SOURCE_TOPICS:
         raise typer.BadParameter(f"--wait is for {' and '.join(SOURCE_TOPICS)}: nothing of {topic} is retrieved")
-    broker = bootstrap_of(bootstrap, data_dir)
+    broker = broker_of(bootstrap, data_dir)
     with _progress() as progress, Producer(broker) as producer:
         task = progress.add_task(f"to {topic}", total=None)
         source = None if str(file) == "-" else file
@@ -131,7 +133,7 @@ def query(
 def replay(
     dataset: Annotated[str, typer.Argument(help="movielens-100k.")],
     *,
-    speed: Annotated[float, typer.Option(help="Data seconds a second; 0 = as fast as the broker acknowledges.")] = 0.0,
+    speed: Annotated[float, typer.Option(help="Data seconds a second; 0 = as fast as the broker acknowledges.", min=0)] = 0.0,
     bootstrap: Bootstrap = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -142,7 +144,7 @@ def replay(
     """
     from lab.replay import replay as play  # noqa: PLC0415 - only this command needs the data set
 
-    with _progress() as progress, Producer(bootstrap_of(bootstrap, data_dir)) as producer:
+    with _progress() as progress, Producer(broker_of(bootstrap, data_dir)) as producer:
         task = progress.add_task(dataset, total=None)
         summary = play(
             dataset, producer, speed=speed, on_progress=lambda done, total: progress.update(task, completed=done, total=total)

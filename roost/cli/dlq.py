@@ -7,7 +7,7 @@ import typer
 from rich.progress import Progress
 
 from roost.cli.output import emit, err, out, table, tell
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, bootstrap_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, broker_of
 from roost.dead_letters import dead_letter_topics, read_dead_letters, send_again
 from schemas.errors import RoostError
 from schemas.wire.dlq import DeadLetter
@@ -23,7 +23,7 @@ def dlq_list(*, bootstrap: Bootstrap = None, data_dir: DataDir = DEFAULT_DATA_DI
 
     Example: roost dlq list
     """
-    broker = bootstrap_of(bootstrap, data_dir)
+    broker = broker_of(bootstrap, data_dir)
     counts: dict[tuple[str, str], int] = {}
     for topic in dead_letter_topics():
         for entry in read_dead_letters(broker, topic):
@@ -52,7 +52,7 @@ def dlq_show(
 
     Example: roost dlq show tweets
     """
-    entries = list(read_dead_letters(bootstrap_of(bootstrap, data_dir), topic))[-limit:]
+    entries = list(read_dead_letters(broker_of(bootstrap, data_dir), topic))[-limit:]
 
     def show() -> None:
         for entry in entries:
@@ -84,7 +84,7 @@ def dlq_replay(
 
     An entry is removed when its record is acknowledged. A record that fails again is a new entry, and its attempts are counted on.
     """
-    broker = bootstrap_of(bootstrap, data_dir)
+    broker = broker_of(bootstrap, data_dir)
     letters = _selected(broker, topics, entry, error)
     if not dry_run and letters:
         with Progress(console=err) as progress:

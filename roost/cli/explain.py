@@ -18,7 +18,7 @@ from roost.cli.target import (
     NodeUrl,
     SchemaRegistry,
     SurfacesFile,
-    bootstrap_of,
+    broker_of,
     node_url_of,
 )
 from roost.machine.deployment import Deployment
@@ -58,7 +58,7 @@ def explain(
     from serving.client import Client, ExplainRequest  # noqa: PLC0415 - as above
 
     configured = _surface(surface, surfaces, data_dir)
-    broker = bootstrap_of(bootstrap, data_dir)
+    broker = broker_of(bootstrap, data_dir)
     if at is not None:
         with registry_schemas(schema_registry) as lookup:
             data = of_then(broker, configured, user, candidate, at_ms=_moment(at), partitions=DEFAULT_PARTITIONS, lookup=lookup)

@@ -1,5 +1,6 @@
 """`roost models …`: the bundles in the registry folder. Reads; trains and publishes nothing."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from roost.cli.output import emit, table, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, BundleId, DataDir, Registry, registry_of
 from schemas.bundle import Manifest, list_bundles, read_bundle
+from schemas.ids import is_surface_name
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The bundles in the registry.")
 
@@ -30,7 +32,9 @@ def list_(
 
     def show() -> None:
         if not rows:
-            tell(f"no bundles of {surface} in {root}; `roost train pretrain` makes the first")
+            others = _surfaces_with_bundles(root)
+            hint = f"there are bundles of {', '.join(others)}" if others else "`roost train pretrain` makes the first"
+            tell(f"no bundles of {surface} in {root}; {hint}")
             return
         columns = ["id", "recipe", "parent", "auc #", "per_user_auc #", "language_mismatch #", "gates"]
         table(columns, ([_cell(row.get(column.removesuffix(" #"))) for column in columns] for row in rows))
@@ -108,3 +112,8 @@ def summary(manifest: Manifest) -> dict[str, Any]:
 
 def _cell(value: object) -> str:
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _surfaces_with_bundles(root: Path) -> list[str]:
+    folders = root.iterdir() if root.is_dir() else ()
+    return sorted(folder.name for folder in folders if is_surface_name(folder.name) and list_bundles(root, folder.name))

@@ -1,5 +1,6 @@
 """What every command shares: one JSON object or readable text on stdout, logs on stderr, exit codes. Knows no command."""
 
+import errno
 import json
 import logging
 import signal
@@ -76,6 +77,30 @@ def exit_code(error: RoostError) -> int:
     if isinstance(error, Refused):
         return EXIT_REFUSED
     return EXIT_LOST if isinstance(error, CompareAndSetLost) else EXIT_FAILURE
+
+
+# what a person can mend; any other error of the system is a fault of ours, and its trace is wanted
+_MENDED_BY: Mapping[int, str] = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there, or ask for a larger quota",
+    errno.EACCES: "name another, or run as a user who may",
+    errno.EPERM: "name another, or run as a user who may",
+    errno.EROFS: "name another",
+    errno.ENOENT: "look at its name",
+    errno.ENOTDIR: "name a folder",
+    errno.EISDIR: "name a file",
+    errno.EEXIST: "name another",
+    errno.ENAMETOOLONG: "name another",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+}
+
+
+def file_fault(error: OSError) -> str | None:
+    """Return what is wrong with a file or a disk and what to do, or None where it is not something that a person mends."""
+    mend = _MENDED_BY.get(error.errno or 0)
+    if mend is None:
+        return None
+    return f"{error.filename}: {error.strerror}; {mend}" if error.filename else f"{error.strerror}; {mend}"
 
 
 def set_up_logging(*, level: int = logging.INFO) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roost.cli.output import drawn_table, drawn_title, emit, out, say
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, BundleId, DataDir, bootstrap_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, BundleId, DataDir, broker_of
 from roost.rollout_progress import BundleProgress, embedders_behind, progress_of
 from schemas.errors import Refused
 from schemas.records.control import CanaryReport, CommandKind, NodeStatus, Rollout, RolloutCommand, Stage
@@ -60,7 +60,7 @@ def start(
     Example: roost rollout start 3f9a0c11d2e4b567 --auto
     """
     rollout = send(
-        bootstrap_of(bootstrap, data_dir),
+        broker_of(bootstrap, data_dir),
         CommandKind.START,
         surface,
         bundle=bundle,
@@ -101,7 +101,7 @@ def canary(
         raise typer.BadParameter("give one share, or several by --ramp")
     first_bp, *ramp_bp = _shares_bp(ramp) if ramp is not None else [round((share or 0.0) * 100)]
     rollout = send(
-        bootstrap_of(bootstrap, data_dir),
+        broker_of(bootstrap, data_dir),
         CommandKind.CANARY,
         surface,
         bundle=bundle,
@@ -133,7 +133,7 @@ def _simple(kind: CommandKind, doc: str) -> None:
         data_dir: DataDir = DEFAULT_DATA_DIR,
         as_json: AsJson = False,
     ) -> None:
-        rollout = send(bootstrap_of(bootstrap, data_dir), kind, surface, bundle=bundle, expected_revision=revision, reason=reason)
+        rollout = send(broker_of(bootstrap, data_dir), kind, surface, bundle=bundle, expected_revision=revision, reason=reason)
         _show(rollout, as_json=as_json)
 
     command.__doc__ = f"{doc}\n\nExample: roost rollout {kind} 3f9a0c11d2e4b567\n"
@@ -157,7 +157,7 @@ def _whole_surface(kind: CommandKind, doc: str) -> None:
         data_dir: DataDir = DEFAULT_DATA_DIR,
         as_json: AsJson = False,
     ) -> None:
-        rollout = send(bootstrap_of(bootstrap, data_dir), kind, surface, expected_revision=revision, reason=reason)
+        rollout = send(broker_of(bootstrap, data_dir), kind, surface, expected_revision=revision, reason=reason)
         _show(rollout, as_json=as_json)
 
     command.__doc__ = f"{doc}\n\nExample: roost rollout {kind} --surface home-timeline\n"
@@ -204,7 +204,7 @@ def configure(
     if fault := asked_refresh_fault(refresh):
         raise Refused(fault)
     rollout = send(
-        bootstrap_of(bootstrap, data_dir),
+        broker_of(bootstrap, data_dir),
         CommandKind.CONFIGURE,
         surface,
         refresh=refresh,
@@ -229,7 +229,7 @@ def status(
     """
     if watch and as_json:
         raise typer.BadParameter("--json prints one object; it cannot be combined with --watch")
-    broker = bootstrap_of(bootstrap, data_dir)
+    broker = broker_of(bootstrap, data_dir)
     with RolloutClient(broker) as client, closing(Heartbeats(broker)) as heartbeats:
         heartbeats.catch_up()
 

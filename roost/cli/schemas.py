@@ -9,7 +9,7 @@ import typer
 from rich.progress import Progress
 
 from roost.cli.output import EXIT_FAILURE, emit, err, table, tell
-from roost.cli.target import SCHEMA_REGISTRY_HELP, AsJson
+from roost.cli.target import SCHEMA_REGISTRY_HELP, AsJson, checked_url
 from schemas.codec import schema_json, subjects, versions
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The schemas of this release, here and at a schema registry.")
@@ -32,7 +32,10 @@ def register(
     """
     from roost.subjects.registered import Registry, names_at_registry  # noqa: PLC0415 - a second of imports, `--help` needs none
 
-    with Registry(registry) as opened, _progress("registering", len(names_at_registry())) as progress:
+    with (
+        Registry(checked_url(registry, example="http://127.0.0.1:8081")) as opened,
+        _progress("registering", len(names_at_registry())) as progress,
+    ):
         done = opened.register(on_progress=progress)
     new = sum(one.new for one in done)
 
@@ -63,7 +66,10 @@ def check(
         count += len(released)
         faults += [f"{subject}: {sentence}" for sentence in incompatibilities(released)]
     if registry is not None:
-        with Registry(registry) as opened, _progress("asking", len(names_at_registry())) as progress:
+        with (
+            Registry(checked_url(registry, example="http://127.0.0.1:8081")) as opened,
+            _progress("asking", len(names_at_registry())) as progress,
+        ):
             faults += opened.faults(on_progress=progress)
 
     def show() -> None:

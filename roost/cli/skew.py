@@ -6,7 +6,7 @@ import typer
 
 from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.output import emit, out, table
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, SurfacesFile, bootstrap_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, SurfacesFile, broker_of
 from schemas.errors import Refused
 from schemas.features.catalog import CATALOG
 
@@ -32,7 +32,7 @@ def skew(
 
     known = surfaces_of(surfaces)
     configured = surface_named(surface, known)
-    with TopicSources(bootstrap_of(bootstrap, data_dir), configured, known, max_examples=4 * sample) as sources:
+    with TopicSources(broker_of(bootstrap, data_dir), configured, known, max_examples=4 * sample) as sources:
         evidence = sources.evidence(sources.window().examples(), sample=sample)
     audits = sorted(audit(evidence, CATALOG[configured.feature_spec]), key=lambda one: -one.share)
     skewed = [one.name for one in audits if one.share > allowed]

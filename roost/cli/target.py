@@ -2,10 +2,12 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from roost.machine.deployment import Deployment
+from roost.settings import checked_servers
 from schemas.ids import is_bundle_id
 
 Bootstrap = Annotated[
@@ -27,6 +29,8 @@ SurfacesFile = Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_S
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="ROOST_DATA_DIR", help="Folder of the local deployment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 DEFAULT_DATA_DIR = Path(".roost")
+# a broker that is being restarted is back by then
+_BROKER_S = 10.0
 
 
 def checked_bundle_id(text: str | None) -> str | None:
@@ -41,8 +45,38 @@ BundleId = Annotated[str, typer.Argument(callback=checked_bundle_id, help="16 he
 
 
 def bootstrap_of(option: str | None, data_dir: Path) -> str:
-    """Return the broker to use; raises `RoostError` when none is named and nothing runs here."""
-    return option or Deployment.require(data_dir.resolve()).bootstrap
+    """Return the broker to use.
+
+    Raises:
+        RoostError: none is named, and nothing runs here.
+        BadParameter: it is no address.
+    """
+    try:
+        return checked_servers(option or Deployment.require(data_dir.resolve()).bootstrap)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def broker_of(option: str | None, data_dir: Path) -> str:
+    """Return the broker to use, as `bootstrap_of`, once it answers; raises `BrokerUnavailable` when it does not within 10 s."""
+    from schemas.wire.admin import wait_for_broker  # noqa: PLC0415 - Kafka's client, which `--help` does not need
+
+    servers = bootstrap_of(option, data_dir)
+    wait_for_broker(servers, timeout_s=_BROKER_S)
+    return servers
+
+
+def checked_url(address: str, *, example: str) -> str:
+    """Return an HTTP address as given; raises `BadParameter` with an example of one where it is none."""
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    # a port that is no number
+    except ValueError:
+        known = False
+    if not known:
+        raise typer.BadParameter(f"{address!r} is no address such as {example}")
+    return address
 
 
 def registry_of(option: Path | None, data_dir: Path) -> Path:
@@ -57,4 +91,4 @@ def snapshots_of(option: Path | None, data_dir: Path) -> Path:
 
 def node_url_of(option: str | None, data_dir: Path) -> str:
     """Return the node to ask; raises `RoostError` when none is named and nothing runs here."""
-    return option or Deployment.require(data_dir.resolve()).node_url
+    return checked_url(option or Deployment.require(data_dir.resolve()).node_url, example="http://127.0.0.1:8470")

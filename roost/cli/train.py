@@ -29,7 +29,7 @@ from roost.cli.target import (
     DataDir,
     Registry,
     SurfacesFile,
-    bootstrap_of,
+    broker_of,
     checked_bundle_id,
     registry_of,
 )
@@ -103,7 +103,7 @@ def pretrain(
     from trainer.recipes import pretrain as run  # noqa: PLC0415 - as above
 
     root = registry_of(registry, data_dir)
-    with _job(surface, surfaces, bootstrap_of(bootstrap, data_dir)) as job, _bar("pre-train") as progress:
+    with _job(surface, surfaces, broker_of(bootstrap, data_dir)) as job, _bar("pre-train") as progress:
         config = PretrainConfig(TowerConfig(metric=metric), seed=seed, threads=threads, accept_window=accept_window)
         data, live = (job.data(audited=not accept_window), job.live()) if kept is None else (job.data_in(kept), None)
         bundle = run(job.surface, data, config, registry=root, live=live, progress=progress)
@@ -137,7 +137,7 @@ def finetune(
     from trainer.recipes import finetune as run  # noqa: PLC0415 - as above
 
     root = registry_of(registry, data_dir)
-    with _job(surface, surfaces, bootstrap_of(bootstrap, data_dir)) as job, _bar("fine-tune") as progress:
+    with _job(surface, surfaces, broker_of(bootstrap, data_dir)) as job, _bar("fine-tune") as progress:
         live = job.live()
         start = parent or live
         if start is None:
@@ -172,7 +172,7 @@ def reproduce(
 
     root = registry_of(registry, data_dir)
     read = read_bundle(root, surface, bundle)
-    with _job(surface, surfaces, bootstrap_of(bootstrap, data_dir)) as job, _bar("reproduce") as progress:
+    with _job(surface, surfaces, broker_of(bootstrap, data_dir)) as job, _bar("reproduce") as progress:
         window, corpus, source = job.again(read, cache)
         made = run(job.surface, read, window, corpus, registry=root, progress=progress)
     data = {

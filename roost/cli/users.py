@@ -17,7 +17,7 @@ from roost.cli.target import (
     DataDir,
     Registry,
     SurfacesFile,
-    bootstrap_of,
+    broker_of,
     registry_of,
     snapshots_of,
 )
@@ -76,7 +76,7 @@ def users_delete(
     """
     from roost.erasure.user import delete_user, newest_state  # noqa: PLC0415 - Kafka and codecs, which `--help` does not need
 
-    broker = bootstrap_of(bootstrap, data_dir)
+    broker = broker_of(bootstrap, data_dir)
     state = newest_state(broker, user_id)
     data: dict[str, Any] = {
         "user_id": user_id,
@@ -119,7 +119,7 @@ def authors_takedown(
 
     Example: roost authors takedown a:42 --dry-run
     """
-    broker = bootstrap_of(bootstrap, data_dir)
+    broker = broker_of(bootstrap, data_dir)
     data = _author_data(broker, author_id)
     what = _author_sentence(data)
     if not _goes_on(what, dry_run=dry_run, yes=yes, as_json=as_json):
@@ -157,7 +157,7 @@ def traces(
     from roost.erasure.search import Places, search  # noqa: PLC0415 - Kafka, codecs and numpy, which `--help` does not need
 
     places = Places(
-        bootstrap=bootstrap_of(bootstrap, data_dir),
+        bootstrap=broker_of(bootstrap, data_dir),
         snapshots=snapshots_of(snapshots, data_dir),
         snapshots_kept=snapshots_kept,
         folders=(registry_of(registry, data_dir), data_dir.resolve() / "logs"),

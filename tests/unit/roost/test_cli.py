@@ -1,5 +1,6 @@
 """The command line's promises: exit codes, one JSON object, sentences instead of traces."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 import typer
 
 from roost import cli
-from roost.cli import output
+from roost.cli import output, target
 from roost.cli.commands import COMMANDS
 from schemas.errors import CompareAndSetLost, Refused, RoostError
 
@@ -22,6 +23,68 @@ def test_an_error_ends_the_command_with_the_exit_code_of_its_kind(
     error: RoostError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Scripts of operators branch on it: 3 is a gate or limit, 4 a lost compare-and-set."""
+    _fail_with(error, monkeypatch)
+    assert cli.run([]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"roost: {error}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "query --user ann --node nonsense",
+        "query --user ann --node ftp://x:y",
+        "query --user ann --node http://",
+        "explain --user ann --candidate t:1 --bootstrap nonsense",
+        "rollout status --bootstrap 127.0.0.1",
+        "rollout status --bootstrap 127.0.0.1:9092,x",
+        "topics check --bootstrap nonsense",
+        "schemas register --registry nonsense",
+        "publish candidates -",
+        "replay movielens-100k --speed -1",
+    ],
+)
+def test_what_cannot_be_an_address_or_a_topic_is_a_usage_error(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Told at once: a client that tries such an address says half a minute later that nobody is there, or ends in a trace."""
+    assert cli.run(words.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Invalid value" in captured.err
+
+
+def test_a_broker_that_is_away_is_named_in_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of an operator's commands each says so the same way, whatever it would have read first."""
+    monkeypatch.setattr(target, "_BROKER_S", 0.0)
+    for words in ("rollout status", "dlq list", "users traces ann", "replay movielens-100k"):
+        assert cli.run([*words.split(), "--bootstrap", "127.0.0.1:1"]) == 1
+        assert "no broker at 127.0.0.1:1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "roost: No space left on device; make room there\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "roost: /x/y: Permission denied; name another"),
+    ],
+)
+def test_a_full_disk_or_a_missing_right_is_a_sentence(
+    error: OSError, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It comes from any line that writes; a trace of thirty lines hides which disk it is."""
+    _fail_with(error, monkeypatch)
+    assert cli.run([]) == 1
+    assert capsys.readouterr().err.startswith(says)
+
+
+def test_an_error_of_the_system_that_nobody_can_mend_keeps_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad file descriptor is a fault of ours: whoever reports it needs the line."""
+    _fail_with(OSError(errno.EBADF, "Bad file descriptor"), monkeypatch)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        cli.run([])
+
+
+def _fail_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     app = typer.Typer()
 
     @app.command()
@@ -29,10 +92,6 @@ def test_an_error_ends_the_command_with_the_exit_code_of_its_kind(
         raise error
 
     monkeypatch.setattr(cli, "app", app)
-    assert cli.run([]) == code
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err == f"roost: {error}\n"
 
 
 def test_a_wrong_word_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,18 @@ def test_a_line_that_is_no_event_is_named_with_its_place(line: str, says: str, t
         published("tweets", path)
 
 
-def test_only_producers_topics_are_published_to() -> None:
-    """`candidates` has one writer, the embedder."""
-    with pytest.raises(InvalidRecord, match="candidates"):
-        published("candidates", None)
+@pytest.mark.parametrize("name", ["tweets.avro", "tweets.parquet"])
+@pytest.mark.parametrize("content", [b"", b"no events", b"Obj\x01\xff\xff\xff", b"PAR1\x00\x00\x00\x00PAR1"])
+def test_a_file_that_is_not_what_its_name_says_is_a_sentence(name: str, content: bytes, tmp_path: Path) -> None:
+    """A download that broke off, or JSON under another name: whatever the bytes do to a decoder, no trace."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InvalidRecord, match=f"{name} is no .*, or a damaged one"):
+        published("tweets", path)
+
+
+def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
+    """A typo in its name, or a folder's name."""
+    for path in (tmp_path / "none.avro", tmp_path):
+        with pytest.raises(InvalidRecord, match=r"cannot be read .*; name a file of events"):
+            published("tweets", path)
