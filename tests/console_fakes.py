@@ -146,10 +146,10 @@ def moment(
         {HOME.name: state},
         {HOME.name: (state,)},
         {beat.status.instance: beat for beat in beats},
-        {"tweets": {0: tweets_end}, "engagements": {0: 7}, "tweets.dlq": {0: 2}},
+        {"tweets": {0: tweets_end}, "engagements": {0: 7}},
     )
     delays = {HOME.name: SampledDelays(Delays((1, 2), (9, 11), (10, 14)), Delays((0,), (400,), (410,)))}
-    made = Moment(at_ms, broker, (reading(),) if nodes is None else tuple(nodes), delays, users=("u:1", "u:🦉"))
+    made = Moment(at_ms, broker, (reading(),) if nodes is None else tuple(nodes), delays, users=("u:1", "u:🦉"), dead_letters=2)
     return replace(made, **changes)
 
 

@@ -100,6 +100,7 @@ class Moment:
     Attributes:
         delays: of what the live bundle's topic gained since the last reading, by surface.
         users: some whose state changed lately, the latest first.
+        dead_letters: entries that are kept; None while unknown.
     """
 
     at_ms: int
@@ -107,6 +108,7 @@ class Moment:
     nodes: tuple[NodeReading, ...] = ()
     delays: Mapping[str, SampledDelays] = field(default_factory=dict)
     users: tuple[str, ...] = ()
+    dead_letters: int | None = None
 
     def live_nodes(self) -> list[Heartbeat]:
         """Return the heartbeats of nodes that are not silent."""

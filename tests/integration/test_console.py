@@ -190,8 +190,11 @@ class Watched:
 @pytest.fixture
 def watched(browser: Browser, deployment: Deployment) -> Iterator[Watched]:
     """Yield a page in a profile of its own; afterwards it has complained of nothing and asked nobody else."""
-    # without a locale some builds call theirs "en-US@posix", which is none to Intl
     context = browser.new_context(viewport={"width": 1280, "height": 900}, base_url=deployment.url, locale="en-GB")
+    # what browsers say of themselves in the C locale; to Intl it is no language, and charts must be drawn all the same
+    context.add_init_script(
+        "Object.defineProperty(Navigator.prototype, 'language', { get: () => 'en-US@posix', configurable: true })"
+    )
     context.set_default_timeout(20_000)
     seen = Watched(context.new_page(), context)
     seen.page.on("console", lambda message: seen.note(message.type, message.text))

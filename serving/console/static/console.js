@@ -25,7 +25,8 @@ const names = typeof Intl.DisplayNames === "function" ? new Intl.DisplayNames(["
 function nameLanguages(root) {
   for (const node of root.querySelectorAll("[data-language]")) {
     try {
-      const name = names && names.of(node.dataset.language);
+      // CLDR calls the language that nobody knows "root"
+      const name = node.dataset.language === "und" ? "unknown" : names && names.of(node.dataset.language);
       if (name && name !== node.dataset.language) node.textContent = name;
     } catch { /* no language code: as it came */ }
   }

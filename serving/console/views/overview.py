@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from schemas.surfaces import Surface, Surfaces
 from serving.console.histogram import Histogram
-from serving.console.readings import DEAD_LETTERS, INPUTS, NEW_SECONDS, QUERY_SECONDS, Heartbeat, Moment, NodeReading
+from serving.console.readings import INPUTS, NEW_SECONDS, QUERY_SECONDS, Heartbeat, Moment, NodeReading
 from serving.console.views import figures
 from serving.console.views.freshness import Stage, freshness_stages, refreshed_stage
 from serving.console.views.layout import Bar, Figure, bars
@@ -166,7 +166,7 @@ def _figures(
     rates = [_rate(rated[0], rated[-1], topic) for topic in INPUTS]
     known = [rate for rate in rates if rate is not None]
     ready = sum(node.health is not None and node.health.ready for node in now.nodes)
-    dead = _dead_letters(now)
+    dead = now.dead_letters
     largest = lag.largest
     return (
         Figure("Events in", figures.rate(sum(known) if known else None), "/s", "all inputs, last 10 s"),
@@ -199,11 +199,6 @@ def _recall_figure(recall: RecallAudit | None) -> Figure:
     return Figure(
         "Recall", figures.share(recall.whole.recall), "", f"at least {figures.share(recall.whole.lower)}, audited live", tone
     )
-
-
-def _dead_letters(moment: Moment) -> int | None:
-    counts = [sum(ends.values()) for topic, ends in moment.broker.ends.items() if topic in DEAD_LETTERS]
-    return sum(counts) if counts else None
 
 
 def _queries_note(queries: Histogram, seconds: float) -> str:

@@ -12,6 +12,7 @@ from schemas.topics import USER_STATES, USERS, embeddings_topic_name
 from serving.console.readings import DEAD_LETTERS, INPUTS, BrokerReading, Catalog, Moment, NodeReading, SampledDelays
 from serving.console.watch.broker import BrokerWatch
 from serving.console.watch.delays import sampled_delays
+from serving.console.watch.letters import KeptLetters
 from serving.console.watch.newest import NewestRecords
 from serving.console.watch.nodes import NodeReader
 from serving.query.retrieve import wall_clock_ms
@@ -34,6 +35,7 @@ class Watcher:
         self._broker = BrokerWatch(bootstrap, (*INPUTS, *DEAD_LETTERS))
         self._nodes = NodeReader()
         self._newest = NewestRecords(bootstrap)
+        self._letters = KeptLetters(self._newest)
         self._moments: deque[Moment] = deque(maxlen=KEPT)
         self._users: tuple[str, ...] = ()
         self._stopping = threading.Event()
@@ -82,7 +84,14 @@ class Watcher:
             else NodeReading(beat.status.instance, "", "its heartbeat names no address")
             for beat in moment.live_nodes()
         )
-        return replace(moment, at_ms=wall_clock_ms(), nodes=nodes, delays=self._delays(broker), users=self._recent_users(broker))
+        return replace(
+            moment,
+            at_ms=wall_clock_ms(),
+            nodes=nodes,
+            delays=self._delays(broker),
+            users=self._recent_users(broker),
+            dead_letters=self._letters.count(broker.ends),
+        )
 
     def _delays(self, broker: BrokerReading) -> dict[str, SampledDelays]:
         delays: dict[str, SampledDelays] = {}

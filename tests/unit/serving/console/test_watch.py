@@ -1,6 +1,7 @@
 """What the console reads: logs folded, samples decoded, nodes asked. Without a broker."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from serving.console.readings import QUERY_SECONDS, Delays
 from serving.console.watch.broker import HISTORY, ControlLog
 from serving.console.watch.delays import sampled_delays
 from serving.console.watch.files import RegistryCatalog, ResultFiles
+from serving.console.watch.letters import KeptLetters
 from serving.console.watch.nodes import NodeReader, histograms_of
 from serving.metrics import NodeMetrics
 from tests.bundles import publish_bundle
@@ -55,6 +57,39 @@ def test_heartbeats_are_timed_by_the_broker_and_a_null_forgets_one() -> None:
     assert {name: beat.heard_ms for name, beat in beats.items()} == {"node:n1": 77}
     log.take_statuses([logged(None, key=b"node:n1")])
     assert log.reading(None, {}).heartbeats == {}
+
+
+class _Log:
+    """`NewestRecords` over a list: a record is given once."""
+
+    def __init__(self) -> None:
+        self.records: list[InboundRecord] = []
+        self._given = 0
+
+    def read(self, topic: str, partitions: Iterable[int], *, per_partition: int) -> list[InboundRecord]:
+        """Give the topic's records that are new."""
+        new, self._given = self.records[self._given :], len(self.records)
+        return [record for record in new if record.topic == topic]
+
+    def append(self, key: bytes, value: bytes | None) -> dict[str, dict[int, int]]:
+        """Return the ends afterwards."""
+        self.records.append(logged(value, offset=len(self.records), key=key, topic="tweets.dlq"))
+        return {"tweets.dlq": {0: len(self.records)}, "users.dlq": {0: 0}}
+
+
+def test_dead_letters_are_those_that_are_kept_not_all_that_was_ever_written() -> None:
+    """Roles write nulls to silent partitions, and a letter that is sent again has one behind it: a healthy console said 1."""
+    log = _Log()
+    letters = KeptLetters(log)
+    assert letters.count({}) is None
+    assert letters.count(log.append(b"stirred", None)) == 0
+    assert letters.count(log.append(b"tweets/0/7", b"letter")) == 1
+    assert letters.count(log.append(b"tweets/0/7", b"the same, again")) == 1
+    ends = log.append(b"tweets/0/9", b"letter")
+    assert (letters.count(ends), letters.count(ends)) == (2, 2)
+    assert letters.count(log.append(b"tweets/0/7", None)) == 1
+    # the topic was deleted and made anew
+    assert letters.count({"tweets.dlq": {0: 0}}) == 0
 
 
 def test_delays_are_measured_from_the_brokers_append_and_only_of_what_is_live() -> None:
