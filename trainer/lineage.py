@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import schemas
 import trainer
 from schemas.bundle import Bundle
 from schemas.errors import BundleMismatch
+from schemas.features.catalog import CATALOG
+from schemas.surfaces import Surface
 from trainer.data.columns import Corpus, Examples
 from trainer.learning.fit import FitConfig
 from trainer.learning.negatives import Negatives
@@ -91,6 +94,25 @@ def inputs_digest(examples: Examples, corpus: Corpus) -> str:
         digest.update(f"{column.dtype} {column.shape} ".encode())
         digest.update(np.ascontiguousarray(column).data)
     return digest.hexdigest()
+
+
+def training_digest(surface: Surface, recipe: str, config: Any, *, parent: str | None = None, served_by: str | None = None) -> str:
+    """Return a digest of what a training is asked to be, its data apart: equal ones make equal towers of equal data.
+
+    Args:
+        config: of the recipe, a dataclass.
+    """
+    asked = {
+        "surface": asdict(surface),
+        "spec": CATALOG[surface.feature_spec].digest,
+        "recipe": recipe,
+        "config": asdict(config),
+        "parent": parent,
+        "served_by": served_by,
+        "code": code_version(),
+        "torch": torch.__version__,
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 @cache

@@ -25,6 +25,7 @@ from trainer.data.windows import CorpusAt, Window
 from trainer.evaluation import EvaluationConfig, evaluate
 from trainer.export import OnnxTowers, export, unpack_towers
 from trainer.gates import GateLimits, canary_gate, data_gates, drift_gates, label_rate, quality_gates, refuse_unless_passed
+from trainer.learning.checkpoint import Checkpoint
 from trainer.learning.fit import FitConfig, FitProgress, FitReport, fit
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
@@ -156,12 +157,14 @@ def pretrain(
     registry: Path,
     live: str | None = None,
     progress: Progress = lambda _: None,
+    checkpoint: Checkpoint | None = None,
     created_ms: int | None = None,
 ) -> str:
     """Train new towers on random negatives, publish the bundle and return its id.
 
     Args:
         live: the live bundle to compare with, if there is one.
+        checkpoint: where the fit's state is kept while it runs, and gone on from; the caller removes it at the end.
         created_ms: now by default; given, equal arguments give an equal bundle.
 
     Raises:
@@ -173,7 +176,7 @@ def pretrain(
     job = _Job(surface, data, spec, config, registry=registry, live=live)
     towers = TwoTowers(spec, replace(config.towers, dim=surface.dim), seed=config.seed)
     fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, config.seed)
-    report = job.train(towers, fit_config, threads=config.threads, progress=progress)
+    report = job.train(towers, fit_config, threads=config.threads, progress=progress, checkpoint=checkpoint)
     lineage = job.lineage(fit_config, threads=config.threads, towers_seed=config.seed)
     origin = Origin(
         recipe=PRETRAIN,
@@ -194,6 +197,7 @@ def finetune(
     registry: Path,
     live: str | None = None,
     progress: Progress = lambda _: None,
+    checkpoint: Checkpoint | None = None,
     created_ms: int | None = None,
 ) -> str:
     """Tune a published bundle's towers on implicit negatives, publish the new bundle and return its id.
@@ -202,6 +206,7 @@ def finetune(
 
     Args:
         live: the bundle to compare with; the parent by default.
+        checkpoint: as in `pretrain`.
 
     Raises:
         Refused: a data or quality gate said no, with the figures; nothing was published.
@@ -216,7 +221,7 @@ def finetune(
     fit_config = FitConfig(
         config.objectives, config.learning_rate, config.epochs, config.batch_size, seed=config.seed, frozen=config.frozen
     )
-    report = job.train(towers, fit_config, threads=config.threads, progress=progress)
+    report = job.train(towers, fit_config, threads=config.threads, progress=progress, checkpoint=checkpoint)
     lineage = job.lineage(fit_config, threads=config.threads, towers_seed=None)
     origin = Origin(
         recipe=FINETUNE,
@@ -257,6 +262,7 @@ class _Job:
         self._train = encoder.examples(data.train)
         self._evaluation = encoder.examples(data.evaluation)
         self._corpus = encoder.corpus(data.corpus)
+        self._inputs = inputs_digest(self._train, self._corpus)
         self._window = WindowProfile.of(data.train)
         forebear = None if config.accept_window else parent or self._live
         last = last_profiles(registry, surface.name, forebear, count=LAST_WINDOWS)
@@ -271,9 +277,12 @@ class _Job:
         )
         refuse_unless_passed(self._data_gates, what=f"the training window of {surface.name}")
 
-    def train(self, towers: TwoTowers, config: FitConfig, *, threads: int, progress: Progress) -> FitReport:
+    def train(
+        self, towers: TwoTowers, config: FitConfig, *, threads: int, progress: Progress, checkpoint: Checkpoint | None
+    ) -> FitReport:
         torch.set_num_threads(threads)
-        return fit(towers, self._train, self._corpus, config, progress=progress)
+        checkpoint = checkpoint and checkpoint.of_inputs(self._inputs)
+        return fit(towers, self._train, self._corpus, config, progress=progress, checkpoint=checkpoint)
 
     def lineage(self, config: FitConfig, *, threads: int, towers_seed: int | None) -> Lineage:
         return Lineage(
@@ -282,7 +291,7 @@ class _Job:
             towers_seed=towers_seed,
             corpus_at_ms=self._data.corpus_at_ms,
             corpus_offsets=self._data.corpus_offsets,
-            inputs=inputs_digest(self._train, self._corpus),
+            inputs=self._inputs,
             torch=torch.__version__,
             served_by=self._data.served_by,
         )

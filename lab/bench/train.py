@@ -86,8 +86,7 @@ def prepared(towers: TwoTowers, examples: Examples, corpus: Corpus, config: FitC
     sampler = Sampler(objective.negatives, examples, corpus)
     steps_per_epoch = -(-len(task.rows) // config.batch_size)
     steps = max(config.epochs, -(-config.min_steps // steps_per_epoch)) * steps_per_epoch
-    stream = task.batches()
-    return [_batch(next(stream), sampler, rng, examples) for _ in range(steps)], task.bias.item()
+    return [_batch(task.next_rows(), sampler, rng, examples) for _ in range(steps)], task.bias.item()
 
 
 def run(surface: Surface, *, seeds: Sequence[int], impressions: int, authors: Sequence[int] = AUTHORS) -> dict[str, Any]:

@@ -84,6 +84,11 @@ def registry_of(option: Path | None, data_dir: Path) -> Path:
     return option or data_dir.resolve() / "registry"
 
 
+def checkpoints_of(option: Path | None, data_dir: Path) -> Path:
+    """Return the folder of the states of trainings under way."""
+    return option or data_dir.resolve() / "checkpoints"
+
+
 def snapshots_of(option: Path | None, data_dir: Path) -> Path:
     """Return the folder that nodes write their snapshots under; as the bundles', still there when the deployment is stopped."""
     return option or data_dir.resolve() / "snapshots"

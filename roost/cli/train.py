@@ -9,14 +9,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from roost.cli.checked import settings_of, surface_named, surfaces_of
+from roost.cli.checked import settings_of, surfaces_of
 from roost.cli.models import summary
 from roost.cli.output import emit, err, out, table
 from roost.cli.roles import announce, run_until_stopped
@@ -29,13 +28,14 @@ from roost.cli.target import (
     DataDir,
     Registry,
     SurfacesFile,
+    bootstrap_of,
     broker_of,
     checked_bundle_id,
+    checkpoints_of,
     registry_of,
 )
-from schemas.bundle import Bundle, read_bundle
+from schemas.bundle import read_bundle
 from schemas.errors import RoostError
-from schemas.features.catalog import CATALOG
 from schemas.records.control import CommandKind, RolloutCommand
 from streams.controller.client import RolloutClient
 
@@ -72,6 +72,19 @@ Cache = Annotated[
     Path | None,
     typer.Option(help="Folder that trainings' data are kept in, as Parquet: CACHE/SURFACE/BUNDLE.", envvar="ROOST_TRAIN_CACHE"),
 ]
+Kept = Annotated[
+    Path | None, typer.Option(help="Train on the data kept in this folder; no topic is read, no live bundle compared.")
+]
+Checkpoints = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the states of trainings under way, to go on from after a crash; the local deployment's by default.",
+        envvar="ROOST_TRAIN_CHECKPOINTS",
+    ),
+]
+CheckpointEvery = Annotated[
+    float, typer.Option(help="Seconds between two states of a training.", envvar="ROOST_TRAIN_CHECKPOINT_EVERY_S", min=0.0)
+]
 Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
 DEFAULT_SURFACE = "home-timeline"
 
@@ -83,9 +96,9 @@ def pretrain(
     metric: Metric = "cosine",
     accept_window: AcceptWindow = False,
     cache: Cache = None,
-    kept: Annotated[
-        Path | None, typer.Option(help="Train on the data kept in this folder; no topic is read, no live bundle compared.")
-    ] = None,
+    kept: Kept = None,
+    checkpoints: Checkpoints = None,
+    checkpoint_every: CheckpointEvery = 30.0,
     seed: Seed = 0,
     threads: Threads = 1,
     surfaces: SurfacesFile = None,
@@ -96,17 +109,26 @@ def pretrain(
 ) -> None:
     """Train new towers on the positives of the examples topic and random negatives of the corpus.
 
+    The same command goes on with a training that was cut off, on the data that one had read.
+
     Example: roost train pretrain --surface home-timeline --cache ./trainings
     """
-    from trainer.learning.towers import TowerConfig  # noqa: PLC0415 - torch takes seconds to load
-    from trainer.recipes import PretrainConfig  # noqa: PLC0415 - as above
+    from roost.cli.training import job_of  # noqa: PLC0415 - torch takes seconds to load
+    from trainer.learning.towers import TowerConfig  # noqa: PLC0415 - as above
+    from trainer.lineage import training_digest  # noqa: PLC0415 - as above
+    from trainer.recipes import PRETRAIN, PretrainConfig  # noqa: PLC0415 - as above
     from trainer.recipes import pretrain as run  # noqa: PLC0415 - as above
 
     root = registry_of(registry, data_dir)
-    with _job(surface, surfaces, broker_of(bootstrap, data_dir)) as job, _bar("pre-train") as progress:
-        config = PretrainConfig(TowerConfig(metric=metric), seed=seed, threads=threads, accept_window=accept_window)
-        data, live = (job.data(audited=not accept_window), job.live()) if kept is None else (job.data_in(kept), None)
-        bundle = run(job.surface, data, config, registry=root, live=live, progress=progress)
+    config = PretrainConfig(TowerConfig(metric=metric), seed=seed, threads=threads, accept_window=accept_window)
+    broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
+    with job_of(surface, surfaces, broker) as job, _bar("pre-train") as progress:
+        asked = training_digest(job.surface, PRETRAIN, config)
+        with job.checkpointed(checkpoints_of(checkpoints, data_dir), asked, every_s=checkpoint_every):
+            data, live = (
+                (job.data(served_by=None, audited=not accept_window), job.live()) if kept is None else (job.data_in(kept), None)
+            )
+            bundle = run(job.surface, data, config, registry=root, live=live, progress=progress, checkpoint=job.checkpoint)
         job.keep(cache, bundle)
     _show(root, surface, bundle, as_json=as_json)
 
@@ -121,6 +143,9 @@ def finetune(
     served_by: ServedBy = None,
     accept_window: AcceptWindow = False,
     cache: Cache = None,
+    kept: Kept = None,
+    checkpoints: Checkpoints = None,
+    checkpoint_every: CheckpointEvery = 30.0,
     seed: Seed = 0,
     threads: Threads = 1,
     surfaces: SurfacesFile = None,
@@ -131,20 +156,31 @@ def finetune(
 ) -> None:
     """Tune a bundle on the implicit negatives that came since it was trained: a tenth of the learning rate, one epoch.
 
+    The same command goes on with a training that was cut off, on the data that one had read.
+
     Example: roost train finetune --surface home-timeline --parent 3f9a0c11d2e4b567 --served-by 3f9a0c11d2e4b567
     """
-    from trainer.recipes import FinetuneConfig  # noqa: PLC0415 - torch takes seconds to load
+    from roost.cli.training import job_of  # noqa: PLC0415 - torch takes seconds to load
+    from trainer.lineage import training_digest  # noqa: PLC0415 - as above
+    from trainer.recipes import FINETUNE, FinetuneConfig  # noqa: PLC0415 - as above
     from trainer.recipes import finetune as run  # noqa: PLC0415 - as above
 
     root = registry_of(registry, data_dir)
-    with _job(surface, surfaces, broker_of(bootstrap, data_dir)) as job, _bar("fine-tune") as progress:
-        live = job.live()
+    config = FinetuneConfig(seed=seed, threads=threads, replay=replay, frozen=freeze, accept_window=accept_window)
+    broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
+    with job_of(surface, surfaces, broker) as job, _bar("fine-tune") as progress:
+        live = job.live() if kept is None else None
         start = parent or live
         if start is None:
             raise RoostError(f"{surface} has no live bundle to start from; name one with --parent, or run `roost train pretrain`")
-        data = job.data(read_bundle(root, surface, start).manifest.examples, served_by=served_by, audited=not accept_window)
-        config = FinetuneConfig(seed=seed, threads=threads, replay=replay, frozen=freeze, accept_window=accept_window)
-        bundle = run(job.surface, start, data, config, registry=root, live=live, progress=progress)
+        asked = training_digest(job.surface, FINETUNE, config, parent=start, served_by=served_by)
+        with job.checkpointed(checkpoints_of(checkpoints, data_dir), asked, every_s=checkpoint_every):
+            if kept is None:
+                since = read_bundle(root, surface, start).manifest.examples
+                data = job.data(since, served_by=served_by, audited=not accept_window)
+            else:
+                data = job.data_in(kept, served_by=served_by)
+            bundle = run(job.surface, start, data, config, registry=root, live=live, progress=progress, checkpoint=job.checkpoint)
         job.keep(cache, bundle)
     _show(root, surface, bundle, as_json=as_json)
 
@@ -168,11 +204,12 @@ def reproduce(
 
     Example: roost train reproduce 3f9a0c11d2e4b567 --cache ./trainings
     """
-    from trainer.reproduce import reproduce as run  # noqa: PLC0415 - torch takes seconds to load
+    from roost.cli.training import job_of  # noqa: PLC0415 - torch takes seconds to load
+    from trainer.reproduce import reproduce as run  # noqa: PLC0415 - as above
 
     root = registry_of(registry, data_dir)
     read = read_bundle(root, surface, bundle)
-    with _job(surface, surfaces, broker_of(bootstrap, data_dir)) as job, _bar("reproduce") as progress:
+    with job_of(surface, surfaces, broker_of(bootstrap, data_dir)) as job, _bar("reproduce") as progress:
         window, corpus, source = job.again(read, cache)
         made = run(job.surface, read, window, corpus, registry=root, progress=progress)
     data = {
@@ -216,80 +253,6 @@ def schedule(
     with metrics_served(settings) as registry:
         metrics = TrainerMetrics(registry)
         run_until_stopped("trainer", lambda stop: run_schedule(settings, on_bundle=hand_over, stop=stop, metrics=metrics))
-
-
-class _Job:
-    """One surface's records on one broker, as the recipes want them."""
-
-    def __init__(self, surface: str, surfaces_file: Path | None, bootstrap: str) -> None:
-        from trainer.data.topics import TopicSources  # noqa: PLC0415 - torch takes seconds to load
-
-        surfaces = surfaces_of(surfaces_file)
-        self.surface = surface_named(surface, surfaces)
-        self.sources = TopicSources(bootstrap, self.surface, surfaces)
-        self._surfaces = surfaces
-        self._bootstrap = bootstrap
-        self._read: Any = None
-
-    def live(self) -> str | None:
-        return self.sources.rollout().live
-
-    def data(self, since: Any = None, *, served_by: str | None = None, audited: bool) -> Any:
-        from trainer.data.skew import audit  # noqa: PLC0415 - as above
-        from trainer.data.windows import next_offsets  # noqa: PLC0415 - as above
-        from trainer.recipes import TrainingData  # noqa: PLC0415 - as above
-        from trainer.settings import SKEW_SAMPLE  # noqa: PLC0415 - as above
-
-        window = self.sources.window(next_offsets(since) if since else None)
-        window = window if served_by is None else window.of_arm(served_by)
-        self._read = window, self.sources.candidates(time.time_ns() // 1_000_000)
-        data = TrainingData.of_window(*self._read)
-        if not audited:
-            # whoever has accepted the window need not wait for all states and engagements to be read
-            return data
-        evidence = self.sources.evidence(window.examples(), sample=SKEW_SAMPLE)
-        return replace(data, skew=audit(evidence, CATALOG[self.surface.feature_spec]))
-
-    def data_in(self, folder: Path) -> Any:
-        from trainer.data.cache import read_cache  # noqa: PLC0415 - as above
-        from trainer.recipes import TrainingData  # noqa: PLC0415 - as above
-
-        self._read = read_cache(folder, self.surface.name)
-        return TrainingData.of_window(*self._read)
-
-    def keep(self, cache: Path | None, bundle: str) -> None:
-        from trainer.data.cache import write_cache  # noqa: PLC0415 - as above
-
-        if cache is not None:
-            write_cache(cache / self.surface.name / bundle, self.surface.name, *self._read)
-
-    def again(self, bundle: Bundle, cache: Path | None) -> tuple[Any, Any, str]:
-        from trainer.data.cache import read_cache  # noqa: PLC0415 - as above
-        from trainer.data.topics import read_again  # noqa: PLC0415 - as above
-        from trainer.lineage import lineage_of  # noqa: PLC0415 - as above
-
-        folder = None if cache is None else cache / self.surface.name / bundle.id
-        if folder is not None and folder.is_dir():
-            return *read_cache(folder, self.surface.name), str(folder)
-        lineage = lineage_of(bundle)
-        read = read_again(
-            self._bootstrap,
-            self.surface,
-            self._surfaces,
-            examples=bundle.manifest.examples,
-            candidates=lineage.corpus_offsets,
-            at_ms=lineage.corpus_at_ms,
-        )
-        return *read, "topics"
-
-
-@contextmanager
-def _job(surface: str, surfaces_file: Path | None, bootstrap: str) -> Iterator[_Job]:
-    job = _Job(surface, surfaces_file, bootstrap)
-    try:
-        yield job
-    finally:
-        job.sources.close()
 
 
 @contextmanager

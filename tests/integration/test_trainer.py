@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -31,6 +32,7 @@ from tests.skewed import SKEWS, TRUE
 from tests.tiny_world import START_MS, TinyWorld, tiny_world
 from trainer.data.tail import partitions_of
 from trainer.data.topics import CorpusTail, ExampleTail, RolloutTail
+from trainer.reproduce import TOWER_FILES
 from trainer.schedule import run_schedule
 from trainer.settings import TrainerSettings
 
@@ -253,6 +255,52 @@ def test_one_arm_of_a_canary_is_tuned_on_and_rebuilt_from_the_log_of_both(own: O
     assert metrics["train_examples"] + metrics["evaluation_examples"] == 500
     code, again = train("reproduce", tuned["id"])
     assert (code, again["equal"], again["data"]) == (0, True, "topics"), again
+
+
+def kill_under_way(own: OwnSurface, registry: Path, *words: str, states: Path) -> None:
+    """Run `roost train …`, and kill it with a signal that nothing can catch once it has kept some states."""
+    shared = ["-s", own.surface.name, "--surfaces", str(own.surfaces_file), "--bootstrap", own.bootstrap]
+    command = [sys.executable, "-m", "roost", "train", *words, *shared, "--registry", str(registry)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        seen: set[int] = set()
+        while process.poll() is None and len(seen) < 5:
+            seen |= {path.stat().st_mtime_ns for path in states.glob("*/*/fit.pt")}
+            time.sleep(0.005)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, process.stderr and process.stderr.read()
+
+
+@pytest.mark.timeout(600)
+def test_a_training_that_is_killed_goes_on_to_the_same_towers_though_the_topics_move_on(own: OwnSurface, tmp_path: Path) -> None:
+    """`kill -9` halfway, then more examples, counters and a candidate less: the same command ends where it would have ended."""
+    world = own.world(users=120, tweets=300, impressions=3_000)
+    own.send_candidates(world.corpus)
+    own.send_examples(world.examples[:1_500])
+    registry, states = tmp_path / "registry", tmp_path / "states"
+    train = partial(run_train, own, registry)
+
+    def towers(bundle: str) -> dict[str, str]:
+        files = read_bundle(registry, own.surface.name, bundle).manifest.files
+        return {name: files[name] for name in TOWER_FILES}
+
+    root = ""
+    for later in (world.examples[1_500:2_000], world.examples[2_000:]):
+        recipe = ("finetune", "--parent", root) if root else ("pretrain",)
+        words = (*recipe, "--accept-window", "--checkpoints", str(states), "--checkpoint-every", "0")
+        code, whole = train(*words)
+        assert code == 0, whole
+        assert not list(states.glob("*/*")), "a training that has ended leaves nothing"
+        kill_under_way(own, registry, *words, states=states)
+        own.send_examples(later)
+        own.send_candidates([replace(one, counters=Counters(favorite=10**6)) for one in world.corpus[:50]])
+        own.send(CANDIDATES, world.corpus[60].candidate_id, replace(world.corpus[60], deleted=True))
+        own.flush()
+        code, resumed = train(*words)
+        assert code == 0, resumed
+        assert resumed["id"] != whole["id"], "the second run has published a bundle of its own"
+        assert towers(resumed["id"]) == towers(whole["id"])
+        assert not list(states.glob("*/*"))
+        root = root or whole["id"]
 
 
 @pytest.mark.timeout(400)

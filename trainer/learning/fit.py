@@ -1,16 +1,21 @@
-"""The training loop: objectives pull one pair of towers, the same way from the same seed. Reads and writes no file."""
+"""The training loop: objectives pull one pair of towers, the same way from the same seed. Knows no file: a checkpoint does."""
 
+import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from schemas.errors import Refused
 from trainer.data.columns import Corpus, Examples
+from trainer.learning.checkpoint import Checkpoint
 from trainer.learning.objectives import Objective, Task
 from trainer.learning.towers import Frozen, TwoTowers
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class FitProgress:
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """What a fit did; `loss` is the mean over the last tenth of the steps."""
+    """What a fit did, before it was cut off too; `loss` is the mean over the last tenth of the steps."""
 
     steps: int
     examples: int
@@ -59,6 +64,50 @@ class FitReport:
         return self.examples / max(self.seconds, 1e-9)
 
 
+@dataclass(slots=True)
+class _Run:
+    """A fit as far as it has come: all that its further steps depend on."""
+
+    towers: TwoTowers
+    tasks: list[Task]
+    optimisers: list[torch.optim.Optimizer]
+    losses: list[float] = field(default_factory=list)
+    seen: int = 0
+    begin_s: float = field(default_factory=time.monotonic)
+
+    def step(self) -> None:
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+        loss = torch.zeros(())
+        for task in self.tasks:
+            rows = task.next_rows()
+            self.seen += len(rows) if task is self.tasks[0] else 0
+            loss = loss + task.objective.weight * task.loss(self.towers, rows)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.losses.append(loss.item())
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "towers": self.towers.state_dict(),
+            "tasks": [task.state_dict() for task in self.tasks],
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "losses": self.losses,
+            "seen": self.seen,
+            "seconds": time.monotonic() - self.begin_s,
+        }
+
+    def take_up(self, state: dict[str, Any]) -> None:
+        self.towers.load_state_dict(state["towers"])
+        for task, its_state in zip(self.tasks, state["tasks"], strict=True):
+            task.load_state_dict(its_state)
+        for optimiser, its_state in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(its_state)
+        self.losses, self.seen = state["losses"], state["seen"]
+        self.begin_s -= state["seconds"]
+
+
 def fit(
     towers: TwoTowers,
     examples: Examples,
@@ -66,11 +115,13 @@ def fit(
     config: FitConfig,
     *,
     progress: Callable[[FitProgress], None] = lambda _: None,
+    checkpoint: Checkpoint | None = None,
 ) -> FitReport:
     """Train the towers in place. The same towers, data, configuration and machine give the same weights, bit for bit.
 
     Args:
         progress: called at most twice a second, and after the last step.
+        checkpoint: gone on from, where it holds a state of these inputs, and kept up to date; whoever takes the weights removes it.
 
     Raises:
         Refused: no positives, no negatives to draw, or a loss that is no longer finite.
@@ -80,38 +131,33 @@ def fit(
         Task(objective, examples, corpus, batch_size=config.batch_size, rng=np.random.default_rng(seed))
         for objective, seed in zip(config.objectives, seeds, strict=True)
     ]
-    for task in tasks:
-        task.calibrate(towers)
     steps_per_epoch = -(-len(tasks[0].rows) // config.batch_size)
     steps = max(config.epochs, -(-config.min_steps // steps_per_epoch)) * steps_per_epoch
-    streams = [task.batches() for task in tasks]
     towers.freeze(config.frozen)
-    optimisers = _optimisers(towers, tasks, config.learning_rate)
-    begin = last_report = time.monotonic()
-    losses: list[float] = []
-    seen = 0
-    for step in range(1, steps + 1):
-        for optimiser in optimisers:
-            optimiser.zero_grad()
-        loss = torch.zeros(())
-        for task, stream in zip(tasks, streams, strict=True):
-            rows = next(stream)
-            seen += len(rows) if task is tasks[0] else 0
-            loss = loss + task.objective.weight * task.loss(towers, rows)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for optimiser in optimisers:
-            optimiser.step()
-        losses.append(loss.item())
-        if not np.isfinite(losses[-1]):
-            raise Refused(f"the loss is {losses[-1]} at step {step} of {steps}; lower the learning rate ({config.learning_rate})")
+    run = _Run(towers, tasks, _optimisers(towers, tasks, config.learning_rate))
+    state = None if checkpoint is None else checkpoint.load()
+    if state is None:
+        for task in tasks:
+            task.calibrate(towers)
+    else:
+        run.take_up(state)
+        log.warning("going on with a training that was cut off, at step %d of %d", len(run.losses), steps)
+    last_report = saved_s = time.monotonic()
+    for step in range(len(run.losses) + 1, steps + 1):
+        run.step()
+        if not np.isfinite(run.losses[-1]):
+            raise Refused(
+                f"the loss is {run.losses[-1]} at step {step} of {steps}; lower the learning rate ({config.learning_rate})"
+            )
         now = time.monotonic()
         if now - last_report > 0.5 or step == steps:
-            last_report = now
-            per_step = (now - begin) / step
-            rate = seen / max(now - begin, 1e-9)
-            progress(FitProgress(step, steps, losses[-1], rate, per_step * (steps - step)))
+            last_report, took_s = now, max(now - run.begin_s, 1e-9)
+            progress(FitProgress(step, steps, run.losses[-1], run.seen / took_s, took_s / step * (steps - step)))
+        if checkpoint is not None and now - saved_s >= checkpoint.every_s:
+            checkpoint.save(run.state())
+            saved_s = time.monotonic()
     towers.freeze("nothing")
-    return FitReport(steps, seen, float(np.mean(losses[-max(1, steps // 10) :])), time.monotonic() - begin)
+    return FitReport(steps, run.seen, float(np.mean(run.losses[-max(1, steps // 10) :])), time.monotonic() - run.begin_s)
 
 
 def _optimisers(towers: TwoTowers, tasks: list[Task], learning_rate: float) -> list[torch.optim.Optimizer]:

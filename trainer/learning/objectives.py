@@ -1,8 +1,8 @@
 """Objectives: a loss with its negatives, bound to data, yields batches and their loss. Steps no optimiser."""
 
-from collections.abc import Iterator
+import json
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -57,7 +57,10 @@ class _Scored:
 
 
 class Task(nn.Module):
-    """An objective bound to its data. Its parameters are the trained scale and bias, which stay in the trainer."""
+    """An objective bound to its data. Its parameters are the trained scale and bias, which stay in the trainer.
+
+    Its state is these, the order of the round that is under way and the place in it, and the generator's.
+    """
 
     def __init__(
         self, objective: Objective, examples: Examples, corpus: Corpus, *, batch_size: int, rng: np.random.Generator
@@ -81,15 +84,27 @@ class Task(nn.Module):
             )
         self._base_rate = positives / len(self.rows)
         self._sampler = None if objective.is_pointwise else Sampler(objective.negatives, examples, corpus)
+        self._order, self._begin = np.empty(0, np.int64), 0
         self.scale = nn.Parameter(torch.tensor(objective.scale))
         self.bias = nn.Parameter(torch.tensor(0.0))
 
-    def batches(self) -> Iterator[NDArray[np.int64]]:
-        """Yield rows of the examples, batch after batch, in a new order each time round, for ever."""
-        while True:
-            order = self._rng.permutation(self.rows)
-            for begin in range(0, len(order), self._batch_size):
-                yield order[begin : begin + self._batch_size]
+    def next_rows(self) -> NDArray[np.int64]:
+        """Return the rows of the examples that make the next batch; each time round they come in a new order."""
+        if self._begin >= len(self._order):
+            self._order, self._begin = self._rng.permutation(self.rows), 0
+        rows = self._order[self._begin : self._begin + self._batch_size]
+        self._begin += self._batch_size
+        return rows
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return what `state_dict` holds beside the parameters; the generator as text, since its numbers have 128 bits."""
+        generator = json.dumps(self._rng.bit_generator.state)
+        return {"generator": generator, "order": torch.from_numpy(self._order), "begin": self._begin}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up what `get_extra_state` returned."""
+        self._rng.bit_generator.state = json.loads(state["generator"])
+        self._order, self._begin = state["order"].numpy(), state["begin"]
 
     @torch.no_grad()
     def calibrate(self, towers: TwoTowers) -> None:

@@ -1,0 +1,119 @@
+"""What a training command works on: one surface's records, from the topics, a kept folder, or a training that was cut off.
+
+Loads torch, which takes seconds: commands import it when they run.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from roost.cli.checked import surface_named, surfaces_of
+from schemas.bundle import Bundle
+from schemas.features.catalog import CATALOG
+from trainer.data.cache import CacheUnusable, read_cache, remove_erased, write_cache
+from trainer.data.skew import audit
+from trainer.data.topics import TopicSources, read_again
+from trainer.data.windows import CorpusAt, Window, next_offsets
+from trainer.learning.checkpoint import Checkpoint
+from trainer.lineage import lineage_of
+from trainer.recipes import TrainingData
+from trainer.settings import SKEW_SAMPLE
+
+log = logging.getLogger(__name__)
+
+
+class Job:
+    """One surface's records on one broker, as the recipes want them; closed by `job_of`."""
+
+    def __init__(self, surface: str, surfaces_file: Path | None, bootstrap: str) -> None:
+        surfaces = surfaces_of(surfaces_file)
+        self.surface = surface_named(surface, surfaces)
+        self.sources = TopicSources(bootstrap, self.surface, surfaces)
+        self.checkpoint: Checkpoint | None = None
+        self._surfaces = surfaces
+        self._bootstrap = bootstrap
+        self._read: tuple[Window, CorpusAt] = Window(), CorpusAt(())
+
+    def live(self) -> str | None:
+        """Return the live bundle."""
+        return self.sources.rollout().live
+
+    @contextmanager
+    def checkpointed(self, root: Path, asked: str, *, every_s: float) -> Iterator[None]:
+        """Keep the state of the training that is run here, and remove it at the end.
+
+        Args:
+            asked: as `trainer.lineage.training_digest` gives it.
+        """
+        self.checkpoint = Checkpoint.at(root / self.surface.name, asked, every_s=every_s)
+        with self.checkpoint.until_ended():
+            yield
+
+    def data(self, since: Mapping[str, tuple[int, int]] | None = None, *, served_by: str | None, audited: bool) -> TrainingData:
+        """Return what the topics hold since a bundle's offsets, or what a training that was cut off had read of them."""
+        window = self.sources.window(next_offsets(since) if since else None)
+        window = window if served_by is None else window.of_arm(served_by)
+        self._read = self._cut_off(window.erased_ms) or (window, self.sources.candidates(time.time_ns() // 1_000_000))
+        data = TrainingData.of_window(*self._read)
+        if not audited:
+            # whoever has accepted the window need not wait for all states and engagements to be read
+            return data
+        evidence = self.sources.evidence(self._read[0].examples(), sample=SKEW_SAMPLE)
+        return replace(data, skew=audit(evidence, CATALOG[self.surface.feature_spec]))
+
+    def data_in(self, folder: Path, *, served_by: str | None = None) -> TrainingData:
+        """Return what was kept in a folder."""
+        window, corpus = read_cache(folder, self.surface.name)
+        self._read = window if served_by is None else window.of_arm(served_by), corpus
+        return TrainingData.of_window(*self._read)
+
+    def keep(self, cache: Path | None, bundle: str) -> None:
+        """Keep what a bundle was trained on, where that is asked for."""
+        if cache is not None:
+            write_cache(cache / self.surface.name / bundle, self.surface.name, *self._read)
+
+    def again(self, bundle: Bundle, cache: Path | None) -> tuple[Window, CorpusAt, str]:
+        """Return what a bundle was trained on, and where it was found."""
+        folder = None if cache is None else cache / self.surface.name / bundle.id
+        if folder is not None and folder.is_dir():
+            return *read_cache(folder, self.surface.name), str(folder)
+        lineage = lineage_of(bundle)
+        read = read_again(
+            self._bootstrap,
+            self.surface,
+            self._surfaces,
+            examples=bundle.manifest.examples,
+            candidates=lineage.corpus_offsets,
+            at_ms=lineage.corpus_at_ms,
+        )
+        return *read, "topics"
+
+    def _cut_off(self, erased_ms: Mapping[str, int]) -> tuple[Window, CorpusAt] | None:
+        """Return what a training that was cut off had read, unless a user in it has been deleted since.
+
+        From here on the checkpoint keeps what this one reads.
+        """
+        if self.checkpoint is None:
+            return None
+        self.checkpoint = replace(self.checkpoint, keep_data=lambda folder: write_cache(folder, self.surface.name, *self._read))
+        remove_erased(self.checkpoint.folder, erased_ms)
+        if self.checkpoint.exists():
+            try:
+                return read_cache(self.checkpoint.data, self.surface.name)
+            except CacheUnusable as error:
+                log.warning("%s; the training begins anew", error)
+        self.checkpoint.remove()
+        return None
+
+
+@contextmanager
+def job_of(surface: str, surfaces_file: Path | None, bootstrap: str) -> Iterator[Job]:
+    """Yield the job of a surface on a broker; nothing is connected to before something is asked for."""
+    job = Job(surface, surfaces_file, bootstrap)
+    try:
+        yield job
+    finally:
+        job.sources.close()
