@@ -12,7 +12,7 @@ CODES = IndexConfig(fresh_rows=64, compressed=CompressedConfig(train_from_rows=2
 WALKED = replace(
     CODES,
     compressed=CompressedConfig(train_from_rows=256, scan_us_per_row=1e6),
-    graph=GraphConfig(build_from_rows=256, leave_oldest_share=0.1),
+    graph=GraphConfig(build_from_rows=256, pays_from_hits=0, leave_oldest_share=0.1),
 )
 """Scanning codes is said to be dear, so every search walks the graph."""
 

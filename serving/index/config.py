@@ -28,6 +28,11 @@ class GraphConfig:
 
     build_from_rows: int = 2_048
     """Fewer settled rows than this are not worth a graph."""
+    pays_from_hits: int = 100
+    """With codes, no graph is built before a walk for so many hits costs less than their scan: at some 180,000 live rows by the
+    costs below. Before that a graph is built over and over, for three quarters of what upserts cost, and hardly ever walked.
+    0 builds it whatever it costs.
+    """
     rebuild_share: float = 0.75
     rebuild_rows_at_most: int = 400_000
     """A new graph is due when this share of the live rows, but no more than so many, settled after the last one was begun."""
@@ -52,6 +57,20 @@ class GraphConfig:
     breadth_slack: int = 128
     walk_us_per_breadth: float = 0.7
     """Cost of one node kept, at 50,000 rows; it grows with the fourth root of the rows. Only ratios to the scans matter."""
+
+    def left_out(self, rows: int) -> int:
+        """How many of so many rows, the oldest, no graph takes while there are codes of them."""
+        return min(int(self.leave_oldest_share * rows), self.leave_oldest_at_most)
+
+    def walk_us(self, breadth: float, rows: int) -> float:
+        """Cost of a walk that keeps `breadth` nodes in a graph of so many rows."""
+        return self.walk_us_per_breadth * float((rows / 50_000) ** 0.25) * breadth
+
+    def pays(self, live: int, codes: CompressedConfig) -> bool:
+        """Whether the graph of so many live rows would be walked, or the codes of what it holds scanned at less cost."""
+        rows = live - self.left_out(live)
+        walk_us = self.walk_us(self.breadth_per_hit * self.pays_from_hits + self.breadth_slack, rows)
+        return self.pays_from_hits == 0 or walk_us < codes.scan_us_per_row * rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,8 +200,7 @@ def _walk_is_cheaper(view: View, graph: GraphTier, room: int, share: float, conf
 def _walk_us(view: View, graph: GraphTier, room: int, share: float, config: IndexConfig) -> float:
     if config.graph is None:
         raise RuntimeError("a graph exists without its configuration")
-    growth = float((len(graph) / 50_000) ** 0.25)
-    return config.graph.walk_us_per_breadth * growth * _breadth(view, graph, room, share, config.graph)
+    return config.graph.walk_us(_breadth(view, graph, room, share, config.graph), len(graph))
 
 
 def _breadth(view: View, graph: GraphTier, room: int, share: float, settings: GraphConfig) -> int:

@@ -24,7 +24,7 @@ from serving.index import (
 
 DIM = 8
 SMALL_COMPRESSED = CompressedConfig(train_from_rows=64, train_sample_rows=500)
-SMALL_GRAPH = GraphConfig(build_from_rows=64, chunk_rows=32)
+SMALL_GRAPH = GraphConfig(build_from_rows=64, pays_from_hits=0, chunk_rows=32)
 
 
 def small(compressed: CompressedConfig | None, graph: GraphConfig | None) -> IndexConfig:

@@ -15,7 +15,7 @@ AUTHORS = [f"a:{i}" for i in range(5)]
 SCANNED = CompressedConfig(train_from_rows=20, train_sample_rows=200, scan_us_per_row=0.0)
 """Scanning costs nothing, so no graph is walked."""
 WALKED = CompressedConfig(train_from_rows=20, train_sample_rows=200, scan_us_per_row=1e6)
-GRAPH = GraphConfig(build_from_rows=16, rebuild_share=0.3, chunk_rows=8)
+GRAPH = GraphConfig(build_from_rows=16, pays_from_hits=0, rebuild_share=0.3, chunk_rows=8)
 
 lags = st.integers(min_value=0, max_value=12)
 """How far behind the rising clock an event is; the largest is past most expiries."""

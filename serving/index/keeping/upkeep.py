@@ -23,6 +23,7 @@ ROOM_PER_LIVE_ROW = 4
 """Slots reserved for each live row when the arena is rewritten; reserved memory is not touched until used."""
 RECOUNT_SHARE = 0.01
 LEDGER_CHUNK = 8_192
+OUT_OF_REACH = 2**62
 
 
 class Upkeep:
@@ -66,6 +67,8 @@ class Upkeep:
             view = replace(self._state.view, graph=None, graph_dead=0, beside_graph=None, beside_dead=0)
             if tier == "codes" or view.compressed is None:
                 view = replace(view, fresh_from=FIRST_SLOT, compressed=None, compressed_dead=0)
+                # the rows may have drifted away from those it was learned from
+                self._codebook = None
             self._state.view = view
 
     def full(self) -> bool:
@@ -73,7 +76,7 @@ class Upkeep:
         view, config = self._state.view, self._config
         bound = config.fresh_rows_at_most
         if config.compressed is None and config.graph is not None:
-            bound = max(bound, 2 * _due_at(view, config.graph))
+            bound = max(bound, 2 * _due_at(view, config.graph, config.compressed))
         return view.fresh_to - view.fresh_from >= bound
 
     def relieve(self) -> None:
@@ -96,10 +99,11 @@ class Upkeep:
         return self._state.view
 
     def merge_debt_rows(self, view: View) -> int:
-        """Live rows outside the graph beyond what makes a graph due; 0 without a graph tier."""
+        """Live rows outside the graph beyond what makes a graph due; 0 without a graph tier, or while none would pay."""
         if self._config.graph is None:
             return 0
-        return max(0, self._newcomers(view, self._settled_to(view)) - _due_at(view, self._config.graph))
+        due_at = _due_at(view, self._config.graph, self._config.compressed)
+        return max(0, self._newcomers(view, self._settled_to(view)) - due_at)
 
     def _publish(self, base: View, changed: View) -> bool:
         """Make `changed`'s tiers current, unless others replaced `base`'s meanwhile. Rows written since are kept."""
@@ -185,7 +189,7 @@ class Upkeep:
         view = self._state.view
         live = view.arena.live_slots(view.fresh_to, view.sequence)
         chosen = np.random.default_rng(self._config.seed).permutation(live)[: settings.train_sample_rows]
-        codebook = train_codebook(view.arena.vectors[chosen], self._config.seed)
+        codebook = train_codebook(view.arena.vectors[chosen])
         with self._state.write_lock:
             # a writer and the builder may both train at the hard bound: one codebook counts for all codes
             self._codebook = self._codebook or codebook
@@ -218,11 +222,11 @@ class Upkeep:
         view = self._state.view
         end = self._settled_to(view)
         newcomers = self._newcomers(view, end)
-        if newcomers < _due_at(view, settings):
+        if newcomers < _due_at(view, settings, self._config.compressed):
             return False
         slots = view.arena.live_slots(end, view.sequence)
         if view.compressed is not None:
-            slots = slots[min(int(settings.leave_oldest_share * len(slots)), settings.leave_oldest_at_most) :]
+            slots = slots[settings.left_out(len(slots)) :]
         hurried = view.graph is not None and newcomers > settings.hurry_share * view.live
         self._build = GraphBuild(
             view.arena.vectors[slots],
@@ -333,7 +337,10 @@ def _dead(view: View, tier: CompressedTier | GraphTier | None) -> int:
     return len(tier) - int(np.count_nonzero(view.arena.live(tier.slots, view.sequence)))
 
 
-def _due_at(view: View, settings: GraphConfig) -> int:
+def _due_at(view: View, settings: GraphConfig, codes: CompressedConfig | None) -> int:
+    """How many newcomers make a graph due: out of reach while scanning codes is cheaper."""
+    if codes is not None and view.compressed is not None and not settings.pays(view.live, codes):
+        return OUT_OF_REACH
     return max(settings.build_from_rows, min(int(settings.rebuild_share * view.live), settings.rebuild_rows_at_most))
 
 

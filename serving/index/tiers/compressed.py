@@ -12,6 +12,7 @@ import numpy as np
 from serving.index.errors import WrongDimension
 from serving.index.protocol import FloatArray
 from serving.index.tiers.arena import GRAVE, BoolArray, SlotArray
+from serving.index.tiers.levels import best_levels
 
 BITS = 4
 BLOCK_ROWS = 32
@@ -31,16 +32,9 @@ class Codebook:
         return values
 
 
-def train_codebook(vectors: FloatArray, seed: int) -> Codebook:
-    """Learn the quantiser from a sample [n, dim]. About 0.9 CPU-seconds for 10,000 rows of 64; releases the GIL."""
-    faiss.omp_set_num_threads(1)
-    dim = vectors.shape[1]
-    index = faiss.IndexPQFastScan(dim, dim, BITS, faiss.METRIC_INNER_PRODUCT)
-    index.pq.cp.seed = seed
-    # the configuration decides how little is too little; faiss would only print a warning
-    index.pq.cp.min_points_per_centroid = 1
-    index.train(np.ascontiguousarray(vectors))
-    return Codebook(index, dim)
+def train_codebook(vectors: FloatArray) -> Codebook:
+    """Learn the quantiser from a sample [n, dim]. About 0.05 CPU-seconds for 10,000 rows of 64."""
+    return codebook_of(best_levels(vectors, 1 << BITS), vectors.shape[1])
 
 
 def codebook_of(values: FloatArray, dim: int) -> Codebook:

@@ -17,13 +17,13 @@ KEPT = 1_000
 QUICK_TIERS = {
     "codes and graph, walked": (
         CompressedConfig(train_from_rows=400, scan_us_per_row=1e6),
-        GraphConfig(build_from_rows=300, rebuild_share=0.3, chunk_rows=64, links=8),
+        GraphConfig(build_from_rows=300, pays_from_hits=0, rebuild_share=0.3, chunk_rows=64, links=8),
     ),
     "codes and graph, scanned": (
         CompressedConfig(train_from_rows=400, scan_us_per_row=0.0),
-        GraphConfig(build_from_rows=300, rebuild_share=0.3, chunk_rows=64, links=8),
+        GraphConfig(build_from_rows=300, pays_from_hits=0, rebuild_share=0.3, chunk_rows=64, links=8),
     ),
-    "graph only": (None, GraphConfig(build_from_rows=300, rebuild_share=0.3, chunk_rows=64, links=8)),
+    "graph only": (None, GraphConfig(build_from_rows=300, pays_from_hits=0, rebuild_share=0.3, chunk_rows=64, links=8)),
 }
 
 

@@ -45,7 +45,7 @@ def plans(index: LiveIndex) -> dict[str, int]:
 
 
 CODES = CompressedConfig(train_from_rows=500)
-GRAPH = GraphConfig(build_from_rows=500)
+GRAPH = GraphConfig(build_from_rows=500, pays_from_hits=0)
 
 
 def test_the_graph_is_walked_when_scanning_costs_more_and_codes_are_scanned_otherwise(vectors: np.ndarray) -> None:

@@ -12,7 +12,7 @@ CONFIG = IndexConfig(
     fresh_rows=64,
     fresh_rows_at_most=512,
     compressed=CompressedConfig(train_from_rows=256),
-    graph=GraphConfig(build_from_rows=128, chunk_rows=50),
+    graph=GraphConfig(build_from_rows=128, pays_from_hits=0, chunk_rows=50),
     compact_from_rows=512,
     background=False,
 )
@@ -96,9 +96,40 @@ def test_the_graph_takes_the_youngest_settled_rows_and_codes_hold_the_rest() -> 
     assert len(view.graph) + len(view.beside_graph) >= 1_000
 
 
+def test_no_graph_is_built_while_the_codes_of_its_rows_are_scanned_at_less_cost() -> None:
+    """It would be built anew as rows turn over, and no search would walk it."""
+    patient = dataclasses.replace(CONFIG.graph or GraphConfig(), pays_from_hits=10)
+    costs = CompressedConfig(train_from_rows=256, scan_us_per_row=patient.walk_us(150, 750) / 750)
+    index = LiveIndex(DIM, dataclasses.replace(CONFIG, compressed=costs, graph=patient))
+    write(index, 0, 1_400)
+    index.maintain()
+    assert index.view.graph is None
+    assert index.stats().merge_debt_rows == 0
+    # the half that a graph takes is 750 rows and more
+    write(index, 1_400, 200)
+    index.maintain()
+    assert index.view.graph is not None
+
+
+def test_codes_that_are_distrusted_are_learned_anew_from_the_rows_of_now() -> None:
+    """Rows drift: codes made by levels of long ago would fall short again."""
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 600)
+    index.maintain()
+    before = index.contents().codebook
+    write(index, 600, 600)
+    index.expire(600)
+    index.distrust("codes")
+    index.maintain()
+    after = index.contents().codebook
+    assert before is not None
+    assert after is not None
+    assert not np.array_equal(before, after)
+
+
 def test_the_builder_hurries_when_it_is_behind() -> None:
     """Its next graph gets cheaper, never the queries slower."""
-    hurried = dataclasses.replace(CONFIG, graph=GraphConfig(build_from_rows=128, hurry_share=0.3))
+    hurried = dataclasses.replace(CONFIG, graph=GraphConfig(build_from_rows=128, pays_from_hits=0, hurry_share=0.3))
     index = LiveIndex(DIM, hurried)
     write(index, 0, 500)
     index.maintain()
