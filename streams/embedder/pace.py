@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 # without a record for so long there is no live traffic to make room for
 _LIVE_S = 1.0
+# alone, a slice may be so many times as large: towers and requests cost less by the record in large ones
+_ALONE = 8
 # records of the corpus that stand before a live one in the producer's queue: a few milliseconds of a broker's work
 _MOST_UNSENT = 1_000
 _UNSENT_REST_S = 0.005
@@ -40,6 +42,10 @@ class Pace:
             return _UNSENT_REST_S
         now_s = self._clock_s()
         return max(0.0, self._rest_until_s - now_s) if now_s < self._live_until_s else 0.0
+
+    def size(self, slice_size: int) -> int:
+        """Return how many records the next slice may have: more without live traffic, which one in hand holds up."""
+        return slice_size if self._clock_s() < self._live_until_s else _ALONE * slice_size
 
     @contextmanager
     def slice(self) -> Iterator[None]:

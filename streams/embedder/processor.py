@@ -67,7 +67,7 @@ class EmbedderProcessor:
             ends: next offset behind the last acknowledged record, by (topic, partition).
             topic_exists: asks the broker.
             backfilled: (bundle, partition) that the last run of this instance reported as written whole, under the policy in force.
-            backfill_slice: candidates re-embedded between two batches.
+            backfill_slice: candidates re-embedded between two batches; more while no batch comes.
             pace: of these slices; without one each follows the other.
             lookup: see `schemas.codec.decode_mapping`.
         """
@@ -177,7 +177,7 @@ class EmbedderProcessor:
                 self._start_backfill(loaded, partition)
         for name in change.configured & self._configured.keys():
             outputs += self._reconfigure(name)
-        if self._pace.rest_s() == 0 and (piece := self._backfills.next_slice(self._backfill_slice)):
+        if self._pace.rest_s() == 0 and (piece := self._backfills.next_slice(self._pace.size(self._backfill_slice))):
             with self._pace.slice():
                 outputs += self._backfill(*piece)
         if time.monotonic() >= self._next_status_s:

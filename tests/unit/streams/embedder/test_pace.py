@@ -56,3 +56,14 @@ def test_the_corpus_waits_while_the_broker_is_behind() -> None:
     assert pace.rest_s() > 0
     setting.unsent = 1_000
     assert pace.rest_s() == 0
+
+
+def test_slices_are_larger_without_live_traffic() -> None:
+    """Large ones cost less by the record, and beside traffic they would hold up a record that comes meanwhile."""
+    setting = Setting()
+    pace = setting.pace(0.1)
+    assert pace.size(64) > 64
+    pace.live()
+    assert pace.size(64) == 64
+    setting.now_s += 1.1
+    assert pace.size(64) > 64
