@@ -5,12 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 
 from schemas.positions import Positions, first_missing
-from schemas.records.control import NodeStatus
+from schemas.records.control import NODE, SILENCE_MS, NodeStatus
 from streams.controller.journal import Heartbeats
-from streams.controller.parity import NODE, live_of
+from streams.controller.parity import live_of
 
-# a node not heard of for this long is not live (CONTRACTS, 'Epochs and rollouts')
-SILENCE_MS = 10_000
 _LOOK_S = 0.1
 
 

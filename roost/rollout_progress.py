@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from roost.retrievable import SILENCE_MS
-from schemas.records.control import BundleStage, NodeStatus, Progress, Rollout, Stage
-from streams.controller.parity import EMBEDDER, MIN_COVERAGE, MIN_RECALL, NODE, Reports, complaint, embedder_reports, live_of
+from schemas.records.control import EMBEDDER, NODE, SILENCE_MS, BundleStage, NodeStatus, Progress, Rollout, Stage
+from streams.controller.parity import MIN_COVERAGE, MIN_RECALL, Reports, complaint, embedder_reports, live_of
 
 
 @dataclass(frozen=True, slots=True)

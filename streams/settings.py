@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.records.control import SILENCE_MS
 from schemas.topics import DEFAULT_PARTITIONS
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
@@ -129,7 +130,7 @@ class ControllerSettings(StreamsSettings):
     group: str = "controller"
     batch_within_s: float = Field(default=0.05, gt=0)
     tick_s: float = Field(default=0.25, gt=0)
-    node_silence_s: float = Field(default=10.0, gt=0)
+    node_silence_s: float = Field(default=SILENCE_MS / 1000, gt=0)
     let_go_s: float = Field(default=5.0, ge=0)
     let_go_at_most_s: float = Field(default=60.0, gt=0)
     canary_alpha: float = Field(default=0.02, gt=0, lt=1)

@@ -24,7 +24,7 @@ from roost.machine.machine import Machine
 from roost.settings import child_environment
 from schemas.codec import decode
 from schemas.errors import RoostError
-from schemas.records.control import CommandKind, NodeStatus, Rollout, RolloutCommand
+from schemas.records.control import NODE, CommandKind, NodeStatus, Rollout, RolloutCommand
 from schemas.records.users import User
 from schemas.surfaces import load_surfaces
 from schemas.topics import EXAMPLES, NODE_STATUS, embeddings_topic_name
@@ -267,7 +267,7 @@ class Story:
         """Return how many candidates the node says its live index holds."""
         with TailReader(self._machine.bootstrap, NODE_STATUS, [0]) as reader:
             statuses = [decode(NodeStatus, record.value) for record in reader.read_to_end() if record.value is not None]
-        newest = {status.instance: status for status in statuses if status.instance.startswith("node:")}
+        newest = {status.instance: status for status in statuses if status.instance.startswith(NODE)}
         live = self._state().live
         return sum(p.live_count for status in newest.values() for p in status.progress if p.bundle == live)
 

@@ -226,6 +226,12 @@ class AnswerCounts(Record):
     failed: int = 0
 
 
+EMBEDDER, CONTROLLER, NODE = "embedder:", "controller:", "node:"
+"""What an instance's name begins with, by its role."""
+SILENCE_MS = 10_000
+"""Who has not been heard of for this long is not live (CONTRACTS, 'Epochs and rollouts')."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeStatus(Message):
     """A heartbeat of `embedder:<instance>`, `controller:<instance>` or `node:<id>`; only nodes count in the quorum.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from schemas.bundle import Manifest
-from schemas.records.control import NodeStatus, Rollout, RolloutCommand
+from schemas.records.control import CONTROLLER, EMBEDDER, NODE, SILENCE_MS, NodeStatus, Rollout, RolloutCommand
 from schemas.surfaces import Surfaces
 from schemas.topics import ACCOUNTS, ARTICLES, ENGAGEMENTS, IMPRESSIONS, ROLLOUT_COMMANDS, TWEETS, USER_EVENTS, USERS, dlq
 from serving.api import Answer, ExplainRequest, Explanation, RetrieveRequest, SurfaceStats
@@ -18,11 +18,6 @@ DEAD_LETTERS = tuple(dlq(topic) for topic in (*INPUTS, USER_EVENTS, ROLLOUT_COMM
 QUERY_SECONDS = "roost_retrieve_seconds"
 NEW_SECONDS = "roost_new_to_retrievable_seconds"
 FOUND_SECONDS = "roost_publish_to_found_seconds"
-# who has not been heard of for this long is not live (CONTRACTS, 'Epochs and rollouts')
-SILENT_MS = 10_000
-EMBEDDER = "embedder:"
-CONTROLLER = "controller:"
-NODE = "node:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +121,7 @@ class Moment:
         found = [
             beat
             for name, beat in self.broker.heartbeats.items()
-            if name.startswith(prefix) and self.at_ms - beat.heard_ms < SILENT_MS
+            if name.startswith(prefix) and self.at_ms - beat.heard_ms < SILENCE_MS
         ]
         return sorted(found, key=lambda beat: beat.heard_ms)
 

@@ -4,12 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from schemas.codec import decode
 from schemas.errors import InvalidInput
-from schemas.records.control import AnswerCounts, NodeStatus, Progress, SourcePosition
+from schemas.records.control import EMBEDDER, NODE, AnswerCounts, NodeStatus, Progress, SourcePosition
 from schemas.wire.inbound import InboundRecord
 from serving.health import BundleHealth, NodeHealth
-
-EMBEDDER_PREFIX = "embedder:"
-NODE_PREFIX = "node:"
 
 
 def node_status(health: NodeHealth, answers: Mapping[str, AnswerCounts], *, time_ms: int, url: str) -> NodeStatus:
@@ -25,7 +22,7 @@ def node_status(health: NodeHealth, answers: Mapping[str, AnswerCounts], *, time
     doubts = (f"bundle {bundle.bundle}: {alarm}" for bundle in bundles for alarm in bundle.index_alarms.values())
     unsaved = (bundle.snapshot.trouble for bundle in bundles if bundle.snapshot is not None and bundle.snapshot.trouble)
     return NodeStatus(
-        instance=NODE_PREFIX + health.node,
+        instance=NODE + health.node,
         time_ms=time_ms,
         ready=health.ready,
         url=url,
@@ -60,7 +57,7 @@ class EmbedderReports:
     def handle(self, records: Sequence[InboundRecord]) -> None:
         """Take in records of `node-status`; those of nodes are passed over."""
         for record in records:
-            if record.key is None or not record.key.startswith(EMBEDDER_PREFIX.encode()):
+            if record.key is None or not record.key.startswith(EMBEDDER.encode()):
                 continue
             name = record.key.decode(errors="replace")
             if record.value is None:

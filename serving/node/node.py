@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from schemas.codec import decode, encode
 from schemas.errors import BundleError, InvalidInput
-from schemas.records.control import Rollout
+from schemas.records.control import NODE, Rollout
 from schemas.rollout import UNDER_WAY
 from schemas.surfaces import Surface
 from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES
@@ -23,7 +23,7 @@ from serving.index import IndexClosed
 from serving.node.audit import ShadowAudit
 from serving.node.bundle_tail import BundleTail, NodeParts
 from serving.node.follower import FollowerCallbacks, TopicFollower
-from serving.node.heartbeat import NODE_PREFIX, EmbedderReports, node_status
+from serving.node.heartbeat import EmbedderReports, node_status
 from serving.node.snapshotter import Snapshotter
 from serving.node.surface_keeper import SurfaceKeeper
 from serving.query.epochs import RoutingTable
@@ -232,7 +232,7 @@ class Node:
             self._producer = make_producer(self._parts.bootstrap, message_timeout_ms=5_000, reconnect_backoff_max_ms=1_000)
         self._tally.keep_only({tail.bundle for tail in self._tails()})
         status = node_status(self.health(), self._tally.counts(), time_ms=wall_clock_ms(), url=self.url)
-        self._producer.produce(NODE_STATUS, encode(status), (NODE_PREFIX + self.node_id).encode(), on_delivery=self._delivered)
+        self._producer.produce(NODE_STATUS, encode(status), (NODE + self.node_id).encode(), on_delivery=self._delivered)
         self._producer.poll(0)
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from schemas.codec import encode
-from schemas.records.control import CanaryReport, NodeStatus
+from schemas.records.control import CONTROLLER, CanaryReport, NodeStatus
 from schemas.topics import NODE_STATUS
 from streams.state import OutboundRecord
 
@@ -14,7 +14,7 @@ class ControllerHeartbeat:
     """Due every other second. One thread."""
 
     def __init__(self, instance: str, canaries: Callable[[], tuple[CanaryReport, ...]]) -> None:
-        self._instance = f"controller:{instance}"
+        self._instance = CONTROLLER + instance
         self._canaries = canaries
         self._due_ms = 0
 

@@ -7,10 +7,8 @@ finds what an exact scan finds: a graph that is damaged, or towers that one node
 
 from collections.abc import Iterable
 
-from schemas.records.control import NodeStatus, Progress, Rollout, Stage
+from schemas.records.control import EMBEDDER, NODE, NodeStatus, Progress, Rollout, Stage
 
-EMBEDDER = "embedder:"
-NODE = "node:"
 MAX_BEHIND_LIVE_MS = 1000
 MIN_COVERAGE = 0.9999
 """Of the live epoch's settled candidates, on every node."""

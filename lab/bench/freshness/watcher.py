@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lab.bench.freshness.plan import Target
 from schemas.codec import decode
 from schemas.errors import InvalidInput
-from schemas.records.control import NodeStatus
+from schemas.records.control import EMBEDDER, NodeStatus
 from schemas.topics import ENGAGEMENTS, NODE_STATUS, TWEETS, embeddings_topic_name
 from schemas.wire.tail import TailReader
 
@@ -112,7 +112,7 @@ class Watcher:
 
     def _beats(self, statuses: TailReader) -> Iterator[Beat]:
         for record in statuses.poll(1_000, 0.0):
-            if record.value is None or not (record.key or b"").startswith(b"embedder:"):
+            if record.value is None or not (record.key or b"").startswith(EMBEDDER.encode()):
                 continue
             try:
                 status = decode(NodeStatus, record.value)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from roost.retrievable import SILENCE_MS, lacking
-from schemas.records.control import NodeStatus, Progress, SourcePosition
+from roost.retrievable import lacking
+from schemas.records.control import SILENCE_MS, NodeStatus, Progress, SourcePosition
 
 NOW_MS = 1_000_000
 BUNDLE, OLD = "a" * 16, "b" * 16

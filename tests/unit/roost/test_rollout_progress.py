@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from roost.retrievable import SILENCE_MS
 from roost.rollout_progress import embedders_behind, progress_of
-from schemas.records.control import BundleStage, NodeStatus, Progress, Rollout, Stage
+from schemas.records.control import SILENCE_MS, BundleStage, NodeStatus, Progress, Rollout, Stage
 
 HOME, LIVE, NEW = "home-timeline", "a" * 16, "b" * 16
 NOW_MS = 1_000_000
