@@ -10,7 +10,7 @@ from lab.observed.columns import Floats
 
 LEVEL = 0.95
 # of a normal distribution, two-sided
-_Z = 1.96
+Z = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def share_of(count: int, total: int) -> Interval:
     """Return `count` of `total` as a share with Wilson's interval; all of 0 to 1 is possible where there was nothing."""
     if not total:
         return Interval(float("nan"), 0.0, 1.0)
-    z2, share = _Z**2, count / total
+    z2, share = Z**2, count / total
     middle = (share + z2 / (2 * total)) / (1 + z2 / total)
-    radius = _Z * sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    radius = Z * sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
     return Interval(share, max(0.0, middle - radius), min(1.0, middle + radius))

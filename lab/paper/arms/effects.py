@@ -10,10 +10,8 @@ import numpy as np
 
 from lab.observed.columns import Bools, Floats
 from lab.paper.arms.traffic import Fed
+from lab.paper.intervals import Z
 from streams.canary.sequential import Sums
-
-# of a normal, two-sided 95%
-_Z = 1.96
 
 
 class Effect(TypedDict):
@@ -68,5 +66,5 @@ def _difference(shown: Floats, outcome: Floats, in_canary: Bools) -> Effect:
 
 
 def _effect(value: float, variance: float) -> Effect:
-    radius = _Z * sqrt(variance)
+    radius = Z * sqrt(variance)
     return Effect(value=float(value), low=float(value - radius), high=float(value + radius))
