@@ -6,7 +6,7 @@ padding. Adding a feature is adding a `Field` to a spec: towers, export, embedde
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_type_hints
 
@@ -26,6 +26,7 @@ MAX_FIELDS = 256
 MAX_SLOTS = 256
 MAX_BUCKETS = 2**31 - 1
 Kind = Literal["hash", "log"]
+Side = Literal["query", "candidate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,14 @@ class Field:
         return self.table or self.name
 
 
+def placed(fields: Iterable[Field]) -> Iterator[tuple[Field, slice]]:
+    """Yield each field of a side with its columns."""
+    begin = 0
+    for field in fields:
+        yield field, slice(begin, begin + field.slots)
+        begin += field.slots
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
     """A named, immutable set of fields for both sides. `digest` tells two specs apart."""
@@ -72,6 +81,13 @@ class FeatureSpec:
     def candidate_width(self) -> int:
         """Columns of a candidate's ids."""
         return sum(field.slots for field in self.candidate)
+
+    def columns(self, side: Side, name: str) -> slice:
+        """Return the columns of a feature among its side's; raises `ValueError` where there is none of the name."""
+        for field, columns in placed(self.query if side == "query" else self.candidate):
+            if field.name == name:
+                return columns
+        raise ValueError(f"{self.name} has no {side} feature {name}")
 
     def tables(self) -> dict[str, int]:
         """Return the embedding tables and their buckets; raises `ValueError` when two fields disagree on one."""

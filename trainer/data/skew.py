@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.features.query import in_force, query_features
-from schemas.features.spec import FeatureSpec, Field
+from schemas.features.spec import FeatureSpec, Field, placed
 from schemas.records.candidates import Candidate, CandidateFeatures, Counters
 from schemas.records.feedback import Engagement, Example, Provenance, counter_step
 from schemas.records.users import MAX_ENTRIES, MAX_HISTORY, QueryFeatures, UserState
@@ -145,11 +145,9 @@ def _compare(
     records: Sequence[tuple[QueryFeatures | CandidateFeatures, QueryFeatures | CandidateFeatures, str]],
 ) -> list[FieldAudit]:
     audits: list[FieldAudit] = []
-    begin = 0
-    for field in spec_fields:
+    for field, columns in placed(spec_fields):
         # a mean over slots does not know their order
-        served, again = (np.sort(side_ids[:, begin : begin + field.slots], axis=1) for side_ids in ids)
-        begin += field.slots
+        served, again = (np.sort(side_ids[:, columns], axis=1) for side_ids in ids)
         if field.source not in known:
             continue
         there = known[field.source] & (served.any(axis=1) | again.any(axis=1))

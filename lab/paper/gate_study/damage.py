@@ -5,7 +5,6 @@ What breaks upstream of the trainer damages all of a window; what breaks in the 
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +12,8 @@ from numpy.typing import NDArray
 from lab.observed.columns import Bools
 from lab.paper.continual.gated import Window
 from lab.paper.gate_study.scene import Scene
-from schemas.features.spec import FeatureSpec
+from schemas.features.spec import Side
 from trainer.data.columns import EXPLICIT_NEGATIVE, IMPLICIT_NEGATIVE, POSITIVE, Corpus, Examples
-
-Side = Literal["query", "candidate"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +121,7 @@ def zeroed(side: Side, field: str, *, all_of_it: bool) -> Damage:
     """Leave one feature out: padding stands where it was."""
 
     def damaged(scene: Scene, _rng: np.random.Generator) -> Data:
-        columns, window = _columns(scene.live.spec, side, field), scene.window
+        columns, window = scene.live.spec.columns(side, field), scene.window
         corpus = window.corpus
         if side == "candidate":
             corpus = replace(corpus, candidate_ids=_blank(corpus.candidate_ids, columns))
@@ -160,15 +157,6 @@ def _of_language(examples: Examples, scene: Scene, rank: int) -> Bools:
     # languages of a world are in order of size
     chosen: Bools = scene.item_languages[examples.items] == rank
     return chosen
-
-
-def _columns(spec: FeatureSpec, side: Side, name: str) -> slice:
-    begin = 0
-    for field in spec.query if side == "query" else spec.candidate:
-        if field.name == name:
-            return slice(begin, begin + field.slots)
-        begin += field.slots
-    raise ValueError(f"{spec.name} has no {side} feature {name}")
 
 
 def _without(examples: Examples, side: Side, columns: slice) -> Examples:

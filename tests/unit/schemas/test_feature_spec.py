@@ -44,6 +44,17 @@ def test_more_values_than_slots_are_cut_and_fewer_are_padded_with_zero() -> None
     assert spec.encode_queries([QueryFeatures(languages=("", "de"))])[0].tolist() == one.tolist()
 
 
+def test_a_feature_is_found_in_its_columns_and_in_no_others() -> None:
+    """Who blanks or compares one feature must not touch its neighbours."""
+    columns = TWEET.columns("query", "interests")
+    given, without = (TWEET.encode_queries([QueryFeatures(interests=of)])[0] for of in (("chess",) * 9, ()))
+    assert given[columns].all()
+    assert given[: columns.start].tolist() == without[: columns.start].tolist()
+    assert given[columns.stop :].tolist() == without[columns.stop :].tolist()
+    with pytest.raises(ValueError, match="no candidate feature interests"):
+        TWEET.columns("candidate", "interests")
+
+
 def test_an_absent_context_value_is_padding() -> None:
     """A query without a clicked tweet must not look like a click on an unknown one."""
     spec = FeatureSpec("s", "seed", (Field("topic", "context.topic", "hash", 1000),), TWEET.candidate)
