@@ -32,7 +32,7 @@ UNFINISHED = ".unfinished"
 
 
 class SnapshotStore:
-    """Writes and reads on any number of threads, one at a time."""
+    """Writes and reads on any number of threads, one at a time for each bundle."""
 
     def __init__(self, folder: Path, *, keep: int, files: Files | None = None, shared: SharedSnapshots | None = None) -> None:
         """Touch nothing yet.
@@ -46,7 +46,8 @@ class SnapshotStore:
         self._keep = keep
         self._shared = shared
         self._files = files or Files()
-        self._lock = threading.Lock()
+        # one for each bundle: what is fetched from the shared place may take minutes, and other bundles do not wait for it
+        self._locks: dict[str, threading.Lock] = {}
 
     def write(self, snapshot: Snapshot) -> Path:
         """Put a snapshot on disk and remove those beyond `keep`; returns its folder.
@@ -54,8 +55,11 @@ class SnapshotStore:
         Raises:
             OSError: the disk is full, or failed. The older snapshots are as they were.
         """
-        with self._lock:
+        with self._lock(snapshot.of.bundle):
             return self._add(snapshot.of.bundle, lambda folder: self._fill(folder, snapshot))
+
+    def _lock(self, bundle: str) -> threading.Lock:
+        return self._locks.setdefault(bundle, threading.Lock())
 
     def _add(self, bundle: str, fill: Callable[[Path], None]) -> Path:
         folder = self.folder / bundle
@@ -106,7 +110,7 @@ class SnapshotStore:
     def newest(self, wanted: SnapshotOf, *, now_ms: int) -> Snapshot | None:
         """Return the newest sound snapshot of `wanted`; None when there is none. Each refusal is logged with its reason."""
         folder = self.folder / wanted.bundle
-        with self._lock:
+        with self._lock(wanted.bundle):
             for number in _numbers_in(folder):
                 path = folder / f"{number:012d}"
                 try:
@@ -137,7 +141,7 @@ class SnapshotStore:
             SnapshotRefused: a byte of it is not what its manifest says.
             OSError: the disk is full, or the place is away. Nothing is left of it, as after a refusal.
         """
-        with self._lock:
+        with self._lock(one.manifest.of.bundle):
             return self._fetch(shared, one)
 
     def _fetch(self, shared: SharedSnapshots, one: SharedSnapshot) -> Path:
@@ -158,16 +162,16 @@ class SnapshotStore:
 
     def forget(self, bundle: str) -> None:
         """Remove every snapshot of a bundle."""
-        with self._lock:
+        with self._lock(bundle):
             self._files.remove(self.folder / bundle)
 
     def keep_only(self, bundles: Collection[str]) -> None:
         """Remove the snapshots of all other bundles: they left while this node was down."""
-        with self._lock, suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             for folder in self.folder.iterdir():
                 if folder.is_dir() and folder.name not in bundles:
                     log.info("bundle %s is not in use any more; its snapshots are removed", folder.name)
-                    self._files.remove(folder)
+                    self.forget(folder.name)
 
 
 def _numbers_in(folder: Path) -> list[int]:

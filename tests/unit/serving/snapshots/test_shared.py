@@ -1,6 +1,9 @@
 """Snapshots on a shared place: fetched whole and checked as a node's own are, and never a reason for a node not to start."""
 
 import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -9,8 +12,8 @@ import numpy as np
 import pytest
 
 from serving.snapshots.manifest import MANIFEST_NAME, Manifest, read_manifest
-from serving.snapshots.shared import SharedSnapshots
-from serving.snapshots.snapshot import SnapshotRefused
+from serving.snapshots.shared import SharedSnapshot, SharedSnapshots
+from serving.snapshots.snapshot import Snapshot, SnapshotRefused
 from serving.snapshots.store import SnapshotStore, check
 from tests.snapshot_samples import NOW_MS, OF, UnsyncedFiles, snapshot
 
@@ -97,6 +100,40 @@ def test_a_place_that_is_away_costs_a_node_the_fetch_and_not_the_start(tmp_path:
     with caplog.at_level(logging.WARNING):
         assert store(tmp_path, Away("memory://away")).newest(OF, now_ms=NOW_MS) is None
     assert "reading the topic from its beginning" in caplog.text
+
+
+def test_while_one_bundles_snapshot_is_fetched_those_of_others_are_written_read_and_removed(tmp_path: Path) -> None:
+    """Gigabytes take minutes: no other surface may start later for it, nor a bundle that is live go unsaved."""
+    asked, answers = threading.Event(), threading.Event()
+
+    class Slow(SharedSnapshots):
+        def parts(self, one: SharedSnapshot, name: str, *, part_bytes: int = 1 << 20) -> Iterator[bytes]:
+            asked.set()
+            assert answers.wait(30)
+            return super().parts(one, name, part_bytes=part_bytes)
+
+    place = Slow(f"file://{tmp_path}/shared")
+    place.put(store(tmp_path / "one").write(snapshot(5, seed=1)), node="one", bundle=OF.bundle)
+    own, other = store(tmp_path / "two", place), replace(OF, bundle="f" * 16)
+    with ThreadPoolExecutor(2) as pool:
+        fetching = pool.submit(own.newest, OF, now_ms=NOW_MS)
+        try:
+            assert asked.wait(30)
+
+            def work() -> list[Snapshot | None]:
+                own.write(snapshot(3, seed=2, of=other))
+                before = own.newest(other, now_ms=NOW_MS)
+                own.keep_only({OF.bundle})
+                return [before, own.newest(other, now_ms=NOW_MS)]
+
+            read, removed = pool.submit(work).result(10)
+            assert not fetching.done()
+        finally:
+            answers.set()
+        fetched = fetching.result(30)
+    assert (read is not None, removed) == (True, None)
+    assert fetched is not None
+    assert fetched.offsets == snapshot(5, seed=1).offsets
 
 
 @pytest.mark.parametrize("name", ["../../etc/cron.d/x", "/etc/passwd", "a/b", ""])
