@@ -32,15 +32,7 @@ class _Arm:
     users: dict[str, _User] = field(default_factory=lambda: defaultdict(_User))
 
     def sums(self, counted: Callable[[_User], int]) -> Sums:
-        users = [(user.shown, counted(user)) for user in self.users.values() if user.shown]
-        return Sums(
-            len(users),
-            sum(n for n, _ in users),
-            sum(y for _, y in users),
-            sum(n**2 for n, _ in users),
-            sum(y**2 for _, y in users),
-            sum(n * y for n, y in users),
-        )
+        return Sums.of([user.shown for user in self.users.values()], [counted(user) for user in self.users.values()])
 
 
 Pair = tuple[Sums, Sums]

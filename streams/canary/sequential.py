@@ -10,6 +10,10 @@ estimated variances. The balance test: Lindon and Malek, "Anytime-Valid Inferenc
 
 from dataclasses import dataclass
 from math import exp, inf, lgamma, log, sqrt
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,13 @@ class Sums:
     shown_squared: float = 0.0
     engaged_squared: float = 0.0
     shown_times_engaged: float = 0.0
+
+    @classmethod
+    def of(cls, shown: ArrayLike, engaged: ArrayLike) -> Self:
+        """Sum two numbers a user, paired; who was shown nothing belongs to no arm."""
+        n, y = np.asarray(shown, np.float64), np.asarray(engaged, np.float64)
+        n, y = n[n > 0], y[n > 0]
+        return cls(len(n), *(float(column.sum()) for column in (n, y, n**2, y**2, n * y)))
 
     @property
     def rate(self) -> float:

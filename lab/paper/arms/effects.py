@@ -22,13 +22,6 @@ class Effect(TypedDict):
     high: float
 
 
-def sums(shown: Floats, engaged: Floats) -> Sums:
-    """Return an arm as the controller sums it, over the users who were shown something."""
-    there = shown > 0
-    n, y = shown[there], engaged[there]
-    return Sums(len(n), n.sum(), y.sum(), (n**2).sum(), (y**2).sum(), (n * y).sum())
-
-
 def measured(fed: Fed, in_canary: Bools) -> Effect:
     """Return what a canary sees: engagements an impression of its users, against everybody else's."""
     return _difference(fed.shown, fed.engaged, in_canary)
@@ -61,7 +54,7 @@ def usual_rate(live: Fed, canary: Fed) -> Floats:
 
 
 def _difference(shown: Floats, outcome: Floats, in_canary: Bools) -> Effect:
-    canary, live = sums(shown[in_canary], outcome[in_canary]), sums(shown[~in_canary], outcome[~in_canary])
+    canary, live = (Sums.of(shown[arm], outcome[arm]) for arm in (in_canary, ~in_canary))
     return _effect(canary.rate - live.rate, canary.variance + live.variance)
 
 

@@ -27,9 +27,7 @@ def arm_over_time(rng: np.random.Generator, rate: float, *, looks: int = LOOKS) 
         visits = rng.poisson(1.0, here) * rng.integers(1, 9, here)
         shown[:here] += visits
         engaged[:here] += rng.binomial(visits, taste[:here])
-        there = shown[:here] > 0
-        n, y = shown[:here][there], engaged[:here][there]
-        sums.append(Sums(len(n), n.sum(), y.sum(), (n**2).sum(), (y**2).sum(), (n * y).sum()))
+        sums.append(Sums.of(shown[:here], engaged[:here]))
     return sums
 
 
@@ -99,6 +97,8 @@ def test_nothing_is_known_without_a_variance(variance: float) -> None:
 def test_a_ratio_s_variance_counts_users_not_impressions() -> None:
     """Ten users who each engage always or never say as much as ten coins, however many impressions they have."""
     assert Sums(10, 1_000, 500, 100_000, 50_000, 50_000).variance == pytest.approx(0.5 * 0.5 / 9)
+    users = [100] * 10 + [0], [100, 0] * 5 + [0]
+    assert Sums.of(*users) == Sums(10, 1_000, 500, 100_000, 50_000, 50_000), "who was shown nothing is no user"
     assert Sums(1, 10, 5, 100, 25, 50).variance == inf
     assert Sums().rate == 0.0
 

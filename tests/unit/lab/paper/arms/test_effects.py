@@ -5,9 +5,9 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from lab.paper.arms.effects import alone, measured, sums, usual_rate, without_noise
+from lab.paper.arms.effects import alone, measured, usual_rate, without_noise
 from lab.paper.arms.traffic import Fed
-from streams.canary.sequential import difference
+from streams.canary.sequential import Sums, difference
 
 
 def fed(shown: list[float], engaged: list[float], expected: list[float]) -> Fed:
@@ -36,9 +36,8 @@ def test_a_canary_is_measured_as_the_controller_measures_it() -> None:
     found = measured(Fed(shown, engaged, engaged), in_canary)
     rates = [engaged[arm].sum() / shown[arm].sum() for arm in (in_canary, ~in_canary)]
     assert found["value"] == pytest.approx(rates[0] - rates[1])
-    whole = difference(
-        sums(shown[in_canary], engaged[in_canary]), sums(shown[~in_canary], engaged[~in_canary]), alpha=0.02, expected_effect=0.02
-    )
+    ours, others = (Sums.of(shown[arm], engaged[arm]) for arm in (in_canary, ~in_canary))
+    whole = difference(ours, others, alpha=0.02, expected_effect=0.02)
     assert whole.value == pytest.approx(found["value"])
     assert whole.high > found["high"], "always-valid bounds are wider than those of one look"
 
