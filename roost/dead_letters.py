@@ -23,7 +23,7 @@ def dead_letter_topics() -> tuple[str, ...]:
 
 def read_dead_letters(bootstrap: str, topic: str) -> Iterator[DeadLetter]:
     """Yield the entries of a topic's dead-letter topic, oldest first, the newest of each key once."""
-    with TailReader(bootstrap, dlq(topic), [0]) as reader:
+    with TailReader(bootstrap, dlq(topic), [0], once=True) as reader:
         newest = {record.key: record for record in reader.read_to_end()}
     for record in sorted(newest.values(), key=lambda record: record.offset):
         if record.value is not None:

@@ -88,7 +88,7 @@ def read_history(bootstrap: str, answers: Iterable[Observed]) -> History:
 
 def _read(bootstrap: str, topic: str, message_type: type[MessageT], unreadable: list[str]) -> list[tuple[int, int, MessageT]]:
     found: list[tuple[int, int, MessageT]] = []
-    with TailReader(bootstrap, topic, [0]) as reader:
+    with TailReader(bootstrap, topic, [0], once=True) as reader:
         for record in reader.read_to_end():
             try:
                 found.append((record.offset, record.timestamp_ms, decode(message_type, record.value or b"")))

@@ -265,7 +265,7 @@ class Story:
 
     def _indexed(self) -> int:
         """Return how many candidates the node says its live index holds."""
-        with TailReader(self._machine.bootstrap, NODE_STATUS, [0]) as reader:
+        with TailReader(self._machine.bootstrap, NODE_STATUS, [0], once=True) as reader:
             statuses = [decode(NodeStatus, record.value) for record in reader.read_to_end() if record.value is not None]
         newest = {status.instance: status for status in statuses if status.instance.startswith(NODE)}
         live = self._state().live

@@ -7,8 +7,6 @@ from schemas.wire.admin import make_admin, partition_counts
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 
-_FETCH_WAIT_MS = 10
-
 
 def records_of(bootstrap: str, topic: str, *, partitions: Sequence[int] | None = None) -> Iterator[InboundRecord]:
     """Yield every record of a topic, or of some of its partitions, up to the present end, each partition's in log order.
@@ -18,8 +16,7 @@ def records_of(bootstrap: str, topic: str, *, partitions: Sequence[int] | None =
         BrokerUnavailable: as `TailReader.to_end`.
     """
     wanted = range(partitions_of(bootstrap, topic)) if partitions is None else partitions
-    # an answer without records is an answer: the client would wait half a second for more at the end of each topic
-    with TailReader(bootstrap, topic, wanted, fetch_wait_max_ms=_FETCH_WAIT_MS) as reader:
+    with TailReader(bootstrap, topic, wanted, once=True) as reader:
         yield from reader.to_end()
 
 

@@ -71,7 +71,7 @@ def read_timeline(
 
 
 def _of(bootstrap: str, topic: str, partition: int, key: bytes, step: Callable[[InboundRecord], Step]) -> list[Step]:
-    with TailReader(bootstrap, topic, [partition]) as reader:
+    with TailReader(bootstrap, topic, [partition], once=True) as reader:
         return [_guarded(record, step) for record in reader.to_end() if record.key == key]
 
 

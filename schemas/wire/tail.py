@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _METADATA_S = 5.0
 _BATCH = 10_000
+_FETCH_WAIT_ONCE_MS = 10
 # librdkafka never says that an assigned topic does not exist: asked for when nothing came for so long
 _IDLE_CHECK_S = 10.0
 
@@ -35,10 +36,18 @@ class TailReader:
         *,
         start: Mapping[int, int] | None = None,
         read_committed: bool = False,
+        once: bool = False,
         **overrides: Setting,
     ) -> None:
-        """Begin at `start`'s next offset per partition, or at the log's beginning."""
+        """Begin at `start`'s next offset per partition, or at the log's beginning.
+
+        Args:
+            once: for who reads to the end and closes: the broker answers at once that there is no more, and not after half a second
+                in which more might have come. Without it a partition that is empty, or read on from its end, costs that.
+        """
         start = start or {}
+        if once:
+            overrides = {"fetch_wait_max_ms": _FETCH_WAIT_ONCE_MS, **overrides}
         self.topic = topic
         self._bootstrap = bootstrap
         # no group is joined; the id only names the client

@@ -280,7 +280,7 @@ class BatchRunner:
         if not partitions:
             return {}
         values: dict[int, dict[str, bytes]] = {partition: {} for partition in partitions}
-        with TailReader(self._settings.bootstrap, self._settings.changelog, partitions, read_committed=True) as reader:
+        with TailReader(self._settings.bootstrap, self._settings.changelog, partitions, read_committed=True, once=True) as reader:
             while not reader.at_end():
                 for record in reader.poll(_RESTORE_BATCH, 1.0):
                     key = (record.key or b"").decode()

@@ -52,7 +52,7 @@ def restore(bootstrap: str, topic: str, partition: int, *, stall_s: float = 30.0
         BrokerUnavailable: as `TailReader.to_end`.
     """
     values: dict[str, bytes] = {}
-    with TailReader(bootstrap, topic, [partition]) as reader:
+    with TailReader(bootstrap, topic, [partition], once=True) as reader:
         for record in reader.to_end(stall_s=stall_s):
             key = (record.key or b"").decode()
             if record.value is None:

@@ -46,7 +46,7 @@ def examples(canary: BundleStage, live: str, *, engaged_of_canary: int, engaged_
 
 def newest_report(bootstrap: str) -> CanaryReport:
     """Return what the controller last said of its canary."""
-    with TailReader(bootstrap, NODE_STATUS, [0]) as reader:
+    with TailReader(bootstrap, NODE_STATUS, [0], once=True) as reader:
         beats = [decode(NodeStatus, record.value or b"") for record in reader.read_to_end() if record.key == b"controller:0"]
     return beats[-1].canaries[0]
 

@@ -196,7 +196,7 @@ def test_of_two_operators_one_wins_and_bad_asks_are_refused_in_a_sentence(machin
         assert client.states()[HOME] == before
         aborted = client.send(command(CommandKind.ABORT, winner.bundles[0].bundle, expected=before.revision))
         assert aborted.revision == before.revision + 1
-    with TailReader(machine.bootstrap, dlq(ROLLOUT_COMMANDS), [0]) as reader:
+    with TailReader(machine.bootstrap, dlq(ROLLOUT_COMMANDS), [0], once=True) as reader:
         assert len(reader.read_to_end()) == 1
 
 

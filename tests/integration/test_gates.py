@@ -62,7 +62,7 @@ def test_a_shadow_that_lacks_one_candidate_waits_and_is_ready_when_it_comes(
 def rollout(path: WritePath) -> Rollout:
     """Return the surface's state as its log tells it."""
     state = nothing_yet(path.surface.name)
-    with TailReader(path.bootstrap, ROLLOUTS, [0]) as reader:
+    with TailReader(path.bootstrap, ROLLOUTS, [0], once=True) as reader:
         for record in reader.read_to_end():
             if record.key == path.surface.name.encode():
                 state = fold(state, decode(Rollout, record.value or b""))

@@ -55,5 +55,5 @@ def test_a_load_counts_what_the_broker_acknowledged(broker: RunningKafka) -> Non
 
 
 def _read(broker: RunningKafka, topic: str, kind: type[MessageT]) -> list[MessageT]:
-    with TailReader(broker.bootstrap, topic, range(4)) as reader:
+    with TailReader(broker.bootstrap, topic, range(4), once=True) as reader:
         return [decode(kind, record.value) for record in reader.read_to_end() if record.value]

@@ -38,7 +38,7 @@ def test_events_lie_where_their_delivery_says_and_read_back_equal(broker: Runnin
 
 
 def _read(bootstrap: str, topic: str) -> list[InboundRecord]:
-    with TailReader(bootstrap, topic, range(4)) as reader:
+    with TailReader(bootstrap, topic, range(4), once=True) as reader:
         return reader.read_to_end()
 
 

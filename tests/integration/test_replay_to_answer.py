@@ -102,12 +102,12 @@ class Flight:
 
     def newest(self, topic: str) -> dict[bytes, bytes]:
         """Return the newest value of every key of a topic."""
-        with TailReader(self.machine.bootstrap, topic, range(4)) as reader:
+        with TailReader(self.machine.bootstrap, topic, range(4), once=True) as reader:
             return {record.key: record.value for record in reader.read_to_end() if record.key and record.value}
 
     def labels(self) -> dict[str, Label]:
         """Return every replayed rating's label, by example id, as of its highest revision."""
-        with TailReader(self.machine.bootstrap, EXAMPLES, range(4)) as reader:
+        with TailReader(self.machine.bootstrap, EXAMPLES, range(4), once=True) as reader:
             examples = [decode(Example, record.value) for record in reader.read_to_end() if record.value]
         return {e.example_id: e.label for e in sorted(examples, key=lambda e: e.revision) if e.request_id.startswith("ml-")}
 
