@@ -106,7 +106,7 @@ def counting_job(names: Names) -> Job:
     return Job("counting", (names.inputs,), names.changelog, lambda _, store: Counting(store), batch_within_s=0.05)
 
 
-def group(names: Names, instance: str = "0", *, wedged_after_s: float = 60.0) -> GroupSettings:
+def group(names: Names, instance: str = "0", *, wedged_after_s: float = 60.0, stop_timeout_s: float = 15.0) -> GroupSettings:
     """Return the group's settings, fast enough for a test."""
     return GroupSettings(
         names.bootstrap,
@@ -116,7 +116,7 @@ def group(names: Names, instance: str = "0", *, wedged_after_s: float = 60.0) ->
         commit_interval_s=0.3,
         flush_timeout_s=20.0,
         wedged_after_s=wedged_after_s,
-        stop_timeout_s=15.0,
+        stop_timeout_s=stop_timeout_s,
     )
 
 
@@ -309,34 +309,38 @@ def test_a_stop_without_a_broker_is_given_up_and_nothing_outlives_it(fresh_broke
     """Faust's consumer asks for its coordinator for ever, in a thread that the interpreter used to wait for at its end."""
     names = Names(fresh_broker.bootstrap, "gone").create()
     names.send("a")
-    with running(group(names), counting_job(names)) as run:
+    with running(group(names, stop_timeout_s=5.0), counting_job(names)) as run:
         until(lambda: names.committed() == 1, what="the first counted")
         fresh_broker.kill()
     assert run.error is None or isinstance(run.error, BrokerUnavailable)
     assert not [thread for thread in threading.enumerate() if "Faust" in repr(thread) and not thread.daemon]
 
 
-def bites(names: Names, *, wedged_after_s: float, watched_s: float) -> list[str]:
-    """Return why a watchdog would end a process that never joins the group, and so consumes nothing."""
+@contextmanager
+def watched(names: Names, *, wedged_after_s: float) -> Iterator[list[str]]:
+    """Watch a process that never joins the group, and so consumes nothing; yields the reasons to end it, as they come."""
     reasons: list[str] = []
     places = [(names.inputs, partition) for partition in range(PARTITIONS)]
     dog = Watchdog(names.bootstrap, names.group, "0", lambda: places, wedged_after_s=wedged_after_s, on_wedged=reasons.append)
     dog.start()
-    time.sleep(watched_s)
-    dog.stop()
-    return reasons
+    try:
+        yield reasons
+    finally:
+        dog.stop()
 
 
 def test_the_watchdog_ends_a_group_that_stands_still_with_records_to_read(names: Names) -> None:
     """Nobody consumes here, which is what a wedged client looks like from outside."""
     names.create().send("a")
-    assert any(names.inputs in bite and "without a commit" in bite for bite in bites(names, wedged_after_s=1.2, watched_s=5.0))
+    with watched(names, wedged_after_s=1.2) as bites:
+        until(lambda: any(names.inputs in bite and "without a commit" in bite for bite in bites), what="a bite")
 
 
 def test_the_watchdog_ends_a_process_that_its_group_does_not_know(names: Names) -> None:
     """A client that never finds its coordinator again owns nothing, so that nothing it owns stands still."""
     names.create()
-    assert any("no member 0" in bite for bite in bites(names, wedged_after_s=0.6, watched_s=3.0))
+    with watched(names, wedged_after_s=0.6) as bites:
+        until(lambda: any("no member 0" in bite for bite in bites), what="a bite")
 
 
 def test_transaction_markers_are_no_reason_to_bite(names: Names) -> None:
@@ -351,4 +355,6 @@ def test_transaction_markers_are_no_reason_to_bite(names: Names) -> None:
     consumer = Consumer({"bootstrap.servers": names.bootstrap, "group.id": names.group, "enable.auto.commit": False})
     consumer.commit(offsets=[TopicPartition(names.inputs, partition, 1) for partition in range(PARTITIONS)], asynchronous=False)
     consumer.close()
-    assert not any("without a commit" in bite for bite in bites(names, wedged_after_s=0.6, watched_s=3.0))
+    with watched(names, wedged_after_s=0.6) as bites:
+        time.sleep(3.0)
+    assert not any("without a commit" in bite for bite in bites)
