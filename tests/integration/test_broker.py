@@ -59,16 +59,17 @@ def test_a_cluster_id_that_begins_with_a_dash_is_an_id_like_any_other(
     assert (admin.list_topics(timeout=10).cluster_id or "").startswith("-")
 
 
-def test_an_acknowledged_record_survives_kill_9_and_a_restart_on_the_same_port(fresh_broker: Broker) -> None:
+def test_an_acknowledged_record_survives_kill_9_and_a_restart_on_the_same_port(start_broker: Callable[[str], Broker]) -> None:
     """Crash tests of every role restart the broker and go on with the same bootstrap servers."""
-    before, pid = fresh_broker.bootstrap, fresh_broker.pid
+    own = start_broker("kafka")
+    before, pid = own.bootstrap, own.pid
     _write(before, "tweets", _VALUES)
-    fresh_broker.kill()
-    assert not fresh_broker.running
-    fresh_broker.start()
-    assert fresh_broker.bootstrap == before
-    assert fresh_broker.pid != pid
-    assert _read(fresh_broker.bootstrap, "tweets", len(_VALUES)) == _VALUES
+    own.kill()
+    assert not own.running
+    own.start()
+    assert own.bootstrap == before
+    assert own.pid != pid
+    assert _read(own.bootstrap, "tweets", len(_VALUES)) == _VALUES
 
 
 def test_two_brokers_run_side_by_side(start_broker: Callable[[str], Broker]) -> None:
@@ -88,18 +89,19 @@ def test_a_typo_in_a_topic_name_makes_no_topic(broker: RunningKafka) -> None:
 
 
 def test_a_data_folder_in_use_is_refused_and_afterwards_served_again_with_its_data_on_its_port(
-    fresh_broker: Broker, kafka_install: KafkaInstall, tmp_path: Path
+    start_broker: Callable[[str], Broker], kafka_install: KafkaInstall, tmp_path: Path
 ) -> None:
     """Two brokers on one folder corrupt it; and `roost up` after a crash is another process, so state must be in the folder."""
-    _write(fresh_broker.bootstrap, "tweets", _VALUES)
+    first = start_broker("kafka")
+    _write(first.bootstrap, "tweets", _VALUES)
     second = Broker(tmp_path / "kafka", install=kafka_install)
     with pytest.raises(BrokerUnavailable, match="is running on"):
         second.start()
     assert not second.running
-    assert _read(fresh_broker.bootstrap, "tweets", len(_VALUES)) == _VALUES
-    fresh_broker.kill()
+    assert _read(first.bootstrap, "tweets", len(_VALUES)) == _VALUES
+    first.kill()
     with second:
-        assert second.bootstrap == fresh_broker.bootstrap
+        assert second.bootstrap == first.bootstrap
         assert _read(second.bootstrap, "tweets", len(_VALUES)) == _VALUES
 
 

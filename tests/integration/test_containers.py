@@ -110,14 +110,14 @@ def _until(condition: Callable[[], bool], containers: Mapping[str, Container], *
 
 
 def test_every_role_starts_as_compose_starts_it_works_and_ends_cleanly_on_sigterm(
-    fresh_broker: Broker, registry: Apicurio, tmp_path: Path
+    start_broker: Callable[[str], Broker], registry: Apicurio, tmp_path: Path
 ) -> None:
     """No Docker host is at hand in a test: all but the container itself is real, down to where files may be written."""
     roles = role_services()
     (tmp_path / "registry").mkdir()
     (tmp_path / "tmp").mkdir()
     (tmp_path / "surfaces.toml").write_text(SURFACES)
-    bootstrap = fresh_broker.bootstrap
+    bootstrap = start_broker("kafka").bootstrap
     topics_init = _start(roles.pop("topics-init"), bootstrap, tmp_path)
     assert topics_init.process.wait(_START_S) == 0, topics_init.log.read_text()
     schemas_init = _start(roles.pop("schemas-init"), bootstrap, tmp_path, registry_url=registry.url)

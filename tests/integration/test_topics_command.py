@@ -1,6 +1,7 @@
 """`roost topics`: what an operator runs on a cluster of his own, and topics-init runs in containers."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -11,10 +12,11 @@ from schemas.wire.admin import delete_topics, wait_for_broker
 
 
 def test_topics_are_created_once_checked_and_a_missing_or_different_one_is_named(
-    fresh_broker: Broker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    start_broker: Callable[[str], Broker], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It runs before every role on every start: the second time it must change nothing, and never hide a difference."""
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", fresh_broker.bootstrap)
+    own = start_broker("kafka")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", own.bootstrap)
     wanted = sorted(topic.name for topic in standard_topics(2))
     assert cli.run(["topics", "check", "--partitions", "2"]) == 1
     assert "does not exist; run `roost topics create`" in capsys.readouterr().err
@@ -31,6 +33,6 @@ def test_topics_are_created_once_checked_and_a_missing_or_different_one_is_named
 
     assert cli.run(["topics", "check", "--partitions", "4"]) == 1
     assert "has 2 partitions, not 4" in capsys.readouterr().err
-    delete_topics(wait_for_broker(fresh_broker.bootstrap, timeout_s=10), [TWEETS])
+    delete_topics(wait_for_broker(own.bootstrap, timeout_s=10), [TWEETS])
     assert cli.run(["topics", "check", "--partitions", "2"]) == 1
     assert f"topic {TWEETS} does not exist" in capsys.readouterr().err
