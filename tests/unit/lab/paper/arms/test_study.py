@@ -1,6 +1,7 @@
 """The study of canaries that go on training, on a small world: who learns from whom, and how the signs are counted."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,7 +61,10 @@ def test_a_study_is_one_json_object_and_equal_for_equal_seeds() -> None:
     assert naive["shared"] != naive["diverted"]
     assert [row["log"] for row in study["rows"]] == ["shared", "diverted"]
     assert all(row["of"] + row["equal"] == 3 for row in study["rows"])
-    assert json.dumps(arms([3], SETTINGS), allow_nan=False) == json.dumps(study, allow_nan=False)
+    # alone, too: what a canary shows does not depend on which others are run beside it
+    again = arms([3], replace(SETTINGS, pairs=SETTINGS.pairs[2:]))
+    assert json.dumps(again["comparisons"], allow_nan=False) == json.dumps(study["comparisons"][2:], allow_nan=False)
+    json.dumps(study, allow_nan=False)
 
 
 def test_the_summary_is_the_one_worked_out_by_hand() -> None:

@@ -53,11 +53,19 @@ OPEN = GateLimits(
 )
 
 
+SHUT = replace(SETTINGS, arms=(FROZEN, Arm("naive", CLOSED, gated=False), Arm("roost", CLOSED)))
+
+
 @pytest.fixture(scope="module")
 def study() -> Study:
     """Two days, with a line whose gates are shut and one that never looks at them."""
-    arms = (FROZEN, Arm("naive", CLOSED, gated=False), Arm("roost", CLOSED))
-    return continual([3], replace(SETTINGS, arms=arms))
+    return continual([3], SHUT)
+
+
+@pytest.fixture(scope="module")
+def both() -> Study:
+    """The same of two seeds."""
+    return continual([3, 4], SHUT)
 
 
 def of(rows: list[Row], arm: str) -> list[Row]:
@@ -83,17 +91,16 @@ def test_a_refused_bundle_does_not_go_live_and_a_line_without_gates_goes_on(stud
 def test_what_is_refused_for_drift_is_trained_once_more_as_the_schedule_does() -> None:
     """Both attempts of an evening are the study's finding: what the second is judged by, and that it was needed."""
 
-    def roost(rise: float, drift_replay: float) -> list[Row]:
+    def line(name: str, rise: float, drift_replay: float) -> Arm:
         tuning = replace(SCHEDULE, limits=replace(OPEN, anchor_language_mismatch_rise=rise))
-        arms = (FROZEN, Arm("naive"), Arm("roost", tuning, drift_replay=drift_replay))
-        found = continual([3], replace(SETTINGS, arms=arms))
-        assert found["roost_again"] == sum(row["again"] or 0.0 for row in of(found["rows"], "roost"))
-        return of(found["rows"], "roost")
+        return Arm(name, tuning, drift_replay=drift_replay)
 
-    far = roost(-1.0, 16.0)
+    lines = (FROZEN, Arm("naive"), line("roost", -1.0, 16.0), line("near", 1.0, 16.0), line("once", -1.0, 0.0))
+    found = continual([3], replace(SETTINGS, arms=lines))
+    far, near, once = (of(found["rows"], name) for name in ("roost", "near", "once"))
     assert [row["again"] for row in far] == [1.0, 1.0]
+    assert found["roost_again"] == 2
     assert [row["refused_by"] for row in far] == [["language_mismatch_against_anchor"]] * 2
-    near, once = roost(1.0, 16.0), roost(-1.0, 0.0)
     assert [(row["again"], row["accepted"]) for row in near] == [(0.0, 1.0)] * 2
     assert [(row["again"], row["accepted"]) for row in once] == [(0.0, 0.0)] * 2
     assert far[0]["candidate_auc"] != once[0]["candidate_auc"], "the second attempt is another training"
@@ -116,23 +123,20 @@ def test_the_three_lines_of_the_command_differ_in_the_recipe_alone() -> None:
     assert NAIVE.tuning.limits == ROOST.tuning.limits == GateLimits()
 
 
-def test_a_study_is_one_json_object_and_equal_for_equal_seeds(study: Study) -> None:
+def test_a_study_is_one_json_object_and_equal_for_equal_seeds(study: Study, both: Study) -> None:
     """The contract of `roost paper continual --json`: no NaN, and a kept result can be made again."""
     assert (study["days"], study["replay"]) == (2, SCHEDULE.replay)
     assert {(row["arm"], row["day"]) for row in study["rows"]} == {(a, d) for a in ("frozen", "naive", "roost") for d in (1, 2)}
-    text = json.dumps(study, allow_nan=False)
-    told: list[tuple[int, float]] = []
-    arms = (FROZEN, Arm("naive", CLOSED, gated=False), Arm("roost", CLOSED))
-    again = continual([3], replace(SETTINGS, arms=arms), on_progress=lambda *what: told.append(what))
-    assert json.dumps(again, allow_nan=False) == text
-    assert told == [(3, 0), (3, 1), (3, 2)]
+    for name in ("per_seed", "summaries"):
+        assert json.dumps(both[name][0], allow_nan=False) == json.dumps(study[name][0], allow_nan=False)
+    json.dumps(study, allow_nan=False)
 
 
-def test_studies_of_different_seeds_become_one_as_if_run_together(study: Study) -> None:
+def test_studies_of_different_seeds_become_one_as_if_run_together(study: Study, both: Study) -> None:
     """Seeds may run side by side, or on different nights; what is kept must be what one run would have given."""
-    arms = (FROZEN, Arm("naive", CLOSED, gated=False), Arm("roost", CLOSED))
-    both = continual([3, 4], replace(SETTINGS, arms=arms))
-    other = continual([4], replace(SETTINGS, arms=arms))
+    told: list[tuple[int, float]] = []
+    other = continual([4], SHUT, on_progress=lambda *what: told.append(what))
+    assert told == [(4, 0), (4, 1), (4, 2)]
     assert as_one([study, other]) == both
     with pytest.raises(InvalidInput, match="each seed once"):
         as_one([study, study])
