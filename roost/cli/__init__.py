@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from roost import __version__
-from roost.cli.commands import CommandTable
-from roost.cli.output import EXIT_FAILURE, Unwound, err, exit_code, file_fault, unwind_on_signals
+from roost.cli.commands import COMMANDS, CommandTable
+from roost.cli.output import EXIT_FAILURE, Unwound, exit_code, file_fault, say, unwind_on_signals
 from roost.cli.settings import keep_model_use_private
 from schemas.errors import RoostError
 
@@ -46,12 +46,18 @@ def run(arguments: list[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else EXIT_FAILURE
     except RoostError as error:
-        err.print(f"roost: {error}", markup=False, soft_wrap=True)
+        say(f"roost: {error}")
         return exit_code(error)
+    except ModuleNotFoundError as error:
+        entry = COMMANDS.get(arguments[0]) if arguments else None
+        if entry is None or not entry.extras:
+            raise
+        say(f"roost: {error.name} is not installed; `pip install 'roost[{entry.extras}]'` brings what `roost {arguments[0]}` needs")
+        return EXIT_FAILURE
     except OSError as error:
         if (fault := file_fault(error)) is None:
             raise
-        err.print(f"roost: {fault}", markup=False, soft_wrap=True)
+        say(f"roost: {fault}")
         return EXIT_FAILURE
     except Unwound as unwound:
         return unwound.exit_code

@@ -14,11 +14,15 @@ from typer.main import get_command
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A command: `module` holds it as `name`, a function or a `typer.Typer`; `line` is the first sentence of its help."""
+    """A command: `module` holds it as `name`, a function or a `typer.Typer`; `line` is the first sentence of its help.
+
+    `extras` are those of the distribution that hold what it needs beyond the base install.
+    """
 
     module: str
     name: str
     line: str
+    extras: str = ""
 
     def load(self, word: str) -> Any:
         """Import the command, under the word it is called by."""
@@ -33,31 +37,37 @@ class Entry:
 
 
 COMMANDS: dict[str, Entry] = {
-    "up": Entry("roost.cli.machine", "up", "Start all roles on this machine, on a real broker."),
+    "up": Entry("roost.cli.machine", "up", "Start all roles on this machine, on a real broker.", "streams,serving,trainer,console"),
     "down": Entry("roost.cli.machine", "down", "Stop what `roost up` started: every role flushed and committed."),
     "status": Entry("roost.cli.machine", "status", "Say what runs, where, and whether the node is ready."),
     "doctor": Entry("roost.cli.doctor", "doctor", "Look for what is wrong, and print what mends it."),
-    "demo": Entry("roost.cli.demo", "app", "Run the whole loop on a simulated world, in about two minutes."),
+    "demo": Entry(
+        "roost.cli.demo", "app", "Run the whole loop on a simulated world, in about two minutes.", "streams,serving,trainer"
+    ),
     "replay": Entry("roost.cli.data", "replay", "Play recorded interactions through the same topics as live traffic."),
     "publish": Entry("roost.cli.data", "publish", "Publish events from a file; returns once the broker acknowledged them all."),
     "query": Entry("roost.cli.data", "query", "Retrieve candidates for a user."),
-    "explain": Entry("roost.cli.explain", "explain", "Say why a candidate is, or is not, in a user's answer."),
-    "embed": Entry("roost.cli.roles", "embed", "Embed candidates as they change, for every bundle in use."),
-    "label": Entry("roost.cli.roles", "label", "Join impressions with engagements into examples, and fold user states."),
-    "control": Entry("roost.cli.roles", "control", "Answer rollout commands and take bundles through their stages."),
-    "serve": Entry("roost.cli.roles", "serve", "Keep a live index per bundle and answer queries over HTTP."),
-    "console": Entry("roost.cli.console", "console", "Show the deployment in a browser: overview, rollouts, playground, paper."),
-    "train": Entry("roost.cli.train", "app", "Train towers and publish them as bundles."),
-    "models": Entry("roost.cli.models", "app", "The bundles in the registry."),
+    "explain": Entry("roost.cli.explain", "explain", "Say why a candidate is, or is not, in a user's answer.", "streams"),
+    "embed": Entry("roost.cli.roles", "embed", "Embed candidates as they change, for every bundle in use.", "streams"),
+    "label": Entry("roost.cli.roles", "label", "Join impressions with engagements into examples, and fold user states.", "streams"),
+    "control": Entry("roost.cli.roles", "control", "Answer rollout commands and take bundles through their stages.", "streams"),
+    "serve": Entry("roost.cli.roles", "serve", "Keep a live index per bundle and answer queries over HTTP.", "serving"),
+    "console": Entry(
+        "roost.cli.console", "console", "Show the deployment in a browser: overview, rollouts, playground, paper.", "console"
+    ),
+    "train": Entry("roost.cli.train", "app", "Train towers and publish them as bundles.", "trainer"),
+    "models": Entry("roost.cli.models", "app", "The bundles in the registry.", "streams"),
     "rollout": Entry("roost.cli.rollout", "app", "Roll a tower version out, watch it, and roll it back."),
-    "index": Entry("roost.cli.index", "app", "The nodes' indexes: snapshots on disk, and audits."),
-    "users": Entry("roost.cli.users", "users", "Delete a user, and search every place for what is left."),
-    "authors": Entry("roost.cli.users", "authors", "Take down all that an author published, and search for what is left."),
+    "index": Entry("roost.cli.index", "app", "The nodes' indexes: snapshots on disk, and audits.", "serving"),
+    "users": Entry("roost.cli.users", "users", "Delete a user, and search every place for what is left.", "serving"),
+    "authors": Entry(
+        "roost.cli.users", "authors", "Take down all that an author published, and search for what is left.", "serving"
+    ),
     "topics": Entry("roost.cli.topics", "app", "Create the topics on your own cluster, or check them."),
     "dlq": Entry("roost.cli.dlq", "app", "Records that could not be processed."),
-    "schemas": Entry("roost.cli.schemas", "app", "The schemas of this release, here and at a schema registry."),
-    "bench": Entry("roost.cli.bench", "app", "Benchmarks against baselines, measured in the same run."),
-    "paper": Entry("roost.cli.paper", "app", "The paper's tables and figures, next to what it prints."),
+    "schemas": Entry("roost.cli.schemas", "app", "The schemas of this release, here and at a schema registry.", "streams"),
+    "bench": Entry("roost.cli.bench", "app", "Benchmarks against baselines, measured in the same run.", "streams,serving,trainer"),
+    "paper": Entry("roost.cli.paper", "app", "The paper's tables and figures, next to what it prints.", "paper"),
 }
 
 

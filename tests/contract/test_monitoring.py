@@ -1,6 +1,8 @@
 """docker/'s alerts and dashboards against what the processes export, and against the runbook."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,14 @@ from tests.monitoring_files import Query, alerts, dashboards, queries
 
 _QUERIES = [pytest.param(query, id=query.place) for query in queries()]
 RUNBOOK = ROOT / "docs" / "runbook.md"
+
+
+@pytest.mark.parametrize("check", [["config", "prometheus.yml"], ["rules", "--lint=all", "alerts.yml"]], ids=["config", "rules"])
+def test_prometheus_accepts_its_files_where_it_is_installed(check: list[str]) -> None:
+    """Its own reading is the one that counts; on a machine without it the other tests read the files."""
+    if promtool := shutil.which("promtool"):
+        said = subprocess.run([promtool, "check", *check], cwd=DOCKER, capture_output=True, text=True, check=False)
+        assert said.returncode == 0, said.stdout + said.stderr
 
 
 @pytest.fixture(scope="module")

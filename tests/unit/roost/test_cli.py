@@ -4,6 +4,7 @@ import errno
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import typer
 from roost import cli
 from roost.cli import output, target
 from roost.cli.commands import COMMANDS
+from roost.settings import child_environment
 from schemas.errors import CompareAndSetLost, Refused, RoostError
 
 
@@ -185,6 +187,29 @@ def test_help_imports_nothing_that_a_command_needs() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "replay" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "package", "extra"),
+    [("embed", "onnxruntime", "streams"), ("serve", "fastapi", "serving"), ("train pretrain", "torch", "trainer")],
+)
+def test_a_command_whose_extra_is_not_installed_says_which(words: str, package: str, extra: str) -> None:
+    """The base install has every command in its help; most end in an import that fails, thirty lines deep."""
+    code = f"import sys; sys.modules[{package!r}] = None; from roost import cli; sys.exit(cli.run({words.split()}))"
+    environment = child_environment({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{package} is not installed; `pip install 'roost[{extra}]'`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_extra_that_a_command_names_is_one_of_the_distribution() -> None:
+    """`pip install 'roost[…]'` passes over an extra that there is not, with a warning."""
+    root = Path(__file__).parents[3]
+    there = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {extra for entry in COMMANDS.values() for extra in entry.extras.split(",") if extra}
+    assert named <= there.keys()
+    assert len(named) > 3
 
 
 def test_a_wrong_setting_is_a_sentence_that_names_its_variable(
