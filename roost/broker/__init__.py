@@ -12,11 +12,8 @@ __all__ = ["Broker", "KafkaInstall", "kafka_for"]
 
 
 @contextlib.contextmanager
-def kafka_for(settings: LauncherSettings, *, data_dir: Path, patience_s: float = 0.0) -> Iterator[str]:
+def kafka_for(settings: LauncherSettings, *, data_dir: Path) -> Iterator[str]:
     """Yield the bootstrap servers to use: yours if settings name them, or a broker on this machine for the while.
-
-    Args:
-        patience_s: how long a broker that still runs on the folder may take to end.
 
     Raises:
         BrokerUnavailable: no broker is named and none could be started.
@@ -25,5 +22,5 @@ def kafka_for(settings: LauncherSettings, *, data_dir: Path, patience_s: float =
         yield settings.kafka_bootstrap_servers
         return
     install = KafkaInstall(settings.kafka_jars_dir, settings.java)
-    with Broker(data_dir, install=install, patience_s=patience_s) as broker:
+    with Broker(data_dir, install=install) as broker:
         yield broker.bootstrap

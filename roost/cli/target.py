@@ -1,5 +1,6 @@
 """Which broker, node and bundles a command talks to: an option, else the environment, else the deployment on this machine."""
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -8,6 +9,7 @@ import typer
 
 from roost.machine.deployment import Deployment
 from roost.settings import checked_servers
+from schemas.errors import RoostError
 from schemas.ids import is_bundle_id
 
 Bootstrap = Annotated[
@@ -87,6 +89,17 @@ def registry_of(option: Path | None, data_dir: Path) -> Path:
 def checkpoints_of(option: Path | None, data_dir: Path) -> Path:
     """Return the folder of the states of trainings under way."""
     return option or data_dir.resolve() / "checkpoints"
+
+
+def writable_registry_of(option: Path | None, data_dir: Path) -> Path:
+    """Return the folder to publish bundles in; raises `RoostError` where none can be written: before a training, not after it."""
+    root = registry_of(option, data_dir)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            return root
+    except OSError as error:
+        raise RoostError(f"no bundle can be published in {root} ({error.strerror}); name another folder with --registry") from error
 
 
 def snapshots_of(option: Path | None, data_dir: Path) -> Path:

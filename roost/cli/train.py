@@ -33,6 +33,7 @@ from roost.cli.target import (
     checked_bundle_id,
     checkpoints_of,
     registry_of,
+    writable_registry_of,
 )
 from schemas.bundle import read_bundle
 from schemas.errors import RoostError
@@ -119,7 +120,7 @@ def pretrain(
     from trainer.recipes import PRETRAIN, PretrainConfig  # noqa: PLC0415 - as above
     from trainer.recipes import pretrain as run  # noqa: PLC0415 - as above
 
-    root = registry_of(registry, data_dir)
+    root = writable_registry_of(registry, data_dir)
     config = PretrainConfig(TowerConfig(metric=metric), seed=seed, threads=threads, accept_window=accept_window)
     broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
     with job_of(surface, surfaces, broker) as job, _bar("pre-train") as progress:
@@ -165,7 +166,7 @@ def finetune(
     from trainer.recipes import FINETUNE, FinetuneConfig  # noqa: PLC0415 - as above
     from trainer.recipes import finetune as run  # noqa: PLC0415 - as above
 
-    root = registry_of(registry, data_dir)
+    root = writable_registry_of(registry, data_dir)
     config = FinetuneConfig(seed=seed, threads=threads, replay=replay, frozen=freeze, accept_window=accept_window)
     broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
     with job_of(surface, surfaces, broker) as job, _bar("fine-tune") as progress:

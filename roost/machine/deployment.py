@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ _FILE_NAME = "deployment.json"
 _LOCK_NAME = "up.lock"
 # whoever looks whether a launcher runs holds the lock for a moment
 _LOOK_S = 1.0
+LEAST_FREE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,18 @@ class Deployment:
 
 
 def make_folder(data_dir: Path) -> None:
-    """Make the folder of a deployment; raises `RoostError` that says what else to do where it cannot be."""
+    """Make the folder of a deployment; raises `RoostError` that says what else to do where it cannot be, or its disk is full."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RoostError(f"the folder {data_dir} cannot be made ({error.strerror}); name another with --data-dir") from error
+    # a broker that cannot write ends, and says so in a log that cannot be written either
+    free_bytes = shutil.disk_usage(data_dir).free
+    if free_bytes < LEAST_FREE_BYTES:
+        raise RoostError(
+            f"the disk of {data_dir} has {free_bytes / 2**20:.0f} MiB free, less than {LEAST_FREE_BYTES / 2**20:.0f}; "
+            "make room there, or name another folder with --data-dir"
+        )
 
 
 @contextlib.contextmanager

@@ -12,12 +12,12 @@ from typing import Self
 
 import httpx
 
-from roost.broker import kafka_for
+from roost.broker import Broker, KafkaInstall
 from roost.broker.config import free_port, why_not_free
 from roost.machine.deployment import Deployment, claimed
 from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
-from schemas.errors import RoostError
+from schemas.errors import BrokerUnavailable, RoostError
 from schemas.topics import standard_topics
 from schemas.wire.admin import create_topics, wait_for_broker
 
@@ -33,6 +33,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "console": ("console",),
 }
 _STOP_S = 30.0
+_BROKER_PAUSE_S = 10.0
 # a broker whose launcher was killed is ending: what it holds in memory must reach its disk
 _KILLED_BEFORE_S = 15.0
 
@@ -75,6 +76,8 @@ class Machine:
         self._stack = contextlib.ExitStack()
         self._roles: list[RoleProcess] = []
         self._environment: Mapping[str, str] = {}
+        self._broker_next_s = 0.0
+        self.broker: Broker | None = None
         self.bootstrap = ""
         self.node_url = f"http://127.0.0.1:{plan.http_port or free_port()}"
         self.console_url = f"http://127.0.0.1:{plan.console_port or free_port()}" if "console" in plan.roles else None
@@ -106,9 +109,7 @@ class Machine:
         log_dir.mkdir(parents=True, exist_ok=True)
         self.registry.mkdir(exist_ok=True)
         started_s = time.monotonic()
-        self.bootstrap = self._stack.enter_context(
-            kafka_for(self._settings, data_dir=self._plan.data_dir / "kafka", patience_s=_KILLED_BEFORE_S)
-        )
+        self.bootstrap = self._start_broker()
         self._say(f"broker at {self.bootstrap} ({time.monotonic() - started_s:.1f} s)")
         create_topics(wait_for_broker(self.bootstrap, timeout_s=60), standard_topics())
         environment = {
@@ -143,7 +144,8 @@ class Machine:
         return role
 
     def watch(self) -> None:
-        """Revive roles that died; call it about once a second."""
+        """Revive the broker and roles that died; call it about once a second."""
+        self._revive_broker()
         changed = False
         for role in self._roles:
             if sentence := role.revive():
@@ -171,6 +173,27 @@ class Machine:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
+
+    def _start_broker(self) -> str:
+        if self._settings.kafka_bootstrap_servers is not None:
+            return self._settings.kafka_bootstrap_servers
+        install = KafkaInstall(self._settings.kafka_jars_dir, self._settings.java)
+        broker = Broker(self._plan.data_dir / "kafka", install=install, patience_s=_KILLED_BEFORE_S)
+        self.broker = self._stack.enter_context(broker)
+        return broker.bootstrap
+
+    def _revive_broker(self) -> None:
+        if self.broker is None or self.broker.running or time.monotonic() < self._broker_next_s:
+            return
+        self._say(f"the broker ended; it starts again (log: {self.broker.log_path})")
+        try:
+            self.broker.start()
+        # its folder's disk is full, most often: the roles wait for it meanwhile
+        except (BrokerUnavailable, OSError) as error:
+            self._broker_next_s = time.monotonic() + _BROKER_PAUSE_S
+            self._say(f"it does not start, and is tried again in {_BROKER_PAUSE_S:g} s: {error}")
+        else:
+            self._say("the broker started again")
 
     def _check_ports(self) -> None:
         # Whatever listens there would be taken for ours: the node of another deployment answers as ours does.

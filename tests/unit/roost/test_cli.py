@@ -79,6 +79,17 @@ def test_a_full_disk_or_a_missing_right_is_a_sentence(
     assert capsys.readouterr().err.startswith(says)
 
 
+@pytest.mark.parametrize("recipe", ["pretrain", "finetune"])
+def test_a_folder_that_bundles_cannot_be_published_in_is_told_before_the_training(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A training takes minutes; that its bundle has no place to go was told at its end."""
+    (tmp_path / "file").write_text("")
+    words = ["train", recipe, "--registry", str(tmp_path / "file" / "registry"), "--bootstrap", "127.0.0.1:1"]
+    assert cli.run(words) == 1
+    assert "no bundle can be published in" in capsys.readouterr().err
+
+
 def test_an_error_of_the_system_that_nobody_can_mend_keeps_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bad file descriptor is a fault of ours: whoever reports it needs the line."""
     _fail_with(OSError(errno.EBADF, "Bad file descriptor"), monkeypatch)

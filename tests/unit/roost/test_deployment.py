@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from roost import cli
+from roost.machine import deployment
 from roost.machine.deployment import Deployment, claimed
 from roost.machine.machine import Machine, MachinePlan
 from roost.settings import LauncherSettings
@@ -15,9 +16,9 @@ from schemas.errors import RoostError
 
 def _written(folder: Path) -> Deployment:
     # a process that lives: after a reboot, a number in an old file is somebody else's
-    deployment = Deployment(os.getpid(), "127.0.0.1:1", "http://127.0.0.1:2", "registry", None, {})
-    deployment.write(folder)
-    return deployment
+    written = Deployment(os.getpid(), "127.0.0.1:1", "http://127.0.0.1:2", "registry", None, {})
+    written.write(folder)
+    return written
 
 
 def test_a_deployment_is_found_for_as_long_as_its_launcher_lives(tmp_path: Path) -> None:
@@ -72,6 +73,17 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path, capsys: pyte
     for options in ([], ["--detach"]):
         assert cli.run(["up", "--data-dir", str(tmp_path / "file" / "folder"), *options]) == 1
         assert "name another with --data-dir" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_before_a_broker_is_started_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The broker ended at once, and the log that says why could not be written."""
+    monkeypatch.setattr(deployment, "LEAST_FREE_BYTES", 2**60)
+    for options in ([], ["--detach"]):
+        assert cli.run(["up", "--data-dir", str(tmp_path), *options]) == 1
+        assert "make room there" in capsys.readouterr().err
+    assert not (tmp_path / "kafka").exists()
 
 
 def test_a_role_that_there_is_not_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
