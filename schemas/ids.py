@@ -1,5 +1,7 @@
 """Ids and versions: their form and their order. Knows nothing of records or topics."""
 
+import getpass
+import os
 import re
 from typing import NamedTuple
 
@@ -70,3 +72,15 @@ def check_text(what: str, text: str, max_bytes: int) -> None:
         raise InvalidRecord(f"{what} {text[:32]!r} holds half a surrogate pair; send whole characters") from error
     if size > max_bytes:
         raise InvalidRecord(f"{what} {text[:32]!r}… is longer than {max_bytes} bytes of UTF-8")
+
+
+def actor_of_process() -> str:
+    """Return whom the history names for a command given here: the user of this process.
+
+    A container may run as any number, and the system need not know a name for it.
+    """
+    try:
+        return getpass.getuser()
+    # of Python before 3.13, and from it on
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

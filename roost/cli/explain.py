@@ -22,14 +22,24 @@ from roost.cli.target import (
     node_url_of,
 )
 from roost.machine.deployment import Deployment
+from schemas.errors import RoostError
+from schemas.ids import check_candidate_id
 from schemas.surfaces import Surface
 from schemas.topics import DEFAULT_PARTITIONS
+
+
+def _candidate(candidate_id: str) -> str:
+    try:
+        check_candidate_id(candidate_id)
+    except RoostError as error:
+        raise typer.BadParameter(str(error)) from error
+    return candidate_id
 
 
 def explain(
     *,
     user: Annotated[str, typer.Option("--user", "-u", help="User id.")],
-    candidate: Annotated[str, typer.Option("--candidate", "-c", help="Candidate id, such as t:42.")],
+    candidate: Annotated[str, typer.Option("--candidate", "-c", callback=_candidate, help="Candidate id, such as t:42.")],
     surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
     at: Annotated[
         str | None, typer.Option("--at", help="A moment of the past: Unix milliseconds, or such as 2026-11-25T04:00:00+00:00.")
@@ -96,7 +106,9 @@ def _moment(text: str) -> int:
 def _show(data: dict[str, Any]) -> None:
     tell(f"{data['why']}: {data['sentence']}")
     places = {
-        name: data[name] for name in ("bundle", "arm", "revision", "rank", "exact_rank", "score", "last_score") if name in data
+        name: data[name]
+        for name in ("bundle", "arm", "revision", "rank", "exact_rank", "score", "last_score")
+        if data.get(name) is not None
     }
     table(["", " #"], ((name, f"{value:.4f}" if isinstance(value, float) else value) for name, value in places.items()))
     out.print()
@@ -105,7 +117,8 @@ def _show(data: dict[str, Any]) -> None:
         (_clock(step["at_ms"]), age((step["at_ms"] - first_ms) / 1000), step["what"], step["bundle"] or "", _record(step))
         for step in data["timeline"]
     )
-    table(["at", "since #", "what", "bundle", "record"], rows, title="What the topics still hold of it")
+    if data["timeline"]:
+        table(["at", "since #", "what", "bundle", "record"], rows, title="What the topics still hold of it")
     for epoch in data.get("epochs", ()):
         tell(f"{epoch['bundle']} ({epoch['stage']}): {epoch['sentence']}")
 

@@ -1,6 +1,5 @@
 """`roost rollout …`: commands to the controller, and what became of them. Decides nothing: the controller does."""
 
-import getpass
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from roost.cli.output import drawn_table, drawn_title, emit, out, say
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, BundleId, DataDir, broker_of
 from roost.rollout_progress import BundleProgress, embedders_behind, progress_of
 from schemas.errors import Refused
+from schemas.ids import actor_of_process
 from schemas.records.control import CanaryReport, CommandKind, NodeStatus, Rollout, RolloutCommand, Stage
 from schemas.surfaces import FIXED, asked_refresh_fault
 from streams.controller.client import RolloutClient
@@ -37,7 +37,7 @@ _WAIT_S = 30.0
 def send(bootstrap: str, kind: CommandKind, surface: str, **details: Any) -> Rollout:
     """Send one command and return the record that answers it; raises `Refused` or `CompareAndSetLost`."""
     command = RolloutCommand(
-        uuid.uuid4().hex, surface, kind, actor=getpass.getuser(), time_ms=time.time_ns() // 1_000_000, **details
+        uuid.uuid4().hex, surface, kind, actor=actor_of_process(), time_ms=time.time_ns() // 1_000_000, **details
     )
     with RolloutClient(bootstrap) as client:
         return client.send(command, timeout_s=_WAIT_S)

@@ -3,7 +3,6 @@
 The composition root ties the ends: the trainer returns a bundle, and this module sends the rollout command.
 """
 
-import getpass
 import logging
 import time
 import uuid
@@ -37,6 +36,7 @@ from roost.cli.target import (
 )
 from schemas.bundle import read_bundle
 from schemas.errors import RoostError
+from schemas.ids import actor_of_process
 from schemas.records.control import CommandKind, RolloutCommand
 from streams.controller.client import RolloutClient
 
@@ -274,7 +274,7 @@ def _starting_rollouts(bootstrap: str) -> Callable[[str, str], None]:
     def start(surface: str, bundle: str) -> None:
         now_ms = time.time_ns() // 1_000_000
         command = RolloutCommand(
-            uuid.uuid4().hex, surface, CommandKind.START, actor=getpass.getuser(), time_ms=now_ms, bundle=bundle, automatic=True
+            uuid.uuid4().hex, surface, CommandKind.START, actor=actor_of_process(), time_ms=now_ms, bundle=bundle, automatic=True
         )
         # refused when one is under way, or the surface is frozen: the next, newer bundle will do
         with RolloutClient(bootstrap) as client:

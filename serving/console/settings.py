@@ -1,12 +1,12 @@
 """Settings of the console, read once from the environment. Connects to nothing."""
 
-import getpass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from schemas.ids import actor_of_process
 from schemas.surfaces import names_of
 from serving.settings import BOOTSTRAP_VARIABLE
 
@@ -41,4 +41,4 @@ class ConsoleSettings(BaseSettings):
     console_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names_of)] = ()
     console_results: Path = Path("docs/bench")
     log_format: Literal["text", "json"] = "text"
-    console_actor: str = Field(default_factory=lambda: f"console:{getpass.getuser()}", max_length=64)
+    console_actor: str = Field(default_factory=lambda: f"console:{actor_of_process()}", max_length=64)

@@ -39,6 +39,7 @@ def test_an_error_ends_the_command_with_the_exit_code_of_its_kind(
         "query --user ann --node ftp://x:y",
         "query --user ann --node http://",
         "explain --user ann --candidate t:1 --bootstrap nonsense",
+        "explain --user ann --candidate nokind --bootstrap 127.0.0.1:1",
         "rollout status --bootstrap 127.0.0.1",
         "rollout status --bootstrap 127.0.0.1:9092,x",
         "topics check --bootstrap nonsense",
