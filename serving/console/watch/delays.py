@@ -10,11 +10,14 @@ from schemas.wire.inbound import InboundRecord
 from serving.console.readings import Delays, SampledDelays
 
 
-def sampled_delays(records: Iterable[InboundRecord], dim: int) -> SampledDelays:
-    """Return the delays of embedding records of a bundle of dimension `dim`; deletes, nulls and the undecodable are passed over."""
+def sampled_delays(records: Iterable[InboundRecord], dim: int, *, since_ms: int) -> SampledDelays:
+    """Return the delays of embedding records of a bundle of dimension `dim`; deletes, nulls and the undecodable are passed over.
+
+    So is what was logged before `since_ms`: a console that starts finds the newest records of a quiet topic, hours old perhaps.
+    """
     rows: list[tuple[bool, tuple[int, int, int]]] = []
     for record in records:
-        if record.value is None:
+        if record.value is None or record.timestamp_ms < since_ms:
             continue
         try:
             row = decode_mapping(embedding_subject(dim), record.value)

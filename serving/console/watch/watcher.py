@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 EVERY_S = 2.0
 KEPT = 300
 _SAMPLED_PER_PARTITION = 50
+# the page calls them those of the last minute
+_SAMPLED_MS = 60_000
 _USERS_PER_PARTITION = 8
 _USERS_KEPT = 24
 
@@ -103,7 +105,7 @@ class Watcher:
             partitions = broker.ends.get(self._surfaces[surface].candidate_topic, {})
             topic = embeddings_topic_name(state.live)
             records = self._newest.read(topic, partitions, per_partition=_SAMPLED_PER_PARTITION)
-            delays[surface] = sampled_delays(records, manifest.dim)
+            delays[surface] = sampled_delays(records, manifest.dim, since_ms=wall_clock_ms() - _SAMPLED_MS)
         return delays
 
     def _recent_users(self, broker: BrokerReading) -> tuple[str, ...]:
