@@ -14,6 +14,7 @@ from trainer.data.profile import WindowProfile
 from trainer.data.skew import FieldAudit
 
 _TAUGHT_BY_RANDOM_NEGATIVES = ("sampled_auc", "language_mismatch", "popularity_correlation")
+_COUNTED = ("train_", "evaluation_")
 _HIGHER_IS_BETTER = ("auc", "per_user_auc", "sampled_auc")
 
 
@@ -183,6 +184,12 @@ def refused_for_drift(gates: Iterable[Gate]) -> bool:
     """Tell whether gates refused, and none but those of what random negatives teach, so that more replay may mend it."""
     failed = [gate.name for gate in gates if not gate.passed]
     return bool(failed) and all(name.startswith(_TAUGHT_BY_RANDOM_NEGATIVES) for name in failed)
+
+
+def lacks_examples(gates: Iterable[Gate]) -> bool:
+    """Tell whether gates refused, and none but those that count a window's examples: a larger one of the same may pass."""
+    failed = [gate.name for gate in gates if not gate.passed]
+    return bool(failed) and all(name.startswith(_COUNTED) for name in failed)
 
 
 def _against(whom: str, candidate: Mapping[str, float], other: Mapping[str, float], limits: GateLimits) -> tuple[Gate, ...]:

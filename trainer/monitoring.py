@@ -30,6 +30,12 @@ class TrainerMetrics:
             registry=registry,
         )
         self._examples = Counter("roost_training_examples", "Examples trained on.", ["surface", "recipe"], registry=registry)
+        self._passed_over = Counter(
+            "roost_passed_over_examples",
+            "Examples of fine-tunes that gates refused; none trains on them again.",
+            ["surface"],
+            registry=registry,
+        )
         self._gates = Counter("roost_gate_verdicts", "Verdicts of gates.", ["surface", "gate", "verdict"], registry=registry)
         self._rollouts_refused = Counter(
             "roost_rollouts_refused", "Published bundles whose rollout the controller refused.", ["surface"], registry=registry
@@ -51,6 +57,10 @@ class TrainerMetrics:
         self._trainings.labels(surface, recipe, outcome).inc()
         self._seconds.labels(surface, recipe).observe(took_s)
         self._examples.labels(surface, recipe).inc(examples)
+
+    def passed_over(self, surface: str, examples: int) -> None:
+        """Note examples that a live bundle will not have learned from."""
+        self._passed_over.labels(surface).inc(examples)
 
     def judged(self, surface: str, gates: Iterable[Gate]) -> None:
         """Note what the gates said of a training's data and bundle."""

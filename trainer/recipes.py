@@ -55,6 +55,7 @@ class TrainingData:
         corpus_at_ms: when that was.
         skew: what an audit of the newest served examples found, field by field; empty where none was made.
         served_by: the one bundle whose answers the examples are; None where it does not matter whose they are.
+        passed_over: examples between the parent's offsets and these that were refused, and are trained on by nobody.
     """
 
     train: Sequence[Example]
@@ -65,6 +66,7 @@ class TrainingData:
     corpus_at_ms: int = 0
     skew: Sequence[FieldAudit] = ()
     served_by: str | None = None
+    passed_over: int = 0
 
     @classmethod
     def of_window(cls, window: Window, corpus: CorpusAt, *, evaluation_share: float = 0.2) -> "TrainingData":
@@ -316,6 +318,7 @@ class _Job:
                 **metrics,
                 "label_rate": label_rate(self._train),
                 "train_examples": float(len(self._train)),
+                "passed_over_examples": float(self._data.passed_over),
                 "evaluation_examples": float(len(self._evaluation)),
                 "corpus": float(len(self._corpus)),
                 "steps": float(report.steps),

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +22,7 @@ from trainer.data.skew import Evidence, FieldAudit, audit
 from trainer.data.topics import TopicSources
 from trainer.data.windows import CorpusAt, Window, next_offsets
 from trainer.export import ARCHITECTURE, WEIGHTS, export_graphs
-from trainer.gates import GatesRefused, refused_for_drift
+from trainer.gates import GatesRefused, lacks_examples, refused_for_drift
 from trainer.learning.fit import FitProgress
 from trainer.learning.towers import TowerConfig
 from trainer.monitoring import TrainerMetrics
@@ -136,6 +136,15 @@ class _Attempt:
     monotonic_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _PassedOver:
+    """What was refused of a parent, and is not trained on again: windows begin at `offsets`, behind so many examples."""
+
+    parent: str | None = None
+    offsets: Mapping[int, int] = field(default_factory=dict)
+    examples: int = 0
+
+
 class SurfaceSchedule:
     """One surface's schedule. `step` is called again and again; it trains when it is time and returns the new bundle's id."""
 
@@ -164,6 +173,7 @@ class SurfaceSchedule:
         self._wall_clock_s = wall_clock_s
         self._monotonic_s = monotonic_s
         self._last: _Attempt | None = None
+        self._passed_over = _PassedOver()
         self._said = ""
         self._forgotten_ms: Mapping[str, int] = {}
 
@@ -194,11 +204,12 @@ class SurfaceSchedule:
         if self._last is not None and self._monotonic_s() - self._last.monotonic_s < self._plan.interval_s:
             return Waiting("interval", f"the last training was less than {self._plan.interval_s:.0f} s ago")
         parent = self._parent(state.live)
-        window = self._sources.window(next_offsets(parent.manifest.examples) if parent else {})
+        passed_over = self._behind(parent)
+        window = self._sources.window(passed_over.offsets)
         self._forget_erased(window.erased_ms)
         if parent and self._plan.diverted:
             window = window.of_arm(parent.id)
-        self._metrics.fresh(self._surface.name, len(window.logged))
+        self._metrics.fresh(self._surface.name, passed_over.examples + len(window.logged))
         needed = self._plan.finetune_at if parent else self._plan.pretrain_at
         if len(window.logged) < needed:
             return Waiting("examples", f"{len(window.logged)} of {needed} examples are there")
@@ -212,6 +223,27 @@ class SurfaceSchedule:
         if len(corpus) < self._plan.corpus_at:
             return Waiting("candidates", f"{len(corpus)} of {self._plan.corpus_at} candidates are there")
         return _Due(state.live, parent, window, corpus, self._skew(window), now_ms)
+
+    def _behind(self, parent: Bundle | None) -> _PassedOver:
+        """Return where the window begins: behind what the parent was trained on, and what was refused of it since."""
+        if parent is None:
+            return _PassedOver()
+        if self._passed_over.parent == parent.id:
+            return self._passed_over
+        return _PassedOver(parent.id, next_offsets(parent.manifest.examples))
+
+    def _pass_over(self, parent: Bundle, data: TrainingData) -> None:
+        """Begin the next window where it would begin had this one been accepted: one that grew would forget more, not less."""
+        before = self._behind(parent)
+        self._passed_over = _PassedOver(parent.id, next_offsets(data.offsets), before.examples + len(data.train))
+        self._metrics.passed_over(self._surface.name, len(data.train))
+        log.warning(
+            "%s: %d examples are passed over, %d since those that %s was trained on",
+            self._surface.name,
+            len(data.train),
+            self._passed_over.examples,
+            parent.id,
+        )
 
     def _skew(self, window: Window) -> Sequence[FieldAudit]:
         if not self._plan.skew_sample:
@@ -229,7 +261,7 @@ class SurfaceSchedule:
 
     def _train(self, due: _Due) -> str:
         data = TrainingData.of_window(due.window, due.corpus, evaluation_share=self._plan.evaluation_share)
-        data = replace(data, skew=due.skew)
+        data = replace(data, skew=due.skew, passed_over=self._behind(due.parent).examples)
         what = f"fine-tuning {due.parent.id}" if due.parent else "pre-training"
         log.info("%s: %s on %d examples, %d candidates", self._surface.name, what, len(data.train), len(data.corpus))
         begin_s = self._monotonic_s()
@@ -244,6 +276,8 @@ class SurfaceSchedule:
             outcome = "refused"
             if isinstance(refusal, GatesRefused):
                 self._metrics.judged(self._surface.name, refusal.gates)
+                if due.parent and not lacks_examples(refusal.gates):
+                    self._pass_over(due.parent, data)
             raise
         finally:
             took_s = self._monotonic_s() - begin_s

@@ -19,7 +19,7 @@ from lab.world.policy import Visits
 from lab.world.settings import DAY_S
 from lab.world.world import World
 from trainer.data.columns import NO_LANGUAGE, POSITIVE
-from trainer.gates import refused_for_drift
+from trainer.gates import lacks_examples, refused_for_drift
 from trainer.metrics import language_mismatch, nearest, roc_auc
 from trainer.recipes import LAST_WINDOWS, FinetuneConfig, second_attempt
 
@@ -116,10 +116,12 @@ class Line:
             # as the schedule does
             again = self._candidate(window, second_attempt(self.arm.tuning, replay=self.arm.drift_replay), seed=seed)
             candidate = replace(again, again=True)
-        if not (self.arm.gated and candidate.refused_by):
+        accepted = not (self.arm.gated and candidate.refused_by)
+        if accepted:
             self.towers = candidate.towers
             self._profiles.append(window.profile)
-            # what was refused is tried again with the next day's, as the schedule does
+        # as the schedule does: what was refused is passed over, unless there was too little of it
+        if accepted or not lacks_examples(candidate.gates):
             self.log.forget(trained)
         return candidate
 

@@ -11,7 +11,7 @@ from schemas.bundle import Gate, list_bundles, read_bundle
 from schemas.errors import BrokerUnavailable, BundleCorrupt, CompareAndSetLost, Refused
 from schemas.records.candidates import Candidate
 from schemas.records.control import BundleStage, Rollout, Stage
-from schemas.records.feedback import Engagement, EngagementKind, Example
+from schemas.records.feedback import Engagement, EngagementKind, Example, Label
 from schemas.surfaces import load_surfaces
 from tests.bundles import publish_bundle
 from tests.tiny_world import START_MS, tiny_world
@@ -237,6 +237,73 @@ def test_a_refusal_is_raised_once_and_tried_again_only_with_further_examples(tmp
     assert setting.measured("roost_gate_verdicts_total", gate="auc", verdict="failed") == 2
     assert setting.measured("roost_gate_verdicts_total", gate="corpus", verdict="passed") == 2
     assert setting.measured("roost_bundle_created_timestamp_seconds") is None
+
+
+# no gate against other towers: what a test refuses, it refuses by the data
+EASY = GateLimits(
+    auc_regression=1.0,
+    per_user_auc_regression=1.0,
+    sampled_auc_regression=1.0,
+    language_mismatch_rise=1.0,
+    popularity_correlation_rise=2.0,
+    anchor_language_mismatch_rise=1.0,
+    anchor_popularity_correlation_rise=2.0,
+)
+
+
+def test_what_was_refused_is_passed_over_and_the_next_bundle_says_how_much(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A larger window forgets more: grown by every refusal it would be refused for good, and the line stand still."""
+    setting = a_setting(tmp_path, replace(PLAN, skew_sample=500, finetune=FinetuneConfig(replay=1.0, limits=EASY)))
+    log = setting.log
+    log.examples, log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    first = setting.schedule.step()
+    assert first is not None
+    log.stage((first, Stage.LIVE))
+    log.examples += [replace(one, candidate=replace(one.candidate, topics=())) for one in WORLD.examples[1_200:2_100]]
+    setting.clock.now_s += 3_600
+    with pytest.raises(Refused, match="feature_skew"):
+        setting.schedule.step()
+    log.examples += WORLD.examples[2_100:]
+    setting.clock.now_s += 3_600
+    second = setting.schedule.step()
+    assert second is not None
+    manifest = read_bundle(setting.registry, SURFACE.name, second).manifest
+    # 300 that the first held out and 900 that came: a quarter is held out; then those and 900 more
+    assert (manifest.examples, manifest.metrics["train_examples"]) == ({"0": (900, 1_350), "1": (900, 1_350)}, 900)
+    assert manifest.metrics["passed_over_examples"] == 900
+    assert setting.measured("roost_passed_over_examples_total") == 900
+    assert f"900 examples are passed over, 900 since those that {first} was trained on" in caplog.text
+    assert setting.measured("roost_fresh_examples") == 900 + 1_200, "how long nothing was learned shows all the same"
+
+    # another bundle's windows are its own
+    log.stage((second, Stage.LIVE))
+    setting.clock.now_s += 3_600
+    setting.schedule.step()
+    assert setting.measured("roost_fresh_examples") == 3_000 - 2 * 1_350
+
+
+def test_a_window_that_lacked_nothing_but_examples_grows_until_it_has_enough(tmp_path: Path) -> None:
+    """Passed over, a surface with few positives would never be tuned: no window of its would hold enough."""
+    positives = sum(one.label == Label.POSITIVE for one in WORLD.examples[900:2_400])
+    limits = replace(EASY, min_positives=positives // 2)
+    setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=limits)))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    first = setting.schedule.step()
+    assert first is not None
+    setting.log.stage((first, Stage.LIVE))
+    setting.log.examples = WORLD.examples[:1_700]
+    setting.clock.now_s += 3_600
+    with pytest.raises(Refused, match="train_positives"):
+        setting.schedule.step()
+    setting.log.examples = WORLD.examples[:2_900]
+    setting.clock.now_s += 3_600
+    second = setting.schedule.step()
+    assert second is not None
+    manifest = read_bundle(setting.registry, SURFACE.name, second).manifest
+    assert (manifest.examples["0"][0], manifest.metrics["passed_over_examples"]) == (450, 0)
+    assert setting.measured("roost_passed_over_examples_total") is None
 
 
 def test_a_fine_tune_refused_for_drift_is_made_once_more_with_heavier_replay(
