@@ -70,7 +70,8 @@ def judged(variant: Variant, scene: Scene, shape: TowerConfig, *, seed: int) -> 
     data = variant.data(scene, np.random.default_rng(seed))
     towers = _trained(variant, scene, data.training, shape, seed=seed)
     window = data.window
-    found = judge(towers, scene.live, window, GateLimits(), last=scene.profiles[-LAST_WINDOWS:])
+    # the live towers came of their line's first fine-tune: they are the anchor too
+    found = judge(towers, scene.live, window, GateLimits(), anchor=scene.live, last=scene.profiles[-LAST_WINDOWS:])
     model = TorchModel(towers)
     metrics, live = dict(found.metrics), dict(found.live_metrics)
     metrics["canary_vectors"] = next(gate.value for gate in found.gates if gate.name == "canary_vectors")

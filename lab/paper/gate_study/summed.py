@@ -17,7 +17,7 @@ from lab.paper.gate_study.rules import MOVED, MOVED_CHOSEN_ON, MOVED_RECALL_FALL
 from lab.paper.gate_study.statistics import bootstrapped, confusion, rank_correlation, sign_auc
 from lab.paper.intervals import Interval
 from schemas.errors import InvalidInput
-from trainer.gates import GateLimits, quality_gates
+from trainer.gates import GateLimits, drift_gates, quality_gates
 
 OUTCOME = "ab_favorite_pct"
 _RULES = ("shipped", "none", "moved")
@@ -136,7 +136,8 @@ def judged_again(kept: Sequence[GateStudy]) -> GateStudy:
 def _refused_again(row: Row, limits: GateLimits) -> list[str]:
     new = {name: value for name, value in row["metrics"].items() if value is not None}
     live = {name: new[name] - change for name, change in row["changes"].items() if change is not None}
-    gates = quality_gates(new, live, limits)
+    # the live towers came of their line's first fine-tune: they are the anchor too
+    gates = (*quality_gates(new, live, limits), *drift_gates(new, live, limits))
     names = {gate.name for gate in gates}
     return [name for name in row["refused_by"] if name not in names] + [gate.name for gate in gates if not gate.passed]
 

@@ -39,13 +39,13 @@ def test_a_bundle_that_is_the_live_one_is_accepted_and_changes_nothing(stage: Sc
 def test_the_gates_are_asked_as_in_production_with_the_live_towers_on_the_same_window(
     stage: Scene, base: ContinualSettings
 ) -> None:
-    """The live figures are those of `trainer.evaluation` on the scene's window, and all three kinds of gates were asked."""
+    """The live figures are those of `trainer.evaluation` on the scene's window, and all four kinds of gates were asked."""
     found = judged(BROKEN, stage, base.towers, seed=0)
     measured = evaluate(TorchModel(stage.live), stage.window.evaluation, stage.window.corpus)
     for name in ("auc", "per_user_auc", "sampled_auc", "language_mismatch", "popularity_correlation"):
         assert found.live_metrics[name] == measured[name]
     names = {gate.name for gate in found.gates}
-    assert {"label_rate", "volume_change", "auc_against_live", "canary_vectors"} <= names
+    assert {"label_rate", "volume_change", "auc_against_live", "auc_against_anchor", "canary_vectors"} <= names
     assert found.metrics["canary_shift"] > 0.01
 
 
@@ -210,7 +210,10 @@ def test_kept_candidates_are_judged_again_by_todays_limits_and_data_gates_stay()
     once_refused["metrics"] = {**once_refused["metrics"], "auc": 0.8}
     again = judged_again([summed([refused, once_refused], (1,), users=40)])
     # .3 is under the floor of .45, and .5 below the live bundle's .8; .8 against .79 is within what is allowed
-    assert [one["refused_by"] for one in again["rows"]] == [["language_mix_change", "auc", "auc_against_live"], []]
+    assert [one["refused_by"] for one in again["rows"]] == [
+        ["language_mix_change", "auc", "auc_against_live", "auc_against_anchor"],
+        [],
+    ]
     assert (again["users"], again["seeds"], again["bundles"]) == (40, [1], 2)
     assert json.loads(json.dumps(again)) == judged_again([json.loads(json.dumps(again))])
     other = summed([row(2, 1.0, 0.1)], (2,), users=40)
