@@ -85,6 +85,7 @@ def _trainer() -> CollectorRegistry:
     trainer.judged(HOME.name, [Gate("auc", 0.7, 0.6, passed=True, sentence="")])
     trainer.newest(manifest())
     trainer.fresh(HOME.name, 1)
+    trainer.passed_over(HOME.name, 1)
     trainer.rollout_refused(HOME.name)
     return registry
 

@@ -44,6 +44,8 @@ class Lineage:
         inputs: SHA-256 of the encoded examples and corpus.
         torch: its release.
         served_by: the one bundle whose answers were trained on; None where it did not matter whose they were.
+        drawn_back_to, share: the towers are so large a share of the way from that bundle's to what the fit came to; of the whole of
+            it, from none.
     """
 
     fit: FitConfig
@@ -54,6 +56,8 @@ class Lineage:
     inputs: str
     torch: str
     served_by: str | None = None
+    drawn_back_to: str | None = None
+    share: float = 1.0
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes; equal lineages give equal bytes."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from schemas.bundle import Bundle, read_bundle
+from schemas.bundle import Bundle, Gate, read_bundle
 from schemas.features.catalog import CATALOG
 from schemas.features.spec import FeatureSpec
 from schemas.records.candidates import Candidate
@@ -23,10 +23,20 @@ from trainer.data.profile import WINDOW, WindowProfile, last_profiles
 from trainer.data.skew import FieldAudit
 from trainer.data.windows import CorpusAt, Window
 from trainer.evaluation import EvaluationConfig, evaluate
-from trainer.export import OnnxTowers, export, unpack_towers
-from trainer.gates import GateLimits, canary_gate, data_gates, drift_gates, label_rate, quality_gates, refuse_unless_passed
+from trainer.export import Exported, OnnxTowers, export, unpack_towers
+from trainer.gates import (
+    GateLimits,
+    canary_gate,
+    data_gates,
+    drift_gates,
+    label_rate,
+    quality_gates,
+    refuse_unless_passed,
+    refused_for_drift,
+)
 from trainer.learning.checkpoint import Checkpoint
 from trainer.learning.fit import FitConfig, FitProgress, FitReport, fit
+from trainer.learning.interpolation import drawn_back
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import Frozen, TowerConfig, TwoTowers
@@ -119,6 +129,9 @@ class FinetuneConfig:
             not to add to it.
         against_live: False holds the new bundle against the anchor alone, where there is one. The live bundle's AUC on what it
             served itself has risen with its drift: what takes the drift back cannot have it.
+        draw_back_steps: new towers that are refused for drift are drawn back towards the anchor, or the parent where there is none,
+            in so many even steps until nothing refuses them any more; held against that one alone. 0 publishes all of the way or
+            nothing.
         accept_window: judge the window by no earlier one and by no feature's skew: somebody has looked at what the data gates said.
     """
 
@@ -131,6 +144,7 @@ class FinetuneConfig:
     frozen: Frozen = "nothing"
     anchor_fine_tunes: int = 1
     against_live: bool = True
+    draw_back_steps: int = 0
     accept_window: bool = False
     seed: int = 0
     threads: int = 1
@@ -143,9 +157,14 @@ class FinetuneConfig:
         return (self.objective, replay) if self.replay else (self.objective,)
 
 
-def second_attempt(config: FinetuneConfig, *, replay: float) -> FinetuneConfig:
-    """Return how to tune once more what was refused for drift: with more replay, and held against the anchor alone."""
-    return replace(config, replay=replay, against_live=False)
+def attempts(config: FinetuneConfig, *, drift_replay: float) -> tuple[FinetuneConfig, ...]:
+    """Return how to tune, and how to tune once more what was refused for drift: with more replay, held against the anchor alone.
+
+    What the last attempt comes to is drawn back; before that a further training is worth more.
+    """
+    if not drift_replay:
+        return (config,)
+    return replace(config, draw_back_steps=0), replace(config, replay=drift_replay, against_live=False)
 
 
 Progress = Callable[[FitProgress], None]
@@ -180,6 +199,7 @@ def pretrain(
     fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, config.seed)
     report = job.train(towers, fit_config, threads=config.threads, progress=progress, checkpoint=checkpoint)
     lineage = job.lineage(fit_config, threads=config.threads, towers_seed=config.seed)
+    judged = job.judge(towers)
     origin = Origin(
         recipe=PRETRAIN,
         code_version=code_version(),
@@ -187,7 +207,7 @@ def pretrain(
         examples=data.offsets,
         seeds={"towers": config.seed, "fit": config.seed, "evaluation": EvaluationConfig().seed},
     )
-    return job.publish(towers, report, origin, lineage)
+    return job.publish(judged, report, origin, lineage)
 
 
 def finetune(
@@ -225,6 +245,15 @@ def finetune(
     )
     report = job.train(towers, fit_config, threads=config.threads, progress=progress, checkpoint=checkpoint)
     lineage = job.lineage(fit_config, threads=config.threads, towers_seed=None)
+    judged = job.judge(towers)
+    if config.draw_back_steps and refused_for_drift(judged.gates):
+        base = anchor or bundle
+        found = drawn_back(
+            unpack_towers(base), towers, config.draw_back_steps, judge=lambda one: job.judge(one, against_live=anchor is None)
+        )
+        if found is not None:
+            judged, share = found
+            lineage = replace(lineage, drawn_back_to=base.id, share=share)
     origin = Origin(
         recipe=FINETUNE,
         code_version=code_version(),
@@ -233,7 +262,16 @@ def finetune(
         examples=data.offsets,
         seeds={"fit": config.seed, "evaluation": EvaluationConfig().seed},
     )
-    return job.publish(towers, report, origin, lineage)
+    return job.publish(judged, report, origin, lineage)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Towers ready to be published, unless a gate refuses them."""
+
+    exported: Exported
+    metrics: Mapping[str, float]
+    gates: tuple[Gate, ...]
 
 
 class _Job:
@@ -266,6 +304,7 @@ class _Job:
         self._corpus = encoder.corpus(data.corpus)
         self._inputs = inputs_digest(self._train, self._corpus)
         self._window = WindowProfile.of(data.train)
+        self._measured: dict[str, dict[str, float]] = {}
         forebear = None if config.accept_window else parent or self._live
         last = last_profiles(registry, surface.name, forebear, count=LAST_WINDOWS)
         self._data_gates = data_gates(
@@ -298,15 +337,19 @@ class _Job:
             served_by=self._data.served_by,
         )
 
-    def publish(self, towers: TwoTowers, report: FitReport, origin: Origin, lineage: Lineage) -> str:
+    def judge(self, towers: TwoTowers, *, against_live: bool = True) -> _Judged:
         exported = export(towers, graphs=self._parent.files if self._parent else None)
         metrics = evaluate(OnnxTowers(exported.files, metric=exported.metric), self._evaluation, self._corpus)
         gates = (
             *self._data_gates,
-            *quality_gates(metrics, self._metrics_of(self._live), self._limits),
+            *quality_gates(metrics, self._metrics_of(self._live) if against_live else None, self._limits),
             *drift_gates(metrics, self._metrics_of(self._anchor), self._limits),
             canary_gate(exported.canary, exported.metric),
         )
+        return _Judged(exported, metrics, gates)
+
+    def publish(self, judged: _Judged, report: FitReport, origin: Origin, lineage: Lineage) -> str:
+        exported, gates = judged.exported, judged.gates
         refuse_unless_passed(gates, what=f"the new bundle of {self._surface.name}")
         return publish(
             self._registry,
@@ -315,7 +358,7 @@ class _Job:
             spec=self._spec,
             origin=origin,
             metrics={
-                **metrics,
+                **judged.metrics,
                 "label_rate": label_rate(self._train),
                 "train_examples": float(len(self._train)),
                 "passed_over_examples": float(self._data.passed_over),
@@ -323,6 +366,7 @@ class _Job:
                 "corpus": float(len(self._corpus)),
                 "steps": float(report.steps),
                 "loss": report.loss,
+                "tuned_share": lineage.share,
                 "learning_rate": lineage.fit.learning_rate,
             },
             gates=gates,
@@ -331,6 +375,11 @@ class _Job:
     def _metrics_of(self, other: Bundle | None) -> dict[str, float] | None:
         if other is None:
             return None
+        if other.id not in self._measured:
+            self._measured[other.id] = self._evaluate(other)
+        return self._measured[other.id]
+
+    def _evaluate(self, other: Bundle) -> dict[str, float]:
         evaluation: Examples = self._evaluation
         corpus: Corpus = self._corpus
         spec = other.manifest.feature_spec

@@ -15,6 +15,7 @@ from trainer.data.columns import Encoder
 from trainer.data.windows import CorpusAt, Window
 from trainer.export import ARCHITECTURE, WEIGHTS, export, unpack_towers
 from trainer.learning.fit import FitProgress, fit
+from trainer.learning.interpolation import between
 from trainer.learning.towers import TowerConfig, TwoTowers
 from trainer.lineage import code_version, inputs_digest, lineage_of
 
@@ -57,7 +58,7 @@ def reproduce(
 
     Raises:
         Refused: these are not the data that the bundle was trained on.
-        BundleError: the parent cannot be read, or the bundle says too little.
+        BundleError: the parent, or what was drawn back to, cannot be read, or the bundle says too little.
     """
     lineage, manifest = lineage_of(bundle), bundle.manifest
     encoder = Encoder(manifest.feature_spec, surface.popularity)
@@ -79,6 +80,8 @@ def reproduce(
         towers = TwoTowers(manifest.feature_spec, config, seed=lineage.towers_seed or 0)
     torch.set_num_threads(lineage.threads)
     fit(towers, train, candidates, lineage.fit, progress=progress)
+    if lineage.drawn_back_to is not None:
+        towers = between(unpack_towers(read_bundle(registry, surface.name, lineage.drawn_back_to)), towers, lineage.share)
     files = export(towers, graphs=parent.files if parent else None).files
     return Reproduction(
         hashes={name: (manifest.files[name], hashlib.sha256(files[name]).hexdigest()) for name in TOWER_FILES},

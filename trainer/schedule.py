@@ -26,7 +26,7 @@ from trainer.gates import GatesRefused, lacks_examples, refused_for_drift
 from trainer.learning.fit import FitProgress
 from trainer.learning.towers import TowerConfig
 from trainer.monitoring import TrainerMetrics
-from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, TrainingData, finetune, pretrain, second_attempt
+from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, TrainingData, attempts, finetune, pretrain
 from trainer.settings import TrainerSettings
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,7 @@ class Plan:
                 threads=settings.torch_threads,
                 replay=settings.replay,
                 anchor_fine_tunes=settings.anchor_fine_tunes,
+                draw_back_steps=settings.draw_back_steps,
             ),
             drift_replay=settings.drift_replay,
             skew_sample=settings.skew_sample,
@@ -285,6 +286,8 @@ class SurfaceSchedule:
             self._metrics.ended(self._surface.name, recipe, outcome, took_s=took_s, examples=len(data.train))
         fields = {"surface": self._surface.name, "bundle": bundle}
         log.info("%s: published %s after %.1f s", self._surface.name, bundle, took_s, extra=fields)
+        if (share := manifest.metrics["tuned_share"]) < 1.0:
+            log.warning("%s: %s is drawn back, to %g of the way from its anchor", self._surface.name, bundle, share, extra=fields)
         self._keep(bundle, due)
         return bundle
 
@@ -319,15 +322,17 @@ class SurfaceSchedule:
                 self._surface, parent, data, config, registry=self._registry, progress=self._progress, created_ms=due.now_ms
             )
 
-        try:
-            return tune(self._plan.finetune)
-        except GatesRefused as refusal:
-            if not (self._plan.drift_replay and refused_for_drift(refusal.gates)):
-                raise
-            self._metrics.judged(self._surface.name, refusal.gates)
-            # of the parent, not of the anchor: what was learned since is kept, what was forgotten is taught again
-            log.warning("%s: %s; once more, with replay of weight %g", self._surface.name, refusal, self._plan.drift_replay)
-        return tune(second_attempt(self._plan.finetune, replay=self._plan.drift_replay))
+        *first, last = attempts(self._plan.finetune, drift_replay=self._plan.drift_replay)
+        for config in first:
+            try:
+                return tune(config)
+            except GatesRefused as refusal:
+                if not refused_for_drift(refusal.gates):
+                    raise
+                self._metrics.judged(self._surface.name, refusal.gates)
+                # of the parent, not of the anchor: what was learned since is kept, what was forgotten is taught again
+                log.warning("%s: %s; once more, with replay of weight %g", self._surface.name, refusal, last.replay)
+        return tune(last)
 
     def _parent(self, live: str | None) -> Bundle | None:
         """Return the live bundle if it can be fine-tuned; None when the next one must be pre-trained."""

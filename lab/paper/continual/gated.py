@@ -42,6 +42,7 @@ class Candidate:
     Attributes:
         metrics, live_metrics: `trainer.evaluation.evaluate` of these towers and of the live ones, on the window's held-out share.
         again: they are a second attempt, since a first was refused for drift.
+        share: they are so much of the way from the anchor to what the last attempt came to.
     """
 
     towers: TwoTowers
@@ -50,6 +51,7 @@ class Candidate:
     live_metrics: Mapping[str, float]
     canary: CanaryVectors
     again: bool = False
+    share: float = 1.0
 
     @property
     def auc(self) -> float:

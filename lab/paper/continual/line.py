@@ -20,8 +20,10 @@ from lab.world.settings import DAY_S
 from lab.world.world import World
 from trainer.data.columns import NO_LANGUAGE, POSITIVE
 from trainer.gates import lacks_examples, refused_for_drift
+from trainer.learning.interpolation import drawn_back
+from trainer.learning.towers import TwoTowers
 from trainer.metrics import language_mismatch, nearest, roc_auc
-from trainer.recipes import LAST_WINDOWS, FinetuneConfig, second_attempt
+from trainer.recipes import LAST_WINDOWS, FinetuneConfig, attempts
 
 EVALUATION_SHARE = 0.2
 
@@ -111,11 +113,12 @@ class Line:
             self.log.forget(self.log.untrained)
             return None
         window, trained = cut(self.log, self._world, now_s)
-        candidate = self._candidate(window, self.arm.tuning, seed=seed)
-        if self.arm.drift_replay and refused_for_drift(candidate.gates):
-            # as the schedule does
-            again = self._candidate(window, second_attempt(self.arm.tuning, replay=self.arm.drift_replay), seed=seed)
-            candidate = replace(again, again=True)
+        # as the schedule does
+        first, *further = attempts(self.arm.tuning, drift_replay=self.arm.drift_replay)
+        candidate = self._candidate(window, first, seed=seed)
+        for tuning in further:
+            if refused_for_drift(candidate.gates):
+                candidate = replace(self._candidate(window, tuning, seed=seed), again=True)
         accepted = not (self.arm.gated and candidate.refused_by)
         if accepted:
             self.towers = candidate.towers
@@ -126,9 +129,16 @@ class Line:
         return candidate
 
     def _candidate(self, window: Window, tuning: FinetuneConfig, *, seed: int) -> Candidate:
+        def judged(towers: TwoTowers, *, against_live: bool = False) -> Candidate:
+            last = self._profiles[-LAST_WINDOWS:]
+            return judge(towers, self.towers, window, tuning.limits, anchor=self._anchor, against_live=against_live, last=last)
+
         towers = tuned(self.towers, window, tuning, seed=seed)
-        last = self._profiles[-LAST_WINDOWS:]
-        return judge(towers, self.towers, window, tuning.limits, anchor=self._anchor, against_live=tuning.against_live, last=last)
+        candidate = judged(towers, against_live=tuning.against_live)
+        if refused_for_drift(candidate.gates) and (found := drawn_back(self._anchor, towers, tuning.draw_back_steps, judge=judged)):
+            candidate, share = found
+            return replace(candidate, share=share)
+        return candidate
 
 
 def cut(log: ServedLog, world: World, now_s: float) -> tuple[Window, int]:

@@ -29,11 +29,12 @@ from trainer.learning.towers import TowerConfig, TwoTowers
 from trainer.recipes import LEARNING_RATE, FinetuneConfig, PretrainConfig
 from trainer.settings import TrainerSettings
 
-SCHEDULE = FinetuneConfig(replay=TrainerSettings.model_fields["replay"].default)
+_SHIPPED = TrainerSettings.model_fields
+SCHEDULE = FinetuneConfig(replay=_SHIPPED["replay"].default, draw_back_steps=_SHIPPED["draw_back_steps"].default)
 FROZEN = Arm("frozen")
 # implicit negatives only, at the learning rate of the pre-training; it goes live whatever the gates say
 NAIVE = Arm("naive", FinetuneConfig(learning_rate=LEARNING_RATE), gated=False)
-ROOST = Arm("roost", SCHEDULE, drift_replay=TrainerSettings.model_fields["drift_replay"].default)
+ROOST = Arm("roost", SCHEDULE, drift_replay=_SHIPPED["drift_replay"].default)
 ARMS = (FROZEN, NAIVE, ROOST)
 
 
@@ -88,6 +89,7 @@ class Row(TypedDict):
         effective_share: the thermometer, see `thermometer.effective_share`.
         candidate_auc, live_auc: served AUC of the new and of the live towers on the held-out newest share; None of the frozen line.
         again: 1 where they came of a second attempt, since a first was refused for drift; over seeds their mean.
+        tuned_share: they are so much of the way from the anchor to what the last attempt came to, since all of it was refused.
         accepted: 1 where every gate passed, 0 where one did not; over seeds their mean; None of the frozen line.
         refused_by: names of those that did not.
         ci: over seeds, the lowest and the highest by figure.
@@ -103,6 +105,7 @@ class Row(TypedDict):
     candidate_auc: float | None
     live_auc: float | None
     again: float | None
+    tuned_share: float | None
     accepted: float | None
     refused_by: list[str]
     ci: dict[str, list[float]]
@@ -117,6 +120,7 @@ _FIGURES = (
     "candidate_auc",
     "live_auc",
     "again",
+    "tuned_share",
     "accepted",
 )
 
@@ -130,6 +134,7 @@ class Summary(TypedDict):
         vs_frozen, vs_naive: Roost's mean true engagement of the top 10 over days 2 to the last, divided by the other line's.
         naive_refusals, roost_refusals: evenings on which a gate refused the new towers, of `days`.
         roost_again: evenings on which Roost's first attempt was refused for drift, and a second was made.
+        roost_drawn_back: evenings on which both were, and what was accepted lies between the anchor and the second.
         naive_auc_rises: of the naive refusals, those in which served AUC rose all the same.
     """
 
@@ -142,6 +147,7 @@ class Summary(TypedDict):
     naive_auc_rises: float
     roost_refusals: float
     roost_again: float
+    roost_drawn_back: float
 
 
 class Study(Summary):
@@ -228,6 +234,7 @@ def summary(rows: Sequence[Row]) -> Summary:
         naive_auc_rises=sum((row["candidate_auc"] or 0.0) > (row["live_auc"] or 0.0) for row in refused["naive"]),
         roost_refusals=len(refused["roost"]),
         roost_again=sum(row["again"] or 0.0 for row in by_arm["roost"]),
+        roost_drawn_back=sum((row["tuned_share"] or 1.0) < 1.0 for row in by_arm["roost"]),
     )
 
 
@@ -315,6 +322,7 @@ def _row(line: Line, day: int, measured: Measured, now_s: float, *, seed: int) -
             "candidate_auc": candidate.auc,
             "live_auc": candidate.live_auc,
             "again": float(candidate.again),
+            "tuned_share": candidate.share,
             "accepted": float(not refused_by),
         }
     return _typed(line.arm.name, day, figures, refused_by, {})

@@ -117,6 +117,7 @@ def continual(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
         ("candidate_auc", "AUC, new", three),
         ("live_auc", "AUC, live", three),
         ("again", "trained again", percent),
+        ("tuned_share", "share of the way", percent),
         ("accepted", "accepted by the gates", percent),
     )
     header, rows = _sweep(result["rows"], ("day", "day"), columns)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from schemas.bundle import read_bundle
+from schemas.bundle import Bundle, Gate, read_bundle
 from schemas.errors import BundleMismatch, Refused
 from schemas.records.feedback import Label
 from schemas.surfaces import load_surfaces
@@ -18,6 +18,7 @@ from tests.tiny_world import START_MS, tiny_world
 from trainer.ancestry import anchor_of
 from trainer.data.cache import CORPUS, EXAMPLES, CacheUnusable, prune, read_cache, remove_erased, write_cache
 from trainer.data.windows import CorpusAt, LoggedExample, Window
+from trainer.gates import GateLimits
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TowerConfig
@@ -152,11 +153,45 @@ def test_a_training_on_one_arm_is_rebuilt_from_the_log_of_both(registry: Path, f
         reproduce(SURFACE, altered, both, CORPUS_AT, registry=registry)
 
 
+def test_towers_that_were_drawn_back_are_rebuilt_from_both_ends_of_the_way(registry: Path, first: str) -> None:
+    """What the fit came to is half of the answer: without the other end a rebuild would be another bundle, and nobody knew why."""
+    name = "popularity_correlation_against_anchor"
+    data = TrainingData.of_window(WINDOW, CORPUS_AT)
+    free = GateLimits(
+        language_mismatch_rise=2.0,
+        popularity_correlation_rise=2.0,
+        anchor_language_mismatch_rise=2.0,
+        anchor_popularity_correlation_rise=2.0,
+    )
+    config = FinetuneConfig(learning_rate=3e-3, anchor_fine_tunes=0, accept_window=True, against_live=False, draw_back_steps=10)
+
+    def tune(limits: GateLimits) -> Bundle:
+        config_of = replace(config, limits=replace(limits, popularity_correlation_free=-1.0, auc_regression=1.0))
+        return read_bundle(registry, SURFACE.name, finetune(SURFACE, first, data, config_of, registry=registry))
+
+    def gate(bundle: Bundle) -> Gate:
+        return next(one for one in bundle.manifest.gates if one.name == name)
+
+    whole = tune(free)
+    begin, end = gate(whole).limit - 2.0, gate(whole).value
+    assert end > begin, "the fine-tune makes popular candidates more frequent"
+    half = tune(replace(free, anchor_popularity_correlation_rise=(end - begin) / 2))
+    lineage = lineage_of(half)
+    assert lineage.drawn_back_to == first
+    assert 0 < lineage.share < 1
+    assert half.manifest.metrics["tuned_share"] == lineage.share
+    assert (lineage_of(whole).drawn_back_to, lineage_of(whole).share) == (None, 1.0)
+    assert reproduce(SURFACE, half, WINDOW, CORPUS_AT, registry=registry).equal
+    other = replace(lineage, share=lineage.share + 0.05)
+    altered = replace(half, files={**half.files, LINEAGE: other.to_bytes()})
+    assert not reproduce(SURFACE, altered, WINDOW, CORPUS_AT, registry=registry).equal
+
+
 def test_a_lineage_of_before_arms_were_told_apart_is_everybody_s(registry: Path, tuned: str) -> None:
     """Bundles outlive releases: one without the field was trained on the whole log."""
     bundle = read_bundle(registry, SURFACE.name, tuned)
     raw = json.loads(bundle.files[LINEAGE])
-    assert raw.pop("served_by") is None
+    assert [raw.pop(name) for name in ("served_by", "drawn_back_to", "share")] == [None, None, 1.0]
     old = replace(bundle, files={**bundle.files, LINEAGE: json.dumps(raw).encode()})
     assert lineage_of(old) == lineage_of(bundle)
 

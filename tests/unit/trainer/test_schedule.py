@@ -313,12 +313,14 @@ def test_a_fine_tune_refused_for_drift_is_made_once_more_with_heavier_replay(
     name = "popularity_correlation_against_anchor"
     forgetful = FinetuneConfig(learning_rate=3e-3, epochs=2, anchor_fine_tunes=0)
 
-    def tuned(folder: str, *, replay: float, rise: float, drift_replay: float) -> Setting:
+    def tuned(folder: str, *, replay: float, rise: float, drift_replay: float, steps: int = 0) -> Setting:
         """Pre-train, fine-tune what is live, and return the schedule that did."""
         limits = GateLimits(
             popularity_correlation_rise=2.0, popularity_correlation_free=-1.0, anchor_popularity_correlation_rise=rise
         )
-        plan = replace(PLAN, finetune=replace(forgetful, replay=replay, limits=limits), drift_replay=drift_replay)
+        plan = replace(
+            PLAN, finetune=replace(forgetful, replay=replay, limits=limits, draw_back_steps=steps), drift_replay=drift_replay
+        )
         setting = a_setting(tmp_path / folder, plan)
         setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
         first = setting.schedule.step()
@@ -344,6 +346,15 @@ def test_a_fine_tune_refused_for_drift_is_made_once_more_with_heavier_replay(
     assert "auc_against_live" not in newest_gates(setting), "the live bundle's AUC is what its drift has bought"
     with pytest.raises(Refused, match=name):
         tuned("never", replay=0.0, rise=between, drift_replay=0.0)
+
+    # more than even the second may: neither is refused for good
+    least = max(heavy.value - (light.limit - 2.0), 0.0) / 2
+    for folder, drift_replay in (("back", 16.0), ("back-at-once", 0.0)):
+        setting = tuned(folder, replay=0.0, rise=least, drift_replay=drift_replay, steps=50)
+        assert newest_gates(setting)[name].value <= light.limit - 2.0 + least
+        assert "is drawn back, to 0." in caplog.text
+        assert setting.measured("roost_trainings_total", recipe=FINETUNE, outcome="published") == 1
+        caplog.clear()
 
 
 def newest_gates(setting: Setting) -> dict[str, Gate]:

@@ -106,6 +106,25 @@ def test_what_is_refused_for_drift_is_trained_once_more_as_the_schedule_does() -
     assert far[0]["candidate_auc"] != once[0]["candidate_auc"], "the second attempt is another training"
 
 
+def test_towers_that_are_refused_as_they_are_go_live_drawn_back() -> None:
+    """A line that stands still learns nothing of the drift; a schedule's two weeks are to be of one that goes on, as it does."""
+    limits = replace(OPEN, sampled_auc_regression=0.005, anchor_language_mismatch_rise=1.0)
+    naive = replace(SCHEDULE, learning_rate=3e-3, replay=0.0, limits=limits)
+
+    def learned(steps: int) -> list[Row]:
+        arms = (FROZEN, Arm("naive"), Arm("roost", replace(naive, draw_back_steps=steps)))
+        found = continual([3], replace(SETTINGS, arms=arms))
+        assert found["roost_drawn_back"] == (2 if steps else 0)
+        return of(found["rows"], "roost")
+
+    still, slow = learned(0), learned(20)
+    assert [(row["accepted"], row["tuned_share"]) for row in still] == [(0.0, 1.0)] * 2
+    assert all("sampled_auc_against_anchor" in row["refused_by"] for row in still)
+    assert [row["accepted"] for row in slow] == [1.0, 1.0]
+    assert all(0 < (row["tuned_share"] or 0.0) < 1 for row in slow)
+    assert slow[1]["auc"] != still[1]["auc"], "other towers serve the second day"
+
+
 def test_the_three_lines_of_the_command_differ_in_the_recipe_alone() -> None:
     """Naive is implicit negatives at ten times the schedule's learning rate; the schedule replays random ones."""
     assert (FROZEN.tuning, FROZEN.name) == (None, "frozen")
@@ -116,6 +135,7 @@ def test_the_three_lines_of_the_command_differ_in_the_recipe_alone() -> None:
     assert [one.negatives.kind for one in ROOST.tuning.objectives] == ["implicit", "uniform"]
     assert (NAIVE.gated, ROOST.gated) == (False, True)
     assert (NAIVE.drift_replay, ROOST.drift_replay) == (0.0, TrainerSettings().drift_replay)
+    assert (NAIVE.tuning.draw_back_steps, ROOST.tuning.draw_back_steps) == (0, TrainerSettings().draw_back_steps)
     heavier = ContinualSettings.of(replay=16.0)
     assert [arm.tuning and arm.tuning.replay for arm in heavier.arms] == [None, 0.0, 16.0]
     assert heavier.first_tuning.replay == 16.0
@@ -167,6 +187,7 @@ def test_the_summary_is_the_one_worked_out_by_hand() -> None:
             "candidate_auc": new_auc,
             "live_auc": 0.6,
             "again": float(arm == "roost" and day == 2),
+            "tuned_share": {2: 0.6}.get(day, 1.0) if arm == "roost" else None,
             "accepted": float(not refused_by),
             "refused_by": [refused_by] if refused_by else [],
             "ci": {},
@@ -188,7 +209,7 @@ def test_the_summary_is_the_one_worked_out_by_hand() -> None:
     assert [found["naive_mismatch_rise"], found["frozen_mismatch_rise"]] == pytest.approx([0.5, 0.0])
     # of the two refused evenings, served AUC rose on one
     assert (found["naive_refusals"], found["naive_auc_rises"], found["roost_refusals"]) == (2, 1, 1)
-    assert found["roost_again"] == 1
+    assert (found["roost_again"], found["roost_drawn_back"]) == (1, 1)
 
 
 def test_a_log_that_forgets_encodes_as_the_whole_log_does() -> None:

@@ -1,0 +1,45 @@
+"""Towers between two others of one line, and the farthest of them that a judge accepts. Trains nothing and measures nothing.
+
+What lies between a model and its fine-tune keeps most of what was learned and forgets less than its share of the way (Wortsman et
+al., Robust fine-tuning of zero-shot models, 2022).
+"""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from schemas.bundle import Gate
+from trainer.learning.towers import TwoTowers
+
+
+class _Judged(Protocol):
+    @property
+    def gates(self) -> tuple[Gate, ...]: ...
+
+
+JudgedT = TypeVar("JudgedT", bound=_Judged)
+
+
+def between(base: TwoTowers, tuned: TwoTowers, share: float) -> TwoTowers:
+    """Return new towers a share of the way from `base` to `tuned`: 0 is the one, 1 the other."""
+    towers = TwoTowers(base.spec, base.config, seed=0)
+    begin, end = base.weights(), tuned.weights()
+    towers.load_weights({name: begin[name] + share * (end[name] - begin[name]) for name in begin})
+    return towers
+
+
+def drawn_back(
+    base: TwoTowers, tuned: TwoTowers, steps: int, *, judge: Callable[[TwoTowers], JudgedT]
+) -> tuple[JudgedT, float] | None:
+    """Return what is said of the farthest towers on the way to `tuned` that no gate refuses, and their share of it.
+
+    Args:
+        steps: in how many even ones the way is gone back; the last, to `base` itself, is not taken.
+
+    Returns:
+        None where all are refused.
+    """
+    for step in range(steps - 1, 0, -1):
+        judged = judge(between(base, tuned, step / steps))
+        if all(gate.passed for gate in judged.gates):
+            return judged, step / steps
+    return None
