@@ -7,6 +7,7 @@ is not published.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -42,6 +43,7 @@ from trainer.learning.objectives import Objective
 from trainer.learning.towers import Frozen, TowerConfig, TwoTowers
 from trainer.lineage import LINEAGE, Lineage, code_version, inputs_digest
 from trainer.registry import Origin, publish
+from trainer.scalars import folder_of, scalars_in
 
 PRETRAIN = "pretrain"
 FINETUNE = "fine-tune"
@@ -179,6 +181,7 @@ def pretrain(
     live: str | None = None,
     progress: Progress = lambda _: None,
     checkpoint: Checkpoint | None = None,
+    tensorboard: Path | None = None,
     created_ms: int | None = None,
 ) -> str:
     """Train new towers on random negatives, publish the bundle and return its id.
@@ -186,6 +189,7 @@ def pretrain(
     Args:
         live: the live bundle to compare with, if there is one.
         checkpoint: where the fit's state is kept while it runs, and gone on from; the caller removes it at the end.
+        tensorboard: folder that the fit's scalars, metrics and gates are written under.
         created_ms: now by default; given, equal arguments give an equal bundle.
 
     Raises:
@@ -194,7 +198,7 @@ def pretrain(
     """
     config = config or PretrainConfig()
     spec = CATALOG[surface.feature_spec]
-    job = _Job(surface, data, spec, config, registry=registry, live=live)
+    job = _Job(surface, data, spec, config, registry=registry, live=live, scalars=folder_of(tensorboard, surface.name, PRETRAIN))
     towers = TwoTowers(spec, replace(config.towers, dim=surface.dim), seed=config.seed)
     fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, config.seed)
     report = job.train(towers, fit_config, threads=config.threads, progress=progress, checkpoint=checkpoint)
@@ -220,6 +224,7 @@ def finetune(
     live: str | None = None,
     progress: Progress = lambda _: None,
     checkpoint: Checkpoint | None = None,
+    tensorboard: Path | None = None,
     created_ms: int | None = None,
 ) -> str:
     """Tune a published bundle's towers on implicit negatives, publish the new bundle and return its id.
@@ -228,7 +233,7 @@ def finetune(
 
     Args:
         live: the bundle to compare with; the parent by default.
-        checkpoint: as in `pretrain`.
+        checkpoint, tensorboard: as in `pretrain`.
 
     Raises:
         Refused: a data or quality gate said no, with the figures; nothing was published.
@@ -239,7 +244,8 @@ def finetune(
     towers = unpack_towers(bundle)
     anchor = anchor_of(registry, surface.name, bundle, fine_tunes=config.anchor_fine_tunes)
     spec, compared = bundle.manifest.feature_spec, (live or parent) if config.against_live or anchor is None else None
-    job = _Job(surface, data, spec, config, registry=registry, live=compared, parent=bundle, anchor=anchor)
+    scalars = folder_of(tensorboard, surface.name, FINETUNE)
+    job = _Job(surface, data, spec, config, registry=registry, live=compared, parent=bundle, anchor=anchor, scalars=scalars)
     fit_config = FitConfig(
         config.objectives, config.learning_rate, config.epochs, config.batch_size, seed=config.seed, frozen=config.frozen
     )
@@ -288,7 +294,9 @@ class _Job:
         live: str | None,
         parent: Bundle | None = None,
         anchor: Bundle | None = None,
+        scalars: Path | None = None,
     ) -> None:
+        self._scalars = scalars
         self._surface = surface
         self._data = data
         self._spec = spec
@@ -323,7 +331,9 @@ class _Job:
     ) -> FitReport:
         torch.set_num_threads(threads)
         checkpoint = checkpoint and checkpoint.of_inputs(self._inputs)
-        return fit(towers, self._train, self._corpus, config, progress=progress, checkpoint=checkpoint)
+        with scalars_in(self._scalars) as scalars:
+            on_step = partial(scalars.step, learning_rate=config.learning_rate)
+            return fit(towers, self._train, self._corpus, config, progress=progress, on_step=on_step, checkpoint=checkpoint)
 
     def lineage(self, config: FitConfig, *, threads: int, towers_seed: int | None) -> Lineage:
         return Lineage(
@@ -350,6 +360,8 @@ class _Job:
 
     def publish(self, judged: _Judged, report: FitReport, origin: Origin, lineage: Lineage) -> str:
         exported, gates = judged.exported, judged.gates
+        with scalars_in(self._scalars) as scalars:
+            scalars.judged(judged.metrics, gates, step=report.steps)
         refuse_unless_passed(gates, what=f"the new bundle of {self._surface.name}")
         return publish(
             self._registry,

@@ -67,6 +67,7 @@ class Plan:
         skew_sample: the newest served examples whose features are computed again before each training; 0 audits none.
         cache: folder that each training's data are kept in, by surface and bundle; None keeps none.
         caches_kept: the newest that are kept, of each surface.
+        tensorboard: folder that trainings' scalars are written under; None writes none.
         diverted: fine-tune on nothing but what the bundle that is tuned served itself.
     """
 
@@ -81,6 +82,7 @@ class Plan:
     skew_sample: int = 0
     cache: Path | None = None
     caches_kept: int = 10
+    tensorboard: Path | None = None
     diverted: bool = False
 
     @classmethod
@@ -104,6 +106,7 @@ class Plan:
             skew_sample=settings.skew_sample,
             cache=settings.train_cache,
             caches_kept=settings.train_caches_kept,
+            tensorboard=settings.train_tensorboard,
             diverted=settings.train_served_by == "parent",
         )
 
@@ -313,13 +316,21 @@ class SurfaceSchedule:
             registry=self._registry,
             live=due.live,
             progress=self._progress,
+            tensorboard=self._plan.tensorboard,
             created_ms=due.now_ms,
         )
 
     def _finetune(self, parent: str, due: _Due, data: TrainingData) -> str:
         def tune(config: FinetuneConfig) -> str:
             return finetune(
-                self._surface, parent, data, config, registry=self._registry, progress=self._progress, created_ms=due.now_ms
+                self._surface,
+                parent,
+                data,
+                config,
+                registry=self._registry,
+                progress=self._progress,
+                tensorboard=self._plan.tensorboard,
+                created_ms=due.now_ms,
             )
 
         *first, last = attempts(self._plan.finetune, drift_replay=self._plan.drift_replay)

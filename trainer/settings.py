@@ -41,6 +41,8 @@ class TrainerSettings(BaseSettings):
             `parent`: then neither a canary nor what was live before it teaches it.
         train_cache: folder that each training's data are kept in, as Parquet, for `roost train reproduce`; None keeps none.
         train_caches_kept: the newest that are kept there, of each surface.
+        train_tensorboard: folder that each training's loss, learning rate, examples/s, metrics and gates are written under, for
+            TensorBoard; None writes none.
         torch_threads: bundles are reproduced exactly only with equal threads.
         seed: of towers, batches and negatives.
         broker_wait_s: how long a start waits for a broker before it gives up.
@@ -73,6 +75,7 @@ class TrainerSettings(BaseSettings):
     train_served_by: Literal["anyone", "parent"] = "anyone"
     train_cache: Path | None = None
     train_caches_kept: int = Field(default=10, ge=1)
+    train_tensorboard: Path | None = None
     torch_threads: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
     broker_wait_s: float = Field(default=600.0, gt=0)

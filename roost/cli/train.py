@@ -86,6 +86,14 @@ Checkpoints = Annotated[
 CheckpointEvery = Annotated[
     float, typer.Option(help="Seconds between two states of a training.", envvar="ROOST_TRAIN_CHECKPOINT_EVERY_S", min=0.0)
 ]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard",
+        help="Folder that loss, learning rate, examples/s, metrics and gates are written under, for TensorBoard.",
+        envvar="ROOST_TRAIN_TENSORBOARD",
+    ),
+]
 Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
 DEFAULT_SURFACE = "home-timeline"
 
@@ -100,6 +108,7 @@ def pretrain(
     kept: Kept = None,
     checkpoints: Checkpoints = None,
     checkpoint_every: CheckpointEvery = 30.0,
+    tensorboard: TensorBoard = None,
     seed: Seed = 0,
     threads: Threads = 1,
     surfaces: SurfacesFile = None,
@@ -129,7 +138,16 @@ def pretrain(
             data, live = (
                 (job.data(served_by=None, audited=not accept_window), job.live()) if kept is None else (job.data_in(kept), None)
             )
-            bundle = run(job.surface, data, config, registry=root, live=live, progress=progress, checkpoint=job.checkpoint)
+            bundle = run(
+                job.surface,
+                data,
+                config,
+                registry=root,
+                live=live,
+                progress=progress,
+                checkpoint=job.checkpoint,
+                tensorboard=tensorboard,
+            )
         job.keep(cache, bundle)
     _show(root, surface, bundle, as_json=as_json)
 
@@ -147,6 +165,7 @@ def finetune(
     kept: Kept = None,
     checkpoints: Checkpoints = None,
     checkpoint_every: CheckpointEvery = 30.0,
+    tensorboard: TensorBoard = None,
     seed: Seed = 0,
     threads: Threads = 1,
     surfaces: SurfacesFile = None,
@@ -181,7 +200,17 @@ def finetune(
                 data = job.data(since, served_by=served_by, audited=not accept_window)
             else:
                 data = job.data_in(kept, served_by=served_by)
-            bundle = run(job.surface, start, data, config, registry=root, live=live, progress=progress, checkpoint=job.checkpoint)
+            bundle = run(
+                job.surface,
+                start,
+                data,
+                config,
+                registry=root,
+                live=live,
+                progress=progress,
+                checkpoint=job.checkpoint,
+                tensorboard=tensorboard,
+            )
         job.keep(cache, bundle)
     _show(root, surface, bundle, as_json=as_json)
 

@@ -115,12 +115,14 @@ def fit(
     config: FitConfig,
     *,
     progress: Callable[[FitProgress], None] = lambda _: None,
+    on_step: Callable[[FitProgress], None] = lambda _: None,
     checkpoint: Checkpoint | None = None,
 ) -> FitReport:
     """Train the towers in place. The same towers, data, configuration and machine give the same weights, bit for bit.
 
     Args:
         progress: called at most twice a second, and after the last step.
+        on_step: called after each step.
         checkpoint: gone on from, where it holds a state of these inputs, and kept up to date; whoever takes the weights removes it.
 
     Raises:
@@ -150,9 +152,12 @@ def fit(
                 f"the loss is {run.losses[-1]} at step {step} of {steps}; lower the learning rate ({config.learning_rate})"
             )
         now = time.monotonic()
+        took_s = max(now - run.begin_s, 1e-9)
+        at = FitProgress(step, steps, run.losses[-1], run.seen / took_s, took_s / step * (steps - step))
+        on_step(at)
         if now - last_report > 0.5 or step == steps:
-            last_report, took_s = now, max(now - run.begin_s, 1e-9)
-            progress(FitProgress(step, steps, run.losses[-1], run.seen / took_s, took_s / step * (steps - step)))
+            last_report = now
+            progress(at)
         if checkpoint is not None and now - saved_s >= checkpoint.every_s:
             checkpoint.save(run.state())
             saved_s = time.monotonic()
