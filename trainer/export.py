@@ -1,4 +1,7 @@
-"""Towers out of torch: ONNX graphs proven equal to them, weights and canary vectors. Writes no file and decides nothing."""
+"""Towers out of torch: ONNX graphs proven equal to them, weights and canary vectors. Writes no file and decides nothing.
+
+Whatever towers were trained to compare by, what they are exported as ranks by cosine (`trainer.learning.similarity.for_index`).
+"""
 
 import io
 import json
@@ -19,8 +22,9 @@ from torch import Tensor, nn
 from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle, CanaryVectors
 from schemas.errors import BundleCorrupt, BundleMismatch
 from schemas.features.spec import FeatureSpec
-from schemas.manifest import Metric
+from schemas.manifest import INDEXED_METRIC, Metric
 from schemas.towers import INPUT_NAME, OUTPUT_NAME
+from trainer.learning.similarity import Side, for_index
 from trainer.learning.towers import Tower, TowerConfig, TwoTowers
 
 WEIGHTS = "weights.npz"
@@ -53,7 +57,7 @@ class OnnxTowers:
     def __init__(self, files: Mapping[str, bytes], *, metric: Metric = "cosine", threads: int = 1) -> None:
         """Load from a bundle's files; the metric is its manifest's."""
         self.metric = metric
-        self._sessions = {side: _session(files[name], threads) for side, name in _SIDES}
+        self._sessions: dict[str, ort.InferenceSession] = {side: _session(files[name], threads) for side, name in _SIDES}
 
     def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return vectors, float32 [n, dim], of query ids [n, query width]."""
@@ -70,7 +74,7 @@ class OnnxTowers:
         return np.concatenate([session.run([OUTPUT_NAME], {INPUT_NAME: chunk.astype(np.int64)})[0] for chunk in chunks])
 
 
-_SIDES = (("query", QUERY_TOWER), ("candidate", CANDIDATE_TOWER))
+_SIDES: tuple[tuple[Side, str], ...] = (("query", QUERY_TOWER), ("candidate", CANDIDATE_TOWER))
 
 
 def export(towers: TwoTowers, *, graphs: Mapping[str, bytes] | None = None, seed: int = 0) -> Exported:
@@ -87,17 +91,15 @@ def export(towers: TwoTowers, *, graphs: Mapping[str, bytes] | None = None, seed
     rows = {side: parity_rows(towers.spec, side, seed=seed) for side, _ in _SIDES}
     # how gradients are kept is no part of the graph
     graphs = graphs or export_graphs(towers.spec, replace(towers.config, sparse_gradients=False))
-    files = {name: _filled(graphs[name], getattr(towers, side), towers.table) for side, name in _SIDES}
-    onnx_towers = OnnxTowers(files, metric=towers.config.metric)
+    files = {name: _filled(graphs[name], _Exportable(towers, side)) for side, name in _SIDES}
+    onnx_towers = OnnxTowers(files)
     worst = 0.0
     canary: dict[str, list[list[float]]] = {}
-    for side, embed, embed_onnx in (
-        ("query", towers.embed_queries, onnx_towers.embed_queries),
-        ("candidate", towers.embed_candidates, onnx_towers.embed_candidates),
-    ):
+    for (side, _), embed_onnx in zip(_SIDES, (onnx_towers.embed_queries, onnx_towers.embed_candidates), strict=True):
         for batch in (rows[side], rows[side][:1], rows[side][-1:]):
             with torch.no_grad():
-                expected = embed(torch.from_numpy(batch)).numpy()
+                raw = getattr(towers, side).raw(torch.from_numpy(batch), towers.table)
+                expected = for_index(raw, towers.config.metric, side).numpy()
             difference = float(np.abs(embed_onnx(batch) - expected).max() / max(1.0, np.abs(expected).max()))
             # not >=: a NaN must fail too
             if not difference < PARITY_LIMIT:
@@ -115,7 +117,7 @@ def export(towers: TwoTowers, *, graphs: Mapping[str, bytes] | None = None, seed
             candidate_ids=rows["candidate"][:CANARY_ROWS].tolist(),
             candidate_vectors=canary["candidate"],
         ),
-        metric=towers.config.metric,
+        metric=INDEXED_METRIC,
         max_difference=worst,
     )
 
@@ -154,21 +156,26 @@ def unpack_towers(bundle: Bundle) -> TwoTowers:
             weights = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, KeyError, EOFError) as error:
         raise BundleCorrupt(f"bundle {bundle.id}: the weights cannot be read ({error}); pre-train anew") from error
-    if config.metric != bundle.manifest.metric:
-        raise BundleCorrupt(f"bundle {bundle.id} is {bundle.manifest.metric} by its manifest, {config.metric} by its towers")
+    if (config.served_dim, INDEXED_METRIC) != (bundle.manifest.dim, bundle.manifest.metric):
+        raise BundleMismatch(
+            f"bundle {bundle.id} has {bundle.manifest.dim} dimensions and ranks by {bundle.manifest.metric}; its towers would be "
+            f"exported with {config.served_dim} that rank by {INDEXED_METRIC}; pre-train anew"
+        )
     towers = TwoTowers(bundle.manifest.feature_spec, config, seed=0)
     towers.load_weights(weights)
     return towers
 
 
 class _Exportable(nn.Module):
-    def __init__(self, tower: Tower, table: nn.Parameter) -> None:
+    def __init__(self, towers: TwoTowers, side: Side) -> None:
         super().__init__()
-        self.tower = tower
-        self.table = table
+        self.tower: Tower = getattr(towers, side)
+        self.table = towers.table
+        self._side: Side = side
+        self._metric = towers.config.metric
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.tower.forward_by_operators(ids, self.table)
+        return for_index(self.tower.raw_by_operators(ids, self.table), self._metric, self._side)
 
 
 @lru_cache(maxsize=8)
@@ -178,13 +185,13 @@ def export_graphs(spec: FeatureSpec, config: TowerConfig) -> Mapping[str, bytes]
     The first call takes seconds (measured: 3 to 7 s of a core); later ones are remembered.
     """
     towers = TwoTowers(spec, config, seed=0)
-    return {name: _to_onnx(getattr(towers, side), towers.table, parity_rows(spec, side, seed=0)[:4]) for side, name in _SIDES}
+    return {name: _to_onnx(_Exportable(towers, side), parity_rows(spec, side, seed=0)[:4]) for side, name in _SIDES}
 
 
-def _filled(graph: bytes, tower: Tower, table: nn.Parameter) -> bytes:
+def _filled(graph: bytes, exportable: _Exportable) -> bytes:
     """Return the graph with the weights of this tower in place of its own."""
     model = onnx.load_from_string(graph)
-    weights = {name: tensor.detach().numpy() for name, tensor in _Exportable(tower, table).state_dict().items()}
+    weights = {name: tensor.detach().numpy() for name, tensor in exportable.state_dict().items()}
     for tensor in model.graph.initializer:
         if tensor.name in weights and tuple(tensor.dims) == weights[tensor.name].shape:
             tensor.CopyFrom(onnx.numpy_helper.from_array(weights.pop(tensor.name), tensor.name))
@@ -194,11 +201,11 @@ def _filled(graph: bytes, tower: Tower, table: nn.Parameter) -> bytes:
     return data
 
 
-def _to_onnx(tower: Tower, table: nn.Parameter, example: NDArray[np.int64]) -> bytes:
+def _to_onnx(exportable: _Exportable, example: NDArray[np.int64]) -> bytes:
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     with _quiet_exporter():
         program = torch.onnx.export(
-            _Exportable(tower, table).eval(),
+            exportable.eval(),
             (torch.from_numpy(example),),
             dynamo=True,
             opset_version=OPSET,

@@ -199,7 +199,7 @@ def pretrain(
     config = config or PretrainConfig()
     spec = CATALOG[surface.feature_spec]
     job = _Job(surface, data, spec, config, registry=registry, live=live, scalars=folder_of(tensorboard, surface.name, PRETRAIN))
-    towers = TwoTowers(spec, replace(config.towers, dim=surface.dim), seed=config.seed)
+    towers = TwoTowers(spec, config.towers.of_served_dim(surface.dim), seed=config.seed)
     fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, config.seed)
     report = job.train(towers, fit_config, threads=config.threads, progress=progress, checkpoint=checkpoint)
     lineage = job.lineage(fit_config, threads=config.threads, towers_seed=config.seed)

@@ -1,6 +1,7 @@
 """What the trainer publishes is what every online role loads: torch's towers, through files, are ONNX Runtime's."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,20 @@ from schemas.errors import BundleCorrupt, BundleMismatch
 from schemas.features.catalog import TWEET
 from schemas.manifest import Metric
 from schemas.towers import Towers
+from serving.index import CompressedConfig, GraphConfig, IndexConfig, LiveIndex, Rows
 from tests.bundles import published
 from tests.tiny_world import tiny_world
-from trainer.export import ARCHITECTURE, WEIGHTS, export, unpack_towers
-from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.data.columns import Encoder
+from trainer.export import ARCHITECTURE, WEIGHTS, export, pack_weights, unpack_towers
+from trainer.learning.fit import FitConfig, fit
+from trainer.learning.negatives import Negatives
+from trainer.learning.objectives import Objective
+from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
+from trainer.metrics import ranking_scores
 from trainer.registry import Origin, entries, publish, show, verify
 
 SURFACE = "home-timeline"
+K = 50
 ORIGIN = Origin(recipe="pretrain", code_version="test", created_ms=1_700_000_000_000, seeds={"towers": 5})
 
 
@@ -51,18 +59,67 @@ def test_a_published_bundle_yields_the_vectors_torch_yields(towers: TwoTowers, r
     assert np.allclose(np.linalg.norm(loaded.embed_candidates(candidates), axis=1), 1.0, atol=1e-5)
 
 
-@pytest.mark.parametrize("metric", ["inner_product", "euclidean"])
-def test_towers_of_another_metric_are_published_loaded_and_refused_by_an_index(metric: Metric, tmp_path: Path) -> None:
-    """They can be evaluated and compared; an index that ranked them by cosine would be wrong in silence."""
-    towers = TwoTowers(TWEET, TowerConfig(dim=32, hidden=(16,), metric=metric), seed=5)
+@pytest.mark.parametrize("metric", ["cosine", "inner_product", "euclidean"])
+def test_a_trained_bundle_of_any_similarity_is_served_in_its_order(metric: Metric, tmp_path: Path) -> None:
+    """Trained, published, loaded by the online runtime and put into a live index, whose tiers all rank by cosine."""
+    world = tiny_world(users=60, tweets=4_000, impressions=3_000)
+    encoder = Encoder(TWEET)
+    examples, corpus = encoder.examples(world.examples), encoder.corpus(world.corpus)
+    towers = TwoTowers(TWEET, TowerConfig(embedding_dim=8, hidden=(32,), metric=metric).of_served_dim(32), seed=5)
+    fit(towers, examples, corpus, FitConfig((Objective(negatives=Negatives("uniform", 4)),), 3e-3, epochs=3))
     bundle = read_bundle(tmp_path, SURFACE, publish(tmp_path, export(towers), surface=SURFACE, spec=TWEET, origin=ORIGIN))
-    assert bundle.manifest.metric == metric == unpack_towers(bundle).config.metric
-    queries = [example.query for example in tiny_world(users=30, tweets=60, impressions=90).examples]
-    with torch.no_grad():
-        expected = towers.embed_queries(torch.from_numpy(TWEET.encode_queries(queries))).numpy()
-    assert np.abs(Towers(bundle).embed_queries(queries) - expected).max() < 1e-5
-    with pytest.raises(BundleMismatch, match=f"compares vectors by {metric}, and an index ranks by cosine"):
-        bundle.manifest.check_indexed(bundle.id)
+    bundle.manifest.check_indexed(bundle.id)
+    assert unpack_towers(bundle).config == towers.config
+    served = Towers(bundle)
+    features = [told for candidate in world.corpus if (told := candidate.features())]
+    queries = list({example.user_id: example.query for example in world.examples}.values())
+    vectors = served.embed_candidates(features)
+    codes = _index(vectors, compressed=CompressedConfig(train_from_rows=500), graph=None)
+    graph = _index(vectors, compressed=None, graph=GraphConfig(build_from_rows=500))
+    as_trained = TorchEmbedder(towers)
+    similarities = ranking_scores(
+        as_trained.embed_queries(TWEET.encode_queries(queries)), as_trained.embed_candidates(corpus.candidate_ids), metric
+    )
+    found = {codes: 0, graph: 0}
+    for similar, vector in zip(similarities, served.embed_queries(queries), strict=True):
+        best = np.sort(similar)[::-1][:K]
+        exact = [int(name[2:]) for name in codes.search_exact(vector, K).candidate_ids]
+        # two that torch's last bit does not tell apart may change places
+        assert similar[exact] == pytest.approx(best, abs=1e-5)
+        for index in found:
+            found[index] += len(set(exact) & {int(name[2:]) for name in index.search(vector, K).candidate_ids})
+    for index, plan in ((codes, "searches_codes"), (graph, "searches_graph")):
+        assert [name for name in index.stats().counters if name.startswith("searches_")] == [plan]
+        assert found[index] >= 0.98 * K * len(queries), f"recall {found[index] / K / len(queries):.3f} of {plan}"
+
+
+def _index(vectors: np.ndarray, *, compressed: CompressedConfig | None, graph: GraphConfig | None) -> LiveIndex:
+    """A settled index of one tier, in which an exact scan costs too much."""
+    config = IndexConfig(compressed=compressed, graph=graph, fresh_rows=256, background=False, exact_us_per_row=1.0)
+    index, numbers = LiveIndex(vectors.shape[1], config), np.arange(len(vectors))
+    index.upsert(
+        Rows(
+            candidate_ids=[f"t:{number}" for number in numbers.tolist()],
+            vectors=vectors,
+            versions=np.stack([numbers, numbers], axis=1),
+            created_ms=numbers,
+            languages=["en"] * len(numbers),
+            author_ids=["a:1"] * len(numbers),
+            payloads=[b""] * len(numbers),
+        )
+    )
+    index.maintain()
+    return index
+
+
+def test_a_bundle_that_an_older_release_made_for_another_metric_is_not_tuned_on(tmp_path: Path) -> None:
+    """Its towers' vectors were of any length: tuned on inside the unit ball, they would be other towers."""
+    bundle = published(tmp_path, metric="inner_product")
+    config = json.dumps(TowerConfig(metric="inner_product").to_json()).encode()
+    weights = pack_weights(TwoTowers(TWEET, TowerConfig(metric="inner_product"), seed=0))[WEIGHTS]
+    old = replace(bundle, files={**bundle.files, WEIGHTS: weights, ARCHITECTURE: config})
+    with pytest.raises(BundleMismatch, match="pre-train anew"):
+        unpack_towers(old)
 
 
 def test_a_bundle_carries_the_weights_a_fine_tune_starts_from(towers: TwoTowers, registry: tuple[Path, str]) -> None:

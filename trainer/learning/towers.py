@@ -1,14 +1,14 @@
 """The two towers, built from a feature spec alone. Knows no loss, no data set and no file.
 
-Both read integer ids, average each field's embeddings, and map the concatenation to a vector. Under the metric cosine it has
-length 1, so that the inner product of a query's and a candidate's vector is their cosine (paper, section 4.2). All embedding tables
-are one matrix: one lookup a batch instead of one a field, and fields that name the same table share its rows by construction.
+Both read integer ids, average each field's embeddings, and map the concatenation to a vector in the metric's space: under cosine of
+length 1 (paper, section 4.2). All embedding tables are one matrix: one lookup a batch instead of one a field, and fields that name
+the same table share its rows by construction.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from schemas.errors import BundleMismatch
 from schemas.features.spec import FeatureSpec, Field
 from schemas.manifest import Metric
+from trainer.learning.similarity import INDEX_DIMENSIONS, in_space
 
 PADDING_ROW = 0
 # untrained rows (an author never seen) must not drown what was learned of the others
@@ -33,10 +34,10 @@ class TowerConfig:
     """The shape of both towers.
 
     Attributes:
-        dim: dimension of the vectors.
+        dim: dimension of the vectors as they are trained.
         embedding_dim: dimension of one id's embedding.
         hidden: widths of the hidden layers, first to last.
-        metric: how vectors are compared; cosine towers yield vectors of length 1.
+        metric: how vectors are compared; cosine towers yield vectors of length 1, others of length below 1.
         sparse_gradients: touch only the rows a batch names; wins once tables are far larger than what a batch reads.
     """
 
@@ -45,6 +46,15 @@ class TowerConfig:
     hidden: tuple[int, ...] = (128,)
     metric: Metric = "cosine"
     sparse_gradients: bool = False
+
+    @property
+    def served_dim(self) -> int:
+        """Dimension of the vectors that an index holds."""
+        return self.dim + INDEX_DIMENSIONS[self.metric]
+
+    def of_served_dim(self, dim: int) -> Self:
+        """Return the same shape for an index of `dim` dimensions."""
+        return replace(self, dim=dim - INDEX_DIMENSIONS[self.metric])
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain JSON data."""
@@ -76,7 +86,7 @@ class Tower(nn.Module):
         slots = [field.slots for field in fields]
         self.width = sum(slots)
         self._sparse = config.sparse_gradients
-        self._normalised = config.metric == "cosine"
+        self._metric = config.metric
         self.register_buffer(
             "columns", torch.tensor([first_row[f.table_name] for f in fields for _ in range(f.slots)]), persistent=False
         )
@@ -93,25 +103,29 @@ class Tower(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, ids: Tensor, table: Tensor) -> Tensor:
-        """Return vectors, float32 [batch, dim], of ids, integers [batch, width]; padding counts in no mean."""
+        """Return vectors, float32 [batch, dim], of ids, integers [batch, width]."""
+        return in_space(self.raw(ids, table), self._metric)
+
+    def raw(self, ids: Tensor, table: Tensor) -> Tensor:
+        """Return what the last layer gives, float32 [batch, dim], before the metric's space; padding counts in no mean."""
         rows = self._rows(ids)
         bags = torch.arange(len(ids)).unsqueeze(1) * self.width + self.starts
         means = F.embedding_bag(rows.flatten(), table, bags.flatten(), mode="mean", padding_idx=PADDING_ROW, sparse=self._sparse)
-        return self._to_vector(means.view(len(ids), -1))
+        return self._through_layers(means.view(len(ids), -1))
 
-    def forward_by_operators(self, ids: Tensor, table: Tensor) -> Tensor:
+    def raw_by_operators(self, ids: Tensor, table: Tensor) -> Tensor:
         """Return the same by operators that ONNX has: embedding bags have none."""
         present = (ids > 0).to(table.dtype)
         sums = torch.matmul(self.membership, F.embedding(self._rows(ids), table))
         counts = torch.matmul(present, self.membership.T).clamp(min=1.0)
-        return self._to_vector((sums / counts.unsqueeze(-1)).flatten(1))
+        return self._through_layers((sums / counts.unsqueeze(-1)).flatten(1))
 
     def _rows(self, ids: Tensor) -> Tensor:
         return torch.where(ids > 0, ids + self.columns, PADDING_ROW)
 
-    def _to_vector(self, concatenated: Tensor) -> Tensor:
+    def _through_layers(self, concatenated: Tensor) -> Tensor:
         vector: Tensor = self.layers(concatenated)
-        return F.normalize(vector, dim=-1) if self._normalised else vector
+        return vector
 
 
 class TwoTowers(nn.Module):

@@ -43,7 +43,7 @@ def test_both_forward_forms_agree() -> None:
     buckets = np.array([field.buckets for field in TWEET.query for _ in range(field.slots)])
     ids = torch.from_numpy(rng.integers(0, buckets + 1, (64, len(buckets))))
     with torch.no_grad():
-        bag, plain = towers.query(ids, towers.table), towers.query.forward_by_operators(ids, towers.table)
+        bag, plain = towers.query.raw(ids, towers.table), towers.query.raw_by_operators(ids, towers.table)
     assert float((bag - plain).abs().max()) < 1e-6
 
 
