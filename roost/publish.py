@@ -10,13 +10,20 @@ from typing import Any, BinaryIO, Protocol
 import fastavro
 
 from schemas.errors import InvalidInput, InvalidRecord
-from schemas.records.candidates import Tweet
+from schemas.records.candidates import Account, Article, Tweet
 from schemas.records.feedback import Engagement, Impression
 from schemas.records.users import User
-from schemas.topics import ENGAGEMENTS, IMPRESSIONS, TWEETS, USERS
+from schemas.topics import ACCOUNTS, ARTICLES, ENGAGEMENTS, IMPRESSIONS, TWEETS, USERS
 from streams.producer import Event
 
-TOPICS: Mapping[str, type[Event]] = {TWEETS: Tweet, USERS: User, IMPRESSIONS: Impression, ENGAGEMENTS: Engagement}
+TOPICS: Mapping[str, type[Event]] = {
+    TWEETS: Tweet,
+    ACCOUNTS: Account,
+    ARTICLES: Article,
+    USERS: User,
+    IMPRESSIONS: Impression,
+    ENGAGEMENTS: Engagement,
+}
 
 
 class Sender(Protocol):

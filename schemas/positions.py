@@ -8,7 +8,7 @@ written whole yet. A compacted topic loses marks; the embedder's reports on `nod
 import json
 from collections.abc import Iterable, Mapping
 
-from schemas.topics import ENGAGEMENTS, TWEETS
+from schemas.topics import ENGAGEMENTS, PUBLICATIONS
 
 Positions = Mapping[str, Mapping[int, int]]
 """The next offset by topic and partition."""
@@ -16,7 +16,7 @@ Positions = Mapping[str, Mapping[int, int]]
 Header = tuple[str, bytes]
 
 # only of these an index can say how far it reflects them
-SOURCE_TOPICS = (TWEETS, ENGAGEMENTS)
+SOURCE_TOPICS = (*PUBLICATIONS, ENGAGEMENTS)
 
 MARK = "roost-source"
 

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -12,6 +12,8 @@ from fastavro.schema import parse_schema
 from schemas.codec import schema_json, versions
 from schemas.errors import InvalidRecord
 from schemas.records.base import Message
+from schemas.records.feedback import QueryToken
+from schemas.records.users import QueryFeatures
 from schemas.writing import compile_writer
 
 MAX_CANDIDATE_TOKEN_BYTES = 512
@@ -25,9 +27,20 @@ def write_token(token: Message, *, max_bytes: int = MAX_CANDIDATE_TOKEN_BYTES) -
     """Return the token as base64url text without padding. Its first byte is the schema version.
 
     Raises:
-        InvalidRecord: the text would be longer than `max_bytes`; the bounds of `Tweet.check` keep candidate tokens below.
+        InvalidRecord: the text would be longer than `max_bytes`; the bounds of `Publication.check` keep candidate tokens below.
     """
     return token_of(token.SUBJECT, _writer(token.SUBJECT)(token), max_bytes=max_bytes).decode("ascii")
+
+
+def context_token(context: Mapping[str, str]) -> str:
+    """Return the query token of an impression that no bundle answered for: the request's context, for the labeler to add.
+
+    Raises:
+        InvalidRecord: too many entries, or too long ones.
+    """
+    features = QueryFeatures(context=dict(context))
+    features.check()
+    return write_token(QueryToken("", features), max_bytes=MAX_QUERY_TOKEN_BYTES)
 
 
 def token_of(subject: str, body: bytes, *, max_bytes: int = MAX_CANDIDATE_TOKEN_BYTES) -> bytes:

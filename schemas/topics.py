@@ -1,8 +1,10 @@
 """The topics: names, keys, partition counts and configurations. Creates nothing; see `schemas.wire.admin`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from schemas.records.candidates import Account, Article, Publication, Tweet
 from schemas.surfaces import Surface
 
 DEFAULT_PARTITIONS = 4
@@ -20,6 +22,8 @@ MAX_DEAD_LETTER_BYTES = 2 * 1024 * 1024
 TWEETS = "tweets"
 ACCOUNTS = "accounts"
 ARTICLES = "articles"
+PUBLICATIONS: Mapping[str, type[Publication]] = {TWEETS: Tweet, ACCOUNTS: Account, ARTICLES: Article}
+"""The candidate topics, and the record that each holds."""
 USERS = "users"
 IMPRESSIONS = "impressions"
 ENGAGEMENTS = "engagements"
@@ -33,7 +37,7 @@ ROLLOUTS = "rollouts"
 NODE_STATUS = "node-status"
 
 # topics whose reader owns a dead-letter topic
-_DEAD_LETTERED = (TWEETS, ACCOUNTS, ARTICLES, USERS, IMPRESSIONS, ENGAGEMENTS, USER_EVENTS, ROLLOUT_COMMANDS)
+_DEAD_LETTERED = (*PUBLICATIONS, USERS, IMPRESSIONS, ENGAGEMENTS, USER_EVENTS, ROLLOUT_COMMANDS)
 
 Key = Literal["candidate", "user", "surface", "node", "record", "join"]
 
@@ -82,7 +86,7 @@ def standard_topics(partitions: int = DEFAULT_PARTITIONS) -> tuple[Topic, ...]:
     daily: dict[str, int] = {"segment_ms": DAY_MS}
     cleaned: dict[str, int] = {"max_compaction_lag_ms": DAY_MS}
     return (
-        *(_topic(name, "candidate", partitions, "compact,delete", 7 * DAY_MS, **cleaned) for name in (TWEETS, ACCOUNTS, ARTICLES)),
+        *(_topic(name, "candidate", partitions, "compact,delete", 7 * DAY_MS, **cleaned) for name in PUBLICATIONS),
         _topic(USERS, "user", partitions, "compact", forever, **cleaned),
         _topic(IMPRESSIONS, "candidate", partitions, "delete", INPUTS_KEPT_MS, **daily),
         _topic(ENGAGEMENTS, "candidate", partitions, "delete", INPUTS_KEPT_MS, **daily),

@@ -11,38 +11,23 @@ record that was not acknowledged raises `DeliveryFailed` at the next call, at `f
 import itertools
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, overload
-
-from confluent_kafka import KafkaError, Message
+from typing import Self, overload
 
 from schemas.codec import encode
 from schemas.errors import DeliveryFailed, InvalidRecord
 from schemas.positions import Positions
-from schemas.records.candidates import UNDETERMINED, Tweet
+from schemas.records.candidates import UNDETERMINED, Account, Article, Tweet
 from schemas.records.feedback import Engagement, EngagementKind, Impression
 from schemas.records.users import User
-from schemas.topics import ENGAGEMENTS, IMPRESSIONS, TWEETS, USERS
+from schemas.tokens import context_token
 from schemas.wire.client import Setting
-from schemas.wire.tracing import Attributes, Span, Tracing
+from schemas.wire.tracing import Tracing
+from streams.delivery import Delivery, Event, OnDelivery, address, ending, reporting
 from streams.outbox import Outbox, raise_for
 
-Event = Tweet | Engagement | Impression | User
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """Where an acknowledged record lies. `append_time_ms` is the broker's, in Unix milliseconds."""
-
-    topic: str
-    partition: int
-    offset: int
-    append_time_ms: int
-
-
-OnDelivery = Callable[[Delivery | DeliveryFailed], None]
+__all__ = ["Delivery", "Event", "OnDelivery", "Producer"]
 
 
 class Producer:
@@ -128,17 +113,94 @@ class Producer:
             )
         self.send(tweet, on_delivery=on_delivery)
 
-    def delete_tweet(
+    def account(
         self,
         candidate_id: str,
+        /,
+        *,
+        followers: int = 0,
+        text: str = "",
+        language: str = UNDETERMINED,
+        region: str = "",
+        topics: Sequence[str] = (),
+        created_ms: int | None = None,
+        event_time_ms: int | None = None,
+        sequence: int | None = None,
+        source_time_ms: int | None = None,
+        on_delivery: OnDelivery | None = None,
+    ) -> None:
+        """Send an account's create or update; arguments as of `tweet`."""
+        when = _now_ms() if event_time_ms is None else event_time_ms
+        account = Account(
+            candidate_id=candidate_id,
+            event_time_ms=when,
+            sequence=self._sequence(sequence),
+            created_ms=when if created_ms is None else created_ms,
+            language=language,
+            region=region,
+            topics=tuple(topics),
+            text=text,
+            followers=followers,
+            source_time_ms=source_time_ms,
+        )
+        self.send(account, on_delivery=on_delivery)
+
+    def article(
+        self,
+        candidate_id: str,
+        /,
+        *,
+        publisher_id: str,
+        text: str = "",
+        language: str = UNDETERMINED,
+        region: str = "",
+        topics: Sequence[str] = (),
+        publisher_followers: int = 0,
+        created_ms: int | None = None,
+        event_time_ms: int | None = None,
+        sequence: int | None = None,
+        source_time_ms: int | None = None,
+        on_delivery: OnDelivery | None = None,
+    ) -> None:
+        """Send an article's create or update; arguments as of `tweet`."""
+        when = _now_ms() if event_time_ms is None else event_time_ms
+        article = Article(
+            candidate_id=candidate_id,
+            event_time_ms=when,
+            sequence=self._sequence(sequence),
+            publisher_id=publisher_id,
+            created_ms=when if created_ms is None else created_ms,
+            language=language,
+            region=region,
+            topics=tuple(topics),
+            text=text,
+            publisher_followers=publisher_followers,
+            source_time_ms=source_time_ms,
+        )
+        self.send(article, on_delivery=on_delivery)
+
+    def delete(
+        self,
+        candidate_id: str,
+        /,
         *,
         event_time_ms: int | None = None,
         sequence: int | None = None,
         on_delivery: OnDelivery | None = None,
     ) -> None:
-        """Delete a tweet as of the event time (now by default): a later version of it may follow."""
-        when = _now_ms() if event_time_ms is None else event_time_ms
-        self.send(Tweet(candidate_id, when, self._sequence(sequence), "", when, deleted=True), on_delivery=on_delivery)
+        """Delete a tweet, account or article as of the event time (now by default): a later version of it may follow."""
+        when, number = _now_ms() if event_time_ms is None else event_time_ms, self._sequence(sequence)
+        event: Event
+        if candidate_id.startswith(Account.PREFIX):
+            event = Account(candidate_id, when, number, when, deleted=True)
+        elif candidate_id.startswith(Article.PREFIX):
+            event = Article(candidate_id, when, number, "", when, deleted=True)
+        else:
+            event = Tweet(candidate_id, when, number, "", when, deleted=True)
+        self.send(event, on_delivery=on_delivery)
+
+    # the name of before there were accounts and articles
+    delete_tweet = delete
 
     def engagement(
         self,
@@ -184,10 +246,15 @@ class Producer:
         bundle: str | None = None,
         query_token: str | None = None,
         token: str | None = None,
+        context: Mapping[str, str] | None = None,
         source_time_ms: int | None = None,
         on_delivery: OnDelivery | None = None,
     ) -> None:
-        """Send that a candidate was shown. Copy request id, bundle and tokens from the answer that gave it."""
+        """Send that a candidate was shown. Copy request id, bundle and tokens from the answer that gave it.
+
+        Args:
+            context: where Roost did not answer, the context that a query would have had, such as the clicked tweet's.
+        """
         event = Impression(
             request_id=request_id,
             candidate_id=candidate_id,
@@ -196,7 +263,7 @@ class Producer:
             position=position,
             event_time_ms=_now_ms() if event_time_ms is None else event_time_ms,
             bundle=bundle,
-            query_token=query_token,
+            query_token=context_token(context) if query_token is None and context else query_token,
             token=token,
             source_time_ms=source_time_ms,
         )
@@ -238,7 +305,7 @@ class Producer:
             DeliveryFailed: an earlier record was not acknowledged, or this one is too large.
         """
         raise_for(self._outbox.take_failures())
-        topic, key = _address(event)
+        topic, key = address(event)
         try:
             event.check(append_time_ms=_now_ms())
             value = encode(event)
@@ -246,14 +313,14 @@ class Producer:
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidRecord(f"the {event.SUBJECT} does not fit its schema: {error}") from error
         if self._tracing is None:
-            self._outbox.produce(topic, value, key, on_delivery=None if on_delivery is None else _reporting(on_delivery))
+            self._outbox.produce(topic, value, key, on_delivery=None if on_delivery is None else reporting(on_delivery))
         else:
             self._produce_traced(self._tracing, topic, key, value, on_delivery)
 
     def _produce_traced(self, tracing: Tracing, topic: str, key: bytes, value: bytes, on_delivery: OnDelivery | None) -> None:
         attributes = {"messaging.system": "kafka", "messaging.operation.type": "send", "messaging.destination.name": topic}
         span = tracing.span(f"send {topic}", "producer", attributes=attributes)
-        report = _reporting(_ending(span, on_delivery))
+        report = reporting(ending(span, on_delivery))
         try:
             self._outbox.produce(topic, value, key, on_delivery=report, headers=list(span.context))
         except DeliveryFailed as error:
@@ -306,46 +373,6 @@ class Producer:
 
     def _sequence(self, given: int | None) -> int:
         return next(self._sequences) if given is None else given
-
-
-def _address(event: Event) -> tuple[str, bytes]:
-    match event:
-        case Tweet():
-            return TWEETS, event.candidate_id.encode()
-        case Engagement():
-            return ENGAGEMENTS, event.candidate_id.encode()
-        case Impression():
-            return IMPRESSIONS, event.candidate_id.encode()
-        case User():
-            return USERS, event.user_id.encode()
-
-
-def _reporting(on_delivery: OnDelivery) -> Callable[[KafkaError | None, Message], None]:
-    def report(error: KafkaError | None, message: Any) -> None:
-        if error is None:
-            on_delivery(Delivery(message.topic(), message.partition(), message.offset(), message.timestamp()[1]))
-        else:
-            on_delivery(DeliveryFailed(f"a record for {message.topic()} was not acknowledged: {error.str()}"))
-
-    return report
-
-
-def _ending(span: Span, on_delivery: OnDelivery | None) -> OnDelivery:
-    """Return `on_delivery`, after the span has ended with where the record lies."""
-
-    def ended(outcome: Delivery | DeliveryFailed) -> None:
-        if isinstance(outcome, DeliveryFailed):
-            span.end(error=str(outcome))
-        else:
-            place: Attributes = {
-                "messaging.destination.partition.id": str(outcome.partition),
-                "messaging.kafka.offset": outcome.offset,
-            }
-            span.end(attributes=place)
-        if on_delivery is not None:
-            on_delivery(outcome)
-
-    return ended
 
 
 def _now_ms() -> int:

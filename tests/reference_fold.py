@@ -6,7 +6,7 @@ from schemas.errors import InvalidInput
 from schemas.records.candidates import Candidate
 from schemas.wire.inbound import InboundRecord
 from streams.candidates import fold
-from streams.candidates.intake import read_engagement, read_tweet
+from streams.candidates.intake import read_engagement, read_publication
 
 _WINDOW_MINUTES = 10
 
@@ -18,13 +18,13 @@ def reference_fold(
     state: dict[str, Candidate] = {}
     for record in tweets:
         try:
-            candidate_id, tweet = read_tweet(record, partitions=partitions)
+            candidate_id, tweet = read_publication(record, partitions=partitions)
         except InvalidInput:
             continue
         known = state.get(candidate_id)
         if tweet is None:
             state[candidate_id] = fold.with_tombstone(known, candidate_id, append_time_ms=record.timestamp_ms)
-        elif (after := fold.with_tweet(known, tweet, append_time_ms=record.timestamp_ms)) is not None:
+        elif (after := fold.with_publication(known, tweet, append_time_ms=record.timestamp_ms)) is not None:
             state[candidate_id] = after
     appended: dict[tuple[int, str], int] = {}
     for record in engagements:

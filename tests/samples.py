@@ -3,7 +3,16 @@
 import struct
 
 from schemas.records.base import Message
-from schemas.records.candidates import Candidate, CandidateAttributes, CandidateFeatures, Counters, Embedding, Tweet
+from schemas.records.candidates import (
+    Account,
+    Article,
+    Candidate,
+    CandidateAttributes,
+    CandidateFeatures,
+    Counters,
+    Embedding,
+    Tweet,
+)
 from schemas.records.control import (
     AnswerCounts,
     BundleStage,
@@ -96,6 +105,33 @@ FILLED: dict[str, Message] = {
         topics=("science", "音楽"),
         text="Grüße aus Zürich 🌍",
         author_followers=1_048_576,
+        source_time_ms=NOON_MS - 86_400_000,
+    ),
+    "account": Account(
+        "a:ada",
+        NOON_MS,
+        3,
+        NOON_MS - 60_000,
+        deleted=False,
+        language="de",
+        region="eu-west",
+        topics=("science", "音楽"),
+        text="Ada aus Zürich 🌍",
+        followers=1_048_576,
+        source_time_ms=NOON_MS - 86_400_000,
+    ),
+    "article": Article(
+        "n:1",
+        NOON_MS,
+        3,
+        "a:ada",
+        NOON_MS - 60_000,
+        deleted=False,
+        language="de",
+        region="eu-west",
+        topics=("science", "音楽"),
+        text="Grüße aus Zürich 🌍",
+        publisher_followers=1_048_576,
         source_time_ms=NOON_MS - 86_400_000,
     ),
     "user": User(
@@ -223,6 +259,8 @@ FILLED: dict[str, Message] = {
 
 BARE: dict[str, Message] = {
     "tweet": Tweet("t:1", NOON_MS, 4, "", 0, deleted=True),
+    "account": Account("a:1", NOON_MS, 4, 0, deleted=True),
+    "article": Article("n:1", NOON_MS, 4, "", 0, deleted=True),
     "user": User("u:1", NOON_MS, 0, deleted=True),
     "impression": Impression("r-1", "t:1", "u:1", "home-timeline", 0, NOON_MS),
     "engagement": Engagement("e-1", "u:1", "t:1", EngagementKind.UNKNOWN),

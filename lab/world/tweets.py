@@ -20,6 +20,14 @@ class HiddenTweets(Columns):
     retweet_share: Floats
 
 
+@dataclass(frozen=True)
+class Catalogue:
+    """What can be shown: what anybody sees of it, and what nobody does. Accounts and articles have a tweet's columns too."""
+
+    items: Tweets
+    hidden: HiddenTweets
+
+
 class Drift:
     """Topic trends and user interests on each day. Day d depends on the seed and on day d - 1 alone."""
 

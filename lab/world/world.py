@@ -7,7 +7,7 @@ from lab.observed.columns import Bools, Floats, Ints
 from lab.observed.log import Tweets
 from lab.world.population import TASTES, draw_authors, draw_users
 from lab.world.settings import DAY_S, HOUR_S, WorldSettings
-from lab.world.tweets import TOPICS_PER_TWEET, Drift, HiddenTweets, draw_day
+from lab.world.tweets import TOPICS_PER_TWEET, Catalogue, Drift, HiddenTweets, draw_day
 
 # pairs computed at once: bounds memory at some 200 MB
 _BLOCK_PAIRS = 1_000_000
@@ -41,7 +41,9 @@ class World:
             self.hidden = HiddenTweets.joined([hidden for _, hidden in self._days])
             self.tweets = Tweets.joined([visible for visible, _ in self._days])
 
-    def probability(self, user: ArrayLike, tweet: ArrayLike, time_s: ArrayLike) -> Floats:
+    def probability(
+        self, user: ArrayLike, tweet: ArrayLike, time_s: ArrayLike, *, of: Catalogue | None = None, leaning: ArrayLike = 0.0
+    ) -> Floats:
         """Return the true probability p that a user engages with a tweet shown at `time_s`.
 
         p = understood(user, language) * willing(user) * sigmoid(intercept + w_topic * interest + w_follow * follows
@@ -53,13 +55,16 @@ class World:
             user: rows of `users`; broadcasts against the others.
             tweet: rows of `tweets`.
             time_s: seconds since the world began; before a tweet's creation its age counts as 0.
+            of: rows are of this catalogue instead of `tweets`.
+            leaning: added to the logit: what the moment is about, besides user and tweet.
 
         Returns:
             float64 of the broadcast shape, in [0, 1].
         """
         s, users, authors = self.settings, self.users, self.authors
         user_row, row, time = np.broadcast_arrays(user, tweet, np.asarray(time_s, np.float64))
-        author, topics = self.tweets.author[row], self.tweets.topics[row]
+        items, hidden = (self.tweets, self.hidden) if of is None else (of.items, of.hidden)
+        author, topics = items.author[row], items.topics[row]
         interest, trend = np.empty(row.shape), np.empty(row.shape)
         days = (time // DAY_S).astype(np.int64)
         for day in np.unique(days):
@@ -72,11 +77,12 @@ class World:
             + s.w_topic * interest / np.sqrt(count)
             + s.w_follow * users.profiles.follows[user_row, author]
             + s.w_taste * taste
-            + s.w_quality * self.hidden.quality[row]
+            + s.w_quality * hidden.quality[row]
             + s.w_trend * trend / count
-            - s.w_age_per_h * np.maximum(time - self.tweets.created_s[row], 0.0) / HOUR_S
+            - s.w_age_per_h * np.maximum(time - items.created_s[row], 0.0) / HOUR_S
+            + leaning
         )
-        understood: Floats = users.understood[user_row, self.tweets.language[row]]
+        understood: Floats = users.understood[user_row, items.language[row]]
         p: Floats = understood * users.willing[user_row] / (1 + np.exp(-logit))
         return p
 

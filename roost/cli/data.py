@@ -27,9 +27,7 @@ def publish(
         Path, typer.Argument(help=".jsonl, .avro or .parquet; - reads JSON lines from standard input.", allow_dash=True)
     ],
     *,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Return once every live node reflects the tweets, or engagements, just published.")
-    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return once every live node reflects what was just published.")] = False,
     timeout_s: Annotated[float, typer.Option(help="How long --wait waits, in seconds.", min=0)] = 30.0,
     bootstrap: Bootstrap = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -44,7 +42,7 @@ def publish(
     if topic not in TOPICS:
         raise typer.BadParameter(f"nothing is published to {topic!r} by hand; choose one of {', '.join(TOPICS)}")
     if wait and topic not in SOURCE_TOPICS:
-        raise typer.BadParameter(f"--wait is for {' and '.join(SOURCE_TOPICS)}: nothing of {topic} is retrieved")
+        raise typer.BadParameter(f"--wait is for {', '.join(SOURCE_TOPICS)}: nothing of {topic} is retrieved")
     broker = broker_of(bootstrap, data_dir)
     with _progress() as progress, Producer(broker) as producer:
         task = progress.add_task(f"to {topic}", total=None)

@@ -49,7 +49,9 @@ Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surfa
 Seed = Annotated[int, typer.Option(help="Equal seeds and data give equal towers on one machine.")]
 Metric = Annotated[
     Literal["cosine", "inner_product", "euclidean"],
-    typer.Option(help="How vectors are compared; bundles of other metrics than cosine can be evaluated, not served."),
+    typer.Option(
+        help="How vectors are compared in training; each is exported so that an index, which ranks by cosine, ranks by it."
+    ),
 ]
 Freeze = Annotated[
     Literal["nothing", "embeddings", "all_but_last"],

@@ -22,6 +22,7 @@ from roost.doctor.finding import Finding, note, ok, wrong
 from roost.doctor.packages import check_packages
 from roost.doctor.schemas import check_schema_registry
 from schemas.errors import RoostError
+from schemas.positions import SOURCE_TOPICS
 from schemas.records.control import Rollout
 from schemas.rollout import STREAMING
 from schemas.surfaces import Surfaces, load_surfaces
@@ -29,7 +30,6 @@ from schemas.topics import (
     ENGAGEMENTS,
     IMPRESSIONS,
     ROLLOUT_COMMANDS,
-    TWEETS,
     USER_EVENTS,
     USERS,
     dlq,
@@ -168,7 +168,7 @@ def _probe(bootstrap: str) -> Iterator[Finding]:
 
 def _lags(patient: Patient) -> Iterator[Finding]:
     groups = {
-        "embed": (EmbedderSettings.model_fields["group"].default, (TWEETS, ENGAGEMENTS), patient.partitions),
+        "embed": (EmbedderSettings.model_fields["group"].default, SOURCE_TOPICS, patient.partitions),
         "label": (LABEL_ROLES_GROUP, (IMPRESSIONS, ENGAGEMENTS, USERS, USER_EVENTS), patient.partitions),
         "control": (ControllerSettings.model_fields["group"].default, (ROLLOUT_COMMANDS,), 1),
     }

@@ -13,15 +13,14 @@ from roost.erasure.reading import partitions_of, records_of
 from schemas.codec import decode, encode
 from schemas.errors import InvalidInput, RoostError
 from schemas.ids import check_candidate_id
-from schemas.records.candidates import Candidate, Tweet
+from schemas.records.candidates import Candidate, Publication
 from schemas.records.users import User, UserEvent, UserState
-from schemas.topics import ACCOUNTS, ARTICLES, CANDIDATES, TWEETS, USER_EVENTS, USER_STATES, USERS
+from schemas.topics import CANDIDATES, PUBLICATIONS, USER_EVENTS, USER_STATES, USERS
 from schemas.wire.tail import TailReader
 from streams.outbox import Outbox, raise_for
 
-# by the prefix of a candidate's id, and those of them that this release's embedder folds
-_TOPIC_OF = {"t:": TWEETS, "a:": ACCOUNTS, "n:": ARTICLES}
-_FOLDED = (TWEETS,)
+# by the prefix of a candidate's id
+_TOPIC_OF = {kind.PREFIX: topic for topic, kind in PUBLICATIONS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +46,11 @@ def work_of(bootstrap: str, author_id: str) -> Work:
     needle, account = author_id.encode(), account_of(author_id).encode()
     found: dict[bytes, None] = {}
     # what is published, folded or not: the newest record of each id counts
-    for topic in _TOPIC_OF.values():
+    for topic, kind in PUBLICATIONS.items():
         for record in records_of(bootstrap, topic):
             key, value = record.key or b"", record.value or b""
             found.pop(key, None)
-            if value and (key == account or (needle in value and _publishes(value, author_id))) and _is_candidate(key):
+            if value and (key == account or (needle in value and _publishes(kind, value, author_id))) and _is_candidate(key):
                 found[key] = None
     for record in records_of(bootstrap, CANDIDATES):
         key, value = record.key or b"", record.value or b""
@@ -90,7 +89,7 @@ def take_down(bootstrap: str, work: Work, *, wait_s: float) -> None:
             outbox.produce(USER_EVENTS, encode(event), event.user_id.encode())
     outbox.flush_all(timeout_s=60)
     raise_for(outbox.take_failures())
-    folded = {candidate_id.encode() for candidate_id in work.candidate_ids if _TOPIC_OF[candidate_id[:2]] in _FOLDED}
+    folded = {candidate_id.encode() for candidate_id in work.candidate_ids}
     if left := _left(
         bootstrap, CANDIDATES, ends[CANDIDATES], folded, lambda value: decode(Candidate, value).deleted, wait_s=wait_s
     ):
@@ -173,9 +172,9 @@ def without(state: UserState, author_id: str) -> tuple[User | None, list[UserEve
     return user, events
 
 
-def _publishes(value: bytes, author_id: str) -> bool:
+def _publishes(kind: type[Publication], value: bytes, author_id: str) -> bool:
     try:
-        return decode(Tweet, value).author_id == author_id
+        return decode(kind, value).attributes().author_id == author_id
     except InvalidInput:
         return False
 

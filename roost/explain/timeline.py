@@ -7,9 +7,9 @@ from typing import Literal
 
 from schemas.codec import SchemaLookup, decode, decode_embedding
 from schemas.errors import BrokerUnavailable, InvalidInput
-from schemas.records.candidates import Candidate, Tweet
+from schemas.records.candidates import Candidate
 from schemas.surfaces import Surface
-from schemas.topics import CANDIDATES, embeddings_topic_name
+from schemas.topics import CANDIDATES, PUBLICATIONS, embeddings_topic_name
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
 from schemas.wire.tail import TailReader
@@ -86,9 +86,9 @@ def source_step(record: InboundRecord, *, lookup: SchemaLookup | None = None) ->
     """Return what a record of a candidate topic says."""
     if record.value is None:
         return _step(record, "deleted")
-    tweet = decode(Tweet, record.value, lookup)
-    what: What = "deleted" if tweet.deleted else "published"
-    return _step(record, what, version=tweet.version, created_ms=None if tweet.deleted else tweet.created_ms)
+    told = decode(PUBLICATIONS[record.topic], record.value, lookup)
+    what: What = "deleted" if told.deleted else "published"
+    return _step(record, what, version=told.version, created_ms=None if told.deleted else told.created_ms)
 
 
 def folded_step(record: InboundRecord) -> Step:

@@ -74,11 +74,56 @@ class CandidateAttributes(Record):
         return CandidateFeatures(self.author_id, self.language, self.region, self.topics, self.author_followers, counters.clipped())
 
 
+class Publication(Message):
+    """Create, update or delete of a candidate, as its producer publishes it. One subclass a candidate topic."""
+
+    __slots__ = ()
+    PREFIX: ClassVar[str]
+
+    candidate_id: str
+    event_time_ms: int
+    sequence: int
+    created_ms: int
+    deleted: bool
+
+    @property
+    def version(self) -> Version:
+        """The version this record carries."""
+        return Version(self.event_time_ms, self.sequence)
+
+    def attributes(self) -> CandidateAttributes:
+        """Return the attributes, without id and version."""
+        raise NotImplementedError
+
+    def check(self, *, append_time_ms: int) -> None:
+        """See `Message.check`. Bounds keep every candidate token within 512 bytes."""
+        check_candidate_id(self.candidate_id)
+        check_event_time(self.event_time_ms, append_time_ms)
+        check_event_time(self.created_ms, append_time_ms)
+        check_sequence(self.sequence)
+        if self.deleted:
+            return
+        told = self.attributes()
+        for name, text, limit in (
+            ("author_id", told.author_id, MAX_SHORT_BYTES),
+            ("language", told.language, MAX_TOPIC_BYTES),
+            ("region", told.region, MAX_TOPIC_BYTES),
+            ("text", told.text, MAX_TEXT_BYTES),
+            *(("topic", topic, MAX_TOPIC_BYTES) for topic in told.topics),
+        ):
+            check_text(name, text, limit)
+        if len(told.topics) > MAX_TOPICS:
+            raise InvalidRecord(f"{self.candidate_id} has {len(told.topics)} topics; send at most {MAX_TOPICS}")
+        if told.author_followers < 0:
+            raise InvalidRecord(f"the followers of {self.candidate_id} are a negative number")
+
+
 @dataclass(frozen=True, slots=True)
-class Tweet(Message):
+class Tweet(Publication):
     """Create, update or delete of a tweet."""
 
     SUBJECT: ClassVar[str] = "tweet"
+    PREFIX: ClassVar[str] = "t:"
 
     candidate_id: str
     event_time_ms: int
@@ -93,13 +138,8 @@ class Tweet(Message):
     author_followers: int = 0
     source_time_ms: int | None = None
 
-    @property
-    def version(self) -> Version:
-        """The version this record carries."""
-        return Version(self.event_time_ms, self.sequence)
-
     def attributes(self) -> CandidateAttributes:
-        """Return the attributes, without id and version."""
+        """See `Publication.attributes`."""
         return CandidateAttributes(
             self.author_id,
             self.created_ms,
@@ -111,26 +151,72 @@ class Tweet(Message):
             self.source_time_ms,
         )
 
-    def check(self, *, append_time_ms: int) -> None:
-        """See `Message.check`. Bounds keep every candidate token within 512 bytes."""
-        check_candidate_id(self.candidate_id)
-        check_event_time(self.event_time_ms, append_time_ms)
-        check_event_time(self.created_ms, append_time_ms)
-        check_sequence(self.sequence)
-        if self.deleted:
-            return
-        for name, text, limit in (
-            ("author_id", self.author_id, MAX_SHORT_BYTES),
-            ("language", self.language, MAX_TOPIC_BYTES),
-            ("region", self.region, MAX_TOPIC_BYTES),
-            ("text", self.text, MAX_TEXT_BYTES),
-            *(("topic", topic, MAX_TOPIC_BYTES) for topic in self.topics),
-        ):
-            check_text(name, text, limit)
-        if len(self.topics) > MAX_TOPICS:
-            raise InvalidRecord(f"{self.candidate_id} has {len(self.topics)} topics; send at most {MAX_TOPICS}")
-        if self.author_followers < 0:
-            raise InvalidRecord(f"author_followers of {self.candidate_id} is negative")
+
+@dataclass(frozen=True, slots=True)
+class Account(Publication):
+    """Create, update or delete of an account, which is its own author: so it is found among the authors a user follows."""
+
+    SUBJECT: ClassVar[str] = "account"
+    PREFIX: ClassVar[str] = "a:"
+
+    candidate_id: str
+    event_time_ms: int
+    sequence: int
+    created_ms: int
+    deleted: bool = False
+    language: str = UNDETERMINED
+    region: str = ""
+    topics: tuple[str, ...] = strings()
+    text: str = ""
+    followers: int = 0
+    source_time_ms: int | None = None
+
+    def attributes(self) -> CandidateAttributes:
+        """See `Publication.attributes`."""
+        return CandidateAttributes(
+            self.candidate_id,
+            self.created_ms,
+            self.language,
+            self.region,
+            self.topics,
+            self.text,
+            self.followers,
+            self.source_time_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Article(Publication):
+    """Create, update or delete of a news article; its author is who publishes it."""
+
+    SUBJECT: ClassVar[str] = "article"
+    PREFIX: ClassVar[str] = "n:"
+
+    candidate_id: str
+    event_time_ms: int
+    sequence: int
+    publisher_id: str
+    created_ms: int
+    deleted: bool = False
+    language: str = UNDETERMINED
+    region: str = ""
+    topics: tuple[str, ...] = strings()
+    text: str = ""
+    publisher_followers: int = 0
+    source_time_ms: int | None = None
+
+    def attributes(self) -> CandidateAttributes:
+        """See `Publication.attributes`."""
+        return CandidateAttributes(
+            self.publisher_id,
+            self.created_ms,
+            self.language,
+            self.region,
+            self.topics,
+            self.text,
+            self.publisher_followers,
+            self.source_time_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True)

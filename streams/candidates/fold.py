@@ -8,7 +8,7 @@ from dataclasses import fields
 from operator import attrgetter
 
 from schemas.ids import Version
-from schemas.records.candidates import Candidate, CandidateAttributes, Counters, Tweet
+from schemas.records.candidates import Candidate, CandidateAttributes, Counters, Publication
 from schemas.records.feedback import Engagement, EngagementKind, counter_step
 
 _NO_VERSION = Version(-1, -1)
@@ -22,18 +22,18 @@ _EFFECTS: dict[EngagementKind, tuple[int, int]] = {
 }
 
 
-def with_tweet(known: Candidate | None, tweet: Tweet, *, append_time_ms: int) -> Candidate | None:
+def with_publication(known: Candidate | None, told: Publication, *, append_time_ms: int) -> Candidate | None:
     """Return the candidate after a create, update or delete; None when a known version beats it.
 
     The highest version wins; on a tie a delete beats an update, then the later in the log wins.
     """
     if known is not None:
-        if tweet.version < known.version:
+        if told.version < known.version:
             return None
-        if tweet.version == known.version and known.deleted and not tweet.deleted:
+        if told.version == known.version and known.deleted and not told.deleted:
             return None
     return _replaced(
-        known, tweet.candidate_id, tweet.version, None if tweet.deleted else tweet.attributes(), append_time_ms=append_time_ms
+        known, told.candidate_id, told.version, None if told.deleted else told.attributes(), append_time_ms=append_time_ms
     )
 
 

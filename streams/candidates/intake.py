@@ -5,29 +5,32 @@ from operator import attrgetter
 from schemas.codec import SchemaLookup
 from schemas.errors import InvalidRecord
 from schemas.ids import check_candidate_id
-from schemas.records.candidates import Tweet
+from schemas.records.candidates import Publication
 from schemas.records.feedback import Engagement
+from schemas.topics import PUBLICATIONS
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
 from streams.intake import read
 
-_TWEET_PREFIX = "t:"
 _candidate_id = attrgetter("candidate_id")
 
 
-def read_tweet(record: InboundRecord, *, partitions: int, lookup: SchemaLookup | None = None) -> tuple[str, Tweet | None]:
-    """Return the candidate id and the tweet; None for a foreign producer's null. `lookup` as in `streams.intake.read`.
+def read_publication(
+    record: InboundRecord, *, partitions: int, lookup: SchemaLookup | None = None
+) -> tuple[str, Publication | None]:
+    """Return the candidate id and what was published of it; None for a foreign producer's null.
+
+    Args:
+        lookup: as in `streams.intake.read`.
 
     Raises:
         InvalidInput: the value, the key, or the partition it was sent to breaks the contracts.
     """
-    if record.value is None:
-        candidate_id, tweet = _id_of_null(record), None
-    else:
-        tweet = read(Tweet, record, _candidate_id, lookup=lookup)
-        candidate_id = tweet.candidate_id
-    if not candidate_id.startswith(_TWEET_PREFIX):
-        raise InvalidRecord(f"{candidate_id} is no tweet (t:); send it to the topic of its kind")
+    kind = PUBLICATIONS[record.topic]
+    told = None if record.value is None else read(kind, record, _candidate_id, lookup=lookup)
+    candidate_id = _id_of_null(record) if told is None else told.candidate_id
+    if not candidate_id.startswith(kind.PREFIX):
+        raise InvalidRecord(f"{candidate_id} is no {kind.SUBJECT} ({kind.PREFIX}); send it to the topic of its kind")
     right = partition_of(candidate_id.encode(), partitions)
     if record.partition != right:
         # its engagements, keyed alike by other producers, would never meet it
@@ -35,7 +38,7 @@ def read_tweet(record: InboundRecord, *, partitions: int, lookup: SchemaLookup |
             f"{candidate_id} is in partition {record.partition}, not {right}; send with the murmur2 partitioner "
             "(confluent-kafka: partitioner=murmur2_random)"
         )
-    return candidate_id, tweet
+    return candidate_id, told
 
 
 def read_engagement(record: InboundRecord, *, lookup: SchemaLookup | None = None) -> Engagement:

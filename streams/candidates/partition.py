@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from schemas.codec import decode, encode
-from schemas.records.candidates import Candidate, Tweet
+from schemas.records.candidates import Candidate, Publication
 from schemas.records.feedback import Engagement
 from schemas.surfaces import Surfaces, surface_finder
-from schemas.topics import DAY_MS, TWEETS, standard_topics
+from schemas.topics import DAY_MS, PUBLICATIONS, standard_topics
 from schemas.wire.inbound import InboundRecord
 from streams.candidates import fold
 from streams.candidates.dedupe import SeenEvents
@@ -21,7 +21,7 @@ from streams.state import StateStore
 
 _MAX_DECODED = 50_000
 _GRACE_MS = DAY_MS
-_INPUT_RETENTION_MS = max(int(topic.config["retention.ms"]) for topic in standard_topics() if topic.name == TWEETS)
+_INPUT_RETENTION_MS = max(int(topic.config["retention.ms"]) for topic in standard_topics() if topic.name in PUBLICATIONS)
 
 
 class CandidatePartition:
@@ -40,7 +40,9 @@ class CandidatePartition:
         self.positions = dict(positions)
         # broker append time of the last record read, by input topic
         self.append_times_ms = dict.fromkeys(positions, 0)
-        self.live = {name: LiveIds(surface) for name, surface in surfaces.items()}
+        # surfaces of one prefix and window hold the same ids: kept once
+        shared = {(surface.id_prefix, surface.recency_window_s): LiveIds(surface) for surface in surfaces.values()}
+        self.live = {name: shared[surface.id_prefix, surface.recency_window_s] for name, surface in surfaces.items()}
         self._store = store
         self._surfaces_of = surface_finder(surfaces)
         self._seen = seen
@@ -65,17 +67,17 @@ class CandidatePartition:
             known = decode(Candidate, value)
         return known
 
-    def fold_tweet(self, record: InboundRecord, candidate_id: str, tweet: Tweet | None) -> None:
+    def fold_publication(self, record: InboundRecord, candidate_id: str, told: Publication | None) -> None:
         """Fold a create, update, delete, or (None) a foreign null."""
         known = self.get(candidate_id)
         if _already_folded(known, record):
             # its outputs may have been lost in the crash that brought it back
             self._urgent[candidate_id] = None
             return
-        if tweet is None:
+        if told is None:
             after: Candidate | None = fold.with_tombstone(known, candidate_id, append_time_ms=record.timestamp_ms)
         else:
-            after = fold.with_tweet(known, tweet, append_time_ms=record.timestamp_ms)
+            after = fold.with_publication(known, told, append_time_ms=record.timestamp_ms)
         if after is not None:
             self._decoded[candidate_id] = after
             self._urgent[candidate_id] = None

@@ -17,10 +17,10 @@ from schemas.positions import write_mark
 from schemas.records.candidates import Candidate
 from schemas.records.control import NodeStatus, Progress, SourcePosition
 from schemas.surfaces import WRITE_TIME, Surfaces, surface_finder
-from schemas.topics import ENGAGEMENTS, NODE_STATUS, TWEETS, embeddings_topic_name
+from schemas.topics import ENGAGEMENTS, NODE_STATUS, embeddings_topic_name
 from schemas.wire.inbound import InboundRecord
 from streams.candidates.dedupe import SeenEvents
-from streams.candidates.intake import read_engagement, read_tweet
+from streams.candidates.intake import read_engagement, read_publication
 from streams.candidates.partition import CandidatePartition
 from streams.embedder.backfill import Backfills
 from streams.embedder.pace import Pace
@@ -128,7 +128,7 @@ class EmbedderProcessor:
         self._backfilled = {place for place in self._backfilled if place[1] != partition}
 
     def process(self, records: Sequence[InboundRecord]) -> Work:
-        """See `BatchProcessor`. Invalid tweets are dead-lettered here; invalid engagements by the labeler, their owner."""
+        """See `BatchProcessor`. Invalid publications are dead-lettered here; invalid engagements by the labeler, their owner."""
         self._pace.live()
         dead: list[tuple[InboundRecord, InvalidInput]] = []
         touched: dict[int, CandidatePartition] = {}
@@ -138,7 +138,8 @@ class EmbedderProcessor:
                 if record.topic == ENGAGEMENTS:
                     partition.fold_engagement(record, read_engagement(record, lookup=self._lookup))
                 else:
-                    partition.fold_tweet(record, *read_tweet(record, partitions=self._partition_count, lookup=self._lookup))
+                    told = read_publication(record, partitions=self._partition_count, lookup=self._lookup)
+                    partition.fold_publication(record, *told)
             except InvalidInput as error:
                 if record.topic == ENGAGEMENTS:
                     self._skip(record, error)
@@ -287,7 +288,9 @@ class EmbedderProcessor:
         last = {(record.topic, partition_of_key[record.key]): at for at, record in enumerate(made)}
         for (topic, partition), at in last.items():
             if self._backfills.is_whole(topic.removeprefix(_EMBEDDINGS), partition):
-                next_offsets = {TWEETS: self._partitions[partition].positions[TWEETS]}
+                positions = self._partitions[partition].positions
+                # engagements wait for their checkpoint, and longer where the surface's policy says so
+                next_offsets = {source: offset for source, offset in positions.items() if source != ENGAGEMENTS}
                 made[at] = replace(made[at], headers=(write_mark(next_offsets),))
         return made
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import partial as bound
 
 from schemas.errors import BrokerUnavailable, RegistryUnavailable
+from schemas.positions import SOURCE_TOPICS
 from schemas.surfaces import load_surfaces
-from schemas.topics import CANDIDATES, ENGAGEMENTS, ROLLOUTS, TWEETS
+from schemas.topics import CANDIDATES, ROLLOUTS
 from schemas.wire.registry import registry_schemas
 from schemas.wire.tail import TailReader
 from schemas.wire.tracing import Tracing, start_tracing
@@ -23,8 +24,6 @@ from streams.runner.waiting import WaitingRecords
 from streams.settings import EmbedderSettings
 
 log = logging.getLogger(__name__)
-
-_INPUTS = (TWEETS, ENGAGEMENTS)
 
 
 def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_point: Callable[[str], None] = lambda _: None) -> None:
@@ -98,7 +97,7 @@ def _embed(
                 RunnerSettings(
                     bootstrap=settings.bootstrap,
                     group=settings.group,
-                    topics=_INPUTS,
+                    topics=SOURCE_TOPICS,
                     changelog=CANDIDATES,
                     role="embedder",
                     instance=settings.instance,
@@ -114,7 +113,7 @@ def _embed(
                 tracing=tracing,
                 crash_point=crash_point,
             )
-            log.info("embedder %s folds %s", settings.instance, " and ".join(_INPUTS))
+            log.info("embedder %s folds %s", settings.instance, ", ".join(SOURCE_TOPICS))
             runner.run(stop)
         finally:
             targets.close()

@@ -41,8 +41,9 @@ def serve_time_features(
 ) -> tuple[QueryFeatures, CandidateFeatures, Provenance] | None:
     """Return query features, candidate features and where they come from; None when nobody knows the candidate.
 
-    They are `served` only when both tokens could be read. The user's history is read when the window closes, as of the impression:
-    by then `user-states` has caught up with all that came before it.
+    They are `served` only when both tokens could be read and a bundle answered: a query token of no bundle tells the request's
+    context, which nothing could reconstruct, and nothing else. The user's history is read when the window closes, as of the
+    impression: by then `user-states` has caught up with all that came before it.
 
     Args:
         kept: what `snapshot` gave when the impression was read, where the token could not be read.
@@ -56,11 +57,12 @@ def serve_time_features(
             return None
         # created after its impression was read: no counter of then is known, and those of now hold the label
         candidate = late.attributes.features(Counters())
-    if query_token is not None:
+    if query_token is not None and query_token.bundle:
         query = query_token.features
     else:
-        query = query_features(sight.user_state(impression.user_id), before_ms=impression.event_time_ms)
-    served = token is not None and query_token is not None
+        context = None if query_token is None else query_token.features.context
+        query = query_features(sight.user_state(impression.user_id), context=context, before_ms=impression.event_time_ms)
+    served = token is not None and query_token is not None and bool(query_token.bundle)
     return query, candidate, Provenance.SERVED if served else Provenance.RECONSTRUCTED
 
 

@@ -85,9 +85,12 @@ def test_a_mistake_is_refused_and_named(tmp_path: Path, old: str, new: str, name
 def test_a_candidate_belongs_to_the_surfaces_of_the_longest_prefix() -> None:
     """Films must not turn up in a home timeline although both ids begin with t:."""
     surfaces = load_surfaces()
-    assert [surface.name for surface in surfaces_of("t:1", surfaces)] == ["home-timeline"]
+    of_tweets = ["home-timeline", "notification-landing", "related-tweets"]
+    assert [surface.name for surface in surfaces_of("t:1", surfaces)] == of_tweets
     assert [surface.name for surface in surfaces_of("t:ml-1", surfaces)] == ["movies"]
-    assert surfaces_of("a:1", surfaces) == ()
+    assert [surface.name for surface in surfaces_of("a:1", surfaces)] == ["who-to-follow"]
+    assert [surface.name for surface in surfaces_of("n:1", surfaces)] == ["news-push"]
+    assert surfaces_of("x:1", surfaces) == ()
 
 
 @pytest.mark.parametrize("refresh", ["write-time", "threshold", "every=30s", "value=100/s"])

@@ -20,7 +20,7 @@ from schemas.records.feedback import (
 )
 from schemas.records.users import QueryFeatures, UserEntry, UserEvent, UserEventKind, UserState
 from schemas.surfaces import Surface
-from schemas.tokens import write_token
+from schemas.tokens import context_token, write_token
 from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS, USER_EVENTS
 from schemas.wire.inbound import InboundRecord
 from streams.labeler.processor import LabelProcessor
@@ -319,6 +319,19 @@ def test_one_readable_token_is_used_and_the_rest_reconstructed(timeline: Timelin
     timeline.feed(shown(0, token=write_token(CandidateToken(BUNDLE, T0, 0, SERVED))))
     (example,) = passed(timeline, 11)
     assert (example.candidate, example.provenance) == (SERVED, Provenance.RECONSTRUCTED)
+
+
+def test_the_context_of_an_unanswered_request_is_added_to_what_is_reconstructed(timeline: Timeline) -> None:
+    """The first bundle of a surface asked from a tweet has no other logs: its user from the state, the tweet from the sender."""
+    timeline.sight.users["u:1"] = UserState("u:1", languages=("de",))
+    timeline.feed(shown(query_token=context_token({"author_id": "a:clicked"})), did(EngagementKind.CLICK, 1))
+    (example,) = timeline.feed(at=30, quiet=30)
+    assert example.query == QueryFeatures(languages=("de",), context={"author_id": "a:clicked"})
+    assert example.provenance is Provenance.RECONSTRUCTED
+    served = write_token(CandidateToken(BUNDLE, 1, 0, SERVED))
+    timeline.feed(shown(30, request="r2", token=served, query_token=context_token({"author_id": "a:clicked"})), at=30)
+    (example,) = timeline.feed(at=60, quiet=30)
+    assert example.provenance is Provenance.RECONSTRUCTED, "nobody's towers read this query"
 
 
 def test_a_candidate_first_seen_after_its_impression_has_no_counters(timeline: Timeline) -> None:

@@ -1,12 +1,16 @@
 """The producer SDK against librdkafka's mock broker: what it refuses, what it fills in, and that failures surface."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from schemas.errors import DeliveryFailed, InvalidRecord
 from schemas.records.candidates import Tweet
-from streams.producer import Delivery, Producer
+from schemas.records.feedback import Impression, QueryToken
+from schemas.records.users import QueryFeatures
+from schemas.tokens import read_token
+from streams.producer import Delivery, Event, OnDelivery, Producer
 
 
 @pytest.fixture
@@ -99,3 +103,37 @@ def test_sequences_count_up_across_producers() -> None:
     second = Producer("127.0.0.1:9")
     numbers = [first._sequence(None), first._sequence(None), second._sequence(None)]
     assert numbers == sorted(set(numbers))
+
+
+def test_accounts_articles_and_deletes_go_to_the_topic_of_their_kind(producer: Producer) -> None:
+    """A delete on another topic than its create would delete nothing."""
+    deliveries: list[Delivery | DeliveryFailed] = []
+    producer.account("a:1", followers=7, text="Ada", on_delivery=deliveries.append)
+    producer.article("n:1", publisher_id="a:1", text="Herons", on_delivery=deliveries.append)
+    for candidate_id in ("a:1", "n:1", "t:1"):
+        producer.delete(candidate_id, on_delivery=deliveries.append)
+    producer.flush()
+    topics = sorted(delivery.topic for delivery in deliveries if isinstance(delivery, Delivery))
+    assert topics == ["accounts", "accounts", "articles", "articles", "tweets"]
+
+
+class Keeping(Producer):
+    """A producer that keeps what it would send."""
+
+    kept: Event | None = None
+
+    def send(self, event: Event, *, on_delivery: OnDelivery | None = None) -> None:
+        """Keep the event."""
+        self.kept = event
+
+
+def test_an_impression_of_no_answer_says_what_it_was_asked_from() -> None:
+    """Nobody could reconstruct which tweet was clicked on; too much of it is refused here, where it can be mended."""
+    impression: dict[str, Any] = {"user_id": "ann", "request_id": "r", "surface": "notification-landing", "position": 0}
+    producer = Keeping("127.0.0.1:9", test_mock_num_brokers=1)
+    producer.impression("t:1", context={"author_id": "a:7"}, **impression)
+    assert isinstance(producer.kept, Impression)
+    token = read_token(QueryToken, producer.kept.query_token)
+    assert token == QueryToken("", QueryFeatures(context={"author_id": "a:7"}))
+    with pytest.raises(InvalidRecord, match="at most 8"):
+        producer.impression("t:1", context={str(n): "" for n in range(9)}, **impression)

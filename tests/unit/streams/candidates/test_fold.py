@@ -7,7 +7,7 @@ import pytest
 from schemas.ids import LAST_SEQUENCE
 from schemas.records.candidates import Candidate, Counters, Tweet
 from schemas.records.feedback import Engagement, EngagementKind
-from streams.candidates.fold import with_engagement, with_tombstone, with_tweet
+from streams.candidates.fold import with_engagement, with_publication, with_tombstone
 
 _TWEET = Tweet("t:1", 100, 5, "a:1", 50, text="first")
 
@@ -15,7 +15,7 @@ _TWEET = Tweet("t:1", 100, 5, "a:1", 50, text="first")
 def _folded(*tweets: Tweet) -> Candidate:
     known: Candidate | None = None
     for tweet in tweets:
-        known = with_tweet(known, tweet, append_time_ms=1_000) or known
+        known = with_publication(known, tweet, append_time_ms=1_000) or known
     assert known is not None
     return known
 
@@ -37,7 +37,7 @@ def _engagement(kind: EngagementKind) -> Engagement:
 )
 def test_the_highest_version_wins_and_a_tie_goes_to_the_delete_or_the_later(later: Tweet, wins: bool) -> None:  # noqa: FBT001
     """Producers retry and reorder: the outcome must follow from versions, not from arrival."""
-    after = with_tweet(_folded(_TWEET), later, append_time_ms=2_000)
+    after = with_publication(_folded(_TWEET), later, append_time_ms=2_000)
     assert (after is not None) is wins
     if after is not None:
         assert (after.version, after.deleted, after.append_time_ms) == (later.version, later.deleted, 2_000)
@@ -46,8 +46,8 @@ def test_the_highest_version_wins_and_a_tie_goes_to_the_delete_or_the_later(late
 def test_an_update_of_a_deletes_own_version_does_not_bring_it_back() -> None:
     """A delete beats an update on a tie, whichever is read first."""
     deleted = _folded(_TWEET, replace(_TWEET, deleted=True))
-    assert with_tweet(deleted, _TWEET, append_time_ms=2_000) is None
-    assert with_tweet(deleted, replace(_TWEET, sequence=6), append_time_ms=2_000) is not None
+    assert with_publication(deleted, _TWEET, append_time_ms=2_000) is None
+    assert with_publication(deleted, replace(_TWEET, sequence=6), append_time_ms=2_000) is not None
 
 
 def test_a_foreign_null_deletes_whatever_is_known() -> None:
@@ -65,7 +65,7 @@ def test_an_engagement_with_an_unknown_id_makes_a_stub_that_the_create_fills() -
     assert stub is not None
     assert stub.is_stub
     assert stub.version == (-1, -1)
-    filled = with_tweet(stub, _TWEET, append_time_ms=20)
+    filled = with_publication(stub, _TWEET, append_time_ms=20)
     assert filled is not None
     assert not filled.is_stub
     assert filled.counters == Counters(click=1)

@@ -28,7 +28,7 @@ class _Partition:
 
     def tweet(self, candidate_id: str, *, at_ms: int = _NOW_MS, deleted: bool = False) -> None:
         record = self._record(TWEETS, at_ms)
-        self.state.fold_tweet(record, candidate_id, Tweet(candidate_id, at_ms, 0, "a:1", at_ms, deleted))
+        self.state.fold_publication(record, candidate_id, Tweet(candidate_id, at_ms, 0, "a:1", at_ms, deleted))
         self.state.read(record)
         self.state.write_urgent(at_ms)
 
@@ -192,3 +192,10 @@ def test_counts_of_a_restored_candidate_go_on() -> None:
     second.engage("t:1", "e2")
     second.checkpoint()
     assert decode(Candidate, second.store.get("t:1") or b"").counters == Counters(click=2)
+
+
+def test_surfaces_of_one_prefix_and_window_keep_their_live_ids_once() -> None:
+    """Three surfaces retrieve tweets: a million ids in memory three times would buy nothing."""
+    live = _Partition().state.live
+    assert live["home-timeline"] is live["notification-landing"] is live["related-tweets"]
+    assert len({id(ids) for ids in live.values()}) == len(live) - 2
