@@ -30,7 +30,7 @@ class GraphConfig:
     """Fewer settled rows than this are not worth a graph."""
     pays_from_hits: int = 100
     """With codes, no graph is built before a walk for so many hits costs less than their scan: at some 180,000 live rows by the
-    costs below. Before that a graph is built over and over, for three quarters of what upserts cost, and hardly ever walked.
+    costs below. Before that a graph is built over and over, for more than half of what upserts cost, and hardly ever walked.
     0 builds it whatever it costs.
     """
     rebuild_share: float = 0.75
