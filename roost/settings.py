@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.remote import DEFAULT_CACHE
+
 # In a clone, `make setup` puts the jars beside the code; an installed package is told where they are.
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -22,6 +24,14 @@ def checked_servers(servers: str) -> str:
             msg = f"{part!r} is not host:port; give KAFKA_BOOTSTRAP_SERVERS, or --bootstrap, such as 127.0.0.1:9092"
             raise ValueError(msg)
     return ",".join(parts)
+
+
+class CacheSettings(BaseSettings):
+    """Where commands keep what they fetch; the roles read the same variable."""
+
+    model_config = SettingsConfigDict(env_prefix="ROOST_", frozen=True, extra="forbid", env_ignore_empty=True)
+
+    registry_cache: Path = Field(default=DEFAULT_CACHE, description="Folder for the bundles fetched from a registry behind a URL.")
 
 
 class LauncherSettings(BaseSettings):

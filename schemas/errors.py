@@ -7,7 +7,8 @@ RoostError
 │   └── InvalidRecord           decoded, but breaks a rule of the contracts
 ├── BundleError                 a bundle that must not be loaded
 │   ├── BundleCorrupt           bytes differ from the manifest, or are not a bundle at all
-│   └── BundleMismatch          whole, but not for this build, surface or index
+│   ├── BundleMismatch          whole, but not for this build, surface or index
+│   └── BundlesUnavailable      the registry of bundles cannot be reached; try again
 ├── TopicMismatch               a topic exists with another shape than the contracts ask for
 ├── BrokerUnavailable           no broker answered; try again
 ├── OffsetOutOfRange            the log does not hold the next offset: what depends on it is read again from the beginning
@@ -49,6 +50,10 @@ class BundleCorrupt(BundleError):
 
 class BundleMismatch(BundleError):
     """A whole bundle that needs another feature spec, dimension, metric or release."""
+
+
+class BundlesUnavailable(BundleError):
+    """The registry of bundles did not answer, or there is none: nobody knows what bundles it holds."""
 
 
 class TopicMismatch(RoostError):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from schemas.remote import DEFAULT_CACHE, RegistrySetting
 from schemas.surfaces import names_of
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
@@ -17,7 +18,8 @@ class NodeSettings(BaseSettings):
 
     Attributes:
         bootstrap: host:port of the brokers, comma-separated.
-        registry: folder of published bundles, `<surface>/<bundle id>/`.
+        registry_cache: folder for the bundles fetched from a registry behind a URL.
+        registry: of published bundles, `<surface>/<bundle id>/`: a folder, or a URL of any kind fsspec knows, such as `s3://bucket/prefix`.
         surfaces: TOML file of surfaces; None means the shipped ones.
         serve: names of the surfaces this node serves, in the environment separated by commas; empty means all of the file.
         node_id: tells nodes apart; part of the heartbeat's key. By default the host's name.
@@ -40,7 +42,8 @@ class NodeSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ROOST_", frozen=True, extra="forbid", populate_by_name=True)
 
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
-    registry: Path = Path("registry")
+    registry_cache: Path = DEFAULT_CACHE
+    registry: RegistrySetting = Path("registry")
     surfaces: Path | None = None
     serve: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names_of)] = ()
     node_id: str = Field(default_factory=socket.gethostname, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")

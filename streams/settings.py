@@ -7,6 +7,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.records.control import SILENCE_MS
+from schemas.remote import DEFAULT_CACHE, RegistrySetting
 from schemas.topics import DEFAULT_PARTITIONS
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
@@ -19,7 +20,8 @@ class StreamsSettings(BaseSettings):
 
     Attributes:
         bootstrap: host:port of the brokers, comma-separated.
-        registry: folder of published bundles, `<surface>/<bundle id>/`.
+        registry_cache: folder for the bundles fetched from a registry behind a URL.
+        registry: of published bundles, `<surface>/<bundle id>/`: a folder, or a URL of any kind fsspec knows, such as `s3://bucket/prefix`.
         surfaces: TOML file of surfaces; None means the shipped ones.
         schema_registry_url: of a registry's Confluent API, for producers who use one; may hold `user:password@`. Without it their
             records are dead letters.
@@ -40,7 +42,8 @@ class StreamsSettings(BaseSettings):
     )
 
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
-    registry: Path = Path("registry")
+    registry_cache: Path = DEFAULT_CACHE
+    registry: RegistrySetting = Path("registry")
     surfaces: Path | None = None
     schema_registry_url: str | None = Field(default=None, pattern=r"^https?://")
     partitions: int = Field(default=DEFAULT_PARTITIONS, ge=1)

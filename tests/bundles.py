@@ -1,7 +1,6 @@
 """Small real bundles for tests: ONNX graphs built by hand, deterministic by seed. Nothing here is trained."""
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle, CanaryVectors, Gate, Manifest, Metric, read_bundle, write_bundle
 from schemas.features.catalog import TWEET
 from schemas.features.spec import FeatureSpec, Field
+from schemas.remote import BundleRegistry
 from schemas.towers import INPUT_NAME, OUTPUT_NAME
 
 _TABLE_ROWS = 4096
@@ -64,7 +64,7 @@ def make_tower(fields: tuple[Field, ...], dim: int, *, seed: int, tables: dict[s
 
 
 def publish_bundle(
-    root: Path,
+    root: BundleRegistry,
     *,
     surface: str = "home-timeline",
     dim: int = 64,
@@ -76,7 +76,7 @@ def publish_bundle(
     gates: tuple[Gate, ...] = (),
     metric: Metric = "cosine",
 ) -> str:
-    """Write a real bundle under the registry folder `root` and return its id. The same arguments give the same id."""
+    """Write a real bundle to the registry `root` and return its id. The same arguments give the same id."""
     tables = {name: 1 + 131 * place for place, name in enumerate(sorted(spec.tables()))}
     files = {
         QUERY_TOWER: make_tower(spec.query, dim, seed=seed, tables=tables),
@@ -107,7 +107,7 @@ def publish_bundle(
     return write_bundle(root, manifest, files)
 
 
-def published(root: Path, **arguments: Any) -> Bundle:
+def published(root: BundleRegistry, **arguments: Any) -> Bundle:
     """Publish a bundle and return it read back and verified; arguments as `publish_bundle`."""
     bundle = publish_bundle(root, **arguments)
     return read_bundle(root, arguments.get("surface", "home-timeline"), bundle)

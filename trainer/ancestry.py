@@ -2,13 +2,13 @@
 
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 
 from schemas.bundle import Bundle, read_bundle
 from schemas.errors import BundleError
+from schemas.remote import BundleRegistry
 
 
-def line_of(registry: Path, surface: str, newest: Bundle | None) -> Iterator[Bundle]:
+def line_of(registry: BundleRegistry, surface: str, newest: Bundle | None) -> Iterator[Bundle]:
     """Yield a bundle and those it was fine-tuned from, newest first; one that is gone, or can no longer be read, ends the line."""
     while newest is not None:
         yield newest
@@ -18,7 +18,7 @@ def line_of(registry: Path, surface: str, newest: Bundle | None) -> Iterator[Bun
             return
 
 
-def anchor_of(registry: Path, surface: str, parent: Bundle, *, fine_tunes: int) -> Bundle | None:
+def anchor_of(registry: BundleRegistry, surface: str, parent: Bundle, *, fine_tunes: int) -> Bundle | None:
     """Return the bundle that fine-tunes of `parent` are held against, however many there were: an ancestor that stays the same.
 
     Args:

@@ -17,6 +17,7 @@ from schemas.features.catalog import CATALOG
 from schemas.features.spec import FeatureSpec
 from schemas.records.candidates import Candidate
 from schemas.records.feedback import Example
+from schemas.remote import BundleRegistry
 from schemas.surfaces import Surface
 from trainer.ancestry import anchor_of
 from trainer.data.columns import Corpus, Encoder, Examples
@@ -177,7 +178,7 @@ def pretrain(
     data: TrainingData,
     config: PretrainConfig | None = None,
     *,
-    registry: Path,
+    registry: BundleRegistry,
     live: str | None = None,
     progress: Progress = lambda _: None,
     checkpoint: Checkpoint | None = None,
@@ -220,7 +221,7 @@ def finetune(
     data: TrainingData,
     config: FinetuneConfig | None = None,
     *,
-    registry: Path,
+    registry: BundleRegistry,
     live: str | None = None,
     progress: Progress = lambda _: None,
     checkpoint: Checkpoint | None = None,
@@ -290,7 +291,7 @@ class _Job:
         spec: FeatureSpec,
         config: PretrainConfig | FinetuneConfig,
         *,
-        registry: Path,
+        registry: BundleRegistry,
         live: str | None,
         parent: Bundle | None = None,
         anchor: Bundle | None = None,

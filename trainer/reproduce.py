@@ -4,12 +4,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle, read_bundle
 from schemas.errors import Refused
+from schemas.remote import BundleRegistry
 from schemas.surfaces import Surface
 from trainer.data.columns import Encoder
 from trainer.data.windows import CorpusAt, Window
@@ -47,7 +47,7 @@ def reproduce(
     window: Window,
     corpus: CorpusAt,
     *,
-    registry: Path,
+    registry: BundleRegistry,
     progress: Callable[[FitProgress], None] = lambda _: None,
 ) -> Reproduction:
     """Train the bundle's towers again.

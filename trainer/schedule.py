@@ -14,6 +14,7 @@ from schemas.errors import BrokerUnavailable, BundleError, CompareAndSetLost, De
 from schemas.features.catalog import CATALOG
 from schemas.records.control import Rollout
 from schemas.records.feedback import Example
+from schemas.remote import BundleRegistry
 from schemas.rollout import UNDER_WAY
 from schemas.surfaces import Surface, load_surfaces
 from schemas.wire.admin import wait_for_broker
@@ -158,7 +159,7 @@ class SurfaceSchedule:
         sources: Sources,
         plan: Plan,
         *,
-        registry: Path,
+        registry: BundleRegistry,
         metrics: TrainerMetrics | None = None,
         wall_clock_s: Callable[[], float] = time.time,
         monotonic_s: Callable[[], float] = time.monotonic,
@@ -405,7 +406,7 @@ def run_schedule(
                 metrics.went_round()
 
 
-def _note_newest(registry: Path, surface: str, metrics: TrainerMetrics) -> None:
+def _note_newest(registry: BundleRegistry, surface: str, metrics: TrainerMetrics) -> None:
     for bundle in reversed(list_bundles(registry, surface)):
         try:
             metrics.newest(read_bundle(registry, surface, bundle).manifest)

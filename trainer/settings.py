@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from schemas.remote import DEFAULT_CACHE, RegistrySetting
 from schemas.surfaces import names_of
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
@@ -17,7 +18,8 @@ class TrainerSettings(BaseSettings):
 
     Attributes:
         bootstrap: host:port of the brokers, comma-separated.
-        registry: folder of published bundles, `<surface>/<bundle id>/`.
+        registry_cache: folder for the bundles fetched from a registry behind a URL.
+        registry: of published bundles, `<surface>/<bundle id>/`: a folder, or a URL of any kind fsspec knows, such as `s3://bucket/prefix`.
         surfaces: TOML file of surfaces; None means the shipped ones.
         train: names of the surfaces this process trains; in the environment separated by commas.
         interval_s: shortest time between two trainings of a surface.
@@ -56,7 +58,8 @@ class TrainerSettings(BaseSettings):
     )
 
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
-    registry: Path = Path("registry")
+    registry_cache: Path = DEFAULT_CACHE
+    registry: RegistrySetting = Path("registry")
     surfaces: Path | None = None
     train: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names_of)] = Field(default=("home-timeline",), min_length=1)
     interval_s: float = Field(default=300.0, ge=0)

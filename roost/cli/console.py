@@ -10,7 +10,7 @@ from lab.paper.shown import tables
 from roost import __version__
 from roost.cli.checked import settings_of
 from roost.cli.roles import announce, run_until_stopped
-from roost.cli.target import DEFAULT_DATA_DIR, Bootstrap, DataDir, Registry
+from roost.cli.target import DEFAULT_DATA_DIR, Bootstrap, DataDir, Registry, registry_of
 from roost.machine.deployment import Deployment
 from schemas.records.control import Rollout, RolloutCommand
 
@@ -71,11 +71,13 @@ def console(
     from serving.console.role import run_console  # noqa: PLC0415 - each role loads only what its extra installs
     from serving.console.settings import ConsoleSettings  # noqa: PLC0415 - as above
 
-    given: dict[str, object] = {"console_port": port, "console_results": results, "bootstrap": bootstrap, "registry": registry}
+    given: dict[str, object] = {"console_port": port, "console_results": results, "bootstrap": bootstrap}
+    if registry:
+        given["registry"] = registry_of(registry, data_dir)
     if bootstrap is None:
         running = Deployment.require(data_dir.resolve())
         given["bootstrap"] = running.bootstrap
-        given["registry"] = registry or Path(running.registry)
+        given.setdefault("registry", Path(running.registry))
         given["surfaces"] = Path(running.surfaces) if running.surfaces else None
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = settings_of(ConsoleSettings).model_copy(update=chosen)

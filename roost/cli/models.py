@@ -1,14 +1,13 @@
-"""`roost models …`: the bundles in the registry folder. Reads; trains and publishes nothing."""
+"""`roost models …`: the bundles in the registry. Reads; trains and publishes nothing."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from roost.cli.output import emit, table, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, BundleId, DataDir, Registry, registry_of
-from schemas.bundle import Manifest, list_bundles, read_bundle
-from schemas.ids import is_surface_name
+from schemas.bundle import Manifest, list_bundles, read_bundle, surfaces_in
+from schemas.remote import BundleRegistry
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The bundles in the registry.")
 
@@ -114,6 +113,5 @@ def _cell(value: object) -> str:
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _surfaces_with_bundles(root: Path) -> list[str]:
-    folders = root.iterdir() if root.is_dir() else ()
-    return sorted(folder.name for folder in folders if is_surface_name(folder.name) and list_bundles(root, folder.name))
+def _surfaces_with_bundles(root: BundleRegistry) -> list[str]:
+    return [surface for surface in surfaces_in(root) if list_bundles(root, surface)]

@@ -8,17 +8,22 @@ from urllib.parse import urlsplit
 import typer
 
 from roost.machine.deployment import Deployment
-from roost.settings import checked_servers
+from roost.settings import CacheSettings, checked_servers
 from schemas.errors import RoostError
 from schemas.ids import is_bundle_id
+from schemas.remote import BundleRegistry, RemoteRegistry, registry_at
 
 Bootstrap = Annotated[
     str | None,
     typer.Option("--bootstrap", envvar="KAFKA_BOOTSTRAP_SERVERS", help="Broker, host:port; the local deployment's by default."),
 ]
 Registry = Annotated[
-    Path | None,
-    typer.Option("--registry", envvar="ROOST_REGISTRY", help="Folder of the bundles; the local deployment's by default."),
+    str | None,
+    typer.Option(
+        "--registry",
+        envvar="ROOST_REGISTRY",
+        help="Folder of the bundles, or a URL such as s3://…; the local deployment's by default.",
+    ),
 ]
 NodeUrl = Annotated[
     str | None, typer.Option("--node", envvar="ROOST_NODE_URL", help="A serving node; the local deployment's by default.")
@@ -81,9 +86,13 @@ def checked_url(address: str, *, example: str) -> str:
     return address
 
 
-def registry_of(option: Path | None, data_dir: Path) -> Path:
-    """Return the folder of the bundles; a stopped deployment's bundles are still there."""
-    return option or data_dir.resolve() / "registry"
+def registry_of(option: str | None, data_dir: Path) -> BundleRegistry:
+    """Return the registry of bundles; a stopped deployment's are still there.
+
+    Raises:
+        BundlesUnavailable: it is a URL of a kind that no package here can open.
+    """
+    return registry_at(option, cache=CacheSettings().registry_cache) if option else data_dir.resolve() / "registry"
 
 
 def checkpoints_of(option: Path | None, data_dir: Path) -> Path:
@@ -91,9 +100,12 @@ def checkpoints_of(option: Path | None, data_dir: Path) -> Path:
     return option or data_dir.resolve() / "checkpoints"
 
 
-def writable_registry_of(option: Path | None, data_dir: Path) -> Path:
-    """Return the folder to publish bundles in; raises `RoostError` where none can be written: before a training, not after it."""
+def writable_registry_of(option: str | None, data_dir: Path) -> BundleRegistry:
+    """Return the registry to publish in; raises `RoostError` where nothing can be written: before a training, not after it."""
     root = registry_of(option, data_dir)
+    if isinstance(root, RemoteRegistry):
+        root.require_writable()
+        return root
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):

@@ -1,29 +1,31 @@
 """Whether the bundles in use can be used: their bytes, and those that the rollouts name. Reads the registry; loads no tower."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from roost.doctor.finding import Finding, note, ok, wrong
-from schemas.bundle import read_bundle
-from schemas.errors import BundleError
-from schemas.ids import is_bundle_id, is_surface_name
+from schemas.bundle import bundles_in, read_bundle, surfaces_in
+from schemas.errors import BundleError, BundlesUnavailable
 from schemas.records.control import Rollout
+from schemas.remote import BundleRegistry
 from schemas.rollout import STREAMING
 
 
-def check_bundles(registry: Path, states: Mapping[str, Rollout]) -> list[Finding]:
+def check_bundles(registry: BundleRegistry, states: Mapping[str, Rollout]) -> list[Finding]:
     """Check every byte of every bundle in the registry, and that each bundle a rollout streams is there.
 
     Args:
         states: the rollout state by surface.
     """
-    there = _bundles_in(registry)
+    try:
+        there = [(surface, bundle) for surface in surfaces_in(registry) for bundle in bundles_in(registry, surface)]
+    except BundlesUnavailable as error:
+        return [wrong("bundles", str(error), "mend ROOST_REGISTRY, or what lies between")]
     used = {(surface, entry.bundle): entry.state for surface, state in states.items() for entry in state.in_stage(*STREAMING)}
     findings = [
         wrong(
             f"bundle {bundle}",
             f"{surface}: it is {stage} and not in {registry}",
-            f"copy {registry / surface / bundle} back, or roost rollout rollback --surface {surface}",
+            f"copy {registry}/{surface}/{bundle} back, or roost rollout rollback --surface {surface}",
         )
         for (surface, bundle), stage in used.items()
         if (surface, bundle) not in there
@@ -34,7 +36,7 @@ def check_bundles(registry: Path, states: Mapping[str, Rollout]) -> list[Finding
             read_bundle(registry, surface, bundle)
             whole += 1
         except BundleError as error:
-            folder = registry / surface / bundle
+            folder = f"{registry}/{surface}/{bundle}"
             stage = used.get((surface, bundle))
             if stage is None:
                 findings.append(wrong(f"bundle {bundle}", f"{error}", f"rm -r {folder}"))
@@ -47,14 +49,3 @@ def check_bundles(registry: Path, states: Mapping[str, Rollout]) -> list[Finding
     elif whole:
         findings.append(ok("bundles", f"{whole} in {registry}, every byte as their ids say"))
     return findings
-
-
-def _bundles_in(registry: Path) -> list[tuple[str, str]]:
-    surfaces = sorted(folder for folder in registry.iterdir() if is_surface_name(folder.name)) if registry.is_dir() else []
-    return [
-        (surface.name, entry.name)
-        for surface in surfaces
-        if surface.is_dir()
-        for entry in sorted(surface.iterdir())
-        if is_bundle_id(entry.name)
-    ]

@@ -24,6 +24,7 @@ from roost.doctor.schemas import check_schema_registry
 from schemas.errors import RoostError
 from schemas.positions import SOURCE_TOPICS
 from schemas.records.control import Rollout
+from schemas.remote import BundleRegistry, folder_of
 from schemas.rollout import STREAMING
 from schemas.surfaces import Surfaces, load_surfaces
 from schemas.topics import (
@@ -54,7 +55,7 @@ class Patient:
     Attributes:
         bootstrap: the broker, or None when none is named and none runs here.
         node_url: a serving node, or None.
-        registry: folder of the bundles.
+        registry: of the bundles.
         surfaces: the surfaces file, or None for the shipped one.
         data_dir: where a broker started here keeps its records, or None.
         roles: process id by role of the launcher on this machine; empty without one.
@@ -64,7 +65,7 @@ class Patient:
 
     bootstrap: str | None
     node_url: str | None
-    registry: Path
+    registry: BundleRegistry
     surfaces: Path | None
     data_dir: Path | None
     roles: Mapping[str, int]
@@ -82,7 +83,7 @@ def examine(patient: Patient) -> Iterator[Finding]:
     # not there, not TOML, or a key that is wrong
     except (OSError, ValueError) as error:
         yield wrong("surfaces", f"{patient.surfaces}: {error}", "mend the file, or name another with ROOST_SURFACES")
-    places = {"bundles": patient.registry} | ({"broker's records": patient.data_dir} if patient.data_dir else {})
+    places = {"bundles": folder_of(patient.registry)} | ({"broker's records": patient.data_dir} if patient.data_dir else {})
     for what, place in places.items():
         yield _disk(what, place)
     yield (check_roles(patient.roles) if patient.roles else note("roles", "no launcher runs here", "roost up, or containers"))

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.ids import actor_of_process
+from schemas.remote import DEFAULT_CACHE, RegistrySetting
 from schemas.surfaces import names_of
 from serving.settings import BOOTSTRAP_VARIABLE
 
@@ -18,7 +19,8 @@ class ConsoleSettings(BaseSettings):
 
     Attributes:
         bootstrap: host:port of the brokers, comma-separated.
-        registry: folder of published bundles, for gates and metrics.
+        registry_cache: folder for the bundles fetched from a registry behind a URL.
+        registry: of published bundles, for gates and metrics: a folder, or a URL of any kind fsspec knows.
         surfaces: TOML file of surfaces; None means the shipped ones.
         console_host: address to bind; anything but the default makes the console reachable from other machines.
         console_port: 0 means any free one.
@@ -34,7 +36,8 @@ class ConsoleSettings(BaseSettings):
     )
 
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
-    registry: Path = Path("registry")
+    registry_cache: Path = DEFAULT_CACHE
+    registry: RegistrySetting = Path("registry")
     surfaces: Path | None = None
     console_host: str = "127.0.0.1"
     console_port: int = Field(default=DEFAULT_PORT, ge=0, le=65_535)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from schemas.bundle import read_bundle
 from schemas.errors import BundleError
 from schemas.positions import Positions, read_mark
 from schemas.records.control import Progress
+from schemas.remote import BundleRegistry
 from schemas.surfaces import Surface
 from schemas.topics import embeddings_topic_name
 from schemas.towers import Towers
@@ -55,7 +55,7 @@ class NodeParts:
     """What every part of one node shares.
 
     Attributes:
-        registry: root folder of published bundles.
+        registry: of published bundles.
         make_index: an empty index of the given dimension.
         contact: whether the broker still answers.
         snapshots: where the indexes are kept on disk; None keeps none.
@@ -63,7 +63,7 @@ class NodeParts:
     """
 
     bootstrap: str
-    registry: Path
+    registry: BundleRegistry
     masks: Masks
     metrics: NodeMetrics
     make_index: Callable[[int], CandidateIndex]

@@ -1,17 +1,16 @@
 """Whether a bundle may be rolled out: whole, for this surface, loadable, its gates passed. Knows no rollout state."""
 
-from pathlib import Path
-
 from schemas.bundle import read_bundle
 from schemas.errors import BundleError, InvalidRecord, Refused
 from schemas.records.candidates import embedding_subject
 from schemas.records.control import RolloutCommand
+from schemas.remote import BundleRegistry
 
 
 class Admission:
     """Reads bundles from a registry."""
 
-    def __init__(self, registry: Path) -> None:
+    def __init__(self, registry: BundleRegistry) -> None:
         self._registry = registry
 
     def __call__(self, command: RolloutCommand) -> None:

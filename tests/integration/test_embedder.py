@@ -14,6 +14,7 @@ from schemas.bundle import read_bundle
 from schemas.codec import decode
 from schemas.records.candidates import Counters
 from schemas.records.control import Stage
+from schemas.remote import RemoteRegistry
 from schemas.topics import TWEETS, dlq
 from schemas.towers import Towers
 from schemas.wire.admin import delete_topics
@@ -70,6 +71,19 @@ def test_events_become_candidates_and_vectors(fresh_broker: Broker, tmp_path: Pa
     assert np.allclose(np.frombuffer(vectors["t:1"].vector, "<f4"), expected, atol=1e-6)
     dead = [decode(DeadLetter, record.value or b"") for record in read_all(bootstrap, dlq(TWEETS), 1)]
     assert sorted((letter.key, letter.value) for letter in dead) == [(b"t:bad", b"\x00not avro"), (b"t:bad2", b"no frame")]
+
+
+def test_an_embedder_loads_a_bundle_from_a_registry_behind_a_url(fresh_broker: Broker, remote: RemoteRegistry) -> None:
+    """The write path's host shares no folder with the trainer's."""
+    bootstrap = fresh_broker.bootstrap
+    live = publish_bundle(remote, seed=1)
+    prepare(bootstrap, live)
+    set_rollout(bootstrap, 1, {live: Stage.LIVE})
+    settings = EmbedderSettings(bootstrap=bootstrap, registry=remote, checkpoint_interval_s=0.2)
+    with running_embedder(settings), Producer(bootstrap) as producer:
+        producer.tweet("t:1", author_id="a:1", language="en", text="a tweet")
+        producer.flush()
+        wait_until(lambda: "t:1" in embeddings(bootstrap, live), what="the tweet's vector")
 
 
 def test_a_new_bundle_is_dual_written_and_its_corpus_follows(fresh_broker: Broker, tmp_path: Path) -> None:

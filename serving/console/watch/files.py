@@ -1,25 +1,34 @@
 """What the console reads from disk: manifests of bundles, results of experiments. Verifies bundles whole; runs no tower."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from schemas.bundle import Manifest, list_bundles, read_bundle
-from schemas.errors import BundleError
+from schemas.errors import BundleError, BundlesUnavailable
+from schemas.remote import BundleRegistry
+
+log = logging.getLogger(__name__)
 
 MAX_RESULT_BYTES = 4 << 20
 
 
 class RegistryCatalog:
-    """The registry's folder. A bundle never changes: its manifest is read once."""
+    """A registry. A bundle never changes: its manifest is read once."""
 
-    def __init__(self, registry: Path) -> None:
+    def __init__(self, registry: BundleRegistry) -> None:
         self._registry = registry
         self._manifests: dict[tuple[str, str], Manifest] = {}
 
     def bundles(self, surface: str) -> list[str]:
         """See `Catalog.bundles`."""
-        return list_bundles(self._registry, surface)
+        try:
+            return list_bundles(self._registry, surface)
+        except BundlesUnavailable as error:
+            # the page shows what the log of rollouts names all the same
+            log.warning("%s", error)
+            return []
 
     def manifest(self, surface: str, bundle: str) -> Manifest | None:
         """See `Catalog.manifest`."""

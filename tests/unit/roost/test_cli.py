@@ -15,6 +15,8 @@ from roost.cli import output, target
 from roost.cli.commands import COMMANDS
 from roost.settings import child_environment
 from schemas.errors import CompareAndSetLost, Refused, RoostError
+from schemas.remote import RemoteRegistry
+from tests.bundles import publish_bundle
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,23 @@ def test_a_folder_that_bundles_cannot_be_published_in_is_told_before_the_trainin
     words = ["train", recipe, "--registry", str(tmp_path / "file" / "registry"), "--bootstrap", "127.0.0.1:1"]
     assert cli.run(words) == 1
     assert "no bundle can be published in" in capsys.readouterr().err
+
+
+def test_a_bucket_that_is_not_there_is_told_before_the_training(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a folder that cannot be written to."""
+    assert cli.run(["train", "pretrain", "--registry", "memory://no-bucket/bundles", "--bootstrap", "127.0.0.1:1"]) == 1
+    assert "there is no no-bucket; create it" in capsys.readouterr().err
+
+
+def test_models_are_listed_shown_and_verified_behind_a_url(
+    remote: RemoteRegistry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Operators ask the object store as they asked the folder."""
+    monkeypatch.setenv("ROOST_REGISTRY_CACHE", str(remote.cache))
+    bundle = publish_bundle(remote)
+    for words in (["list"], ["show", bundle], ["verify", bundle]):
+        assert cli.run(["models", *words, "--registry", remote.url, "--json"]) == 0
+        assert bundle in capsys.readouterr().out
 
 
 def test_an_error_of_the_system_that_nobody_can_mend_keeps_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from schemas.errors import RoostError
+from schemas.remote import RemoteRegistry
 from streams.settings import EmbedderSettings, StreamsSettings
 
 
@@ -14,6 +16,23 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("ROOST_REGISTRY", "models")
     settings = EmbedderSettings()
     assert (settings.bootstrap, settings.registry) == ("broker:1", Path("models"))
+
+
+def test_a_registry_may_be_a_url_with_a_cache_beside_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Roles on many hosts share an object store and no folder."""
+    monkeypatch.setenv("ROOST_REGISTRY", "memory://bucket/bundles")
+    monkeypatch.setenv("ROOST_REGISTRY_CACHE", str(tmp_path))
+    settings = EmbedderSettings()
+    assert isinstance(settings.registry, RemoteRegistry)
+    assert (settings.registry.url, settings.registry.cache.parent) == ("memory://bucket/bundles", tmp_path)
+    assert settings.model_dump(mode="json")["registry"] == "memory://bucket/bundles"
+
+
+def test_a_registry_whose_package_is_missing_ends_the_start_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role that started without its bundles would be found out by its users."""
+    monkeypatch.setenv("ROOST_REGISTRY", "s3://bucket/bundles")
+    with pytest.raises(RoostError, match="Install s3fs"):
+        EmbedderSettings()
 
 
 def test_settings_given_by_name_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,13 @@
 """What a node does with a bundle before it follows its topic; with a broker: tests/integration/test_node.py."""
 
 import gc
+import shutil
 from pathlib import Path
 
+import fsspec
+import pytest
+
+from schemas.remote import RemoteRegistry
 from schemas.towers import Towers
 from serving.filling.masks import Masks
 from serving.index import ExactIndex
@@ -42,6 +47,37 @@ def test_a_bundle_that_is_no_longer_followed_gives_its_towers_back_at_once(tmp_p
         assert towers_held() == before
     finally:
         gc.enable()
+
+
+def test_a_node_loads_a_bundle_from_a_registry_behind_a_url(remote: RemoteRegistry) -> None:
+    """Nodes on many hosts share no folder."""
+    bundle = publish_bundle(remote, surface=HOME.name)
+    tail = BundleTail(
+        HOME, bundle, NodeParts("127.0.0.1:1", remote, Masks(), NodeMetrics(), ExactIndex, BrokerContact()), changed=lambda: None
+    )
+    tail.start()
+    until(lambda: tail.filled is not None, what="the bundle is loaded")
+    tail.retire()
+
+
+def test_a_node_whose_registry_is_away_says_so_and_loads_the_bundle_once_it_is_there(
+    remote: RemoteRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object store's bad minute must not need a hand to restart every node."""
+    monkeypatch.setattr("serving.node.bundle_tail.RELOAD_S", 0.05)
+    bundle = publish_bundle(remote, surface=HOME.name)
+    files = fsspec.filesystem("memory")
+    files.mv("/bucket", "/elsewhere", recursive=True)
+    shutil.rmtree(remote.cache)
+    tail = BundleTail(
+        HOME, bundle, NodeParts("127.0.0.1:1", remote, Masks(), NodeMetrics(), ExactIndex, BrokerContact()), changed=lambda: None
+    )
+    tail.start()
+    until(lambda: tail.refusal is not None, what="the bundle is refused")
+    assert "there is no bucket" in tail.alarms[0]
+    files.mv("/elsewhere", "/bucket", recursive=True)
+    until(lambda: tail.filled is not None, what="the bundle is loaded")
+    tail.retire()
 
 
 def towers_held() -> int:
