@@ -260,6 +260,7 @@ def test_a_role_imports_only_what_its_extra_installs(extra: str, modules: list[s
         "onnxscript": "onnxscript",
         "prometheus-client": "prometheus_client",
         "pyarrow": "pyarrow",
+        "tensorboard": "tensorboard",
         "torch": "torch",
         "uvicorn": "uvicorn",
         "uvloop": "uvloop",
