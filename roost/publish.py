@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -24,6 +24,10 @@ TOPICS: Mapping[str, type[Event]] = {
     IMPRESSIONS: Impression,
     ENGAGEMENTS: Engagement,
 }
+
+
+# no record of so many bytes fits a topic; a line without an end would be read until memory is full
+_LONGEST_LINE = 16 * 1024 * 1024
 
 
 class Sender(Protocol):
@@ -116,8 +120,10 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _json_lines(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
-    for number, line in enumerate(lines, 1):
+def _json_lines(file: BinaryIO) -> Iterator[Mapping[str, Any]]:
+    for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), b""), 1):
+        if len(line) > _LONGEST_LINE:
+            raise InvalidRecord(f"line {number} is longer than {_LONGEST_LINE:,} bytes; give one event a line")
         if not line.strip():
             continue
         try:

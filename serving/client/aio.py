@@ -18,6 +18,7 @@ from serving.client.calls import (
     explain_call,
     explanation_of,
     health_of,
+    node_url,
     retrieve_call,
     retrieve_request,
 )
@@ -40,8 +41,11 @@ class AsyncClient:
             timeout_s: bound on each wait: for a connection, and for the next bytes of an answer.
             retries: how often a question that nobody answered, or a node that cannot serve just now, is asked again.
             transport: replaces the network, in tests.
+
+        Raises:
+            RequestRefused: `base_url` is no address.
         """
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout_s, transport=transport)
+        self._http = httpx.AsyncClient(base_url=node_url(base_url), timeout=timeout_s, transport=transport)
         self._retries = checked(retries)
 
     async def retrieve(self, surface: str, **asked: Unpack[Asked]) -> Answer:

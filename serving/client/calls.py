@@ -49,6 +49,17 @@ class Call:
 READY = Call("/readyz")
 
 
+def node_url(base_url: str) -> httpx.URL:
+    """Return a node's address; raises `RequestRefused` for what is none."""
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise RequestRefused(f"{base_url!r} is no address of a node ({error}); give http://host:port") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise RequestRefused(f"{base_url!r} is no address of a node; give http://host:port")
+    return url
+
+
 class Asked(TypedDict, total=False):
     """The arguments of `retrieve`, all of them optional; what each means, and its default, says `serving.api.RetrieveRequest`."""
 

@@ -96,3 +96,23 @@ def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     for path in (tmp_path / "none.avro", tmp_path):
         with pytest.raises(InvalidRecord, match=r"cannot be read .*; name a file of events"):
             published("tweets", path)
+
+
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Piped a device instead of a file, the command read until the kernel ended it."""
+
+    class Endless(io.RawIOBase):
+        read_bytes = 0
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            self.read_bytes += len(buffer)
+            assert self.read_bytes < 64 * 1024 * 1024
+            buffer[:] = b"y" * len(buffer)
+            return len(buffer)
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Endless())))
+    with pytest.raises(InvalidRecord, match="one event a line"):
+        published("tweets", None)

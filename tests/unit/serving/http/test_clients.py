@@ -155,3 +155,11 @@ def test_both_clients_take_the_same_arguments() -> None:
 
     for name in ("retrieve", "retrieve_batch", "ready", "close"):
         assert arguments(getattr(Client, name)) == arguments(getattr(AsyncClient, name))
+
+
+@pytest.mark.parametrize("address", ["ftp://node", "http://", "node:8470", "http://node:port", ""])
+def test_an_address_that_is_none_is_refused_before_anything_is_sent(address: str) -> None:
+    """A typing error in a setting is to be told from a node that is away: asking again never helps."""
+    for client in (Client, AsyncClient):
+        with pytest.raises(RequestRefused, match="give http://host:port"):
+            client(address)
