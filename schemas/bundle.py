@@ -25,6 +25,7 @@ __all__ = [
     "FORMAT",
     "MANIFEST_NAME",
     "MAX_FILE_BYTES",
+    "MAX_MANIFEST_BYTES",
     "QUERY_TOWER",
     "Bundle",
     "CanaryVectors",
@@ -33,9 +34,11 @@ __all__ = [
     "Metric",
     "bundle_id",
     "bundles_in",
+    "entry_names",
     "list_bundles",
     "read_bundle",
     "surfaces_in",
+    "sync_folder",
     "write_bundle",
 ]
 
@@ -163,7 +166,7 @@ def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    _sync(folder)
+    sync_folder(folder)
 
 
 def _rename_unless_published(staging: Path, target: Path) -> None:
@@ -173,10 +176,11 @@ def _rename_unless_published(staging: Path, target: Path) -> None:
         # another writer was first; both wrote the same bytes, for the id is their digest
         if not target.exists():
             raise
-    _sync(target.parent)
+    sync_folder(target.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make what was put into a folder outlast a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -197,13 +201,13 @@ def list_bundles(root: BundleRegistry, surface: str) -> list[str]:
 
 def surfaces_in(root: BundleRegistry) -> list[str]:
     """Return the surfaces that a registry has a folder of, whatever is in it."""
-    return [name for name in _names(root, "") if is_surface_name(name)]
+    return [name for name in entry_names(root, "") if is_surface_name(name)]
 
 
 def bundles_in(root: BundleRegistry, surface: str) -> list[str]:
     """Return the ids under which a surface has something, readable or not."""
     _check_surface(surface)
-    return [name for name in _names(root, surface) if is_bundle_id(name)]
+    return [name for name in entry_names(root, surface) if is_bundle_id(name)]
 
 
 def _manifest_of(root: BundleRegistry, surface: str, bundle: str) -> Manifest:
@@ -219,7 +223,8 @@ def _manifest_of(root: BundleRegistry, surface: str, bundle: str) -> Manifest:
     return Manifest.from_bytes(data)
 
 
-def _names(root: BundleRegistry, path: str) -> list[str]:
+def entry_names(root: BundleRegistry, path: str) -> list[str]:
+    """Return the names below a path in a registry, sorted; none where nothing is."""
     if isinstance(root, RemoteRegistry):
         return root.names(path)
     folder = root / path

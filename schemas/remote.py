@@ -6,6 +6,7 @@ Laid out as a folder is, so that a copy of a folder is such a registry as it sta
 """
 
 import hashlib
+import inspect
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ from typing import Annotated
 
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 
-from schemas.errors import BundleCorrupt, BundlesUnavailable
+from schemas.errors import BundleCorrupt, BundlesUnavailable, Refused
 
 DEFAULT_CACHE = Path("~/.cache/roost/bundles")
 _FOLDER_URL = "file://"
+# the store itself refuses; memory has one writer
+_CONDITIONAL = {"s3", "s3a", "gs", "gcs", "memory"}
 
 
 class RemoteRegistry:
@@ -89,6 +92,37 @@ class RemoteRegistry:
             # where folders are real
             self._files.makedirs(self._at(path).rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(self._at(path), content)
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Put a file where there is none, and tell whether this was done: of many at once one does.
+
+        Args:
+            content: differs from what anybody else would put there.
+
+        Raises:
+            Refused: on this kind of store nobody can.
+        """
+        if not self._puts_on_condition():
+            raise Refused(
+                f"{self.url} cannot put a file only where there is none; keep the registry in a folder, on s3:// or on gs://"
+            )
+        with self._asked():
+            self._require_bucket()
+            self._files.makedirs(self._at(path).rpartition("/")[0], exist_ok=True)
+            try:
+                self._files.pipe_file(self._at(path), content, mode="create")
+            # clients name a condition that failed differently, and a put is repeated when its answer was lost
+            except OSError:
+                if not self._files.exists(self._at(path)):
+                    raise
+                return bool(self._files.cat_file(self._at(path)) == content)
+            return True
+
+    def _puts_on_condition(self) -> bool:
+        kinds = {self._files.protocol} if isinstance(self._files.protocol, str) else set(self._files.protocol)
+        # clients of other kinds look first and then write, or do not look
+        put = getattr(self._files, "_pipe_file", self._files.pipe_file)
+        return not kinds.isdisjoint(_CONDITIONAL) and "mode" in inspect.signature(put).parameters
 
     def require_writable(self) -> None:
         """Raise `BundlesUnavailable` where nothing can be written."""

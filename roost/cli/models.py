@@ -1,33 +1,48 @@
-"""`roost models …`: the bundles in the registry. Reads; trains and publishes nothing."""
+"""`roost models …`: the bundles in the registry, and the aliases that name them. Trains and publishes nothing."""
 
+import time
 from typing import Annotated, Any
 
 import typer
 
 from roost.cli.output import emit, table, tell
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, BundleId, DataDir, Registry, registry_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir, NamedBundle, Registry, bundle_id_of, checked_bundle, registry_of
+from schemas.aliases import aliases_in, bundle_at, is_alias, move_alias, moves_of
 from schemas.bundle import Manifest, list_bundles, read_bundle, surfaces_in
+from schemas.errors import RoostError
+from schemas.ids import actor_of_process
 from schemas.remote import BundleRegistry
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The bundles in the registry.")
 
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
 DEFAULT_SURFACE = "home-timeline"
+NO_BUNDLE = "none"
+
+
+def _checked_alias(text: str) -> str:
+    if not is_alias(text) or text == NO_BUNDLE:
+        raise typer.BadParameter(
+            f"{text[:64]!r} is no name for an alias: a letter, then letters, digits, - and _, and no bundle's id"
+        )
+    return text
 
 
 @app.command("list")
 def list_(
     *, surface: Surface = DEFAULT_SURFACE, registry: Registry = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False
 ) -> None:
-    """List a surface's bundles, oldest first.
+    """List a surface's bundles, oldest first, and its aliases.
 
     Example: roost models list --surface home-timeline
     """
     root = registry_of(registry, data_dir)
+    aliases = aliases_in(root, surface)
     rows = []
     for bundle_id in list_bundles(root, surface):
         manifest = read_bundle(root, surface, bundle_id).manifest
-        rows.append({"id": bundle_id, **summary(manifest)})
+        named = [alias for alias, named_id in aliases.items() if named_id == bundle_id]
+        rows.append({"id": bundle_id, "aliases": named, **summary(manifest)})
 
     def show() -> None:
         if not rows:
@@ -35,15 +50,15 @@ def list_(
             hint = f"there are bundles of {', '.join(others)}" if others else "`roost train pretrain` makes the first"
             tell(f"no bundles of {surface} in {root}; {hint}")
             return
-        columns = ["id", "recipe", "parent", "auc #", "per_user_auc #", "language_mismatch #", "gates"]
+        columns = ["id", "aliases", "recipe", "parent", "auc #", "per_user_auc #", "language_mismatch #", "gates"]
         table(columns, ([_cell(row.get(column.removesuffix(" #"))) for column in columns] for row in rows))
 
-    emit({"surface": surface, "bundles": rows}, as_json=as_json, show=show)
+    emit({"surface": surface, "bundles": rows, "aliases": aliases}, as_json=as_json, show=show)
 
 
 @app.command()
 def show(
-    bundle: BundleId,
+    bundle: NamedBundle,
     *,
     surface: Surface = DEFAULT_SURFACE,
     registry: Registry = None,
@@ -54,6 +69,7 @@ def show(
 
     Example: roost models show 3f9a0c11d2e4b567
     """
+    bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     manifest = read_bundle(registry_of(registry, data_dir), surface, bundle).manifest
     data = {
         "id": bundle,
@@ -78,7 +94,7 @@ def show(
 
 @app.command()
 def verify(
-    bundle: BundleId,
+    bundle: NamedBundle,
     *,
     surface: Surface = DEFAULT_SURFACE,
     registry: Registry = None,
@@ -91,12 +107,59 @@ def verify(
     """
     from schemas.towers import Towers  # noqa: PLC0415 - listing bundles needs no ONNX Runtime
 
+    bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     Towers(read_bundle(registry_of(registry, data_dir), surface, bundle))
     emit(
         {"id": bundle, "valid": True},
         as_json=as_json,
         show=lambda: tell(f"{bundle} is whole and its towers answer as trained"),
     )
+
+
+@app.command()
+def alias(
+    name: Annotated[str, typer.Argument(callback=_checked_alias, help="A letter, then letters, digits, - and _.")],
+    bundle: Annotated[
+        str | None,
+        typer.Argument(callback=checked_bundle, help="The bundle, or another alias; without it the alias' history is shown."),
+    ] = None,
+    *,
+    expect: Annotated[
+        str | None,
+        typer.Option(
+            callback=checked_bundle, help="Only if it names this bundle until then, or `none` if it is new (exit code 4 otherwise)."
+        ),
+    ] = None,
+    surface: Surface = DEFAULT_SURFACE,
+    registry: Registry = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Let a name stand for a bundle, in every command that takes one; whoever moves it at the same time loses (exit code 4).
+
+    Example: roost models alias stable 3f9a0c11d2e4b567 --expect 0b7d91c2e4a85f36
+    """
+    root = registry_of(registry, data_dir)
+    if bundle is not None:
+        bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
+        # a name for what nobody can load would be found out by whoever rolls it out
+        read_bundle(root, surface, bundle)
+        if expect is None:
+            expected = bundle_at(root, surface, name)
+        else:
+            expected = None if expect == NO_BUNDLE else bundle_id_of(expect, surface, registry=registry, data_dir=data_dir)
+        move_alias(root, surface, name, bundle, expected=expected, actor=actor_of_process(), time_ms=time.time_ns() // 1_000_000)
+    moves = moves_of(root, surface, name)
+    if not moves:
+        raise RoostError(f"{surface} has no alias {name} in {root}; `roost models alias {name} BUNDLE` makes it")
+    history = [{"bundle": move.bundle, "previous": move.previous, "actor": move.actor, "time_ms": move.time_ms} for move in moves]
+
+    def show() -> None:
+        tell(f"{name} names {moves[-1].bundle}")
+        when = (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(move.time_ms / 1000)) for move in moves)
+        table(["bundle", "since", "by"], ((move.bundle, since, move.actor) for move, since in zip(moves, when, strict=True)))
+
+    emit({"surface": surface, "alias": name, "bundle": moves[-1].bundle, "history": history}, as_json=as_json, show=show)
 
 
 def summary(manifest: Manifest) -> dict[str, Any]:
@@ -110,6 +173,8 @@ def summary(manifest: Manifest) -> dict[str, Any]:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(value)
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

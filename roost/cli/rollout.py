@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roost.cli.output import drawn_table, drawn_title, emit, out, say
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, BundleId, DataDir, broker_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NamedBundle, Registry, broker_of, bundle_id_of
 from roost.rollout_progress import BundleProgress, embedders_behind, progress_of
 from schemas.errors import Refused
 from schemas.ids import actor_of_process
@@ -45,12 +45,13 @@ def send(bootstrap: str, kind: CommandKind, surface: str, **details: Any) -> Rol
 
 @app.command()
 def start(
-    bundle: BundleId,
+    bundle: NamedBundle,
     *,
     surface: Surface = DEFAULT_SURFACE,
     auto: Annotated[bool, typer.Option("--auto", help="Promote without asking once every node is at parity.")] = False,
     revision: Revision = None,
     reason: Reason = "",
+    registry: Registry = None,
     bootstrap: Bootstrap = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -59,6 +60,7 @@ def start(
 
     Example: roost rollout start 3f9a0c11d2e4b567 --auto
     """
+    bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     rollout = send(
         broker_of(bootstrap, data_dir),
         CommandKind.START,
@@ -74,7 +76,7 @@ def start(
 
 @app.command()
 def canary(
-    bundle: BundleId,
+    bundle: NamedBundle,
     share: Annotated[
         float | None, typer.Argument(help="Per cent of users, such as 1 or 0.5.", min=0.01, max=100.0, show_default=False)
     ] = None,
@@ -87,6 +89,7 @@ def canary(
     auto: Annotated[bool, typer.Option("--auto", help="Promote once the engagement test finds it better.")] = False,
     revision: Revision = None,
     reason: Reason = "",
+    registry: Registry = None,
     bootstrap: Bootstrap = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -100,6 +103,7 @@ def canary(
     if (share is None) == (ramp is None):
         raise typer.BadParameter("give one share, or several by --ramp")
     first_bp, *ramp_bp = _shares_bp(ramp) if ramp is not None else [round((share or 0.0) * 100)]
+    bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     rollout = send(
         broker_of(bootstrap, data_dir),
         CommandKind.CANARY,
@@ -124,15 +128,17 @@ def _shares_bp(ramp: str) -> list[int]:
 
 def _simple(kind: CommandKind, doc: str) -> None:
     def command(
-        bundle: BundleId,
+        bundle: NamedBundle,
         *,
         surface: Surface = DEFAULT_SURFACE,
         revision: Revision = None,
         reason: Reason = "",
+        registry: Registry = None,
         bootstrap: Bootstrap = None,
         data_dir: DataDir = DEFAULT_DATA_DIR,
         as_json: AsJson = False,
     ) -> None:
+        bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
         rollout = send(broker_of(bootstrap, data_dir), kind, surface, bundle=bundle, expected_revision=revision, reason=reason)
         _show(rollout, as_json=as_json)
 

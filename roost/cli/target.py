@@ -9,6 +9,7 @@ import typer
 
 from roost.machine.deployment import Deployment
 from roost.settings import CacheSettings, checked_servers
+from schemas.aliases import bundle_at, is_alias
 from schemas.errors import RoostError
 from schemas.ids import is_bundle_id
 from schemas.remote import BundleRegistry, RemoteRegistry, registry_at
@@ -40,15 +41,15 @@ DEFAULT_DATA_DIR = Path(".roost")
 _BROKER_S = 10.0
 
 
-def checked_bundle_id(text: str | None) -> str | None:
-    """Return what was given; raises `BadParameter` where it is no bundle's id."""
-    if text is not None and not is_bundle_id(text):
-        raise typer.BadParameter(f"{text[:64]!r} is not 16 hex digits; see `roost models list`")
+def checked_bundle(text: str | None) -> str | None:
+    """Return what was given; raises `BadParameter` where it is neither a bundle's id nor could be an alias."""
+    if text is not None and not is_bundle_id(text) and not is_alias(text):
+        raise typer.BadParameter(f"{text[:64]!r} is neither 16 hex digits nor an alias; see `roost models list`")
     return text
 
 
-# an id becomes a path and the name of a topic: nothing else gets past the command line
-BundleId = Annotated[str, typer.Argument(callback=checked_bundle_id, help="16 hex digits; see `roost models list`.")]
+# what is given becomes a path, an id the name of a topic too: nothing else gets past the command line
+NamedBundle = Annotated[str, typer.Argument(callback=checked_bundle, help="16 hex digits, or an alias; see `roost models list`.")]
 
 
 def bootstrap_of(option: str | None, data_dir: Path) -> str:
@@ -93,6 +94,17 @@ def registry_of(option: str | None, data_dir: Path) -> BundleRegistry:
         BundlesUnavailable: it is a URL of a kind that no package here can open.
     """
     return registry_at(option, cache=CacheSettings().registry_cache) if option else data_dir.resolve() / "registry"
+
+
+def bundle_id_of(named: str, surface: str, *, registry: str | None, data_dir: Path) -> str:
+    """Return the id of a bundle that was given by its id or an alias; raises `BadParameter` where there is no such alias."""
+    if is_bundle_id(named):
+        return named
+    root = registry_of(registry, data_dir)
+    found = bundle_at(root, surface, named)
+    if found is None:
+        raise typer.BadParameter(f"{surface} has no alias {named!r} in {root}; see `roost models list`")
+    return found
 
 
 def checkpoints_of(option: Path | None, data_dir: Path) -> Path:

@@ -23,13 +23,14 @@ from roost.cli.target import (
     DEFAULT_DATA_DIR,
     AsJson,
     Bootstrap,
-    BundleId,
     DataDir,
+    NamedBundle,
     Registry,
     SurfacesFile,
     bootstrap_of,
     broker_of,
-    checked_bundle_id,
+    bundle_id_of,
+    checked_bundle,
     checkpoints_of,
     registry_of,
     writable_registry_of,
@@ -69,7 +70,7 @@ ServedBy = Annotated[
     str | None,
     typer.Option(
         help="Learn only from what this bundle answered: one arm's examples, while a canary runs.",
-        callback=checked_bundle_id,
+        callback=checked_bundle,
     ),
 ]
 Cache = Annotated[
@@ -159,7 +160,9 @@ def pretrain(
 def finetune(
     *,
     surface: Surface = DEFAULT_SURFACE,
-    parent: Annotated[str | None, typer.Option(help="The bundle to start from; the live one by default.")] = None,
+    parent: Annotated[
+        str | None, typer.Option(help="The bundle to start from, or its alias; the live one by default.", callback=checked_bundle)
+    ] = None,
     replay: Annotated[float, typer.Option(help="Weight of replayed random negatives; 0 is the paper's recipe.", min=0.0)] = 1.0,
     freeze: Freeze = "nothing",
     served_by: ServedBy = None,
@@ -189,6 +192,9 @@ def finetune(
     from trainer.recipes import finetune as run  # noqa: PLC0415 - as above
 
     root = writable_registry_of(registry, data_dir)
+    parent, served_by = (
+        named and bundle_id_of(named, surface, registry=registry, data_dir=data_dir) for named in (parent, served_by)
+    )
     config = FinetuneConfig(seed=seed, threads=threads, replay=replay, frozen=freeze, accept_window=accept_window)
     broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
     with job_of(surface, surfaces, broker) as job, _bar("fine-tune") as progress:
@@ -220,7 +226,7 @@ def finetune(
 
 @app.command()
 def reproduce(
-    bundle: BundleId,
+    bundle: NamedBundle,
     *,
     surface: Surface = DEFAULT_SURFACE,
     cache: Cache = None,
@@ -241,6 +247,7 @@ def reproduce(
     from trainer.reproduce import reproduce as run  # noqa: PLC0415 - as above
 
     root = registry_of(registry, data_dir)
+    bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     read = read_bundle(root, surface, bundle)
     with job_of(surface, surfaces, broker_of(bootstrap, data_dir)) as job, _bar("reproduce") as progress:
         window, corpus, source = job.again(read, cache)

@@ -17,6 +17,7 @@ import pytest
 from lab.history import judge, read_history
 from roost import cli
 from roost.broker import Broker
+from schemas.aliases import move_alias
 from schemas.codec import encode
 from schemas.errors import CompareAndSetLost, ControllerUnavailable, Refused
 from schemas.records.control import CommandKind, NodeStatus, Progress, Rollout, RolloutCommand, SourcePosition, Stage
@@ -179,6 +180,20 @@ def test_a_rollout_and_a_rollback_survive_kill_9_of_the_controller_at_each_stage
         assert controller.wait(20) == 0
         with pytest.raises(ControllerUnavailable, match="roost control"):
             client.send(command(CommandKind.FREEZE), timeout_s=1.0)
+
+
+def test_an_alias_is_resolved_before_the_command_is_sent(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """The log of rollouts names ids: what an alias names afterwards changes nothing that was begun."""
+    first, second = (publish_bundle(machine.registry, seed=seed) for seed in (1, 2))
+    move_alias(machine.registry, HOME, "stable", first, expected=None, actor="ada", time_ms=1)
+    machine.start_controller()
+    words = ["--registry", str(machine.registry), "--bootstrap", machine.bootstrap, "--json"]
+    assert cli.run(["rollout", "start", "stable", *words]) == 0
+    assert [entry["bundle"] for entry in json.loads(capsys.readouterr().out)["bundles"]] == [first]
+    move_alias(machine.registry, HOME, "stable", second, expected=first, actor="ada", time_ms=2)
+    assert cli.run(["rollout", "abort", first, *words]) == 0
+    with RolloutClient(machine.bootstrap) as client:
+        assert second not in stages(client)
 
 
 def test_of_two_operators_one_wins_and_bad_asks_are_refused_in_a_sentence(machine: Machine) -> None:

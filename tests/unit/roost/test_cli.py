@@ -136,7 +136,7 @@ def test_a_wrong_word_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
 def test_json_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Programs parse standard output whole."""
     assert cli.run(["models", "list", "--registry", str(tmp_path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"surface": "home-timeline", "bundles": []}
+    assert json.loads(capsys.readouterr().out) == {"surface": "home-timeline", "bundles": [], "aliases": {}}
 
 
 def test_a_figure_that_is_not_a_number_is_not_printed_as_json() -> None:
