@@ -158,6 +158,12 @@ def test_a_surface_is_trained_rolled_out_and_asked_by_its_configuration_alone(
     assert {"auc", "per_user_auc", "language_mismatch", "popularity_correlation"} <= manifest.metrics.keys()
     assert all(gate.passed for gate in manifest.gates)
 
+    capsys.readouterr()
+    deployment.run("train", "evaluate", trained["id"], *deployment.words(surface))
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["examples"] == manifest.metrics["evaluation_examples"], "no example was both trained on and measured on"
+    assert measured["per_user_auc"] == pytest.approx(manifest.metrics["per_user_auc"])
+
     deployment.run("rollout", "start", trained["id"], "--surface", surface, "--auto")
     until(lambda: deployment.answers_from(surface, trained["id"]), what=f"{surface} is answered from its bundle", timeout_s=90)
     asked = world.questions(QUESTIONS)

@@ -1,0 +1,59 @@
+"""`roost train evaluate`: a bundle on what came since it was trained. Parses words; `trainer.evaluation` measures."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from roost.cli.checked import surface_named, surfaces_of
+from roost.cli.output import emit, out, table
+from roost.cli.target import (
+    DEFAULT_DATA_DIR,
+    AsJson,
+    Bootstrap,
+    BundleId,
+    DataDir,
+    Registry,
+    SurfacesFile,
+    broker_of,
+    registry_of,
+)
+from schemas.bundle import read_bundle
+from schemas.errors import Refused
+
+
+def evaluate(
+    bundle: BundleId,
+    *,
+    surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
+    surfaces: SurfacesFile = None,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a bundle on the examples that came since those it was trained on, and on what can be retrieved now.
+
+    Exit code 3: no example came since.
+
+    Example: roost train evaluate 3f9a0c11d2e4b567 --surface who-to-follow
+    """
+    from trainer.data.columns import Encoder  # noqa: PLC0415 - the trainer's packages need not be installed for other commands
+    from trainer.data.topics import TopicSources  # noqa: PLC0415 - as above
+    from trainer.data.windows import next_offsets  # noqa: PLC0415 - as above
+    from trainer.evaluation import evaluate as measure  # noqa: PLC0415 - as above
+    from trainer.export import OnnxTowers  # noqa: PLC0415 - as above
+
+    known = surfaces_of(surfaces)
+    configured = surface_named(surface, known)
+    read = read_bundle(registry_of(registry, data_dir), surface, bundle)
+    with TopicSources(broker_of(bootstrap, data_dir), configured, known) as sources:
+        examples = sources.window(next_offsets(read.manifest.examples)).examples()
+        candidates = sources.candidates(time.time_ns() // 1_000_000).candidates
+    if not examples:
+        raise Refused(f"no example of {surface} came since those that {bundle} was trained on; wait for some")
+    encoder = Encoder(read.manifest.feature_spec, configured.popularity)
+    towers = OnnxTowers(read.files, metric=read.manifest.metric)
+    metrics = measure(towers, encoder.examples(examples), encoder.corpus(candidates))
+    data = {"id": bundle, "surface": surface, "examples": len(examples), "corpus": len(candidates), **metrics}
+    emit(data, as_json=as_json, show=lambda: table(["", ""], data.items(), to=out))
