@@ -16,9 +16,12 @@ from roost.cli.target import (
     Bootstrap,
     DataDir,
     NodeUrl,
+    Registry,
     SchemaRegistry,
     SurfacesFile,
     broker_of,
+    bundle_id_of,
+    checked_bundle,
     node_url_of,
 )
 from roost.machine.deployment import Deployment
@@ -47,10 +50,14 @@ def explain(
     k: Annotated[int, typer.Option("--k", "-k", help="How many candidates the answer has.", min=1, max=1000)] = 200,
     language: Annotated[list[str] | None, typer.Option("--language", help="As the query's; may be repeated.")] = None,
     max_age_s: Annotated[float | None, typer.Option(help="As the query's.")] = None,
-    pin: Annotated[str | None, typer.Option("--pin", help="Ask this bundle instead of the one that answers the user.")] = None,
+    pin: Annotated[
+        str | None,
+        typer.Option("--pin", callback=checked_bundle, help="Ask this bundle, or alias, instead of the one that answers the user."),
+    ] = None,
     surfaces: SurfacesFile = None,
     node: NodeUrl = None,
     bootstrap: Bootstrap = None,
+    registry: Registry = None,
     schema_registry: SchemaRegistry = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -68,6 +75,7 @@ def explain(
     from serving.client import Client, ExplainRequest  # noqa: PLC0415 - as above
 
     configured = _surface(surface, surfaces, data_dir)
+    pin = pin and bundle_id_of(pin, surface, registry=registry, data_dir=data_dir)
     broker = broker_of(bootstrap, data_dir)
     if at is not None:
         with registry_schemas(schema_registry) as lookup:
