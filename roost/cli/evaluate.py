@@ -11,11 +11,12 @@ from roost.cli.target import (
     DEFAULT_DATA_DIR,
     AsJson,
     Bootstrap,
-    BundleId,
     DataDir,
+    NamedBundle,
     Registry,
     SurfacesFile,
     broker_of,
+    bundle_id_of,
     registry_of,
 )
 from schemas.bundle import read_bundle
@@ -23,7 +24,7 @@ from schemas.errors import Refused
 
 
 def evaluate(
-    bundle: BundleId,
+    bundle: NamedBundle,
     *,
     surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
     surfaces: SurfacesFile = None,
@@ -46,6 +47,7 @@ def evaluate(
 
     known = surfaces_of(surfaces)
     configured = surface_named(surface, known)
+    bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     read = read_bundle(registry_of(registry, data_dir), surface, bundle)
     with TopicSources(broker_of(bootstrap, data_dir), configured, known) as sources:
         examples = sources.window(next_offsets(read.manifest.examples)).examples()

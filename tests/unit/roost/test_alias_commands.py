@@ -90,6 +90,7 @@ def test_an_alias_stands_for_its_bundle(bundles: tuple[str, str], tmp_path: Path
         "rollout canary nobody 5",
         "rollout promote nobody",
         "explain --user ann --candidate t:1 --pin nobody",
+        "train evaluate nobody",
         "train reproduce nobody",
         "train finetune --parent nobody",
         "train finetune --served-by nobody",
