@@ -284,7 +284,7 @@ def schedule(
     """
     from streams.metrics import metrics_served  # noqa: PLC0415 - only an extra brings Prometheus' client
     from trainer.monitoring import TrainerMetrics  # noqa: PLC0415 - as above
-    from trainer.schedule import run_schedule  # noqa: PLC0415 - torch takes seconds to load
+    from trainer.role import run_schedule  # noqa: PLC0415 - torch takes seconds to load
     from trainer.settings import TrainerSettings  # noqa: PLC0415 - as above
 
     settings = settings_of(TrainerSettings)

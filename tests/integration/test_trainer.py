@@ -33,7 +33,7 @@ from tests.tiny_world import START_MS, TinyWorld, tiny_world
 from trainer.data.tail import partitions_of
 from trainer.data.topics import CorpusTail, ExampleTail, RolloutTail
 from trainer.reproduce import TOWER_FILES
-from trainer.schedule import run_schedule
+from trainer.role import run_schedule
 from trainer.settings import TrainerSettings
 
 TIMEOUT_S = 30.0

@@ -24,7 +24,8 @@ from trainer.learning.objectives import Objective
 from trainer.lineage import lineage_of
 from trainer.monitoring import TrainerMetrics
 from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig
-from trainer.schedule import Plan, SurfaceSchedule, _note_newest, _step
+from trainer.role import note_newest, step
+from trainer.schedule import Plan, SurfaceSchedule
 
 SURFACE = load_surfaces()["home-timeline"]
 WORLD = tiny_world(users=120, tweets=300, impressions=3_000)
@@ -418,7 +419,7 @@ def test_a_bundle_that_the_controller_does_not_take_is_counted_and_let_go(settin
     def refuse(surface: str, bundle: str) -> None:
         raise CompareAndSetLost(f"{surface} moved on before {bundle}")
 
-    _step(SURFACE.name, setting.schedule, refuse, untold, metrics)
+    step(SURFACE.name, setting.schedule, refuse, untold, metrics)
     assert untold == {}
     assert len(list_bundles(setting.registry, SURFACE.name)) == 1
     assert measured.get_sample_value("roost_rollouts_refused_total", {"surface": SURFACE.name}) == 1
@@ -428,6 +429,6 @@ def test_a_trainer_that_starts_knows_how_old_the_newest_bundle_is(tmp_path: Path
     """Its restart must not make an old bundle young, nor end the alert on it."""
     bundle = publish_bundle(tmp_path)
     metrics = TrainerMetrics(measured := CollectorRegistry())
-    _note_newest(tmp_path, SURFACE.name, metrics)
+    note_newest(tmp_path, SURFACE.name, metrics)
     created_s = read_bundle(tmp_path, SURFACE.name, bundle).manifest.created_ms / 1000
     assert measured.get_sample_value("roost_bundle_created_timestamp_seconds", {"surface": SURFACE.name}) == created_s

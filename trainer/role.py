@@ -1,0 +1,95 @@
+"""The trainer's process: the schedules of its surfaces by turns until it is stopped. Decides neither when to train nor how."""
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from schemas.bundle import list_bundles, read_bundle
+from schemas.errors import BrokerUnavailable, BundleError, CompareAndSetLost, DeliveryFailed, Refused
+from schemas.features.catalog import CATALOG
+from schemas.remote import BundleRegistry
+from schemas.surfaces import load_surfaces
+from schemas.wire.admin import wait_for_broker
+from trainer.data.topics import TopicSources
+from trainer.export import export_graphs
+from trainer.learning.towers import TowerConfig
+from trainer.monitoring import TrainerMetrics
+from trainer.schedule import Plan, SurfaceSchedule
+from trainer.settings import TrainerSettings
+
+log = logging.getLogger(__name__)
+
+OnBundle = Callable[[str, str], None]
+
+
+def run_schedule(
+    settings: TrainerSettings, *, on_bundle: OnBundle, stop: threading.Event, metrics: TrainerMetrics | None = None
+) -> None:
+    """Train every surface of `settings.train` on schedule until `stop` is set.
+
+    Args:
+        on_bundle: called with surface and bundle id of each published bundle; the caller asks for its rollout, and raises
+            `Refused` or `CompareAndSetLost` when it is not taken.
+
+    Raises:
+        BrokerUnavailable: none answered within `settings.broker_wait_s`.
+        ValueError: `settings.train` names a surface that does not exist.
+    """
+    surfaces = load_surfaces(settings.surfaces)
+    if unknown := set(settings.train) - surfaces.keys():
+        raise ValueError(f"no surface {sorted(unknown)}; there are {sorted(surfaces)}")
+    metrics = metrics or TrainerMetrics()
+    wait_for_broker(settings.bootstrap, timeout_s=settings.broker_wait_s, should_stop=stop.is_set)
+    with ExitStack() as stack:
+        schedules: dict[str, SurfaceSchedule] = {}
+        for name in settings.train:
+            surface = surfaces[name]
+            # while there is nothing to train on yet: the exporter's first run takes seconds
+            export_graphs(CATALOG[surface.feature_spec], TowerConfig(dim=surface.dim))
+            sources = stack.enter_context(TopicSources(settings.bootstrap, surface, surfaces, max_examples=settings.max_examples))
+            schedules[name] = SurfaceSchedule(surface, sources, Plan.of(settings), registry=settings.registry, metrics=metrics)
+            note_newest(settings.registry, name, metrics)
+        untold: dict[str, str] = {}
+        while not stop.wait(settings.poll_s):
+            for name, schedule in schedules.items():
+                step(name, schedule, on_bundle, untold, metrics)
+                metrics.went_round()
+
+
+def note_newest(registry: BundleRegistry, surface: str, metrics: TrainerMetrics) -> None:
+    """Tell the metrics of the newest bundle that can be read."""
+    for bundle in reversed(list_bundles(registry, surface)):
+        try:
+            metrics.newest(read_bundle(registry, surface, bundle).manifest)
+        except BundleError as error:
+            log.warning("%s: %s", surface, error)
+        else:
+            return
+
+
+def step(surface: str, schedule: SurfaceSchedule, on_bundle: OnBundle, untold: dict[str, str], metrics: TrainerMetrics) -> None:
+    """Let a surface train if it is time, and hand over what is untold; its trouble must not keep the others from being trained."""
+    try:
+        bundle = schedule.step()
+        if bundle is not None:
+            untold[surface] = bundle
+        if surface in untold:
+            _hand_over(surface, untold[surface], on_bundle, metrics)
+            del untold[surface]
+    except (Refused, CompareAndSetLost) as refusal:
+        # of a recipe, or of the rollout: somebody decided against this bundle
+        untold.pop(surface, None)
+        log.warning("%s: %s", surface, refusal, extra={"surface": surface})
+    except BundleError as error:
+        log.error("%s: the live bundle cannot be read: %s", surface, error)  # noqa: TRY400  the sentence says it all
+    except (BrokerUnavailable, DeliveryFailed) as error:
+        log.warning("%s: %s; trying again", surface, error)
+
+
+def _hand_over(surface: str, bundle: str, on_bundle: OnBundle, metrics: TrainerMetrics) -> None:
+    try:
+        on_bundle(surface, bundle)
+    except (Refused, CompareAndSetLost):
+        metrics.rollout_refused(surface)
+        raise
