@@ -75,11 +75,12 @@ def explain(
     from serving.client import Client, ExplainRequest  # noqa: PLC0415 - as above
 
     configured = _surface(surface, surfaces, data_dir)
+    at_ms = None if at is None else _moment(at)
     pin = pin and bundle_id_of(pin, surface, registry=registry, data_dir=data_dir)
     broker = broker_of(bootstrap, data_dir)
-    if at is not None:
+    if at_ms is not None:
         with registry_schemas(schema_registry) as lookup:
-            data = of_then(broker, configured, user, candidate, at_ms=_moment(at), partitions=DEFAULT_PARTITIONS, lookup=lookup)
+            data = of_then(broker, configured, user, candidate, at_ms=at_ms, partitions=DEFAULT_PARTITIONS, lookup=lookup)
     else:
         request = ExplainRequest(
             candidate_id=candidate,

@@ -10,6 +10,7 @@ from roost import cli
 from schemas.codec import encode
 from schemas.records.candidates import Candidate, CandidateAttributes, Tweet
 from schemas.topics import CANDIDATES, TWEETS
+from tests.integration.conftest import RunningKafka
 from tests.posts import Post, now_ms
 from tests.served_node import ServedNode, node_on_a_thread, until
 from tests.write_path import WritePath
@@ -83,12 +84,13 @@ def test_the_command_tells_every_step_from_publish_to_retrievable(
 
 
 def test_a_node_that_is_not_there_or_a_moment_that_is_none_is_said_in_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    broker: RunningKafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No traceback for a typing mistake."""
-    words = ["explain", "--user", "u:1", "--candidate", "t:1", "--bootstrap", "127.0.0.1:1", "--data-dir", str(tmp_path)]
-    assert cli.run([*words, "--node", "http://127.0.0.1:1"]) == 1
+    """No traceback for a typing mistake, and no broker is waited for before it is told."""
+    question = ["explain", "--user", "u:1", "--candidate", "t:1", "--data-dir", str(tmp_path)]
+    assert cli.run([*question, "--bootstrap", broker.bootstrap, "--node", "http://127.0.0.1:1"]) == 1
     assert "no answer from" in capsys.readouterr().err
+    words = [*question, "--bootstrap", "127.0.0.1:1"]
     for moment in ("yesterday", "9" * 15):
         assert cli.run([*words, "--at", moment]) == 2
     assert cli.run([*words, "--surface", "nowhere"]) == 1
