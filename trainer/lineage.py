@@ -26,6 +26,7 @@ from trainer.data.columns import Corpus, Examples
 from trainer.learning.fit import FitConfig
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
+from trainer.learning.ranks import processes
 
 LINEAGE = "lineage.json"
 FORMAT = 1
@@ -46,6 +47,7 @@ class Lineage:
         served_by: the one bundle whose answers were trained on; None where it did not matter whose they were.
         drawn_back_to, share: the towers are so large a share of the way from that bundle's to what the fit came to; of the whole of
             it, from none.
+        processes: that fitted together; sums are ordered by them too.
     """
 
     fit: FitConfig
@@ -58,6 +60,7 @@ class Lineage:
     served_by: str | None = None
     drawn_back_to: str | None = None
     share: float = 1.0
+    processes: int = 1
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes; equal lineages give equal bytes."""
@@ -115,6 +118,7 @@ def training_digest(surface: Surface, recipe: str, config: Any, *, parent: str |
         "served_by": served_by,
         "code": code_version(),
         "torch": torch.__version__,
+        "processes": processes(),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 

@@ -41,6 +41,7 @@ from trainer.learning.fit import FitConfig, FitProgress, FitReport, fit
 from trainer.learning.interpolation import drawn_back
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
+from trainer.learning.ranks import leads, on_leader, processes
 from trainer.learning.towers import Frozen, TowerConfig, TwoTowers
 from trainer.lineage import LINEAGE, Lineage, code_version, inputs_digest
 from trainer.registry import Origin, publish
@@ -297,7 +298,7 @@ class _Job:
         anchor: Bundle | None = None,
         scalars: Path | None = None,
     ) -> None:
-        self._scalars = scalars
+        self._scalars = scalars if leads() else None
         self._surface = surface
         self._data = data
         self._spec = spec
@@ -346,6 +347,7 @@ class _Job:
             inputs=self._inputs,
             torch=torch.__version__,
             served_by=self._data.served_by,
+            processes=processes(),
         )
 
     def judge(self, towers: TwoTowers, *, against_live: bool = True) -> _Judged:
@@ -360,6 +362,9 @@ class _Job:
         return _Judged(exported, metrics, gates)
 
     def publish(self, judged: _Judged, report: FitReport, origin: Origin, lineage: Lineage) -> str:
+        return on_leader(lambda: self._publish(judged, report, origin, lineage))
+
+    def _publish(self, judged: _Judged, report: FitReport, origin: Origin, lineage: Lineage) -> str:
         exported, gates = judged.exported, judged.gates
         with scalars_in(self._scalars) as scalars:
             scalars.judged(judged.metrics, gates, step=report.steps)

@@ -16,6 +16,7 @@ from trainer.data.windows import CorpusAt, Window
 from trainer.export import ARCHITECTURE, WEIGHTS, export, unpack_towers
 from trainer.learning.fit import FitProgress, fit
 from trainer.learning.interpolation import between
+from trainer.learning.ranks import processes
 from trainer.learning.towers import TowerConfig, TwoTowers
 from trainer.lineage import code_version, inputs_digest, lineage_of
 
@@ -57,10 +58,12 @@ def reproduce(
         corpus: what could be retrieved when the bundle was trained.
 
     Raises:
-        Refused: these are not the data that the bundle was trained on.
         BundleError: the parent, or what was drawn back to, cannot be read, or the bundle says too little.
+        Refused: these are not the data that the bundle was trained on, or not as many processes.
     """
     lineage, manifest = lineage_of(bundle), bundle.manifest
+    if lineage.processes != processes():
+        raise Refused(f"{bundle.id} was trained by {lineage.processes} processes, which order sums otherwise than {processes()}")
     encoder = Encoder(manifest.feature_spec, surface.popularity)
     trained_on = window.between(manifest.examples)
     if lineage.served_by is not None:

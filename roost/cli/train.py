@@ -125,7 +125,8 @@ def pretrain(
 ) -> None:
     """Train new towers on the positives of the examples topic and random negatives of the corpus.
 
-    The same command goes on with a training that was cut off, on the data that one had read.
+    The same command goes on with a training that was cut off, on the data that one had read. Several processes train together under
+    `torchrun --standalone --nproc-per-node 2 -m roost train pretrain --kept FOLDER`, a fine-tune likewise.
 
     Example: roost train pretrain --surface home-timeline --cache ./trainings
     """
@@ -138,7 +139,7 @@ def pretrain(
     root = writable_registry_of(registry, data_dir)
     config = PretrainConfig(TowerConfig(metric=metric), seed=seed, threads=threads, accept_window=accept_window)
     broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
-    with job_of(surface, surfaces, broker) as job, _bar("pre-train") as progress:
+    with job_of(surface, surfaces, broker) as job, _bar("pre-train", leads=job.leads) as progress:
         asked = training_digest(job.surface, PRETRAIN, config)
         with job.checkpointed(checkpoints_of(checkpoints, data_dir), asked, every_s=checkpoint_every):
             data, live = (
@@ -155,7 +156,8 @@ def pretrain(
                 tensorboard=tensorboard,
             )
         job.keep(cache, bundle)
-    _show(root, surface, bundle, as_json=as_json)
+    if job.leads:
+        _show(root, surface, bundle, as_json=as_json)
 
 
 @app.command()
@@ -199,7 +201,7 @@ def finetune(
     )
     config = FinetuneConfig(seed=seed, threads=threads, replay=replay, frozen=freeze, accept_window=accept_window)
     broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
-    with job_of(surface, surfaces, broker) as job, _bar("fine-tune") as progress:
+    with job_of(surface, surfaces, broker) as job, _bar("fine-tune", leads=job.leads) as progress:
         live = job.live() if kept is None else None
         start = parent or live
         if start is None:
@@ -223,7 +225,8 @@ def finetune(
                 tensorboard=tensorboard,
             )
         job.keep(cache, bundle)
-    _show(root, surface, bundle, as_json=as_json)
+    if job.leads:
+        _show(root, surface, bundle, as_json=as_json)
 
 
 @app.command()
@@ -251,7 +254,7 @@ def reproduce(
     root = registry_of(registry, data_dir)
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     read = read_bundle(root, surface, bundle)
-    with job_of(surface, surfaces, broker_of(bootstrap, data_dir)) as job, _bar("reproduce") as progress:
+    with job_of(surface, surfaces, broker_of(bootstrap, data_dir)) as job, _bar("reproduce", leads=job.leads) as progress:
         window, corpus, source = job.again(read, cache)
         made = run(job.surface, read, window, corpus, registry=root, progress=progress)
     data = {
@@ -263,7 +266,8 @@ def reproduce(
         "code_version": {"published": made.code[0], "rebuilt": made.code[1]},
         "torch": {"published": made.torch[0], "rebuilt": made.torch[1]},
     }
-    emit(data, as_json=as_json, show=lambda: table(["", ""], data.items(), to=out))
+    if job.leads:
+        emit(data, as_json=as_json, show=lambda: table(["", ""], data.items(), to=out))
     if not made.equal:
         raise RoostError(f"{bundle} was rebuilt from the same data with other towers; compare code, torch and machine")
 
@@ -298,7 +302,7 @@ def schedule(
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[Any], None]]:
+def _bar(what: str, *, leads: bool) -> Iterator[Callable[[Any], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -306,7 +310,7 @@ def _bar(what: str) -> Iterator[Callable[[Any], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[loss]}"),
     )
-    with Progress(*columns, console=err) as progress:
+    with Progress(*columns, console=err, disable=not leads) as progress:
         task = progress.add_task(what, total=None, loss="")
         yield lambda fit: progress.update(task, completed=fit.step, total=fit.steps, loss=f"loss {fit.loss:.4f}")
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import typer
+
 from roost.cli.checked import surface_named, surfaces_of
 from schemas.bundle import Bundle
 from schemas.features.catalog import CATALOG
@@ -18,6 +20,7 @@ from trainer.data.skew import audit
 from trainer.data.topics import TopicSources, read_again
 from trainer.data.windows import CorpusAt, Window, next_offsets
 from trainer.learning.checkpoint import Checkpoint
+from trainer.learning.ranks import leads, processes, together
 from trainer.lineage import lineage_of
 from trainer.recipes import TrainingData
 from trainer.settings import SKEW_SAMPLE
@@ -33,6 +36,7 @@ class Job:
         self.surface = surface_named(surface, surfaces)
         self.sources = TopicSources(bootstrap, self.surface, surfaces)
         self.checkpoint: Checkpoint | None = None
+        self.leads = True
         self._surfaces = surfaces
         self._bootstrap = bootstrap
         self._read: tuple[Window, CorpusAt] = Window(), CorpusAt(())
@@ -54,6 +58,8 @@ class Job:
 
     def data(self, since: Mapping[str, tuple[int, int]] | None = None, *, served_by: str | None, audited: bool) -> TrainingData:
         """Return what the topics hold since a bundle's offsets, or what a training that was cut off had read of them."""
+        if processes() > 1:
+            raise typer.BadParameter("several processes must read the same data; name a folder of them with --kept")
         window = self.sources.window(next_offsets(since) if since else None)
         window = window if served_by is None else window.of_arm(served_by)
         self._read = self._cut_off(window.erased_ms) or (window, self.sources.candidates(time.time_ns() // 1_000_000))
@@ -72,7 +78,7 @@ class Job:
 
     def keep(self, cache: Path | None, bundle: str) -> None:
         """Keep what a bundle was trained on, where that is asked for."""
-        if cache is not None:
+        if cache is not None and self.leads:
             write_cache(cache / self.surface.name / bundle, self.surface.name, *self._read)
 
     def again(self, bundle: Bundle, cache: Path | None) -> tuple[Window, CorpusAt, str]:
@@ -111,9 +117,14 @@ class Job:
 
 @contextmanager
 def job_of(surface: str, surfaces_file: Path | None, bootstrap: str) -> Iterator[Job]:
-    """Yield the job of a surface on a broker; nothing is connected to before something is asked for."""
+    """Yield the job of a surface on a broker, together with the processes that torchrun started.
+
+    No broker is connected to before something is asked for.
+    """
     job = Job(surface, surfaces_file, bootstrap)
     try:
-        yield job
+        with together():
+            job.leads = leads()
+            yield job
     finally:
         job.sources.close()

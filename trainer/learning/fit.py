@@ -13,6 +13,7 @@ from schemas.errors import Refused
 from trainer.data.columns import Corpus, Examples
 from trainer.learning.checkpoint import Checkpoint
 from trainer.learning.objectives import Objective, Task
+from trainer.learning.ranks import SharedTowers, leads, processes
 from trainer.learning.towers import Frozen, TwoTowers
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class _Run:
     towers: TwoTowers
     tasks: list[Task]
     optimisers: list[torch.optim.Optimizer]
+    shared: SharedTowers | None = None
     losses: list[float] = field(default_factory=list)
     seen: int = 0
     begin_s: float = field(default_factory=time.monotonic)
@@ -82,8 +84,10 @@ class _Run:
         for task in self.tasks:
             rows = task.next_rows()
             self.seen += len(rows) if task is self.tasks[0] else 0
-            loss = loss + task.objective.weight * task.loss(self.towers, rows)
+            loss = loss + task.objective.weight * task.loss(self.shared or self.towers, rows)
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.shared is not None:
+            self.shared.add_up_gradients()
         for optimiser in self.optimisers:
             optimiser.step()
         self.losses.append(loss.item())
@@ -120,6 +124,9 @@ def fit(
 ) -> FitReport:
     """Train the towers in place. The same towers, data, configuration and machine give the same weights, bit for bit.
 
+    Within `trainer.learning.ranks.together` all processes call this with the same arguments, and end at the same weights: those of
+    one process but for the order in which sums are taken.
+
     Args:
         progress: called at most twice a second, and after the last step.
         on_step: called after each step.
@@ -137,6 +144,7 @@ def fit(
     steps = max(config.epochs, -(-config.min_steps // steps_per_epoch)) * steps_per_epoch
     towers.freeze(config.frozen)
     run = _Run(towers, tasks, _optimisers(towers, tasks, config.learning_rate))
+    run.shared = SharedTowers(towers) if processes() > 1 else None
     state = None if checkpoint is None else checkpoint.load()
     if state is None:
         for task in tasks:
@@ -158,7 +166,7 @@ def fit(
         if now - last_report > 0.5 or step == steps:
             last_report = now
             progress(at)
-        if checkpoint is not None and now - saved_s >= checkpoint.every_s:
+        if checkpoint is not None and leads() and now - saved_s >= checkpoint.every_s:
             checkpoint.save(run.state())
             saved_s = time.monotonic()
     towers.freeze("nothing")

@@ -13,6 +13,7 @@ from schemas.errors import Refused
 from trainer.data.columns import POSITIVE, Corpus, Examples
 from trainer.learning.losses import cross_entropy, pointwise_cross_entropy, popularity_weight, sampled_softmax, triplet
 from trainer.learning.negatives import Negatives, Sampler
+from trainer.learning.ranks import SharedTowers
 from trainer.learning.similarity import with_own, with_several, with_shared
 from trainer.learning.towers import TwoTowers
 
@@ -125,7 +126,7 @@ class Task(nn.Module):
             low, high = (low, middle) if predicted > rate else (middle, high)
         self.bias.fill_((low + high) / 2)
 
-    def loss(self, towers: TwoTowers, rows: NDArray[np.int64]) -> Tensor:
+    def loss(self, towers: TwoTowers | SharedTowers, rows: NDArray[np.int64]) -> Tensor:
         """Return the loss of one batch, a scalar to differentiate."""
         scored, objective = self._score(towers, rows), self.objective
         if scored.negative is None or scored.weight is None or scored.log_q is None:
@@ -149,7 +150,7 @@ class Task(nn.Module):
             weight=scored.weight,
         )
 
-    def _score(self, towers: TwoTowers, rows: NDArray[np.int64]) -> _Scored:
+    def _score(self, towers: TwoTowers | SharedTowers, rows: NDArray[np.int64]) -> _Scored:
         examples, metric = self._examples, towers.config.metric
         queries = towers.embed_queries(torch.from_numpy(examples.queries.ids[examples.query[rows]]))
         own = towers.embed_candidates(torch.from_numpy(examples.candidate_ids[rows]))
