@@ -75,16 +75,28 @@ class CandidateAttributes(Record):
 
 
 class Publication(Message):
-    """Create, update or delete of a candidate, as its producer publishes it. One subclass a candidate topic."""
+    """Create, update or delete of a candidate, as its producer publishes it. One subclass a candidate topic.
+
+    Attributes:
+        PREFIX: of its ids.
+        AUTHOR, FOLLOWERS: its fields that say who the author is, and how many follow them.
+    """
 
     __slots__ = ()
     PREFIX: ClassVar[str]
+    AUTHOR: ClassVar[str]
+    FOLLOWERS: ClassVar[str]
 
     candidate_id: str
     event_time_ms: int
     sequence: int
     created_ms: int
     deleted: bool
+    language: str
+    region: str
+    topics: tuple[str, ...]
+    text: str
+    source_time_ms: int | None
 
     @property
     def version(self) -> Version:
@@ -93,7 +105,16 @@ class Publication(Message):
 
     def attributes(self) -> CandidateAttributes:
         """Return the attributes, without id and version."""
-        raise NotImplementedError
+        return CandidateAttributes(
+            getattr(self, self.AUTHOR),
+            self.created_ms,
+            self.language,
+            self.region,
+            self.topics,
+            self.text,
+            getattr(self, self.FOLLOWERS),
+            self.source_time_ms,
+        )
 
     def check(self, *, append_time_ms: int) -> None:
         """See `Message.check`. Bounds keep every candidate token within 512 bytes."""
@@ -124,6 +145,8 @@ class Tweet(Publication):
 
     SUBJECT: ClassVar[str] = "tweet"
     PREFIX: ClassVar[str] = "t:"
+    AUTHOR: ClassVar[str] = "author_id"
+    FOLLOWERS: ClassVar[str] = "author_followers"
 
     candidate_id: str
     event_time_ms: int
@@ -138,19 +161,6 @@ class Tweet(Publication):
     author_followers: int = 0
     source_time_ms: int | None = None
 
-    def attributes(self) -> CandidateAttributes:
-        """See `Publication.attributes`."""
-        return CandidateAttributes(
-            self.author_id,
-            self.created_ms,
-            self.language,
-            self.region,
-            self.topics,
-            self.text,
-            self.author_followers,
-            self.source_time_ms,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Account(Publication):
@@ -158,6 +168,8 @@ class Account(Publication):
 
     SUBJECT: ClassVar[str] = "account"
     PREFIX: ClassVar[str] = "a:"
+    AUTHOR: ClassVar[str] = "candidate_id"
+    FOLLOWERS: ClassVar[str] = "followers"
 
     candidate_id: str
     event_time_ms: int
@@ -171,19 +183,6 @@ class Account(Publication):
     followers: int = 0
     source_time_ms: int | None = None
 
-    def attributes(self) -> CandidateAttributes:
-        """See `Publication.attributes`."""
-        return CandidateAttributes(
-            self.candidate_id,
-            self.created_ms,
-            self.language,
-            self.region,
-            self.topics,
-            self.text,
-            self.followers,
-            self.source_time_ms,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Article(Publication):
@@ -191,6 +190,8 @@ class Article(Publication):
 
     SUBJECT: ClassVar[str] = "article"
     PREFIX: ClassVar[str] = "n:"
+    AUTHOR: ClassVar[str] = "publisher_id"
+    FOLLOWERS: ClassVar[str] = "publisher_followers"
 
     candidate_id: str
     event_time_ms: int
@@ -204,19 +205,6 @@ class Article(Publication):
     text: str = ""
     publisher_followers: int = 0
     source_time_ms: int | None = None
-
-    def attributes(self) -> CandidateAttributes:
-        """See `Publication.attributes`."""
-        return CandidateAttributes(
-            self.publisher_id,
-            self.created_ms,
-            self.language,
-            self.region,
-            self.topics,
-            self.text,
-            self.publisher_followers,
-            self.source_time_ms,
-        )
 
 
 @dataclass(frozen=True, slots=True)
