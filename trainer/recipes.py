@@ -5,96 +5,34 @@ is not published.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
-import torch
-
-from schemas.bundle import Bundle, Gate, read_bundle
+from schemas.bundle import read_bundle
 from schemas.features.catalog import CATALOG
-from schemas.features.spec import FeatureSpec
-from schemas.records.candidates import Candidate
-from schemas.records.feedback import Example
 from schemas.remote import BundleRegistry
 from schemas.surfaces import Surface
 from trainer.ancestry import anchor_of
-from trainer.data.columns import Corpus, Encoder, Examples
-from trainer.data.profile import WINDOW, WindowProfile, last_profiles
-from trainer.data.skew import FieldAudit
-from trainer.data.windows import CorpusAt, Window
-from trainer.evaluation import EvaluationConfig, evaluate
-from trainer.export import Exported, OnnxTowers, export, unpack_towers
-from trainer.gates import (
-    GateLimits,
-    canary_gate,
-    data_gates,
-    drift_gates,
-    label_rate,
-    quality_gates,
-    refuse_unless_passed,
-    refused_for_drift,
-)
+from trainer.evaluation import EvaluationConfig
+from trainer.export import unpack_towers
+from trainer.gates import GateLimits, refused_for_drift
 from trainer.learning.checkpoint import Checkpoint
-from trainer.learning.fit import FitConfig, FitProgress, FitReport, fit
+from trainer.learning.fit import FitConfig
 from trainer.learning.interpolation import drawn_back
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
-from trainer.learning.ranks import leads, on_leader, processes
 from trainer.learning.towers import Frozen, TowerConfig, TwoTowers
-from trainer.lineage import LINEAGE, Lineage, code_version, inputs_digest
-from trainer.registry import Origin, publish
-from trainer.scalars import folder_of, scalars_in
+from trainer.lineage import code_version
+from trainer.registry import Origin
+from trainer.scalars import folder_of
+from trainer.training import Progress, Training, TrainingData
 
 PRETRAIN = "pretrain"
 FINETUNE = "fine-tune"
 LEARNING_RATE = 3e-3
-# a training window is held against as many before it
-LAST_WINDOWS = 5
 # measured on simulated worlds of 3,600 to 12,000 training examples: 64 left twice the mismatch, and 300 steps on the small ones
 # memorised the positives (AUC against the corpus .84 to .88, instead of .88 to .92 at 100)
 NEGATIVES = Negatives("uniform", 16)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingData:
-    """Records of one surface, and where they came from.
-
-    Attributes:
-        train, evaluation: one example an id; the newer ones evaluate.
-        corpus: what a retrieval could return now.
-        offsets: per partition of the examples topic, [first, next) of `train`.
-        corpus_offsets: per partition of the candidates topic, the next offset when the corpus was read.
-        corpus_at_ms: when that was.
-        skew: what an audit of the newest served examples found, field by field; empty where none was made.
-        served_by: the one bundle whose answers the examples are; None where it does not matter whose they are.
-        passed_over: examples between the parent's offsets and these that were refused, and are trained on by nobody.
-    """
-
-    train: Sequence[Example]
-    evaluation: Sequence[Example]
-    corpus: Sequence[Candidate]
-    offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    corpus_offsets: Mapping[str, int] = field(default_factory=dict)
-    corpus_at_ms: int = 0
-    skew: Sequence[FieldAudit] = ()
-    served_by: str | None = None
-    passed_over: int = 0
-
-    @classmethod
-    def of_window(cls, window: Window, corpus: CorpusAt, *, evaluation_share: float = 0.2) -> "TrainingData":
-        """Split a window by offset: the newest share evaluates, and is where the next window begins."""
-        older, newer = window.split(evaluation_share)
-        return cls(
-            older.examples(),
-            newer.examples(),
-            corpus.candidates,
-            older.manifest_offsets(),
-            corpus.manifest_offsets(),
-            corpus.at_ms,
-            served_by=window.served_by,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +109,6 @@ def attempts(config: FinetuneConfig, *, drift_replay: float) -> tuple[FinetuneCo
     return replace(config, draw_back_steps=0), replace(config, replay=drift_replay, against_live=False)
 
 
-Progress = Callable[[FitProgress], None]
-
-
 def pretrain(
     surface: Surface,
     data: TrainingData,
@@ -200,7 +135,9 @@ def pretrain(
     """
     config = config or PretrainConfig()
     spec = CATALOG[surface.feature_spec]
-    job = _Job(surface, data, spec, config, registry=registry, live=live, scalars=folder_of(tensorboard, surface.name, PRETRAIN))
+    job = Training(
+        surface, data, spec, config, registry=registry, live=live, scalars=folder_of(tensorboard, surface.name, PRETRAIN)
+    )
     towers = TwoTowers(spec, config.towers.of_served_dim(surface.dim), seed=config.seed)
     fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, config.seed)
     report = job.train(towers, fit_config, threads=config.threads, progress=progress, checkpoint=checkpoint)
@@ -247,7 +184,7 @@ def finetune(
     anchor = anchor_of(registry, surface.name, bundle, fine_tunes=config.anchor_fine_tunes)
     spec, compared = bundle.manifest.feature_spec, (live or parent) if config.against_live or anchor is None else None
     scalars = folder_of(tensorboard, surface.name, FINETUNE)
-    job = _Job(surface, data, spec, config, registry=registry, live=compared, parent=bundle, anchor=anchor, scalars=scalars)
+    job = Training(surface, data, spec, config, registry=registry, live=compared, parent=bundle, anchor=anchor, scalars=scalars)
     fit_config = FitConfig(
         config.objectives, config.learning_rate, config.epochs, config.batch_size, seed=config.seed, frozen=config.frozen
     )
@@ -271,141 +208,6 @@ def finetune(
         seeds={"fit": config.seed, "evaluation": EvaluationConfig().seed},
     )
     return job.publish(judged, report, origin, lineage)
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """Towers ready to be published, unless a gate refuses them."""
-
-    exported: Exported
-    metrics: Mapping[str, float]
-    gates: tuple[Gate, ...]
-
-
-class _Job:
-    """What both recipes share: encoded data, gates, and publishing."""
-
-    def __init__(
-        self,
-        surface: Surface,
-        data: TrainingData,
-        spec: FeatureSpec,
-        config: PretrainConfig | FinetuneConfig,
-        *,
-        registry: BundleRegistry,
-        live: str | None,
-        parent: Bundle | None = None,
-        anchor: Bundle | None = None,
-        scalars: Path | None = None,
-    ) -> None:
-        self._scalars = scalars if leads() else None
-        self._surface = surface
-        self._data = data
-        self._spec = spec
-        self._registry = registry
-        self._limits = config.limits
-        self._parent = parent
-        self._anchor = anchor
-        # read before the training: a bundle that cannot be read should not cost one
-        self._live = None if live is None else parent if parent and parent.id == live else read_bundle(registry, surface.name, live)
-        encoder = Encoder(spec, surface.popularity)
-        self._train = encoder.examples(data.train)
-        self._evaluation = encoder.examples(data.evaluation)
-        self._corpus = encoder.corpus(data.corpus)
-        self._inputs = inputs_digest(self._train, self._corpus)
-        self._window = WindowProfile.of(data.train)
-        self._measured: dict[str, dict[str, float]] = {}
-        forebear = None if config.accept_window else parent or self._live
-        last = last_profiles(registry, surface.name, forebear, count=LAST_WINDOWS)
-        self._data_gates = data_gates(
-            self._train,
-            self._evaluation,
-            self._corpus,
-            config.limits,
-            window=self._window,
-            last=last,
-            skew=() if config.accept_window else data.skew,
-        )
-        refuse_unless_passed(self._data_gates, what=f"the training window of {surface.name}")
-
-    def train(
-        self, towers: TwoTowers, config: FitConfig, *, threads: int, progress: Progress, checkpoint: Checkpoint | None
-    ) -> FitReport:
-        torch.set_num_threads(threads)
-        checkpoint = checkpoint and checkpoint.of_inputs(self._inputs)
-        with scalars_in(self._scalars) as scalars:
-            on_step = partial(scalars.step, learning_rate=config.learning_rate)
-            return fit(towers, self._train, self._corpus, config, progress=progress, on_step=on_step, checkpoint=checkpoint)
-
-    def lineage(self, config: FitConfig, *, threads: int, towers_seed: int | None) -> Lineage:
-        return Lineage(
-            fit=config,
-            threads=threads,
-            towers_seed=towers_seed,
-            corpus_at_ms=self._data.corpus_at_ms,
-            corpus_offsets=self._data.corpus_offsets,
-            inputs=self._inputs,
-            torch=torch.__version__,
-            served_by=self._data.served_by,
-            processes=processes(),
-        )
-
-    def judge(self, towers: TwoTowers, *, against_live: bool = True) -> _Judged:
-        exported = export(towers, graphs=self._parent.files if self._parent else None)
-        metrics = evaluate(OnnxTowers(exported.files, metric=exported.metric), self._evaluation, self._corpus)
-        gates = (
-            *self._data_gates,
-            *quality_gates(metrics, self._metrics_of(self._live) if against_live else None, self._limits),
-            *drift_gates(metrics, self._metrics_of(self._anchor), self._limits),
-            canary_gate(exported.canary, exported.metric),
-        )
-        return _Judged(exported, metrics, gates)
-
-    def publish(self, judged: _Judged, report: FitReport, origin: Origin, lineage: Lineage) -> str:
-        return on_leader(lambda: self._publish(judged, report, origin, lineage))
-
-    def _publish(self, judged: _Judged, report: FitReport, origin: Origin, lineage: Lineage) -> str:
-        exported, gates = judged.exported, judged.gates
-        with scalars_in(self._scalars) as scalars:
-            scalars.judged(judged.metrics, gates, step=report.steps)
-        refuse_unless_passed(gates, what=f"the new bundle of {self._surface.name}")
-        return publish(
-            self._registry,
-            replace(exported, files={**exported.files, LINEAGE: lineage.to_bytes(), WINDOW: self._window.to_bytes()}),
-            surface=self._surface.name,
-            spec=self._spec,
-            origin=origin,
-            metrics={
-                **judged.metrics,
-                "label_rate": label_rate(self._train),
-                "train_examples": float(len(self._train)),
-                "passed_over_examples": float(self._data.passed_over),
-                "evaluation_examples": float(len(self._evaluation)),
-                "corpus": float(len(self._corpus)),
-                "steps": float(report.steps),
-                "loss": report.loss,
-                "tuned_share": lineage.share,
-                "learning_rate": lineage.fit.learning_rate,
-            },
-            gates=gates,
-        )
-
-    def _metrics_of(self, other: Bundle | None) -> dict[str, float] | None:
-        if other is None:
-            return None
-        if other.id not in self._measured:
-            self._measured[other.id] = self._evaluate(other)
-        return self._measured[other.id]
-
-    def _evaluate(self, other: Bundle) -> dict[str, float]:
-        evaluation: Examples = self._evaluation
-        corpus: Corpus = self._corpus
-        spec = other.manifest.feature_spec
-        if spec.digest != self._spec.digest:
-            # it reads other features of the same records
-            encoder = Encoder(spec, self._surface.popularity)
-            evaluation, corpus = encoder.examples(self._data.evaluation), encoder.corpus(self._data.corpus)
-        return evaluate(OnnxTowers(other.files, metric=other.manifest.metric), evaluation, corpus)
 
 
 def _now_ms() -> int:

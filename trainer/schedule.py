@@ -22,8 +22,9 @@ from trainer.export import ARCHITECTURE, WEIGHTS
 from trainer.gates import GatesRefused, lacks_examples, refused_for_drift
 from trainer.learning.fit import FitProgress
 from trainer.monitoring import TrainerMetrics
-from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, TrainingData, attempts, finetune, pretrain
+from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, attempts, finetune, pretrain
 from trainer.settings import TrainerSettings
+from trainer.training import TrainingData
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,8 @@ from trainer.learning.fit import FitConfig, fit
 from trainer.learning.negatives import Sampler
 from trainer.learning.objectives import Task
 from trainer.learning.towers import TowerConfig, TwoTowers
-from trainer.recipes import PretrainConfig, TrainingData
+from trainer.recipes import PretrainConfig
+from trainer.training import TrainingData
 
 AUTHORS = (8_192, 32_768, 131_072, 524_288)
 _SPARSE_STEPS = 40

@@ -22,8 +22,8 @@ from trainer.data.windows import CorpusAt, Window, next_offsets
 from trainer.learning.checkpoint import Checkpoint
 from trainer.learning.ranks import leads, processes, together
 from trainer.lineage import lineage_of
-from trainer.recipes import TrainingData
 from trainer.settings import SKEW_SAMPLE
+from trainer.training import TrainingData
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from trainer.data.columns import Corpus, Encoder, Examples, Queries
 from trainer.data.profile import WindowProfile
 from trainer.data.windows import CorpusAt, LoggedExample, Window
 from trainer.lineage import inputs_digest
-from trainer.recipes import TrainingData
+from trainer.training import TrainingData
 
 SURFACE = "home-timeline"
 BUNDLE = "a" * 16

@@ -12,7 +12,8 @@ from schemas.records.candidates import Candidate, Counters
 from schemas.records.feedback import Example, Label, Provenance, example_id
 from schemas.records.users import UserState
 from schemas.surfaces import Surface
-from trainer.recipes import PretrainConfig, TrainingData, pretrain
+from trainer.recipes import PretrainConfig, pretrain
+from trainer.training import TrainingData
 
 IMPRESSIONS = 12_000
 SHOWN_PER_REQUEST = 8

@@ -23,7 +23,8 @@ from trainer.gates import lacks_examples, refused_for_drift
 from trainer.learning.interpolation import drawn_back
 from trainer.learning.towers import TwoTowers
 from trainer.metrics import language_mismatch, nearest, roc_auc
-from trainer.recipes import LAST_WINDOWS, FinetuneConfig, attempts
+from trainer.recipes import FinetuneConfig, attempts
+from trainer.training import LAST_WINDOWS
 
 EVALUATION_SHARE = 0.2
 

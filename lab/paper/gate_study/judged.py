@@ -24,7 +24,8 @@ from trainer.evaluation import Embedder
 from trainer.gates import GateLimits
 from trainer.learning.towers import TowerConfig, TwoTowers
 from trainer.metrics import nearest
-from trainer.recipes import LAST_WINDOWS, PretrainConfig
+from trainer.recipes import PretrainConfig
+from trainer.training import LAST_WINDOWS
 
 # by name, whether more of it is better
 METRICS: Mapping[str, int] = {

@@ -25,8 +25,9 @@ from trainer.learning.fit import FitConfig, fit
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TowerConfig, TwoTowers
-from trainer.recipes import FinetuneConfig, TrainingData, finetune
+from trainer.recipes import FinetuneConfig, finetune
 from trainer.registry import Origin, publish
+from trainer.training import TrainingData
 
 SURFACE = load_surfaces()["home-timeline"]
 WORLD = tiny_world(users=40, tweets=100, impressions=800)

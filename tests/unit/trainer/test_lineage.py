@@ -23,8 +23,9 @@ from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TowerConfig
 from trainer.lineage import LINEAGE, code_version, lineage_of
-from trainer.recipes import FinetuneConfig, PretrainConfig, TrainingData, finetune, pretrain
+from trainer.recipes import FinetuneConfig, PretrainConfig, finetune, pretrain
 from trainer.reproduce import reproduce
+from trainer.training import TrainingData
 
 SURFACE = load_surfaces()["home-timeline"]
 WORLD = tiny_world(users=100, tweets=200, impressions=2_400)

@@ -19,7 +19,8 @@ from trainer.data.profile import last_profiles, profile_of
 from trainer.gates import GateLimits
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
-from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, TrainingData, finetune, pretrain
+from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, finetune, pretrain
+from trainer.training import TrainingData
 
 SURFACE: Surface = replace(load_surfaces()["home-timeline"], dim=64)
 WORLD = tiny_world(users=120, tweets=300, impressions=3_000)

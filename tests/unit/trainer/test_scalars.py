@@ -11,7 +11,8 @@ from schemas.surfaces import load_surfaces
 from tests.tiny_world import tiny_world
 from trainer.gates import GateLimits
 from trainer.learning.towers import TowerConfig
-from trainer.recipes import FinetuneConfig, PretrainConfig, TrainingData, finetune, pretrain
+from trainer.recipes import FinetuneConfig, PretrainConfig, finetune, pretrain
+from trainer.training import TrainingData
 
 SURFACE = load_surfaces()["home-timeline"]
 WORLD = tiny_world(users=100, tweets=200, impressions=2_400)

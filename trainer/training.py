@@ -1,0 +1,238 @@
+"""One training of a surface, of either recipe: window judged, towers fitted, exported, judged, published. Decides no setting."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from schemas.bundle import Bundle, Gate, read_bundle
+from schemas.features.spec import FeatureSpec
+from schemas.records.candidates import Candidate
+from schemas.records.feedback import Example
+from schemas.remote import BundleRegistry
+from schemas.surfaces import Surface
+from trainer.data.columns import Corpus, Encoder, Examples
+from trainer.data.profile import WINDOW, WindowProfile, last_profiles
+from trainer.data.skew import FieldAudit
+from trainer.data.windows import CorpusAt, Window
+from trainer.evaluation import evaluate
+from trainer.export import Exported, OnnxTowers, export
+from trainer.gates import GateLimits, canary_gate, data_gates, drift_gates, label_rate, quality_gates, refuse_unless_passed
+from trainer.learning.checkpoint import Checkpoint
+from trainer.learning.fit import FitConfig, FitProgress, FitReport, fit
+from trainer.learning.ranks import leads, on_leader, processes
+from trainer.learning.towers import TwoTowers
+from trainer.lineage import LINEAGE, Lineage, inputs_digest
+from trainer.registry import Origin, publish
+from trainer.scalars import scalars_in
+
+# a training window is held against as many before it
+LAST_WINDOWS = 5
+
+Progress = Callable[[FitProgress], None]
+
+
+class Judging(Protocol):
+    """What a recipe's configuration says of gates."""
+
+    @property
+    def limits(self) -> GateLimits:
+        """What is allowed."""
+        ...
+
+    @property
+    def accept_window(self) -> bool:
+        """Whether the window is judged by no earlier one and by no feature's skew."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Records of one surface, and where they came from.
+
+    Attributes:
+        train, evaluation: one example an id; the newer ones evaluate.
+        corpus: what a retrieval could return now.
+        offsets: per partition of the examples topic, [first, next) of `train`.
+        corpus_offsets: per partition of the candidates topic, the next offset when the corpus was read.
+        corpus_at_ms: when that was.
+        skew: what an audit of the newest served examples found, field by field; empty where none was made.
+        served_by: the one bundle whose answers the examples are; None where it does not matter whose they are.
+        passed_over: examples between the parent's offsets and these that were refused, and are trained on by nobody.
+    """
+
+    train: Sequence[Example]
+    evaluation: Sequence[Example]
+    corpus: Sequence[Candidate]
+    offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    corpus_offsets: Mapping[str, int] = field(default_factory=dict)
+    corpus_at_ms: int = 0
+    skew: Sequence[FieldAudit] = ()
+    served_by: str | None = None
+    passed_over: int = 0
+
+    @classmethod
+    def of_window(cls, window: Window, corpus: CorpusAt, *, evaluation_share: float = 0.2) -> "TrainingData":
+        """Split a window by offset: the newest share evaluates, and is where the next window begins."""
+        older, newer = window.split(evaluation_share)
+        return cls(
+            older.examples(),
+            newer.examples(),
+            corpus.candidates,
+            older.manifest_offsets(),
+            corpus.manifest_offsets(),
+            corpus.at_ms,
+            served_by=window.served_by,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Towers ready to be published, unless a gate refuses them."""
+
+    exported: Exported
+    metrics: Mapping[str, float]
+    gates: tuple[Gate, ...]
+
+
+class Training:
+    """Encoded data, the bundles that the new towers are held against, and what becomes of them."""
+
+    def __init__(
+        self,
+        surface: Surface,
+        data: TrainingData,
+        spec: FeatureSpec,
+        config: Judging,
+        *,
+        registry: BundleRegistry,
+        live: str | None,
+        parent: Bundle | None = None,
+        anchor: Bundle | None = None,
+        scalars: Path | None = None,
+    ) -> None:
+        """Encode the data and judge the window.
+
+        Args:
+            live, parent, anchor: bundles that the new one is held against; see `trainer.gates`.
+            scalars: folder that this training's figures are written into.
+
+        Raises:
+            Refused: a data gate said no.
+            BundleError: the live bundle cannot be read.
+        """
+        self._scalars = scalars if leads() else None
+        self._surface = surface
+        self._data = data
+        self._spec = spec
+        self._registry = registry
+        self._limits = config.limits
+        self._parent = parent
+        self._anchor = anchor
+        # read before the training: a bundle that cannot be read should not cost one
+        self._live = None if live is None else parent if parent and parent.id == live else read_bundle(registry, surface.name, live)
+        encoder = Encoder(spec, surface.popularity)
+        self._train = encoder.examples(data.train)
+        self._evaluation = encoder.examples(data.evaluation)
+        self._corpus = encoder.corpus(data.corpus)
+        self._inputs = inputs_digest(self._train, self._corpus)
+        self._window = WindowProfile.of(data.train)
+        self._measured: dict[str, dict[str, float]] = {}
+        forebear = None if config.accept_window else parent or self._live
+        last = last_profiles(registry, surface.name, forebear, count=LAST_WINDOWS)
+        self._data_gates = data_gates(
+            self._train,
+            self._evaluation,
+            self._corpus,
+            config.limits,
+            window=self._window,
+            last=last,
+            skew=() if config.accept_window else data.skew,
+        )
+        refuse_unless_passed(self._data_gates, what=f"the training window of {surface.name}")
+
+    def train(
+        self, towers: TwoTowers, config: FitConfig, *, threads: int, progress: Progress, checkpoint: Checkpoint | None
+    ) -> FitReport:
+        """Fit towers in place."""
+        torch.set_num_threads(threads)
+        checkpoint = checkpoint and checkpoint.of_inputs(self._inputs)
+        with scalars_in(self._scalars) as scalars:
+            on_step = partial(scalars.step, learning_rate=config.learning_rate)
+            return fit(towers, self._train, self._corpus, config, progress=progress, on_step=on_step, checkpoint=checkpoint)
+
+    def lineage(self, config: FitConfig, *, threads: int, towers_seed: int | None) -> Lineage:
+        """Return what it takes to fit these towers again."""
+        return Lineage(
+            fit=config,
+            threads=threads,
+            towers_seed=towers_seed,
+            corpus_at_ms=self._data.corpus_at_ms,
+            corpus_offsets=self._data.corpus_offsets,
+            inputs=self._inputs,
+            torch=torch.__version__,
+            served_by=self._data.served_by,
+            processes=processes(),
+        )
+
+    def judge(self, towers: TwoTowers, *, against_live: bool = True) -> Judged:
+        """Export towers and hold them against the others."""
+        exported = export(towers, graphs=self._parent.files if self._parent else None)
+        metrics = evaluate(OnnxTowers(exported.files, metric=exported.metric), self._evaluation, self._corpus)
+        gates = (
+            *self._data_gates,
+            *quality_gates(metrics, self._metrics_of(self._live) if against_live else None, self._limits),
+            *drift_gates(metrics, self._metrics_of(self._anchor), self._limits),
+            canary_gate(exported.canary, exported.metric),
+        )
+        return Judged(exported, metrics, gates)
+
+    def publish(self, judged: Judged, report: FitReport, origin: Origin, lineage: Lineage) -> str:
+        """Publish judged towers and return the bundle's id; raises `Refused` where a gate says no."""
+        return on_leader(lambda: self._publish(judged, report, origin, lineage))
+
+    def _publish(self, judged: Judged, report: FitReport, origin: Origin, lineage: Lineage) -> str:
+        exported, gates = judged.exported, judged.gates
+        with scalars_in(self._scalars) as scalars:
+            scalars.judged(judged.metrics, gates, step=report.steps)
+        refuse_unless_passed(gates, what=f"the new bundle of {self._surface.name}")
+        return publish(
+            self._registry,
+            replace(exported, files={**exported.files, LINEAGE: lineage.to_bytes(), WINDOW: self._window.to_bytes()}),
+            surface=self._surface.name,
+            spec=self._spec,
+            origin=origin,
+            metrics={
+                **judged.metrics,
+                "label_rate": label_rate(self._train),
+                "train_examples": float(len(self._train)),
+                "passed_over_examples": float(self._data.passed_over),
+                "evaluation_examples": float(len(self._evaluation)),
+                "corpus": float(len(self._corpus)),
+                "steps": float(report.steps),
+                "loss": report.loss,
+                "tuned_share": lineage.share,
+                "learning_rate": lineage.fit.learning_rate,
+            },
+            gates=gates,
+        )
+
+    def _metrics_of(self, other: Bundle | None) -> dict[str, float] | None:
+        if other is None:
+            return None
+        if other.id not in self._measured:
+            self._measured[other.id] = self._evaluate(other)
+        return self._measured[other.id]
+
+    def _evaluate(self, other: Bundle) -> dict[str, float]:
+        evaluation: Examples = self._evaluation
+        corpus: Corpus = self._corpus
+        spec = other.manifest.feature_spec
+        if spec.digest != self._spec.digest:
+            # it reads other features of the same records
+            encoder = Encoder(spec, self._surface.popularity)
+            evaluation, corpus = encoder.examples(self._data.evaluation), encoder.corpus(self._data.corpus)
+        return evaluate(OnnxTowers(other.files, metric=other.manifest.metric), evaluation, corpus)
