@@ -42,7 +42,7 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("roost.cli.machine", "status", "Say what runs, where, and whether the node is ready."),
     "doctor": Entry("roost.cli.doctor", "doctor", "Look for what is wrong, and print what mends it."),
     "demo": Entry(
-        "roost.cli.demo", "app", "Run the whole loop on a simulated world, in about two minutes.", "streams,serving,trainer"
+        "roost.cli.demo", "app", "Run the whole loop on a simulated world, in some three minutes.", "streams,serving,trainer"
     ),
     "replay": Entry("roost.cli.data", "replay", "Play recorded interactions through the same topics as live traffic."),
     "publish": Entry("roost.cli.data", "publish", "Publish events from a file; returns once the broker acknowledged them all."),

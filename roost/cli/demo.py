@@ -33,7 +33,7 @@ def demo(
     keep: Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole loop on a simulated world, in about two minutes.
+    """Run the whole loop on a simulated world, in some three minutes.
 
     Events, index, answers, fine-tune, rollout, rollback; on a machine of its own, gone at the end.
 
