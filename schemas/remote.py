@@ -172,7 +172,6 @@ def folder_of(registry: BundleRegistry) -> Path:
 def _of_setting(value: object, info: ValidationInfo) -> BundleRegistry:
     if isinstance(value, Path | RemoteRegistry):
         return value
-    # declared before it
     return registry_at(str(value), cache=info.data.get("registry_cache", DEFAULT_CACHE))
 
 

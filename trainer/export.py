@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle, CanaryVectors
 from schemas.errors import BundleCorrupt, BundleMismatch
-from schemas.features.spec import FeatureSpec
+from schemas.features.spec import FeatureSpec, Side
 from schemas.manifest import INDEXED_METRIC, Metric
 from schemas.towers import INPUT_NAME, OUTPUT_NAME
-from trainer.learning.similarity import Side, for_index
+from trainer.learning.similarity import for_index
 from trainer.learning.towers import Tower, TowerConfig, TwoTowers
 
 WEIGHTS = "weights.npz"

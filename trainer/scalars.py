@@ -36,11 +36,9 @@ class Scalars:
 
 def folder_of(root: Path | None, surface: str, recipe: str) -> Path | None:
     """Return the folder of a training that begins now, among all that TensorBoard shows side by side."""
-    return (
-        None
-        if root is None
-        else root / surface / f"{recipe}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{time.time_ns() % 10**6:06d}"
-    )
+    if root is None:
+        return None
+    return root / surface / f"{recipe}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{time.time_ns() % 10**6:06d}"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from schemas.codec import SchemaLookup, encode
 from schemas.errors import BundleCorrupt, InvalidInput
 from schemas.positions import write_mark
 from schemas.records.candidates import Candidate
-from schemas.records.control import NodeStatus, Progress, SourcePosition
+from schemas.records.control import EMBEDDER, NodeStatus, Progress, SourcePosition
 from schemas.surfaces import WRITE_TIME, Surfaces, surface_finder
 from schemas.topics import ENGAGEMENTS, NODE_STATUS, embeddings_topic_name
 from schemas.wire.inbound import InboundRecord
@@ -77,7 +77,7 @@ class EmbedderProcessor:
         # those of the file, with the refresh policies in force
         self._configured = {name: targets.configured(surface) for name, surface in surfaces.items()}
         self._partition_count = partitions
-        self._instance = f"embedder:{instance}"
+        self._instance = EMBEDDER + instance
         self._seen_before = seen_before
         self._ends = ends
         self._topic_exists = topic_exists

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from schemas.codec import SchemaLookup, decode
 from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange
-from schemas.records.control import NodeStatus
+from schemas.records.control import EMBEDDER, NodeStatus
 from schemas.topics import ENGAGEMENTS, NODE_STATUS
 from schemas.wire.client import make_consumer
 from schemas.wire.inbound import InboundRecord
@@ -46,10 +46,10 @@ def seen_before(bootstrap: str, partition: int, next_offset: int, *, lookup: Sch
     if next_offset == 0:
         return seen
     try:
-        with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: next_offset - 1}) as reader:
+        with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: next_offset - 1}, once=True) as reader:
             newest_ms = next(record.timestamp_ms for record in _until(reader, partition, next_offset))
         start = _offset_at(bootstrap, partition, window_start_ms(newest_ms))
-        with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: start}) as reader:
+        with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: start}, once=True) as reader:
             for record in _until(reader, partition, next_offset):
                 try:
                     seen.repeats(read_engagement(record, lookup=lookup).event_id, record.timestamp_ms)
@@ -77,9 +77,9 @@ def _until(reader: TailReader, partition: int, next_offset: int) -> Iterator[Inb
 
 def last_report(bootstrap: str, instance: str) -> NodeStatus | None:
     """Return the last heartbeat of this instance's earlier run, if there is one."""
-    key = f"embedder:{instance}".encode()
+    key = (EMBEDDER + instance).encode()
     last: NodeStatus | None = None
-    with TailReader(bootstrap, NODE_STATUS, [0]) as reader:
+    with TailReader(bootstrap, NODE_STATUS, [0], once=True) as reader:
         for record in reader.read_to_end():
             if record.key == key and record.value is not None:
                 try:

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from schemas.bundle import sync_folder
 from schemas.errors import Refused
 
 FORMAT = 1
@@ -101,6 +102,7 @@ class Checkpoint:
             file.flush()
             os.fsync(file.fileno())
         Path(file.name).replace(self.folder / STATE)
+        sync_folder(self.folder)
 
     def remove(self) -> None:
         """Remove state and data."""

@@ -5,15 +5,13 @@ no candidate, known or not, is longer, so that the one metric that an index has 
 """
 
 import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the name every torch reader knows
 from torch import Tensor
 
+from schemas.features.spec import Side
 from schemas.manifest import Metric
-
-Side = Literal["query", "candidate"]
 
 INDEX_DIMENSIONS: dict[Metric, int] = {"cosine": 0, "inner_product": 1, "euclidean": 2}
 """How many dimensions more `for_index` takes than training."""
