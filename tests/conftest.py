@@ -1,5 +1,6 @@
 """What tests of every kind share."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,3 +18,15 @@ def remote(tmp_path: Path) -> Iterator[RemoteRegistry]:
     yield RemoteRegistry("memory://bucket/bundles", cache=tmp_path / "cache")
     for place in memory.ls("/", detail=False):
         memory.rm(place, recursive=True)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Undo what a command that a test runs in this process sets up: lines of every later test, on a stderr closed by then."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    for handler in root.handlers[:]:
+        if type(handler) is logging.StreamHandler and handler not in handlers:
+            root.removeHandler(handler)

@@ -32,6 +32,8 @@ from tests.integration.test_label_roles import committed, running, user_states
 from tests.streams_kit import all_committed, candidates, prepare, read_all, wait_until
 
 Register = Callable[[str], int]
+# a registry that is there may be slow: it loads what it answers with when it is first asked
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -86,7 +88,7 @@ def letters(bootstrap: str, topic: str) -> list[DeadLetter]:
 def test_not_found_is_an_answer_and_no_answer_is_none(registry: Apicurio, client: SchemaRegistryClient, register: Register) -> None:
     """The first makes a dead letter of a record, the second keeps it waiting: whoever mixes them up loses good records."""
     known = register("tweet")
-    with RegistrySchemas(registry.url) as schemas:
+    with RegistrySchemas(registry.url, timeout_s=PATIENCE_S) as schemas:
         assert json.loads(schemas(known))["name"] == "Tweet"
         said = []
         for _ in range(3):
@@ -95,11 +97,11 @@ def test_not_found_is_an_answer_and_no_answer_is_none(registry: Apicurio, client
             said.append(len(not_there.traceback))
         assert said[1] == said[2], "what is said again does not keep the records it was said of"
     other = client.register_schema(f"proto-{uuid.uuid4().hex}", Schema('syntax = "proto3"; message M { int32 a = 1; }', "PROTOBUF"))
-    with RegistrySchemas(registry.url) as schemas, pytest.raises(UnknownSchema, match="is PROTOBUF"):
+    with RegistrySchemas(registry.url, timeout_s=PATIENCE_S) as schemas, pytest.raises(UnknownSchema, match="is PROTOBUF"):
         schemas(other)
     # a path where no registry is: its 404 says nothing of a schema
     elsewhere = registry.url.replace("/ccompat/v7", "/ccompat/v99")
-    with RegistrySchemas(elsewhere) as schemas, pytest.raises(RegistryUnavailable, match="answers 404"):
+    with RegistrySchemas(elsewhere, timeout_s=PATIENCE_S) as schemas, pytest.raises(RegistryUnavailable, match="answers 404"):
         schemas(known)
     nobody = f"http://ann:secret@127.0.0.1:{free_port()}/"
     with RegistrySchemas(nobody) as schemas, pytest.raises(RegistryUnavailable, match="does not answer") as caught:
