@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from schemas.remote import DEFAULT_CACHE
+from schemas.registry.remote import DEFAULT_CACHE
 
 # In a clone, `make setup` puts the jars beside the code; an installed package is told where they are.
 _CHECKOUT = Path(__file__).resolve().parent.parent

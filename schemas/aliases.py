@@ -6,18 +6,15 @@ The highest number counts. Who moves an alias puts the next number where there i
 the compare-and-set, and the files before it are the history. It works wherever a file can be put on that condition.
 """
 
-import os
 import re
-import tempfile
 import uuid
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from schemas.bundle import MAX_MANIFEST_BYTES, entry_names, sync_folder
+from schemas.bundle import MAX_MANIFEST_BYTES
 from schemas.errors import BundleCorrupt, CompareAndSetLost
 from schemas.ids import is_bundle_id
-from schemas.remote import BundleRegistry, RemoteRegistry
+from schemas.registry.place import RegistryPlace, registry_at
 
 _FOLDER = "aliases"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
@@ -51,25 +48,27 @@ def is_alias(text: str) -> bool:
     return _NAME.match(text) is not None and not is_bundle_id(text)
 
 
-def moves_of(registry: BundleRegistry, surface: str, alias: str) -> list[Move]:
+def moves_of(registry: RegistryPlace, surface: str, alias: str) -> list[Move]:
     """Return an alias' moves, oldest first; none where there is no such alias. Raises `BundleCorrupt` where one cannot be read."""
     return [_read(registry, surface, alias, number) for number in _numbers(registry, surface, alias)]
 
 
-def bundle_at(registry: BundleRegistry, surface: str, alias: str) -> str | None:
+def bundle_at(registry: RegistryPlace, surface: str, alias: str) -> str | None:
     """Return the bundle that an alias names; None where there is no such alias."""
     last = _last(registry, surface, alias)
     return last.bundle if last else None
 
 
-def aliases_in(registry: BundleRegistry, surface: str) -> dict[str, str]:
+def aliases_in(registry: RegistryPlace, surface: str) -> dict[str, str]:
     """Return the bundles of a surface's aliases, by name."""
-    found = {name: bundle_at(registry, surface, name) for name in entry_names(registry, f"{surface}/{_FOLDER}") if is_alias(name)}
+    found = {
+        name: bundle_at(registry, surface, name) for name in registry_at(registry).names(f"{surface}/{_FOLDER}") if is_alias(name)
+    }
     return {name: bundle for name, bundle in found.items() if bundle is not None}
 
 
 def move_alias(
-    registry: BundleRegistry, surface: str, alias: str, bundle: str, *, expected: str | None, actor: str, time_ms: int
+    registry: RegistryPlace, surface: str, alias: str, bundle: str, *, expected: str | None, actor: str, time_ms: int
 ) -> Move:
     """Let an alias name a bundle, if it names the expected one until then. To what it names already it is not moved again.
 
@@ -92,9 +91,7 @@ def move_alias(
     move = Move(
         number=last.number + 1 if last else 1, bundle=bundle, previous=current, actor=actor, time_ms=time_ms, token=uuid.uuid4().hex
     )
-    path = _path(surface, alias, move.number)
-    content = move.model_dump_json().encode()
-    if not (registry.create(path, content) if isinstance(registry, RemoteRegistry) else _create(registry / path, content)):
+    if not registry_at(registry).create(_path(surface, alias, move.number), move.model_dump_json().encode()):
         raise CompareAndSetLost(f"somebody else moved {alias} at the same time; look again before you move it")
     return move
 
@@ -103,40 +100,19 @@ def _path(surface: str, alias: str, number: int) -> str:
     return f"{surface}/{_FOLDER}/{alias}/{number:012}.json"
 
 
-def _numbers(registry: BundleRegistry, surface: str, alias: str) -> list[int]:
-    names = entry_names(registry, f"{surface}/{_FOLDER}/{alias}")
+def _numbers(registry: RegistryPlace, surface: str, alias: str) -> list[int]:
+    names = registry_at(registry).names(f"{surface}/{_FOLDER}/{alias}")
     return sorted(int(found[1]) for name in names if (found := _FILE.match(name)))
 
 
-def _last(registry: BundleRegistry, surface: str, alias: str) -> Move | None:
+def _last(registry: RegistryPlace, surface: str, alias: str) -> Move | None:
     numbers = _numbers(registry, surface, alias)
     return _read(registry, surface, alias, numbers[-1]) if numbers else None
 
 
-def _read(registry: BundleRegistry, surface: str, alias: str, number: int) -> Move:
+def _read(registry: RegistryPlace, surface: str, alias: str, number: int) -> Move:
     path = _path(surface, alias, number)
     try:
-        data = registry.read(path, MAX_MANIFEST_BYTES) if isinstance(registry, RemoteRegistry) else (registry / path).read_bytes()
-        return Move.model_validate_json(data)
-    except (OSError, ValidationError) as error:
+        return Move.model_validate_json(registry_at(registry).read(path, MAX_MANIFEST_BYTES))
+    except (BundleCorrupt, ValidationError) as error:
         raise BundleCorrupt(f"alias {alias}: {registry}/{path} is no move that this release can read; copy it back") from error
-
-
-def _create(target: Path, content: bytes) -> bool:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            # other roles may run as other users
-            os.fchmod(descriptor, 0o644)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        # a link is made where nothing is, and whole; a rename would go over what is there
-        Path(target).hardlink_to(temporary)
-    except FileExistsError:
-        return False
-    finally:
-        Path(temporary).unlink()
-    sync_folder(target.parent)
-    return True

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from schemas.remote import DEFAULT_CACHE, RegistrySetting
+from schemas.registry.folder import FolderRegistry
+from schemas.registry.place import RegistrySetting
+from schemas.registry.remote import DEFAULT_CACHE
 from schemas.surfaces import names_of
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
@@ -43,7 +45,7 @@ class NodeSettings(BaseSettings):
 
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
     registry_cache: Path = DEFAULT_CACHE
-    registry: RegistrySetting = Path("registry")
+    registry: RegistrySetting = FolderRegistry(Path("registry"))
     surfaces: Path | None = None
     serve: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names_of)] = ()
     node_id: str = Field(default_factory=socket.gethostname, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")

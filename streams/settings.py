@@ -7,7 +7,9 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.records.control import SILENCE_MS
-from schemas.remote import DEFAULT_CACHE, RegistrySetting
+from schemas.registry.folder import FolderRegistry
+from schemas.registry.place import RegistrySetting
+from schemas.registry.remote import DEFAULT_CACHE
 from schemas.topics import DEFAULT_PARTITIONS
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
@@ -43,7 +45,7 @@ class StreamsSettings(BaseSettings):
 
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
     registry_cache: Path = DEFAULT_CACHE
-    registry: RegistrySetting = Path("registry")
+    registry: RegistrySetting = FolderRegistry(Path("registry"))
     surfaces: Path | None = None
     schema_registry_url: str | None = Field(default=None, pattern=r"^https?://")
     partitions: int = Field(default=DEFAULT_PARTITIONS, ge=1)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle, CanaryVectors, Gate, Manifest, Metric, read_bundle, write_bundle
 from schemas.features.catalog import TWEET
 from schemas.features.spec import FeatureSpec, Field
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 from schemas.towers import INPUT_NAME, OUTPUT_NAME
 
 _TABLE_ROWS = 4096
@@ -64,7 +64,7 @@ def make_tower(fields: tuple[Field, ...], dim: int, *, seed: int, tables: dict[s
 
 
 def publish_bundle(
-    root: BundleRegistry,
+    root: RegistryPlace,
     *,
     surface: str = "home-timeline",
     dim: int = 64,
@@ -107,7 +107,7 @@ def publish_bundle(
     return write_bundle(root, manifest, files)
 
 
-def published(root: BundleRegistry, **arguments: Any) -> Bundle:
+def published(root: RegistryPlace, **arguments: Any) -> Bundle:
     """Publish a bundle and return it read back and verified; arguments as `publish_bundle`."""
     bundle = publish_bundle(root, **arguments)
     return read_bundle(root, arguments.get("surface", "home-timeline"), bundle)

@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from schemas.remote import RemoteRegistry
+from schemas.registry.remote import RemoteRegistry
 
 
 @pytest.fixture

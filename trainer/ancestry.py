@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from schemas.bundle import Bundle, read_bundle
 from schemas.errors import BundleError
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 
 
-def line_of(registry: BundleRegistry, surface: str, newest: Bundle | None) -> Iterator[Bundle]:
+def line_of(registry: RegistryPlace, surface: str, newest: Bundle | None) -> Iterator[Bundle]:
     """Yield a bundle and those it was fine-tuned from, newest first; one that is gone, or can no longer be read, ends the line."""
     while newest is not None:
         yield newest
@@ -18,7 +18,7 @@ def line_of(registry: BundleRegistry, surface: str, newest: Bundle | None) -> It
             return
 
 
-def anchor_of(registry: BundleRegistry, surface: str, parent: Bundle, *, fine_tunes: int) -> Bundle | None:
+def anchor_of(registry: RegistryPlace, surface: str, parent: Bundle, *, fine_tunes: int) -> Bundle | None:
     """Return the bundle that fine-tunes of `parent` are held against, however many there were: an ancestor that stays the same.
 
     Args:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from schemas.bundle import read_bundle
 from schemas.features.catalog import CATALOG
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 from schemas.surfaces import Surface
 from trainer.ancestry import anchor_of
 from trainer.evaluation import EvaluationConfig
@@ -114,7 +114,7 @@ def pretrain(
     data: TrainingData,
     config: PretrainConfig | None = None,
     *,
-    registry: BundleRegistry,
+    registry: RegistryPlace,
     live: str | None = None,
     progress: Progress = lambda _: None,
     checkpoint: Checkpoint | None = None,
@@ -159,7 +159,7 @@ def finetune(
     data: TrainingData,
     config: FinetuneConfig | None = None,
     *,
-    registry: BundleRegistry,
+    registry: RegistryPlace,
     live: str | None = None,
     progress: Progress = lambda _: None,
     checkpoint: Checkpoint | None = None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from schemas.bundle import Bundle, Gate, Manifest, list_bundles, read_bundle, write_bundle
 from schemas.errors import BundleError
 from schemas.features.spec import FeatureSpec
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 from schemas.towers import Towers
 from trainer.export import Exported
 
@@ -25,7 +25,7 @@ class Origin:
 
 
 def publish(
-    root: BundleRegistry,
+    root: RegistryPlace,
     exported: Exported,
     *,
     surface: str,
@@ -69,7 +69,7 @@ class Entry:
     error: str = ""
 
 
-def entries(root: BundleRegistry, surface: str) -> list[Entry]:
+def entries(root: RegistryPlace, surface: str) -> list[Entry]:
     """Return a surface's bundles, oldest first, each read and verified byte for byte."""
     found = []
     for bundle in list_bundles(root, surface):
@@ -80,12 +80,12 @@ def entries(root: BundleRegistry, surface: str) -> list[Entry]:
     return found
 
 
-def show(root: BundleRegistry, surface: str, bundle: str) -> Manifest:
+def show(root: RegistryPlace, surface: str, bundle: str) -> Manifest:
     """Return a bundle's manifest, its bytes verified; raises `BundleError` as `schemas.bundle.read_bundle` does."""
     return read_bundle(root, surface, bundle).manifest
 
 
-def verify(root: BundleRegistry, surface: str, bundle: str) -> Bundle:
+def verify(root: RegistryPlace, surface: str, bundle: str) -> Bundle:
     """Verify every byte, load both towers and compare the canary vectors; raises `BundleError` for the first thing wrong."""
     read = read_bundle(root, surface, bundle)
     Towers(read)

@@ -9,7 +9,7 @@ import torch
 
 from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle, read_bundle
 from schemas.errors import Refused
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 from schemas.surfaces import Surface
 from trainer.data.columns import Encoder
 from trainer.data.windows import CorpusAt, Window
@@ -48,7 +48,7 @@ def reproduce(
     window: Window,
     corpus: CorpusAt,
     *,
-    registry: BundleRegistry,
+    registry: RegistryPlace,
     progress: Callable[[FitProgress], None] = lambda _: None,
 ) -> Reproduction:
     """Train the bundle's towers again.

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from schemas.bundle import list_bundles, read_bundle
 from schemas.errors import BrokerUnavailable, BundleError, CompareAndSetLost, DeliveryFailed, Refused
 from schemas.features.catalog import CATALOG
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 from schemas.surfaces import load_surfaces
 from schemas.wire.admin import wait_for_broker
 from trainer.data.topics import TopicSources
@@ -57,7 +57,7 @@ def run_schedule(
                 metrics.went_round()
 
 
-def note_newest(registry: BundleRegistry, surface: str, metrics: TrainerMetrics) -> None:
+def note_newest(registry: RegistryPlace, surface: str, metrics: TrainerMetrics) -> None:
     """Tell the metrics of the newest bundle that can be read."""
     for bundle in reversed(list_bundles(registry, surface)):
         try:

@@ -12,7 +12,7 @@ from schemas.errors import Refused
 from schemas.features.catalog import CATALOG
 from schemas.records.control import Rollout
 from schemas.records.feedback import Example
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 from schemas.rollout import UNDER_WAY
 from schemas.surfaces import Surface
 from trainer.data.cache import prune, remove_erased, write_cache
@@ -153,7 +153,7 @@ class SurfaceSchedule:
         sources: Sources,
         plan: Plan,
         *,
-        registry: BundleRegistry,
+        registry: RegistryPlace,
         metrics: TrainerMetrics | None = None,
         wall_clock_s: Callable[[], float] = time.time,
         monotonic_s: Callable[[], float] = time.monotonic,

@@ -12,7 +12,7 @@ from schemas.bundle import Bundle, Gate, read_bundle
 from schemas.features.spec import FeatureSpec
 from schemas.records.candidates import Candidate
 from schemas.records.feedback import Example
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 from schemas.surfaces import Surface
 from trainer.data.columns import Corpus, Encoder, Examples
 from trainer.data.profile import WINDOW, WindowProfile, last_profiles
@@ -108,7 +108,7 @@ class Training:
         spec: FeatureSpec,
         config: Judging,
         *,
-        registry: BundleRegistry,
+        registry: RegistryPlace,
         live: str | None,
         parent: Bundle | None = None,
         anchor: Bundle | None = None,

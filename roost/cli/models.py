@@ -11,7 +11,7 @@ from schemas.aliases import aliases_in, bundle_at, is_alias, move_alias, moves_o
 from schemas.bundle import Manifest, list_bundles, read_bundle, surfaces_in
 from schemas.errors import RoostError
 from schemas.ids import actor_of_process
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The bundles in the registry.")
 
@@ -178,5 +178,5 @@ def _cell(value: object) -> str:
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _surfaces_with_bundles(root: BundleRegistry) -> list[str]:
+def _surfaces_with_bundles(root: RegistryPlace) -> list[str]:
     return [surface for surface in surfaces_in(root) if list_bundles(root, surface)]

@@ -1,6 +1,5 @@
 """Which broker, node and bundles a command talks to: an option, else the environment, else the deployment on this machine."""
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -10,9 +9,9 @@ import typer
 from roost.machine.deployment import Deployment
 from roost.settings import CacheSettings, checked_servers
 from schemas.aliases import bundle_at, is_alias
-from schemas.errors import RoostError
 from schemas.ids import is_bundle_id
-from schemas.remote import BundleRegistry, RemoteRegistry, registry_at
+from schemas.registry.kind import BundleRegistry
+from schemas.registry.place import registry_at
 
 Bootstrap = Annotated[
     str | None,
@@ -93,7 +92,7 @@ def registry_of(option: str | None, data_dir: Path) -> BundleRegistry:
     Raises:
         BundlesUnavailable: it is a URL of a kind that no package here can open.
     """
-    return registry_at(option, cache=CacheSettings().registry_cache) if option else data_dir.resolve() / "registry"
+    return registry_at(option or data_dir.resolve() / "registry", cache=CacheSettings().registry_cache)
 
 
 def bundle_id_of(named: str, surface: str, *, registry: str | None, data_dir: Path) -> str:
@@ -113,17 +112,10 @@ def checkpoints_of(option: Path | None, data_dir: Path) -> Path:
 
 
 def writable_registry_of(option: str | None, data_dir: Path) -> BundleRegistry:
-    """Return the registry to publish in; raises `RoostError` where nothing can be written: before a training, not after it."""
+    """Return the registry to publish in, as `registry_of`; that nothing can be written is told before a training, not after it."""
     root = registry_of(option, data_dir)
-    if isinstance(root, RemoteRegistry):
-        root.require_writable()
-        return root
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
-            return root
-    except OSError as error:
-        raise RoostError(f"no bundle can be published in {root} ({error.strerror}); name another folder with --registry") from error
+    root.require_writable()
+    return root
 
 
 def snapshots_of(option: Path | None, data_dir: Path) -> Path:

@@ -40,7 +40,7 @@ from schemas.bundle import read_bundle
 from schemas.errors import RoostError
 from schemas.ids import actor_of_process
 from schemas.records.control import CommandKind, RolloutCommand
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 from streams.controller.client import RolloutClient
 
 log = logging.getLogger(__name__)
@@ -332,6 +332,6 @@ def _asking(surface: str, bundle: str) -> None:
     log.info("%s is published; `roost rollout start %s --surface %s` rolls it out", bundle, bundle, surface)
 
 
-def _show(root: BundleRegistry, surface: str, bundle: str, *, as_json: bool) -> None:
+def _show(root: RegistryPlace, surface: str, bundle: str, *, as_json: bool) -> None:
     data = {"id": bundle, "surface": surface, **summary(read_bundle(root, surface, bundle).manifest)}
     emit(data, as_json=as_json, show=lambda: table(["", ""], data.items(), to=out))

@@ -23,7 +23,6 @@ from roost.cli.target import (
 )
 from schemas.errors import RoostError
 from schemas.ids import check_user_id
-from schemas.remote import folder_of
 
 users = typer.Typer(no_args_is_help=True, add_completion=False, help="Delete a user, and search every place for what is left.")
 authors = typer.Typer(
@@ -161,7 +160,7 @@ def traces(
         bootstrap=broker_of(bootstrap, data_dir),
         snapshots=snapshots_of(snapshots, data_dir),
         snapshots_kept=snapshots_kept,
-        folders=(folder_of(registry_of(registry, data_dir)), data_dir.resolve() / "logs"),
+        folders=(registry_of(registry, data_dir).folder, data_dir.resolve() / "logs"),
         surfaces=surfaces_of(surfaces),
     )
     with err.status("searching") as status:

@@ -6,11 +6,11 @@ from roost.doctor.finding import Finding, note, ok, wrong
 from schemas.bundle import bundles_in, read_bundle, surfaces_in
 from schemas.errors import BundleError, BundlesUnavailable
 from schemas.records.control import Rollout
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 from schemas.rollout import STREAMING
 
 
-def check_bundles(registry: BundleRegistry, states: Mapping[str, Rollout]) -> list[Finding]:
+def check_bundles(registry: RegistryPlace, states: Mapping[str, Rollout]) -> list[Finding]:
     """Check every byte of every bundle in the registry, and that each bundle a rollout streams is there.
 
     Args:

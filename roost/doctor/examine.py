@@ -24,7 +24,7 @@ from roost.doctor.schemas import check_schema_registry
 from schemas.errors import RoostError
 from schemas.positions import SOURCE_TOPICS
 from schemas.records.control import Rollout
-from schemas.remote import BundleRegistry, folder_of
+from schemas.registry.kind import BundleRegistry
 from schemas.rollout import STREAMING
 from schemas.surfaces import Surfaces, load_surfaces
 from schemas.topics import (
@@ -83,7 +83,7 @@ def examine(patient: Patient) -> Iterator[Finding]:
     # not there, not TOML, or a key that is wrong
     except (OSError, ValueError) as error:
         yield wrong("surfaces", f"{patient.surfaces}: {error}", "mend the file, or name another with ROOST_SURFACES")
-    places = {"bundles": folder_of(patient.registry)} | ({"broker's records": patient.data_dir} if patient.data_dir else {})
+    places = {"bundles": patient.registry.folder} | ({"broker's records": patient.data_dir} if patient.data_dir else {})
     for what, place in places.items():
         yield _disk(what, place)
     yield (check_roles(patient.roles) if patient.roles else note("roles", "no launcher runs here", "roost up, or containers"))

@@ -7,7 +7,9 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.ids import actor_of_process
-from schemas.remote import DEFAULT_CACHE, RegistrySetting
+from schemas.registry.folder import FolderRegistry
+from schemas.registry.place import RegistrySetting
+from schemas.registry.remote import DEFAULT_CACHE
 from schemas.surfaces import names_of
 from serving.settings import BOOTSTRAP_VARIABLE
 
@@ -37,7 +39,7 @@ class ConsoleSettings(BaseSettings):
 
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
     registry_cache: Path = DEFAULT_CACHE
-    registry: RegistrySetting = Path("registry")
+    registry: RegistrySetting = FolderRegistry(Path("registry"))
     surfaces: Path | None = None
     console_host: str = "127.0.0.1"
     console_port: int = Field(default=DEFAULT_PORT, ge=0, le=65_535)

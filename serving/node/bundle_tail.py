@@ -14,7 +14,7 @@ from schemas.bundle import read_bundle
 from schemas.errors import BundleError
 from schemas.positions import Positions, read_mark
 from schemas.records.control import Progress
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 from schemas.surfaces import Surface
 from schemas.topics import embeddings_topic_name
 from schemas.towers import Towers
@@ -63,7 +63,7 @@ class NodeParts:
     """
 
     bootstrap: str
-    registry: BundleRegistry
+    registry: RegistryPlace
     masks: Masks
     metrics: NodeMetrics
     make_index: Callable[[int], CandidateIndex]

@@ -4,13 +4,13 @@ from schemas.bundle import read_bundle
 from schemas.errors import BundleError, InvalidRecord, Refused
 from schemas.records.candidates import embedding_subject
 from schemas.records.control import RolloutCommand
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 
 
 class Admission:
     """Reads bundles from a registry."""
 
-    def __init__(self, registry: BundleRegistry) -> None:
+    def __init__(self, registry: RegistryPlace) -> None:
         self._registry = registry
 
     def __call__(self, command: RolloutCommand) -> None:

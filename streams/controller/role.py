@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from schemas.codec import SchemaLookup
 from schemas.errors import InvalidInput
 from schemas.records.control import RolloutCommand
-from schemas.remote import folder_of
 from schemas.surfaces import load_surfaces
 from schemas.topics import ROLLOUT_COMMANDS
 from schemas.wire.inbound import InboundRecord
@@ -70,7 +69,7 @@ def run_controller(settings: ControllerSettings, stop: threading.Event) -> None:
         DeliveryFailed: a record was not acknowledged; a restart goes on.
     """
     with metrics_served(settings) as registry:
-        registry.register(DiskCollector(folder_of(settings.registry), of="registry"))
+        registry.register(DiskCollector(settings.registry.folder, of="registry"))
         _control(settings, stop, RunnerMetrics(registry), ControllerMetrics(registry))
 
 

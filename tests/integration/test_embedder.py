@@ -14,7 +14,7 @@ from schemas.bundle import read_bundle
 from schemas.codec import decode
 from schemas.records.candidates import Counters
 from schemas.records.control import Stage
-from schemas.remote import RemoteRegistry
+from schemas.registry.remote import RemoteRegistry
 from schemas.topics import TWEETS, dlq
 from schemas.towers import Towers
 from schemas.wire.admin import delete_topics

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from schemas.bundle import Bundle
 from schemas.errors import BundleMismatch
 from schemas.records.feedback import Example, Label, Provenance
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 from trainer.ancestry import line_of
 from trainer.data.tables import Rows
 
@@ -92,7 +92,7 @@ def profile_of(bundle: Bundle) -> WindowProfile | None:
         raise BundleMismatch(f"{WINDOW} of bundle {bundle.id} cannot be read ({error}); use the release that wrote it") from error
 
 
-def last_profiles(registry: BundleRegistry, surface: str, newest: Bundle | None, *, count: int) -> list[WindowProfile]:
+def last_profiles(registry: RegistryPlace, surface: str, newest: Bundle | None, *, count: int) -> list[WindowProfile]:
     """Return the profiles of a bundle and of those it was fine-tuned from, newest first, at most `count` of them.
 
     A forebear that is gone, or can no longer be read, ends the line.

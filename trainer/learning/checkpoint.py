@@ -23,8 +23,8 @@ from typing import Any
 
 import torch
 
-from schemas.bundle import sync_folder
 from schemas.errors import Refused
+from schemas.registry.folder import sync_folder
 
 FORMAT = 1
 STATE = "fit.pt"

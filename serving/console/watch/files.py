@@ -7,7 +7,7 @@ from pathlib import Path
 
 from schemas.bundle import Manifest, list_bundles, read_bundle
 from schemas.errors import BundleError, BundlesUnavailable
-from schemas.remote import BundleRegistry
+from schemas.registry.place import RegistryPlace
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ MAX_RESULT_BYTES = 4 << 20
 class RegistryCatalog:
     """A registry. A bundle never changes: its manifest is read once."""
 
-    def __init__(self, registry: BundleRegistry) -> None:
+    def __init__(self, registry: RegistryPlace) -> None:
         self._registry = registry
         self._manifests: dict[tuple[str, str], Manifest] = {}
 

@@ -15,7 +15,7 @@ from roost.cli import output, target
 from roost.cli.commands import COMMANDS
 from roost.settings import child_environment
 from schemas.errors import CompareAndSetLost, Refused, RoostError
-from schemas.remote import RemoteRegistry
+from schemas.registry.remote import RemoteRegistry
 from tests.bundles import publish_bundle
 
 
@@ -103,7 +103,7 @@ def test_models_are_listed_shown_and_verified_behind_a_url(
     remote: RemoteRegistry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Operators ask the object store as they asked the folder."""
-    monkeypatch.setenv("ROOST_REGISTRY_CACHE", str(remote.cache))
+    monkeypatch.setenv("ROOST_REGISTRY_CACHE", str(remote.folder))
     bundle = publish_bundle(remote)
     for words in (["list"], ["show", bundle], ["verify", bundle]):
         assert cli.run(["models", *words, "--registry", remote.url, "--json"]) == 0

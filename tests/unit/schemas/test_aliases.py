@@ -14,7 +14,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from schemas.aliases import aliases_in, bundle_at, is_alias, move_alias, moves_of
 from schemas.bundle import list_bundles
 from schemas.errors import BundleCorrupt, CompareAndSetLost, Refused
-from schemas.remote import BundleRegistry, RemoteRegistry, registry_at
+from schemas.registry.place import RegistryPlace, registry_at
+from schemas.registry.remote import RemoteRegistry
 from tests.bundles import publish_bundle
 
 SURFACE = "home-timeline"
@@ -44,17 +45,17 @@ print(*won)
 
 
 @pytest.fixture(params=["folder", "url"])
-def registry(request: pytest.FixtureRequest, remote: RemoteRegistry, tmp_path: Path) -> BundleRegistry:
+def registry(request: pytest.FixtureRequest, remote: RemoteRegistry, tmp_path: Path) -> RegistryPlace:
     """Return an empty registry of either kind."""
     return remote if request.param == "url" else tmp_path / "registry"
 
 
-def move(registry: BundleRegistry, bundle: str, *, expected: str | None) -> None:
+def move(registry: RegistryPlace, bundle: str, *, expected: str | None) -> None:
     """Move the alias `stable`."""
     move_alias(registry, SURFACE, "stable", bundle, expected=expected, actor="ann", time_ms=7)
 
 
-def test_an_alias_names_what_it_was_moved_to_last_and_keeps_what_it_named(registry: BundleRegistry) -> None:
+def test_an_alias_names_what_it_was_moved_to_last_and_keeps_what_it_named(registry: RegistryPlace) -> None:
     """Who asks what was stable yesterday is answered by the history."""
     assert bundle_at(registry, SURFACE, "stable") is None
     move(registry, FIRST, expected=None)
@@ -68,7 +69,7 @@ def test_an_alias_names_what_it_was_moved_to_last_and_keeps_what_it_named(regist
 
 
 @pytest.mark.parametrize("expected", [None, THIRD])
-def test_an_alias_that_names_another_is_not_moved(registry: BundleRegistry, expected: str | None) -> None:
+def test_an_alias_that_names_another_is_not_moved(registry: RegistryPlace, expected: str | None) -> None:
     """Whoever decided by an older state must look again."""
     move(registry, FIRST, expected=None)
     with pytest.raises(CompareAndSetLost, match=f"names {FIRST}, not"):
@@ -76,14 +77,14 @@ def test_an_alias_that_names_another_is_not_moved(registry: BundleRegistry, expe
     assert [one.bundle for one in moves_of(registry, SURFACE, "stable")] == [FIRST]
 
 
-def test_an_alias_that_names_the_bundle_already_is_not_moved_again(registry: BundleRegistry) -> None:
+def test_an_alias_that_names_the_bundle_already_is_not_moved_again(registry: RegistryPlace) -> None:
     """A job that says every hour what is stable must not fill the history."""
     move(registry, FIRST, expected=None)
     move(registry, FIRST, expected=FIRST)
     assert len(moves_of(registry, SURFACE, "stable")) == 1
 
 
-def test_a_move_between_look_and_put_is_lost(registry: BundleRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_between_look_and_put_is_lost(registry: RegistryPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The moment in which a compare without a set lets two win: whoever saw the older state comes second."""
     move(registry, FIRST, expected=None)
     seen = moves_of(registry, SURFACE, "stable")[-1]
@@ -183,19 +184,15 @@ def test_a_move_whose_answer_was_lost_is_won_all_the_same(remote: RemoteRegistry
     assert bundle_at(remote, SURFACE, "stable") == FIRST
 
 
-def test_an_unreadable_move_is_said_and_not_passed_over(registry: BundleRegistry) -> None:
+def test_an_unreadable_move_is_said_and_not_passed_over(registry: RegistryPlace) -> None:
     """The one before it would be rolled out as if it were meant."""
     move(registry, FIRST, expected=None)
-    name = f"{SURFACE}/aliases/stable/000000000002.json"
-    if isinstance(registry, RemoteRegistry):
-        registry.write(name, b"{")
-    else:
-        (registry / name).write_bytes(b"{")
+    assert registry_at(registry).create(f"{SURFACE}/aliases/stable/000000000002.json", b"{")
     with pytest.raises(BundleCorrupt, match=r"alias stable: .*000000000002.json is no move"):
         bundle_at(registry, SURFACE, "stable")
 
 
-def test_aliases_are_no_bundles(registry: BundleRegistry) -> None:
+def test_aliases_are_no_bundles(registry: RegistryPlace) -> None:
     """They lie beside them."""
     bundle = publish_bundle(registry, dim=32)
     move(registry, bundle, expected=None)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from schemas.registry.folder import FolderRegistry
 from serving.settings import NodeSettings
 
 
@@ -16,7 +17,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("ROOST_HTTP_PORT", "8701")
     monkeypatch.setenv("ROOST_SERVE", "movies")
     settings = NodeSettings()
-    assert (settings.bootstrap, settings.registry, settings.node_id) == ("k1:9092,k2:9092", Path("/registry"), "n7")
+    assert (settings.bootstrap, settings.registry, settings.node_id) == ("k1:9092,k2:9092", FolderRegistry(Path("/registry")), "n7")
     assert (settings.http_port, settings.serve) == (8701, ("movies",))
 
 

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.errors import RoostError
-from schemas.remote import RemoteRegistry
+from schemas.registry.folder import FolderRegistry
+from schemas.registry.remote import RemoteRegistry
 from streams.settings import EmbedderSettings, StreamsSettings
 
 
@@ -15,7 +16,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "broker:1")
     monkeypatch.setenv("ROOST_REGISTRY", "models")
     settings = EmbedderSettings()
-    assert (settings.bootstrap, settings.registry) == ("broker:1", Path("models"))
+    assert (settings.bootstrap, settings.registry) == ("broker:1", FolderRegistry(Path("models")))
 
 
 def test_a_registry_may_be_a_url_with_a_cache_beside_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_a_registry_may_be_a_url_with_a_cache_beside_it(monkeypatch: pytest.Monk
     monkeypatch.setenv("ROOST_REGISTRY_CACHE", str(tmp_path))
     settings = EmbedderSettings()
     assert isinstance(settings.registry, RemoteRegistry)
-    assert (settings.registry.url, settings.registry.cache.parent) == ("memory://bucket/bundles", tmp_path)
+    assert (settings.registry.url, settings.registry.folder.parent) == ("memory://bucket/bundles", tmp_path)
     assert settings.model_dump(mode="json")["registry"] == "memory://bucket/bundles"
 
 

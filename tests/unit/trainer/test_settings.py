@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from schemas.registry.folder import FolderRegistry
 from trainer.settings import TrainerSettings
 
 
@@ -14,7 +15,7 @@ def test_settings_come_from_the_environment_with_the_names_the_other_roles_use(m
     monkeypatch.setenv("ROOST_REGISTRY", "bundles")
     monkeypatch.setenv("ROOST_TRAIN", "home-timeline, movies")
     settings = TrainerSettings()
-    assert (settings.bootstrap, settings.registry) == ("broker:9092", Path("bundles"))
+    assert (settings.bootstrap, settings.registry) == ("broker:9092", FolderRegistry(Path("bundles")))
     assert settings.train == ("home-timeline", "movies")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from schemas.remote import RemoteRegistry
+from schemas.registry.remote import RemoteRegistry
 from schemas.towers import Towers
 from serving.filling.masks import Masks
 from serving.index import ExactIndex
@@ -68,7 +68,7 @@ def test_a_node_whose_registry_is_away_says_so_and_loads_the_bundle_once_it_is_t
     bundle = publish_bundle(remote, surface=HOME.name)
     files = fsspec.filesystem("memory")
     files.mv("/bucket", "/elsewhere", recursive=True)
-    shutil.rmtree(remote.cache)
+    shutil.rmtree(remote.folder)
     tail = BundleTail(
         HOME, bundle, NodeParts("127.0.0.1:1", remote, Masks(), NodeMetrics(), ExactIndex, BrokerContact()), changed=lambda: None
     )

@@ -7,28 +7,29 @@ Laid out as a folder is, so that a copy of a folder is such a registry as it sta
 
 import hashlib
 import inspect
+import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 
 from schemas.errors import BundleCorrupt, BundlesUnavailable, Refused
+from schemas.registry.folder import FolderRegistry
+from schemas.registry.kind import Check, T
+
+log = logging.getLogger(__name__)
 
 DEFAULT_CACHE = Path("~/.cache/roost/bundles")
-_FOLDER_URL = "file://"
 # the store itself refuses; memory has one writer
 _CONDITIONAL = {"s3", "s3a", "gs", "gcs", "memory"}
 
 
 class RemoteRegistry:
-    """Reads and writes below one URL. A method raises `BundlesUnavailable` when the place does not answer.
+    """Reads and writes below one URL; methods as `schemas.registry.kind.BundleRegistry` says them.
 
     Attributes:
         url: where it is, as it was given.
-        cache: folder on this machine for the bundles that were fetched from it.
+        folder: on this machine, for the bundles that were fetched from it.
     """
 
     def __init__(self, url: str, *, cache: Path = DEFAULT_CACHE) -> None:
@@ -43,14 +44,15 @@ class RemoteRegistry:
         self.url = url.rstrip("/")
         self._root = self._root.rstrip("/")
         # two registries never vouch for each other's bundles
-        self.cache = cache.expanduser() / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self.folder = cache.expanduser() / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self._copies = FolderRegistry(self.folder)
 
     def __str__(self) -> str:
         """Return the URL, for sentences."""
         return self.url
 
     def names(self, path: str) -> list[str]:
-        """Return the names below a path, sorted; none where nothing is."""
+        """See `BundleRegistry.names`."""
         with self._asked():
             try:
                 # some kinds remember listings
@@ -62,46 +64,65 @@ class RemoteRegistry:
             return sorted(name for entry in entries if (name := entry.rstrip("/").rpartition("/")[2]))
 
     def read(self, path: str, most_bytes: int) -> bytes:
-        """Return a file's bytes.
-
-        Raises:
-            FileNotFoundError: there is none.
-            BundleCorrupt: it is larger than that.
-        """
+        """See `BundleRegistry.read`."""
         with self._asked():
             try:
                 self._files.invalidate_cache()
                 if self._files.size(self._at(path)) > most_bytes:
-                    raise BundleCorrupt(f"{self.url}/{path} is no file of at most {most_bytes} bytes")
+                    raise BundleCorrupt(f"{self}/{path} is no file of at most {most_bytes} bytes")
                 content: bytes = self._files.cat_file(self._at(path))
-            except FileNotFoundError:
+            except FileNotFoundError as error:
                 self._require_bucket()
-                raise
+                folder, _, name = path.rpartition("/")
+                raise BundleCorrupt(f"{name} is not in {self}/{folder}; publish the bundle again") from error
             return content
 
-    def holds(self, path: str) -> bool:
-        """Tell whether there is a file."""
+    def checked(self, path: str, check: Check[T], *, keep: bool = False) -> T:
+        """See `BundleRegistry.checked`."""
+        try:
+            return self._copies.checked(path, check)
+        except BundleCorrupt:
+            # not fetched yet, or damaged since
+            return self._fetched(path, check, keep=keep)
+
+    def _fetched(self, path: str, check: Check[T], *, keep: bool) -> T:
+        files: dict[str, bytes] = {}
+
+        def read(name: str, most_bytes: int) -> bytes:
+            files[name] = self.read(f"{path}/{name}", most_bytes)
+            return files[name]
+
+        found = check(read)
+        if keep:
+            try:
+                self._copies.replace(path, files)
+            except OSError as error:
+                log.warning("%s is fetched at every start: it cannot be kept in %s (%s)", path, self.folder, error.strerror)
+        return found
+
+    def publish(self, path: str, files: Mapping[str, bytes], *, last: str, check: Check[object]) -> None:
+        """See `BundleRegistry.publish`: what was put there is read back from there."""
+        if not self._holds(f"{path}/{last}"):
+            # who else writes below this path writes the same bytes
+            for name in sorted(files, key=lambda name: name == last):
+                self._write(f"{path}/{name}", files[name])
+        self._fetched(path, check, keep=True)
+
+    def _holds(self, path: str) -> bool:
         with self._asked():
             self._files.invalidate_cache()
             return bool(self._files.exists(self._at(path)))
 
-    def write(self, path: str, content: bytes) -> None:
-        """Put a file there whole, also over another; a bucket is never made."""
+    def _write(self, path: str, content: bytes) -> None:
         with self._asked():
+            # a bucket is never made
             self._require_bucket()
             # where folders are real
             self._files.makedirs(self._at(path).rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(self._at(path), content)
 
     def create(self, path: str, content: bytes) -> bool:
-        """Put a file where there is none, and tell whether this was done: of many at once one does.
-
-        Args:
-            content: differs from what anybody else would put there.
-
-        Raises:
-            Refused: on this kind of store nobody can.
-        """
+        """See `BundleRegistry.create`."""
         if not self._puts_on_condition():
             raise Refused(
                 f"{self.url} cannot put a file only where there is none; keep the registry in a folder, on s3:// or on gs://"
@@ -125,9 +146,9 @@ class RemoteRegistry:
         return not kinds.isdisjoint(_CONDITIONAL) and "mode" in inspect.signature(put).parameters
 
     def require_writable(self) -> None:
-        """Raise `BundlesUnavailable` where nothing can be written."""
+        """See `BundleRegistry.require_writable`."""
         name = f".writable-{uuid.uuid4().hex}"
-        self.write(name, b"")
+        self._write(name, b"")
         with self._asked():
             self._files.rm_file(self._at(name))
 
@@ -145,35 +166,10 @@ class RemoteRegistry:
     def _asked(self) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, BundleCorrupt, BundlesUnavailable):
+        except (BundleCorrupt, BundlesUnavailable):
             raise
         # each kind of store has errors of its own, not all of them OSError
         except Exception as error:
             raise BundlesUnavailable(
                 f"the registry {self.url} does not answer ({type(error).__name__}: {error}); check its URL, credentials and network"
             ) from error
-
-
-BundleRegistry = Path | RemoteRegistry
-
-
-def registry_at(place: str, *, cache: Path = DEFAULT_CACHE) -> BundleRegistry:
-    """Return the registry at a folder's path or a URL; raises `BundlesUnavailable` where no package here can open such a URL."""
-    if place.startswith(_FOLDER_URL):
-        return Path(place.removeprefix(_FOLDER_URL))
-    return RemoteRegistry(place, cache=cache) if "://" in place else Path(place)
-
-
-def folder_of(registry: BundleRegistry) -> Path:
-    """Return the folder on this machine that holds a registry's bundles, or those that were fetched from it."""
-    return registry if isinstance(registry, Path) else registry.cache
-
-
-def _of_setting(value: object, info: ValidationInfo) -> BundleRegistry:
-    if isinstance(value, Path | RemoteRegistry):
-        return value
-    return registry_at(str(value), cache=info.data.get("registry_cache", DEFAULT_CACHE))
-
-
-# a setting of this type reads the cache's folder from a setting `registry_cache` that is declared before it
-RegistrySetting = Annotated[BundleRegistry, PlainValidator(_of_setting), PlainSerializer(str)]

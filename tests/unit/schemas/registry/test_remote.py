@@ -9,7 +9,9 @@ import pytest
 
 from schemas.bundle import CANDIDATE_TOWER, MANIFEST_NAME, QUERY_TOWER, list_bundles, read_bundle, surfaces_in, write_bundle
 from schemas.errors import BundleCorrupt, BundlesUnavailable
-from schemas.remote import RemoteRegistry, folder_of, registry_at
+from schemas.registry.folder import FolderRegistry
+from schemas.registry.place import registry_at
+from schemas.registry.remote import RemoteRegistry
 from tests.bundles import publish_bundle
 
 SURFACE = "home-timeline"
@@ -44,7 +46,7 @@ def test_what_was_fetched_once_is_read_from_this_machine(remote: RemoteRegistry)
 def test_two_registries_do_not_vouch_for_each_other(remote: RemoteRegistry) -> None:
     """A bundle that only the test bucket has must not seem to be in production's."""
     bundle = publish_bundle(remote, dim=32)
-    other = RemoteRegistry("memory://bucket/other", cache=remote.cache.parent)
+    other = RemoteRegistry("memory://bucket/other", cache=remote.folder.parent)
     with pytest.raises(BundleCorrupt, match="is not in memory://bucket/other/home-timeline"):
         read_bundle(other, SURFACE, bundle)
 
@@ -55,7 +57,7 @@ def test_a_copy_that_was_damaged_on_this_machine_is_fetched_anew(name: str, dama
     """A full disk or a cut-off download must not keep a good bundle from being loaded."""
     bundle = publish_bundle(remote, dim=32)
     whole = read_bundle(remote, SURFACE, bundle)
-    file = remote.cache / SURFACE / bundle / name
+    file = remote.folder / SURFACE / bundle / name
     content = file.read_bytes()
     if damage == "gone":
         file.unlink()
@@ -75,7 +77,7 @@ def test_a_bundle_that_is_damaged_there_is_refused_and_not_kept(name: str, remot
     elsewhere = RemoteRegistry(remote.url, cache=tmp_path / "another machine")
     with pytest.raises(BundleCorrupt, match=r"altered|SHA-256"):
         read_bundle(elsewhere, SURFACE, bundle)
-    assert not elsewhere.cache.exists()
+    assert not elsewhere.folder.exists()
 
 
 def test_a_bundle_that_cannot_be_kept_is_read_all_the_same(
@@ -92,7 +94,7 @@ def test_bundles_are_listed_oldest_first_without_those_under_way(remote: RemoteR
     """A bundle without its manifest is still being published, or its publisher died."""
     ids = [publish_bundle(remote, dim=32, created_ms=created_ms) for created_ms in (3_000, 1_000, 2_000)]
     fsspec.filesystem("memory").pipe_file(f"{folder_there(remote, '0' * 16)}/{QUERY_TOWER}", b"half")
-    elsewhere = RemoteRegistry(remote.url, cache=remote.cache / "another machine")
+    elsewhere = RemoteRegistry(remote.url, cache=remote.folder / "another machine")
     assert list_bundles(elsewhere, SURFACE) == [ids[1], ids[2], ids[0]]
     assert surfaces_in(remote) == [SURFACE]
     assert list_bundles(remote, "movies") == []
@@ -115,7 +117,7 @@ def test_a_publication_that_was_cut_off_is_finished_by_the_next(remote: RemoteRe
     memory = fsspec.filesystem("memory")
     memory.rm_file(f"{folder_there(remote, bundle)}/{MANIFEST_NAME}")
     memory.pipe_file(f"{folder_there(remote, bundle)}/{QUERY_TOWER}", b"half")
-    elsewhere = RemoteRegistry(remote.url, cache=remote.cache / "another machine")
+    elsewhere = RemoteRegistry(remote.url, cache=remote.folder / "another machine")
     with pytest.raises(BundleCorrupt, match="publish the bundle again"):
         read_bundle(elsewhere, SURFACE, bundle)
     assert publish_bundle(elsewhere, dim=32) == bundle
@@ -192,5 +194,4 @@ def test_a_kind_of_url_that_needs_a_package_names_it() -> None:
 
 def test_a_file_url_is_the_folder_itself(tmp_path: Path) -> None:
     """Nothing is copied that is already on this machine."""
-    assert registry_at(f"file://{tmp_path}") == tmp_path == registry_at(str(tmp_path))
-    assert folder_of(tmp_path) == tmp_path
+    assert registry_at(f"file://{tmp_path}") == registry_at(tmp_path) == registry_at(str(tmp_path)) == FolderRegistry(tmp_path)
