@@ -25,6 +25,12 @@ class GatesRefused(Refused):
         super().__init__(sentence)
         self.gates = tuple(gates)
 
+    @classmethod
+    def of(cls, gates: Sequence[Gate], *, what: str) -> "GatesRefused":
+        """Return the refusal with the figures of every gate that failed."""
+        failed = [gate.sentence for gate in gates if not gate.passed]
+        return cls(f"{what} is refused by {len(failed)} of {len(gates)} gates: {'; '.join(failed)}", gates)
+
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:
@@ -235,10 +241,9 @@ def label_rate(examples: Examples) -> float:
 
 
 def refuse_unless_passed(gates: Sequence[Gate], *, what: str) -> None:
-    """Raise `GatesRefused` with the figures of every gate that failed."""
-    failed = [gate.sentence for gate in gates if not gate.passed]
-    if failed:
-        raise GatesRefused(f"{what} is refused by {len(failed)} of {len(gates)} gates: {'; '.join(failed)}", gates)
+    """Raise `GatesRefused` where a gate failed."""
+    if not all(gate.passed for gate in gates):
+        raise GatesRefused.of(gates, what=what)
 
 
 def _at_least(name: str, value: float, limit: float, advice: str) -> Gate:

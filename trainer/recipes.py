@@ -5,6 +5,7 @@ is not published.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,17 +16,16 @@ from schemas.surfaces import Surface
 from trainer.ancestry import anchor_of
 from trainer.evaluation import EvaluationConfig
 from trainer.export import unpack_towers
-from trainer.gates import GateLimits, refused_for_drift
+from trainer.gates import GateLimits, GatesRefused
+from trainer.ladder import climb
 from trainer.learning.checkpoint import Checkpoint
 from trainer.learning.fit import FitConfig
-from trainer.learning.interpolation import drawn_back
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import Frozen, TowerConfig, TwoTowers
 from trainer.lineage import code_version
 from trainer.registry import Origin
-from trainer.scalars import folder_of
-from trainer.training import Progress, Training, TrainingData
+from trainer.training import Fitted, Judged, Progress, Training, TrainingData
 
 PRETRAIN = "pretrain"
 FINETUNE = "fine-tune"
@@ -135,14 +135,12 @@ def pretrain(
     """
     config = config or PretrainConfig()
     spec = CATALOG[surface.feature_spec]
-    job = Training(
-        surface, data, spec, config, registry=registry, live=live, scalars=folder_of(tensorboard, surface.name, PRETRAIN)
-    )
+    job = Training(surface, data, spec, config, recipe=PRETRAIN, registry=registry, live=live, tensorboard=tensorboard)
     towers = TwoTowers(spec, config.towers.of_served_dim(surface.dim), seed=config.seed)
     fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, config.seed)
-    report = job.train(towers, fit_config, threads=config.threads, progress=progress, checkpoint=checkpoint)
-    lineage = job.lineage(fit_config, threads=config.threads, towers_seed=config.seed)
-    judged = job.judge(towers)
+    fitted = job.train(
+        towers, fit_config, threads=config.threads, towers_seed=config.seed, progress=progress, checkpoint=checkpoint
+    )
     origin = Origin(
         recipe=PRETRAIN,
         code_version=code_version(),
@@ -150,7 +148,7 @@ def pretrain(
         examples=data.offsets,
         seeds={"towers": config.seed, "fit": config.seed, "evaluation": EvaluationConfig().seed},
     )
-    return job.publish(judged, report, origin, lineage)
+    return job.publish(job.judge(towers), fitted, origin)
 
 
 def finetune(
@@ -161,6 +159,8 @@ def finetune(
     *,
     registry: RegistryPlace,
     live: str | None = None,
+    drift_replay: float = 0.0,
+    on_again: Callable[[GatesRefused], None] = lambda _: None,
     progress: Progress = lambda _: None,
     checkpoint: Checkpoint | None = None,
     tensorboard: Path | None = None,
@@ -172,7 +172,10 @@ def finetune(
 
     Args:
         live: the bundle to compare with; the parent by default.
-        checkpoint, tensorboard: as in `pretrain`.
+        drift_replay: weight of replay in a second attempt where the first is refused for drift; 0 makes none.
+        on_again: told why a second attempt is made.
+        checkpoint: as in `pretrain`, of the first attempt.
+        tensorboard: as in `pretrain`.
 
     Raises:
         Refused: a data or quality gate said no, with the figures; nothing was published.
@@ -180,25 +183,41 @@ def finetune(
     """
     config = config or FinetuneConfig()
     bundle = read_bundle(registry, surface.name, parent)
-    towers = unpack_towers(bundle)
     anchor = anchor_of(registry, surface.name, bundle, fine_tunes=config.anchor_fine_tunes)
-    spec, compared = bundle.manifest.feature_spec, (live or parent) if config.against_live or anchor is None else None
-    scalars = folder_of(tensorboard, surface.name, FINETUNE)
-    job = Training(surface, data, spec, config, registry=registry, live=compared, parent=bundle, anchor=anchor, scalars=scalars)
-    fit_config = FitConfig(
-        config.objectives, config.learning_rate, config.epochs, config.batch_size, seed=config.seed, frozen=config.frozen
+    base = anchor or bundle
+    job = Training(
+        surface,
+        data,
+        bundle.manifest.feature_spec,
+        config,
+        recipe=FINETUNE,
+        registry=registry,
+        live=live or parent,
+        parent=bundle,
+        anchor=anchor,
+        tensorboard=tensorboard,
     )
-    report = job.train(towers, fit_config, threads=config.threads, progress=progress, checkpoint=checkpoint)
-    lineage = job.lineage(fit_config, threads=config.threads, towers_seed=None)
-    judged = job.judge(towers)
-    if config.draw_back_steps and refused_for_drift(judged.gates):
-        base = anchor or bundle
-        found = drawn_back(
-            unpack_towers(base), towers, config.draw_back_steps, judge=lambda one: job.judge(one, against_live=anchor is None)
-        )
-        if found is not None:
-            judged, share = found
-            lineage = replace(lineage, drawn_back_to=base.id, share=share)
+    first, *further = attempts(config, drift_replay=drift_replay)
+
+    def tune(one: FinetuneConfig) -> tuple[TwoTowers, Fitted]:
+        towers = unpack_towers(bundle)
+        fit_config = FitConfig(one.objectives, one.learning_rate, one.epochs, one.batch_size, seed=one.seed, frozen=one.frozen)
+        kept = checkpoint if one is first else None
+        return towers, job.train(towers, fit_config, threads=one.threads, progress=progress, checkpoint=kept)
+
+    def judge(towers: TwoTowers, *, against_live: bool) -> Judged:
+        return job.judge(towers, against_live=against_live or anchor is None)
+
+    made = climb(
+        (first, *further),
+        tune=tune,
+        judge=judge,
+        base=lambda: unpack_towers(base),
+        on_again=lambda fitted, judged: on_again(job.refused(judged, fitted)),
+    )
+    fitted = made.fit
+    if made.share < 1.0:
+        fitted = replace(fitted, lineage=replace(fitted.lineage, drawn_back_to=base.id, share=made.share))
     origin = Origin(
         recipe=FINETUNE,
         code_version=code_version(),
@@ -207,7 +226,7 @@ def finetune(
         examples=data.offsets,
         seeds={"fit": config.seed, "evaluation": EvaluationConfig().seed},
     )
-    return job.publish(judged, report, origin, lineage)
+    return job.publish(made.judged, fitted, origin)
 
 
 def _now_ms() -> int:

@@ -19,10 +19,10 @@ from trainer.data.cache import prune, remove_erased, write_cache
 from trainer.data.skew import Evidence, FieldAudit, audit
 from trainer.data.windows import CorpusAt, Window, next_offsets
 from trainer.export import ARCHITECTURE, WEIGHTS
-from trainer.gates import GatesRefused, lacks_examples, refused_for_drift
+from trainer.gates import GatesRefused, lacks_examples
 from trainer.learning.fit import FitProgress
 from trainer.monitoring import TrainerMetrics
-from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, attempts, finetune, pretrain
+from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, finetune, pretrain
 from trainer.settings import TrainerSettings
 from trainer.training import TrainingData
 
@@ -303,7 +303,18 @@ class SurfaceSchedule:
 
     def _run_recipe(self, due: _Due, data: TrainingData) -> str:
         if due.parent:
-            return self._finetune(due.parent.id, due, data)
+            return finetune(
+                self._surface,
+                due.parent.id,
+                data,
+                self._plan.finetune,
+                registry=self._registry,
+                drift_replay=self._plan.drift_replay,
+                on_again=self._again,
+                progress=self._progress,
+                tensorboard=self._plan.tensorboard,
+                created_ms=due.now_ms,
+            )
         return pretrain(
             self._surface,
             data,
@@ -315,30 +326,10 @@ class SurfaceSchedule:
             created_ms=due.now_ms,
         )
 
-    def _finetune(self, parent: str, due: _Due, data: TrainingData) -> str:
-        def tune(config: FinetuneConfig) -> str:
-            return finetune(
-                self._surface,
-                parent,
-                data,
-                config,
-                registry=self._registry,
-                progress=self._progress,
-                tensorboard=self._plan.tensorboard,
-                created_ms=due.now_ms,
-            )
-
-        *first, last = attempts(self._plan.finetune, drift_replay=self._plan.drift_replay)
-        for config in first:
-            try:
-                return tune(config)
-            except GatesRefused as refusal:
-                if not refused_for_drift(refusal.gates):
-                    raise
-                self._metrics.judged(self._surface.name, refusal.gates)
-                # of the parent, not of the anchor: what was learned since is kept, what was forgotten is taught again
-                log.warning("%s: %s; once more, with replay of weight %g", self._surface.name, refusal, last.replay)
-        return tune(last)
+    def _again(self, refusal: GatesRefused) -> None:
+        self._metrics.judged(self._surface.name, refusal.gates)
+        # of the parent, not of the anchor: what was learned since is kept, what was forgotten is taught again
+        log.warning("%s: %s; once more, with replay of weight %g", self._surface.name, refusal, self._plan.drift_replay)
 
     def _parent(self, live: str | None) -> Bundle | None:
         """Return the live bundle if it can be fine-tuned; None when the next one must be pre-trained."""

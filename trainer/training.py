@@ -20,14 +20,23 @@ from trainer.data.skew import FieldAudit
 from trainer.data.windows import CorpusAt, Window
 from trainer.evaluation import evaluate
 from trainer.export import Exported, OnnxTowers, export
-from trainer.gates import GateLimits, canary_gate, data_gates, drift_gates, label_rate, quality_gates, refuse_unless_passed
+from trainer.gates import (
+    GateLimits,
+    GatesRefused,
+    canary_gate,
+    data_gates,
+    drift_gates,
+    label_rate,
+    quality_gates,
+    refuse_unless_passed,
+)
 from trainer.learning.checkpoint import Checkpoint
 from trainer.learning.fit import FitConfig, FitProgress, FitReport, fit
 from trainer.learning.ranks import leads, on_leader, processes
 from trainer.learning.towers import TwoTowers
 from trainer.lineage import LINEAGE, Lineage, inputs_digest
 from trainer.registry import Origin, publish
-from trainer.scalars import scalars_in
+from trainer.scalars import folder_of, scalars_in
 
 # a training window is held against as many before it
 LAST_WINDOWS = 5
@@ -90,6 +99,20 @@ class TrainingData:
 
 
 @dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fit, beside its towers.
+
+    Attributes:
+        lineage: what it takes to fit these towers again.
+        scalars: folder that its figures are written into.
+    """
+
+    report: FitReport
+    lineage: Lineage
+    scalars: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """Towers ready to be published, unless a gate refuses them."""
 
@@ -108,23 +131,25 @@ class Training:
         spec: FeatureSpec,
         config: Judging,
         *,
+        recipe: str,
         registry: RegistryPlace,
         live: str | None,
         parent: Bundle | None = None,
         anchor: Bundle | None = None,
-        scalars: Path | None = None,
+        tensorboard: Path | None = None,
     ) -> None:
         """Encode the data and judge the window.
 
         Args:
             live, parent, anchor: bundles that the new one is held against; see `trainer.gates`.
-            scalars: folder that this training's figures are written into.
+            tensorboard: folder that each fit's figures are written under.
 
         Raises:
             Refused: a data gate said no.
             BundleError: the live bundle cannot be read.
         """
-        self._scalars = scalars if leads() else None
+        self._recipe = recipe
+        self._tensorboard = tensorboard if leads() else None
         self._surface = surface
         self._data = data
         self._spec = spec
@@ -155,17 +180,29 @@ class Training:
         refuse_unless_passed(self._data_gates, what=f"the training window of {surface.name}")
 
     def train(
-        self, towers: TwoTowers, config: FitConfig, *, threads: int, progress: Progress, checkpoint: Checkpoint | None
-    ) -> FitReport:
-        """Fit towers in place."""
+        self,
+        towers: TwoTowers,
+        config: FitConfig,
+        *,
+        threads: int,
+        towers_seed: int | None = None,
+        progress: Progress,
+        checkpoint: Checkpoint | None,
+    ) -> Fitted:
+        """Fit towers in place.
+
+        Args:
+            towers_seed: of their first weights; None where they are the parent's.
+        """
         torch.set_num_threads(threads)
         checkpoint = checkpoint and checkpoint.of_inputs(self._inputs)
-        with scalars_in(self._scalars) as scalars:
+        folder = folder_of(self._tensorboard, self._surface.name, self._recipe)
+        with scalars_in(folder) as scalars:
             on_step = partial(scalars.step, learning_rate=config.learning_rate)
-            return fit(towers, self._train, self._corpus, config, progress=progress, on_step=on_step, checkpoint=checkpoint)
+            report = fit(towers, self._train, self._corpus, config, progress=progress, on_step=on_step, checkpoint=checkpoint)
+        return Fitted(report, self._lineage(config, threads=threads, towers_seed=towers_seed), folder)
 
-    def lineage(self, config: FitConfig, *, threads: int, towers_seed: int | None) -> Lineage:
-        """Return what it takes to fit these towers again."""
+    def _lineage(self, config: FitConfig, *, threads: int, towers_seed: int | None) -> Lineage:
         return Lineage(
             fit=config,
             threads=threads,
@@ -190,15 +227,27 @@ class Training:
         )
         return Judged(exported, metrics, gates)
 
-    def publish(self, judged: Judged, report: FitReport, origin: Origin, lineage: Lineage) -> str:
-        """Publish judged towers and return the bundle's id; raises `Refused` where a gate says no."""
-        return on_leader(lambda: self._publish(judged, report, origin, lineage))
+    def refused(self, judged: Judged, fitted: Fitted) -> GatesRefused:
+        """Return why judged towers are not to be published."""
+        self._note(judged, fitted)
+        return GatesRefused.of(judged.gates, what=self._what)
 
-    def _publish(self, judged: Judged, report: FitReport, origin: Origin, lineage: Lineage) -> str:
-        exported, gates = judged.exported, judged.gates
-        with scalars_in(self._scalars) as scalars:
-            scalars.judged(judged.metrics, gates, step=report.steps)
-        refuse_unless_passed(gates, what=f"the new bundle of {self._surface.name}")
+    def publish(self, judged: Judged, fitted: Fitted, origin: Origin) -> str:
+        """Publish judged towers and return the bundle's id; raises `Refused` where a gate says no."""
+        return on_leader(lambda: self._publish(judged, fitted, origin))
+
+    @property
+    def _what(self) -> str:
+        return f"the new bundle of {self._surface.name}"
+
+    def _note(self, judged: Judged, fitted: Fitted) -> None:
+        with scalars_in(fitted.scalars) as scalars:
+            scalars.judged(judged.metrics, judged.gates, step=fitted.report.steps)
+
+    def _publish(self, judged: Judged, fitted: Fitted, origin: Origin) -> str:
+        exported, report, lineage = judged.exported, fitted.report, fitted.lineage
+        self._note(judged, fitted)
+        refuse_unless_passed(judged.gates, what=self._what)
         return publish(
             self._registry,
             replace(exported, files={**exported.files, LINEAGE: lineage.to_bytes(), WINDOW: self._window.to_bytes()}),
@@ -217,7 +266,7 @@ class Training:
                 "tuned_share": lineage.share,
                 "learning_rate": lineage.fit.learning_rate,
             },
-            gates=gates,
+            gates=judged.gates,
         )
 
     def _metrics_of(self, other: Bundle | None) -> dict[str, float] | None:

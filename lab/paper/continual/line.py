@@ -19,8 +19,8 @@ from lab.world.policy import Visits
 from lab.world.settings import DAY_S
 from lab.world.world import World
 from trainer.data.columns import NO_LANGUAGE, POSITIVE
-from trainer.gates import lacks_examples, refused_for_drift
-from trainer.learning.interpolation import drawn_back
+from trainer.gates import lacks_examples
+from trainer.ladder import climb
 from trainer.learning.towers import TwoTowers
 from trainer.metrics import language_mismatch, nearest, roc_auc
 from trainer.recipes import FinetuneConfig, attempts
@@ -114,12 +114,17 @@ class Line:
             self.log.forget(self.log.untrained)
             return None
         window, trained = cut(self.log, self._world, now_s)
+        tuning, last = self.arm.tuning, self._profiles[-LAST_WINDOWS:]
+
+        def tune(attempt: FinetuneConfig) -> tuple[TwoTowers, None]:
+            return tuned(self.towers, window, attempt, seed=seed), None
+
+        def judged(towers: TwoTowers, *, against_live: bool) -> Candidate:
+            return judge(towers, self.towers, window, tuning.limits, anchor=self._anchor, against_live=against_live, last=last)
+
         # as the schedule does
-        first, *further = attempts(self.arm.tuning, drift_replay=self.arm.drift_replay)
-        candidate = self._candidate(window, first, seed=seed)
-        for tuning in further:
-            if refused_for_drift(candidate.gates):
-                candidate = replace(self._candidate(window, tuning, seed=seed), again=True)
+        made = climb(attempts(tuning, drift_replay=self.arm.drift_replay), tune=tune, judge=judged, base=lambda: self._anchor)
+        candidate = replace(made.judged, again=made.again, share=made.share)
         accepted = not (self.arm.gated and candidate.refused_by)
         if accepted:
             self.towers = candidate.towers
@@ -127,18 +132,6 @@ class Line:
         # as the schedule does: what was refused is passed over, unless there was too little of it
         if accepted or not lacks_examples(candidate.gates):
             self.log.forget(trained)
-        return candidate
-
-    def _candidate(self, window: Window, tuning: FinetuneConfig, *, seed: int) -> Candidate:
-        def judged(towers: TwoTowers, *, against_live: bool = False) -> Candidate:
-            last = self._profiles[-LAST_WINDOWS:]
-            return judge(towers, self.towers, window, tuning.limits, anchor=self._anchor, against_live=against_live, last=last)
-
-        towers = tuned(self.towers, window, tuning, seed=seed)
-        candidate = judged(towers, against_live=tuning.against_live)
-        if refused_for_drift(candidate.gates) and (found := drawn_back(self._anchor, towers, tuning.draw_back_steps, judge=judged)):
-            candidate, share = found
-            return replace(candidate, share=share)
         return candidate
 
 
