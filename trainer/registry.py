@@ -37,7 +37,7 @@ def publish(
     """Write a bundle whole and return its id; it is read back and its towers are run before the id is given out.
 
     Raises:
-        BundleError: what was read back is not what was written.
+        BundleError: it cannot be written, or what was read back is not what was written.
     """
     manifest = Manifest(
         surface=surface,
@@ -55,8 +55,11 @@ def publish(
         metrics=metrics or {},
         gates=gates,
     )
-    bundle = write_bundle(root, manifest, exported.files)
-    Towers(read_bundle(root, surface, bundle))
+    try:
+        bundle = write_bundle(root, manifest, exported.files)
+        Towers(read_bundle(root, surface, bundle))
+    except BundleError as error:
+        raise type(error)(f"the new bundle cannot be published: {error}") from error
     return bundle
 
 

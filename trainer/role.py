@@ -82,7 +82,7 @@ def step(surface: str, schedule: SurfaceSchedule, on_bundle: OnBundle, untold: d
         untold.pop(surface, None)
         log.warning("%s: %s", surface, refusal, extra={"surface": surface})
     except BundleError as error:
-        log.error("%s: the live bundle cannot be read: %s", surface, error)  # noqa: TRY400  the sentence says it all
+        log.error("%s: %s", surface, error)  # noqa: TRY400  the sentence says it all
     except (BrokerUnavailable, DeliveryFailed) as error:
         log.warning("%s: %s; trying again", surface, error)
 

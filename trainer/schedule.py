@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from schemas.bundle import Bundle, read_bundle
-from schemas.errors import Refused
+from schemas.errors import BundleError, Refused
 from schemas.features.catalog import CATALOG
 from schemas.records.control import Rollout
 from schemas.records.feedback import Example
@@ -181,7 +181,7 @@ class SurfaceSchedule:
 
         Raises:
             BrokerUnavailable: the topics cannot be read; nothing changed.
-            BundleError: the live bundle cannot be read.
+            BundleError: the live bundle cannot be read, or the new one not be published.
             Refused: the gates refused the data or the bundle; it is tried again when enough further examples have come.
         """
         due = self._due()
@@ -335,7 +335,10 @@ class SurfaceSchedule:
         """Return the live bundle if it can be fine-tuned; None when the next one must be pre-trained."""
         if live is None:
             return None
-        bundle = read_bundle(self._registry, self._surface.name, live)
+        try:
+            bundle = read_bundle(self._registry, self._surface.name, live)
+        except BundleError as error:
+            raise type(error)(f"the live bundle cannot be read: {error}") from error
         if not {WEIGHTS, ARCHITECTURE} <= bundle.files.keys():
             log.warning("%s: live bundle %s carries no weights; the next one is pre-trained", self._surface.name, live)
             return None

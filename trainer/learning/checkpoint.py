@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Checkpoint:
         every_s: between two states.
         keep_data: writes the data into a folder, before the first state is; None where they are kept elsewhere.
         inputs: digest of what the fit reads; another one's state is not taken up.
+        held: the state that was read, until the fit takes it.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class Checkpoint:
     every_s: float
     keep_data: Callable[[Path], None] | None = None
     inputs: str = ""
+    held: list[dict[str, Any]] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def at(cls, root: Path, asked: str, *, every_s: float) -> "Checkpoint":
@@ -78,11 +80,13 @@ class Checkpoint:
 
     def exists(self) -> bool:
         """Whether there is a state to go on from, of whatever inputs; one that cannot be read is said and passed over."""
-        return self._read() is not None
+        if not self.held and (found := self._read()) is not None:
+            self.held.append(found)
+        return bool(self.held)
 
     def load(self) -> dict[str, Any] | None:
         """Return the state to go on from; None where there is none, or none of these inputs, which is said."""
-        found = self._read()
+        found = self.held.pop() if self.held else self._read()
         if found is not None and found["inputs"] != self.inputs:
             log.warning("the training in %s was of other data; this one begins anew", self.folder)
             return None
@@ -106,6 +110,7 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove state and data."""
+        self.held.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import fsspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -12,6 +13,7 @@ from schemas.errors import BrokerUnavailable, BundleCorrupt, CompareAndSetLost, 
 from schemas.records.candidates import Candidate
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.records.feedback import Engagement, EngagementKind, Example, Label
+from schemas.registry.remote import RemoteRegistry
 from schemas.surfaces import load_surfaces
 from tests.bundles import publish_bundle
 from tests.tiny_world import START_MS, tiny_world
@@ -406,8 +408,21 @@ def test_a_live_bundle_that_cannot_be_tuned_is_followed_by_a_pretrained_one(sett
 def test_a_live_bundle_that_is_not_in_the_registry_is_said_not_guessed(setting: Setting) -> None:
     """Fine-tuning something else in its place would put the wrong towers live."""
     setting.log.stage(("0123456789abcdef", Stage.LIVE))
-    with pytest.raises(BundleCorrupt, match="0123456789abcdef"):
+    with pytest.raises(BundleCorrupt, match=r"the live bundle cannot be read: .*0123456789abcdef"):
         setting.schedule.step()
+
+
+def test_a_bundle_that_cannot_be_published_is_not_called_the_live_one(
+    remote: RemoteRegistry, setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever reads the log would look for damage where there is none. The others' trainings go on."""
+    schedule = SurfaceSchedule(SURFACE, setting.log, PLAN, registry=remote, wall_clock_s=setting.clock, monotonic_s=setting.clock)
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    fsspec.filesystem("memory").rm("/bucket", recursive=True)
+    untold: dict[str, str] = {}
+    step(SURFACE.name, schedule, lambda *_: None, untold, TrainerMetrics())
+    assert f"{SURFACE.name}: the new bundle cannot be published: the registry memory://bucket" in caplog.text
+    assert untold == {}
 
 
 def test_a_bundle_that_the_controller_does_not_take_is_counted_and_let_go(setting: Setting) -> None:

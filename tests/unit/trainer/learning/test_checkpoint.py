@@ -116,6 +116,16 @@ def test_a_torn_or_flipped_state_is_said_and_not_read(damage: str, tmp_path: Pat
     assert "its bytes are not those that were written); the training begins anew" in caplog.text
 
 
+def test_a_state_is_read_once_between_the_look_and_the_fit(tmp_path: Path) -> None:
+    """Towers of gigabytes are read and verified in seconds; nor may somebody else's write get between the two."""
+    slot(tmp_path).save({"step": 1})
+    checkpoint = slot(tmp_path)
+    assert checkpoint.exists()
+    (checkpoint.folder / STATE).unlink()
+    assert checkpoint.of_inputs("these").load() == {"step": 1}
+    assert checkpoint.load() is None, "it is let go of with the fit that takes it"
+
+
 @pytest.mark.parametrize("key", ["format", "asked"])
 def test_a_state_of_another_release_or_training_is_said_and_not_read(
     key: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
