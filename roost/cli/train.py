@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from roost.cli.checked import settings_of, surfaces_of
 from roost.cli.evaluate import evaluate
+from roost.cli.export import export
 from roost.cli.models import summary
 from roost.cli.output import emit, err, out, table
 from roost.cli.roles import announce, run_until_stopped
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train towers and publish them as bundles.")
 app.command()(skew)
 app.command()(evaluate)
+app.command()(export)
 
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
 Seed = Annotated[int, typer.Option(help="Equal seeds and data give equal towers on one machine.")]
