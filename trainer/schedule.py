@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,8 +16,9 @@ from schemas.registry.place import RegistryPlace
 from schemas.rollout import UNDER_WAY
 from schemas.surfaces import Surface
 from trainer.data.cache import prune, remove_erased, write_cache
+from trainer.data.passed_over import Kept, PassedOver, WindowStart
 from trainer.data.skew import Evidence, FieldAudit, audit
-from trainer.data.windows import CorpusAt, Window, next_offsets
+from trainer.data.windows import CorpusAt, Window
 from trainer.export import ARCHITECTURE, WEIGHTS
 from trainer.gates import GatesRefused, lacks_examples
 from trainer.learning.fit import FitProgress
@@ -29,8 +30,8 @@ from trainer.training import TrainingData
 log = logging.getLogger(__name__)
 
 
-class Sources(Protocol):
-    """What a schedule reads of one surface."""
+class Sources(Kept, Protocol):
+    """What a schedule reads of one surface, and the one thing that it has kept."""
 
     def rollout(self) -> Rollout:
         """Return the surface's rollout state now."""
@@ -120,6 +121,7 @@ class _Due:
 
     live: str | None
     parent: Bundle | None
+    passed_over: PassedOver
     window: Window
     corpus: CorpusAt
     skew: Sequence[FieldAudit]
@@ -133,15 +135,6 @@ class _Attempt:
     live: str | None
     offsets: Mapping[int, int]
     monotonic_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _PassedOver:
-    """What was refused of a parent, and is not trained on again: windows begin at `offsets`, behind so many examples."""
-
-    parent: str | None = None
-    offsets: Mapping[int, int] = field(default_factory=dict)
-    examples: int = 0
 
 
 class SurfaceSchedule:
@@ -172,7 +165,7 @@ class SurfaceSchedule:
         self._wall_clock_s = wall_clock_s
         self._monotonic_s = monotonic_s
         self._last: _Attempt | None = None
-        self._passed_over = _PassedOver()
+        self._start = WindowStart(surface.name, sources, registry)
         self._said = ""
         self._forgotten_ms: Mapping[str, int] = {}
 
@@ -203,7 +196,7 @@ class SurfaceSchedule:
         if self._last is not None and self._monotonic_s() - self._last.monotonic_s < self._plan.interval_s:
             return Waiting("interval", f"the last training was less than {self._plan.interval_s:.0f} s ago")
         parent = self._parent(state.live)
-        passed_over = self._behind(parent)
+        passed_over = self._start.of(parent, state)
         window = self._sources.window(passed_over.offsets)
         self._forget_erased(window.erased_ms)
         if parent and self._plan.diverted:
@@ -221,26 +214,16 @@ class SurfaceSchedule:
         corpus = self._sources.candidates(now_ms)
         if len(corpus) < self._plan.corpus_at:
             return Waiting("candidates", f"{len(corpus)} of {self._plan.corpus_at} candidates are there")
-        return _Due(state.live, parent, window, corpus, self._skew(window), now_ms)
+        return _Due(state.live, parent, passed_over, window, corpus, self._skew(window), now_ms)
 
-    def _behind(self, parent: Bundle | None) -> _PassedOver:
-        """Return where the window begins: behind what the parent was trained on, and what was refused of it since."""
-        if parent is None:
-            return _PassedOver()
-        if self._passed_over.parent == parent.id:
-            return self._passed_over
-        return _PassedOver(parent.id, next_offsets(parent.manifest.examples))
-
-    def _pass_over(self, parent: Bundle, data: TrainingData) -> None:
-        """Begin the next window where it would begin had this one been accepted: one that grew would forget more, not less."""
-        before = self._behind(parent)
-        self._passed_over = _PassedOver(parent.id, next_offsets(data.offsets), before.examples + len(data.train))
+    def _pass_over(self, parent: Bundle, before: PassedOver, data: TrainingData) -> None:
+        passed_over = self._start.refuse(before, data.offsets, len(data.train))
         self._metrics.passed_over(self._surface.name, len(data.train))
         log.warning(
             "%s: %d examples are passed over, %d since those that %s was trained on",
             self._surface.name,
             len(data.train),
-            self._passed_over.examples,
+            passed_over.examples,
             parent.id,
         )
 
@@ -260,7 +243,7 @@ class SurfaceSchedule:
 
     def _train(self, due: _Due) -> str:
         data = TrainingData.of_window(due.window, due.corpus, evaluation_share=self._plan.evaluation_share)
-        data = replace(data, skew=due.skew, passed_over=self._behind(due.parent).examples)
+        data = replace(data, skew=due.skew, passed_over=due.passed_over.examples)
         what = f"fine-tuning {due.parent.id}" if due.parent else "pre-training"
         log.info("%s: %s on %d examples, %d candidates", self._surface.name, what, len(data.train), len(data.corpus))
         begin_s = self._monotonic_s()
@@ -276,7 +259,7 @@ class SurfaceSchedule:
             if isinstance(refusal, GatesRefused):
                 self._metrics.judged(self._surface.name, refusal.gates)
                 if due.parent and not lacks_examples(refusal.gates):
-                    self._pass_over(due.parent, data)
+                    self._pass_over(due.parent, due.passed_over, data)
             raise
         finally:
             took_s = self._monotonic_s() - begin_s

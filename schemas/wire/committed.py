@@ -18,6 +18,16 @@ def committed_offsets(
     """Return the next offset that a consumer's group has committed, by topic and partition; None where it has committed nothing.
 
     Raises:
+        BrokerUnavailable: as `committed_places`.
+    """
+    answered = committed_places(consumer, places, timeout_s=timeout_s)
+    return {(place.topic, place.partition): place.offset if place.offset >= 0 else None for place in answered}
+
+
+def committed_places(consumer: Consumer, places: Sequence[tuple[str, int]], *, timeout_s: float = 10.0) -> list[TopicPartition]:
+    """Return what a consumer's group has committed, with its metadata; the offset is negative where it has committed nothing.
+
+    Raises:
         BrokerUnavailable: no answer within `timeout_s`, or a partition's offset cannot be told.
     """
     deadline_s = time.monotonic() + timeout_s
@@ -33,4 +43,4 @@ def committed_offsets(
     for place in answered:
         if place.error is not None:
             raise BrokerUnavailable(f"cannot ask for the committed offset of {place.topic}: {place.error.str()}")
-    return {(place.topic, place.partition): place.offset if place.offset >= 0 else None for place in answered}
+    return answered

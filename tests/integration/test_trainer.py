@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 
 from schemas.bundle import read_bundle
 from schemas.codec import encode
@@ -26,12 +26,13 @@ from schemas.records.feedback import Example, Label
 from schemas.surfaces import Surface, load_surfaces
 from schemas.topics import CANDIDATES, ENGAGEMENTS, EXAMPLES, ROLLOUTS, USER_STATES, standard_topics
 from schemas.wire.admin import create_topics, wait_for_broker
-from schemas.wire.client import make_producer
+from schemas.wire.client import make_consumer, make_producer
 from tests.integration.conftest import RunningKafka
 from tests.skewed import SKEWS, TRUE
 from tests.tiny_world import START_MS, TinyWorld, tiny_world
+from trainer.data.passed_over import PassedOver
 from trainer.data.tail import partitions_of
-from trainer.data.topics import CorpusTail, ExampleTail, RolloutTail
+from trainer.data.topics import CorpusTail, ExampleTail, RolloutTail, TopicSources, group_of, read_passed_over
 from trainer.reproduce import TOWER_FILES
 from trainer.role import run_schedule
 from trainer.settings import TrainerSettings
@@ -128,6 +129,22 @@ def test_a_window_holds_exactly_what_lies_between_its_offsets(own: OwnSurface) -
     assert len(fresh.window(dict.fromkeys(after, 10**9)).logged) == 201
     tail.close()
     fresh.close()
+
+
+def test_what_a_trainer_has_passed_over_is_known_to_the_next_one(own: OwnSurface) -> None:
+    """It has no disk that outlasts it: the broker keeps it, as it keeps where any reader stands."""
+    with TopicSources(own.bootstrap, own.surface, load_surfaces(own.surfaces_file)) as sources:
+        assert sources.passed_over() == PassedOver()
+        ends = {p: 7 + p for p in partitions_of(own.bootstrap, EXAMPLES)}
+        for said in (PassedOver("a" * 16, ends, 900), PassedOver("b" * 16, {p: end + 1 for p, end in ends.items()}, 1_700)):
+            sources.pass_over(said)
+            with TopicSources(own.bootstrap, own.surface, load_surfaces(own.surfaces_file)) as another:
+                assert another.passed_over() == said
+
+    consumer = make_consumer(own.bootstrap, group_of(own.surface.name))
+    consumer.commit(offsets=[TopicPartition(EXAMPLES, 0, 3)], asynchronous=False)
+    consumer.close()
+    assert read_passed_over(own.bootstrap, own.surface.name) == PassedOver(), "moved by hand, it says nothing of any bundle"
 
 
 def test_memory_is_bounded_and_the_window_says_where_it_really_begins(own: OwnSurface) -> None:

@@ -1,5 +1,6 @@
 """What the trainer follows on the broker: examples, candidates and rollouts. Encodes nothing and decides nothing."""
 
+import json
 import sys
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
@@ -7,16 +8,22 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from confluent_kafka import KafkaException, TopicPartition
+
+from schemas.errors import BrokerUnavailable
 from schemas.records.candidates import Candidate
 from schemas.records.control import Rollout
 from schemas.records.feedback import Example
 from schemas.rollout import fold, nothing_yet
 from schemas.surfaces import Surface, Surfaces, surfaces_of
 from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUTS
+from schemas.wire.client import make_consumer
+from schemas.wire.committed import committed_places
 from schemas.wire.inbound import InboundRecord
 from trainer.data.evidence import evidence_of, newest_served
+from trainer.data.passed_over import PassedOver
 from trainer.data.skew import Evidence
-from trainer.data.tail import TopicTail, decoded
+from trainer.data.tail import TopicTail, decoded, partitions_of
 from trainer.data.windows import CorpusAt, LoggedExample, Window, next_offsets
 
 
@@ -209,6 +216,14 @@ class TopicSources:
         served = newest_served(examples, sample)
         return evidence_of(self._bootstrap, served, self._corpus.newest({one.candidate_id for one in served}))
 
+    def passed_over(self) -> PassedOver:
+        """Return what was kept last; see `read_passed_over`."""
+        return read_passed_over(self._bootstrap, self._surface.name)
+
+    def pass_over(self, passed_over: PassedOver) -> None:
+        """Keep what is not to be trained on again; see `keep_passed_over`."""
+        keep_passed_over(self._bootstrap, self._surface.name, passed_over)
+
     def close(self) -> None:
         """Let go of the broker."""
         for tail in (self._rollouts, self._examples, self._corpus):
@@ -249,3 +264,49 @@ def read_again(
     finally:
         tail.close()
         corpus.close()
+
+
+def group_of(surface: str) -> str:
+    """Return the consumer group, without members, under which it is kept how far a surface's examples have been dealt with.
+
+    Kept as a reader's place in a topic is: a trainer needs no disk of its own for it.
+    """
+    return f"trainer-{surface}"
+
+
+def read_passed_over(bootstrap: str, surface: str) -> PassedOver:
+    """Return what was kept last; nothing where nothing was, or the broker has forgotten it (after a week, by default).
+
+    Raises:
+        BrokerUnavailable: no broker, or no examples topic yet.
+    """
+    places = [(EXAMPLES, partition) for partition in partitions_of(bootstrap, EXAMPLES)]
+    consumer = make_consumer(bootstrap, group_of(surface))
+    try:
+        kept = [place for place in committed_places(consumer, places) if place.offset >= 0]
+    finally:
+        consumer.close()
+    try:
+        # written in one request, so that all say the same
+        ((parent, examples),) = {tuple(json.loads(place.metadata or "")) for place in kept}
+    except ValueError:
+        # nothing was kept, or somebody has moved the group by hand
+        return PassedOver()
+    return PassedOver(parent, {place.partition: place.offset for place in kept}, examples)
+
+
+def keep_passed_over(bootstrap: str, surface: str, passed_over: PassedOver) -> None:
+    """Keep it over a restart of the trainer; raises `BrokerUnavailable` where it cannot be."""
+    said = json.dumps([passed_over.parent, passed_over.examples])
+    consumer = make_consumer(bootstrap, group_of(surface))
+    try:
+        # asked first: a new group has no coordinator for a moment, and that waits for one
+        committed_places(consumer, [(EXAMPLES, partition) for partition in passed_over.offsets])
+        consumer.commit(
+            offsets=[TopicPartition(EXAMPLES, partition, offset, said) for partition, offset in passed_over.offsets.items()],
+            asynchronous=False,
+        )
+    except KafkaException as error:
+        raise BrokerUnavailable(f"{group_of(surface)} cannot commit: {error.args[0].str()}") from error
+    finally:
+        consumer.close()

@@ -18,6 +18,7 @@ from schemas.surfaces import load_surfaces
 from tests.bundles import publish_bundle
 from tests.tiny_world import START_MS, tiny_world
 from trainer.data.evidence import newest_served
+from trainer.data.passed_over import PassedOver
 from trainer.data.skew import Evidence
 from trainer.data.windows import CorpusAt, LoggedExample, Window
 from trainer.gates import GateLimits
@@ -51,6 +52,18 @@ class LogInMemory:
     state: Rollout = field(default_factory=lambda: Rollout(SURFACE.name, 0))
     erased_ms: dict[str, int] = field(default_factory=dict)
     evidence_is_away: bool = False
+    kept: PassedOver = field(default_factory=PassedOver)
+    keeping_is_away: bool = False
+
+    def passed_over(self) -> PassedOver:
+        """See `Kept`."""
+        return self.kept
+
+    def pass_over(self, passed_over: PassedOver) -> None:
+        """See `Kept`."""
+        if self.keeping_is_away:
+            raise BrokerUnavailable("no broker answers")
+        self.kept = passed_over
 
     def rollout(self) -> Rollout:
         """See `Sources`."""
@@ -105,6 +118,14 @@ class Setting:
     registry: Path
     schedule: SurfaceSchedule
     metrics: CollectorRegistry
+    plan: Plan
+
+    def restarted(self) -> "Setting":
+        """Return the setting of another process on the same topics and registry."""
+        schedule = SurfaceSchedule(
+            SURFACE, self.log, self.plan, registry=self.registry, wall_clock_s=self.clock, monotonic_s=self.clock
+        )
+        return replace(self, schedule=schedule)
 
     def measured(self, name: str, **labels: str) -> float | None:
         """Return a sample of what the schedule measured of the surface."""
@@ -122,7 +143,7 @@ def a_setting(registry: Path, plan: Plan) -> Setting:
     log, clock, measured = LogInMemory(), Clock(), CollectorRegistry()
     metrics = TrainerMetrics(measured)
     schedule = SurfaceSchedule(SURFACE, log, plan, registry=registry, metrics=metrics, wall_clock_s=clock, monotonic_s=clock)
-    return Setting(log, clock, registry, schedule, measured)
+    return Setting(log, clock, registry, schedule, measured, plan)
 
 
 def test_a_deleted_users_examples_leave_the_kept_trainings_when_the_schedule_next_looks(tmp_path: Path) -> None:
@@ -258,18 +279,8 @@ def test_what_was_refused_is_passed_over_and_the_next_bundle_says_how_much(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A larger window forgets more: grown by every refusal it would be refused for good, and the line stand still."""
-    setting = a_setting(tmp_path, replace(PLAN, skew_sample=500, finetune=FinetuneConfig(replay=1.0, limits=EASY)))
-    log = setting.log
-    log.examples, log.corpus = WORLD.examples[:1_200], WORLD.corpus
-    first = setting.schedule.step()
-    assert first is not None
-    log.stage((first, Stage.LIVE))
-    log.examples += [replace(one, candidate=replace(one.candidate, topics=())) for one in WORLD.examples[1_200:2_100]]
-    setting.clock.now_s += 3_600
-    with pytest.raises(Refused, match="feature_skew"):
-        setting.schedule.step()
-    log.examples += WORLD.examples[2_100:]
-    setting.clock.now_s += 3_600
+    setting = refused_once(tmp_path)
+    log, first = setting.log, setting.log.state.live
     second = setting.schedule.step()
     assert second is not None
     manifest = read_bundle(setting.registry, SURFACE.name, second).manifest
@@ -285,6 +296,85 @@ def test_what_was_refused_is_passed_over_and_the_next_bundle_says_how_much(
     setting.clock.now_s += 3_600
     setting.schedule.step()
     assert setting.measured("roost_fresh_examples") == 3_000 - 2 * 1_350
+
+
+def refused_once(folder: Path, **log: bool) -> Setting:
+    """Return a setting whose live bundle's first window, up to offset 900 of each partition, was refused."""
+    setting = a_setting(folder, replace(PLAN, skew_sample=500, finetune=FinetuneConfig(replay=1.0, limits=EASY)))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    first = setting.schedule.step()
+    assert first is not None
+    setting.log.stage((first, Stage.LIVE))
+    setting.log.keeping_is_away = log.get("keeping_is_away", False)
+    setting.log.examples += [replace(one, candidate=replace(one.candidate, topics=())) for one in WORLD.examples[1_200:2_100]]
+    setting.clock.now_s += 3_600
+    with pytest.raises(Refused, match="feature_skew"):
+        setting.schedule.step()
+    setting.log.examples += WORLD.examples[2_100:]
+    setting.clock.now_s += 3_600
+    return setting
+
+
+def test_what_was_passed_over_stays_so_when_the_trainer_is_restarted(tmp_path: Path) -> None:
+    """A trainer that is deployed anew every day would otherwise begin every day with all that was ever refused."""
+    setting = refused_once(tmp_path).restarted()
+    second = setting.schedule.step()
+    assert second is not None
+    manifest = read_bundle(setting.registry, SURFACE.name, second).manifest
+    assert (manifest.examples, manifest.metrics["passed_over_examples"]) == ({"0": (900, 1_350), "1": (900, 1_350)}, 900)
+
+    # it was said of another live bundle
+    setting.log.stage((second, Stage.LIVE))
+    setting.clock.now_s += 3_600
+    again = setting.restarted()
+    again.log.examples += WORLD.examples
+    third = again.schedule.step()
+    assert third is not None
+    assert read_bundle(setting.registry, SURFACE.name, third).manifest.examples["0"][0] == 1_350
+
+
+def test_a_refusal_that_cannot_be_kept_holds_until_the_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The broker went away during the training: the refusal is what must be told, and this process still knows of it."""
+    setting = refused_once(tmp_path, keeping_is_away=True)
+    assert "what is passed over is forgotten at a restart: no broker answers" in caplog.text
+    second = setting.schedule.step()
+    assert second is not None
+    assert read_bundle(setting.registry, SURFACE.name, second).manifest.examples["0"][0] == 900
+
+
+@pytest.mark.parametrize(
+    ("stages", "begin"),
+    [
+        ((Stage.LIVE, Stage.ABORTED), 800),
+        ((Stage.LIVE, Stage.DRAINING), 800),
+        ((Stage.LIVE, Stage.REJECTED), 450),
+    ],
+    ids=["aborted canary", "rolled back", "no node could load it"],
+)
+def test_after_a_bundle_that_was_tried_and_not_kept_windows_begin_as_after_an_accepted_one(
+    tmp_path: Path, stages: tuple[Stage, Stage], begin: int
+) -> None:
+    """Grown by every canary that users did not want, the next window would forget more, and its canary be aborted too."""
+    setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=EASY)))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    first = setting.schedule.step()
+    assert first is not None
+    setting.log.stage((first, Stage.LIVE))
+    setting.log.examples = WORLD.examples[:1_832]
+    setting.clock.now_s += 3_600
+    second = setting.schedule.step()
+    assert second is not None
+    trained = read_bundle(setting.registry, SURFACE.name, second).manifest
+    assert trained.examples["0"] == (450, 800)
+
+    setting.log.stage(*zip((first, second), stages, strict=True))
+    setting.log.examples = WORLD.examples
+    setting.clock.now_s += 3_600
+    third = setting.restarted().schedule.step()
+    assert third is not None
+    manifest = read_bundle(setting.registry, SURFACE.name, third).manifest
+    assert (manifest.parent, manifest.examples["0"][0]) == (first, begin)
+    assert manifest.metrics["passed_over_examples"] == (0 if begin == 450 else trained.metrics["train_examples"])
 
 
 def test_a_window_that_lacked_nothing_but_examples_grows_until_it_has_enough(tmp_path: Path) -> None:
