@@ -2,23 +2,18 @@
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from roost.cli.output import drawn_table, drawn_title, emit, out, say
+from roost.cli.output import emit, out, say
+from roost.cli.rollout_seen import Seen, as_data, drawn
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NamedBundle, Registry, broker_of, bundle_id_of
-from roost.rollout_progress import BundleProgress, embedders_behind, progress_of
 from schemas.errors import Refused
 from schemas.ids import actor_of_process
-from schemas.records.control import CanaryReport, CommandKind, NodeStatus, Rollout, RolloutCommand, Stage
+from schemas.records.control import CommandKind, Rollout, RolloutCommand
 from schemas.surfaces import FIXED, asked_refresh_fault
 from streams.controller.client import RolloutClient
 from streams.controller.journal import Heartbeats
@@ -239,119 +234,22 @@ def status(
     with RolloutClient(broker) as client, closing(Heartbeats(broker)) as heartbeats:
         heartbeats.catch_up()
 
-        def looked_at() -> list[_Seen]:
+        def looked_at() -> list[Seen]:
             states = [state for name, state in client.states().items() if surface in (None, name)]
             heard = heartbeats.all()
             now_ms = time.time_ns() // 1_000_000
-            return [
-                _Seen(state, progress_of(state, heard, now_ms), _canary(heard, state), embedders_behind(state, heard, now_ms))
-                for state in states
-            ]
+            return [Seen.of(state, heard, now_ms) for state in states]
 
         if not watch:
             seen = looked_at()
-            emit({"surfaces": [_seen_as_data(one) for one in seen]}, as_json=as_json, show=lambda: out.print(_drawn(seen)))
+            emit({"surfaces": [one.as_data() for one in seen]}, as_json=as_json, show=lambda: out.print(drawn(seen)))
             return
         with Live(console=out, refresh_per_second=1) as live:
             while True:
-                live.update(_drawn(looked_at()))
+                live.update(drawn(looked_at()))
                 time.sleep(1.0)
                 heartbeats.refresh()
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A surface's rollout with what instances say of it; `canary` is None where none is compared.
-
-    Attributes:
-        behind: embedders that act by an older revision, and by which.
-    """
-
-    state: Rollout
-    progress: tuple[BundleProgress, ...] = ()
-    canary: CanaryReport | None = None
-    behind: Mapping[str, int] = field(default_factory=dict)
-
-
-def _canary(heard: Iterable[NodeStatus], state: Rollout) -> CanaryReport | None:
-    reports = [report for status in heard for report in status.canaries if report.surface == state.surface]
-    # what a controller said last of a canary that has ended is history
-    current = {(entry.bundle, entry.since_ms) for entry in state.in_stage(Stage.CANARY)}
-    return next((report for report in reports if (report.bundle, report.since_ms) in current), None)
-
-
-def _seen_as_data(seen: _Seen) -> dict[str, Any]:
-    return {
-        **as_data(seen.state),
-        "progress": [{**asdict(bundle), "eta_s": bundle.eta_s} for bundle in seen.progress],
-        "embedders_behind": dict(seen.behind),
-        "canary": None if seen.canary is None else {"verdict": seen.canary.verdict, "sentence": seen.canary.sentence},
-    }
-
-
-def as_data(rollout: Rollout) -> dict[str, Any]:
-    """Return a rollout as plain JSON data."""
-    return rollout.to_avro()
-
-
 def _show(rollout: Rollout, *, as_json: bool) -> None:
-    emit(as_data(rollout), as_json=as_json, show=lambda: out.print(_drawn([_Seen(rollout)])))
-
-
-def _drawn(seen: Sequence[_Seen]) -> RenderableType:
-    if not seen:
-        return Text("no rollouts yet; `roost models list` shows the bundles, `roost rollout start` begins one")
-    return Group(*(part for one in seen for part in _drawn_parts(one)))
-
-
-def _drawn_parts(seen: _Seen) -> Iterator[RenderableType]:
-    yield _drawn_title(seen.state)
-    for embedder, revision in seen.behind.items():
-        yield Text(f"embedder {embedder} still acts by revision {revision}")
-    yield _drawn_bundles(seen.state)
-    for bundle in seen.progress:
-        eta = "" if bundle.eta_s is None else f", some {bundle.eta_s:.0f} s to go"
-        yield Text(f"{bundle.bundle}: corpus of {bundle.backfilled} of {bundle.partitions} partitions written{eta}")
-        yield drawn_table(
-            ["node", "rows #", "behind #", "coverage #", "recall #", "still asked"],
-            (
-                (
-                    node.node,
-                    f"{node.rows:,}",
-                    "" if node.behind is None else f"{node.behind:,}",
-                    "" if node.coverage is None else f"{node.coverage:.2%}",
-                    "" if node.recall is None else f"{node.recall:.3f}",
-                    node.missing or "nothing",
-                )
-                for node in bundle.nodes
-            ),
-        )
-    if seen.canary is not None:
-        yield Text(f"canary {seen.canary.bundle}: {seen.canary.sentence}")
-
-
-def _drawn_title(state: Rollout) -> Text:
-    frozen = ", frozen" if state.frozen else ""
-    refresh = f", refresh {state.refresh}" if state.refresh else ""
-    reason = f" ({state.reason})" if state.reason else ""
-    if state.ramp_bp:
-        shares = ", ".join(f"{share / 100:g}%" for share in state.ramp_bp)
-        reason += f"; on to {shares}, each after {state.ramp_hold_s} s at least"
-    return drawn_title(f"{state.surface}: revision {state.revision}{frozen}{refresh}{reason}")
-
-
-def _drawn_bundles(state: Rollout) -> Table:
-    rows = (
-        (
-            entry.bundle,
-            f"{entry.state}, paused" if entry.paused else entry.state,
-            f"{entry.share_bp / 100:g} %" if entry.share_bp else "",
-            _clock(entry.since_ms),
-        )
-        for entry in state.bundles
-    )
-    return drawn_table(["bundle", "stage", "canary #", "since"], rows)
-
-
-def _clock(time_ms: int) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(time_ms / 1000))
+    emit(as_data(rollout), as_json=as_json, show=lambda: out.print(drawn([Seen(rollout)])))
