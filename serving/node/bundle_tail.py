@@ -22,6 +22,7 @@ from schemas.wire.inbound import InboundRecord
 from schemas.wire.tracing import Tracing
 from serving.api import Freshness
 from serving.audit.probe import NewcomerProbe
+from serving.filling.bad import BadRecords
 from serving.filling.embeddings import BadEmbedding, EmbeddingBatch, decode_batch
 from serving.filling.filled import FilledIndex
 from serving.filling.masks import Masks
@@ -96,7 +97,7 @@ class BundleTail:
         self._changed = changed
         self._loaded: _Loaded | None = None
         self._towers: Towers | None = None
-        self._bad: dict[bytes | tuple[int, int], BadEmbedding] = {}
+        self._bad = BadRecords()
         self._probe = NewcomerProbe(partial(parts.metrics.probed, surface.name), now_ms=wall_clock_ms)
         self._snapshots = None if parts.snapshots is None else BundleSnapshots(bundle, parts.snapshots, now_ms=wall_clock_ms)
         self.refusal: str | None = None
@@ -164,10 +165,7 @@ class BundleTail:
     @property
     def applied(self) -> dict[int, int]:
         """By partition, the offset up to which everything is in force: a bad record that nothing replaced holds it back."""
-        applied = dict(self._follower.position)
-        for bad in tuple(self._bad.values()):
-            applied[bad.partition] = min(applied.get(bad.partition, bad.offset), bad.offset)
-        return applied
+        return self._bad.hold_back(self._follower.position)
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -175,11 +173,9 @@ class BundleTail:
         if self.refusal is not None:
             return (self.refusal,)
         alarms = []
-        bad = tuple(self._bad.values())
-        if bad:
-            first = bad[0]
+        if (first := self._bad.first) is not None:
             alarms.append(
-                f"bundle {self.bundle}: {len(bad)} bad embeddings, the first at {self._follower.topic}/{first.partition}/"
+                f"bundle {self.bundle}: {len(self._bad)} bad embeddings, the first at {self._follower.topic}/{first.partition}/"
                 f"{first.offset} ({first.reason}); re-embed those candidates or delete them"
             )
         if self._follower.trouble is not None and self._loaded is not None:
@@ -235,9 +231,7 @@ class BundleTail:
             return
         horizon_ms = now_ms - int(self.surface.recency_window_s * 1000)
         loaded.filled.expire(horizon_ms)
-        for name, bad in tuple(self._bad.items()):
-            if bad.append_time_ms < horizon_ms:
-                self._bad.pop(name, None)
+        self._bad.expire(horizon_ms)
 
     def _load(self) -> None:
         while not self._stopping.is_set():
@@ -303,7 +297,8 @@ class BundleTail:
             batch = decode_batch(self.bundle, loaded.filled.index.dim, run_records)
             new = loaded.filled.apply(batch)
             if batch.bad or self._bad:
-                self._note_bad(run_records, batch.bad)
+                self._tell_bad(batch.bad)
+                self._bad.note(run_records, batch.bad)
             # a replay is no news of the traces it once belonged to
             if self._parts.tracing is not None and self._follower.caught_up:
                 note_inserted(self._parts.tracing, self.surface.name, self.bundle, run_records, batch.bad, begin_ns=begin_ns)
@@ -312,12 +307,7 @@ class BundleTail:
             if next_offsets := read_mark(record.headers):
                 loaded.reach.claim(record.partition, record.offset + 1, next_offsets)
 
-    def _note_bad(self, records: Sequence[InboundRecord], found: Sequence[BadEmbedding]) -> None:
-        """Keep the bad records that stand: a later good one of the same candidate settles the matter."""
-        newest = {record.key: record.offset for record in records}
-        for key in newest:
-            if key is not None:
-                self._bad.pop(key, None)
+    def _tell_bad(self, found: Sequence[BadEmbedding]) -> None:
         for bad in found:
             log.error(
                 "bad embedding at %s/%d/%d: %s",
@@ -333,10 +323,6 @@ class BundleTail:
                 },
             )
             self._parts.metrics.bad_embeddings.labels(self.surface.name, self.bundle).inc()
-            if bad.key is None:
-                self._bad[bad.partition, bad.offset] = bad
-            elif newest[bad.key] == bad.offset:
-                self._bad[bad.key] = bad
 
     def _measure(self, filled: FilledIndex, batch: EmbeddingBatch, new: Sequence[int]) -> None:
         metrics = self._parts.metrics
