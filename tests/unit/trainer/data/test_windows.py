@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.records.feedback import Example, Label
@@ -24,6 +24,8 @@ def test_the_highest_revision_of_an_example_counts() -> None:
     assert folded[0].label is Label.POSITIVE
 
 
+# on a busy machine the first draw alone may take a second
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=12), st.randoms())
 def test_order_and_duplicates_change_nothing(revisions: list[tuple[str, int]], random: object) -> None:
     """The labeler delivers at least once."""
