@@ -1,0 +1,88 @@
+"""Both kinds of registry do the same: whoever reads or writes bundles need not know which one it is."""
+
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import BundleCorrupt, BundlesUnavailable
+from schemas.registry.folder import FolderRegistry
+from schemas.registry.kind import BundleRegistry, Read
+from schemas.registry.place import registry_at
+from schemas.registry.remote import RemoteRegistry
+
+PLACE = "movies/0123"
+FILES = {"tower": b"weights", "manifest": b"names the tower"}
+
+
+@pytest.fixture(params=["folder", "url"])
+def registry(request: pytest.FixtureRequest, remote: RemoteRegistry, tmp_path: Path) -> BundleRegistry:
+    """Return an empty registry of either kind."""
+    return remote if request.param == "url" else FolderRegistry(tmp_path / "registry")
+
+
+def whole(read: Read) -> dict[str, bytes]:
+    """Read both files; refuse them unless they are those that were published."""
+    found = {name: read(name, 100) for name in FILES}
+    if found != FILES:
+        raise BundleCorrupt("other bytes")
+    return found
+
+
+def test_what_was_published_is_listed_read_and_checked(registry: BundleRegistry) -> None:
+    """The ways that commands and roles look at a bundle."""
+    registry.publish(PLACE, FILES, last="manifest", check=whole)
+    assert (registry.names(""), registry.names("movies"), registry.names(PLACE)) == (["movies"], ["0123"], sorted(FILES))
+    assert registry.read(f"{PLACE}/tower", 7) == b"weights"
+    assert registry.checked(PLACE, whole) == registry.checked(PLACE, whole, keep=True) == FILES
+    assert sorted(path.name for path in (registry.folder / PLACE).iterdir()) == sorted(FILES), "it lies on this machine, whole"
+
+
+def test_what_is_not_there_is_no_bundle(registry: BundleRegistry) -> None:
+    """Told apart from a place that does not answer: that may be there tomorrow."""
+    registry.require_writable()
+    assert (registry.names(""), registry.names("movies")) == ([], [])
+    with pytest.raises(BundleCorrupt, match=r"tower .*publish the bundle again"):
+        registry.read(f"{PLACE}/tower", 7)
+    with pytest.raises(BundleCorrupt):
+        registry.checked(PLACE, whole, keep=True)
+    assert not (registry.folder / PLACE).exists(), "nothing is left of the attempt"
+
+
+def test_a_file_that_is_too_large_is_not_read(registry: BundleRegistry) -> None:
+    """Whoever can write there must not fill a node's memory."""
+    registry.publish(PLACE, FILES, last="manifest", check=whole)
+    with pytest.raises(BundleCorrupt, match=f"{PLACE}/tower is no .*file of at most 6 bytes"):
+        registry.read(f"{PLACE}/tower", 6)
+
+
+def test_what_is_there_is_never_written_over(registry: BundleRegistry) -> None:
+    """Somebody may be reading it: what differs is said, and stays."""
+    registry.publish(PLACE, FILES, last="manifest", check=whole)
+    registry.publish(PLACE, FILES, last="manifest", check=whole)
+    with pytest.raises(BundleCorrupt, match="other bytes"):
+        registry.publish(PLACE, {**FILES, "tower": b"others"}, last="manifest", check=lambda read: _expect(read, b"others"))
+    assert registry.checked(PLACE, whole) == FILES
+
+
+def _expect(read: Read, tower: bytes) -> None:
+    if read("tower", 100) != tower:
+        raise BundleCorrupt("other bytes")
+
+
+def test_a_file_is_put_where_there_is_none_and_nowhere_else(registry: BundleRegistry) -> None:
+    """The compare-and-set that aliases stand on; of racers: test_aliases."""
+    assert registry.create("movies/aliases/stable/1", b"first")
+    assert not registry.create("movies/aliases/stable/1", b"later")
+    assert registry.read("movies/aliases/stable/1", 5) == b"first"
+    assert registry.names("movies/aliases/stable") == ["1"], "nothing of the attempts is left"
+
+
+def test_a_place_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
+    """Before a training, not after it."""
+    (tmp_path / "file").write_text("")
+    for registry, words in (
+        (FolderRegistry(tmp_path / "file" / "registry"), "no bundle can be published in"),
+        (registry_at("memory://no-bucket/bundles", cache=tmp_path), "there is no no-bucket"),
+    ):
+        with pytest.raises(BundlesUnavailable, match=words):
+            registry.require_writable()
