@@ -49,7 +49,7 @@ def bench_machine(
         refresh: the surface's refresh policy, as in `surfaces.toml`.
         keep: a folder for the data instead, left there.
     """
-    with _machine(roles, refresh, keep, say) as (machine, surface):
+    with _machine(roles, refresh, keep, say, lasting=False) as (machine, surface):
         bundle = make_bundle(machine.registry, surface)
         say(f"bundle {bundle} is trained; rolling it out")
         _go_live(machine, bundle)
@@ -64,7 +64,10 @@ def swap_machine(make_bundles: Sequence[MakeBundle], *, keep: Path | None, say: 
         make_bundles: each publishes another bundle for a surface into a registry folder and returns its id.
         keep: a folder for the data instead, left there.
     """
-    with _machine(("control", "embed", "serve"), WRITE_TIME, keep, say) as (machine, surface), ExitStack() as stack:
+    with (
+        _machine(("control", "embed", "serve"), WRITE_TIME, keep, say, lasting=True) as (machine, surface),
+        ExitStack() as stack,
+    ):
         port = free_port()
         second = machine.second_node(port)
         stack.callback(_stop, second)
@@ -92,14 +95,14 @@ def swap_machine(make_bundles: Sequence[MakeBundle], *, keep: Path | None, say: 
 
 @contextmanager
 def _machine(
-    roles: tuple[str, ...], refresh: str, keep: Path | None, say: Callable[[str], None]
+    roles: tuple[str, ...], refresh: str, keep: Path | None, say: Callable[[str], None], *, lasting: bool
 ) -> Iterator[tuple[Machine, Surface]]:
     data_dir = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="roost-bench-"))
     data_dir.mkdir(parents=True, exist_ok=True)
     surfaces = data_dir / "surfaces.toml"
     surfaces.write_text(SURFACES_TOML.format(refresh=refresh))
     try:
-        with Machine(MachinePlan(data_dir, surfaces, roles), LauncherSettings(), say=say) as machine:
+        with Machine(MachinePlan(data_dir, surfaces, roles, lasting=lasting), LauncherSettings(), say=say) as machine:
             yield machine, load_surfaces(surfaces)[SURFACE]
     finally:
         if keep is None:

@@ -51,7 +51,14 @@ def up(
         _detach(data_dir)
         return
     set_up_logging()
-    plan = MachinePlan(data_dir.resolve(), surfaces.resolve() if surfaces else None, tuple(role or ROLES), http_port, console_port)
+    plan = MachinePlan(
+        data_dir.resolve(),
+        surfaces.resolve() if surfaces else None,
+        tuple(role or ROLES),
+        http_port,
+        console_port,
+        lasting=True,
+    )
     with Machine(plan, settings, say=say) as machine:
         say("up; Ctrl-C or `roost down` stops it")
         while True:

@@ -49,6 +49,7 @@ class MachinePlan:
         http_port: port of the node; None takes a free one.
         console_port: port of the console; None takes a free one.
         environment: more variables for every role.
+        lasting: whether it is to run for more than some minutes; see `roost.broker.Broker`.
     """
 
     data_dir: Path
@@ -57,6 +58,7 @@ class MachinePlan:
     http_port: int | None = None
     console_port: int | None = None
     environment: Mapping[str, str] | None = None
+    lasting: bool = False
 
 
 class Machine:
@@ -178,7 +180,7 @@ class Machine:
         if self._settings.kafka_bootstrap_servers is not None:
             return self._settings.kafka_bootstrap_servers
         install = KafkaInstall(self._settings.kafka_jars_dir, self._settings.java)
-        broker = Broker(self._plan.data_dir / "kafka", install=install, patience_s=_KILLED_BEFORE_S)
+        broker = Broker(self._plan.data_dir / "kafka", install=install, lasting=self._plan.lasting, patience_s=_KILLED_BEFORE_S)
         self.broker = self._stack.enter_context(broker)
         return broker.bootstrap
 

@@ -31,6 +31,7 @@ from streams.runner.batch_processor import BatchProcessor
 from streams.runner.batch_spans import batch_spans
 from streams.runner.changelog import ChangelogStore
 from streams.runner.checkpoints import Checkpoints, Steps
+from streams.runner.rest import rest_s
 from streams.runner.stirring import Stirring
 from streams.runner.waiting import WaitingRecords
 
@@ -38,9 +39,6 @@ log = logging.getLogger(__name__)
 
 _IDLE_POLL_S = 0.1
 _SETTLING_POLL_S = 0.01
-# above this rate, a short rest lets records gather: requests cost the broker more than records do
-_PACED_RECORDS_PER_S = 500
-_PACE_S = 0.01
 _TIMEOUT_S = 30.0
 _RESTORE_BATCH = 10_000
 _Headers = Mapping[bytes, list[tuple[str, bytes]]]
@@ -141,9 +139,7 @@ class BatchRunner:
                 self._check_deliveries()
                 if (slice_in_s := self._checkpoints.advance(took_s)) is not None:
                     wait_s = slice_in_s if wait_s is None else min(wait_s, slice_in_s)
-                spent_s = time.monotonic() - started_s
-                if len(records) > _PACED_RECORDS_PER_S * max(spent_s, _PACE_S):
-                    stop.wait(max(0.0, _PACE_S - spent_s))
+                stop.wait(rest_s(len(records), time.monotonic() - started_s))
             self._checkpoints.now(flush_timeout_s=_TIMEOUT_S)
         finally:
             # without a checkpoint in `_revoked` when an error is under way: nothing may be committed after it
