@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 1.0
 # of one core: with many candidates, comparing what two bundles hold takes a tenth of a second
 COVERAGE_SHARE = 0.05
+MEASURED_FROM_COVERAGE = 0.95
 
 
 class Node:
@@ -201,6 +202,9 @@ class Node:
         for entry in keeper.rollout.in_stage(*UNDER_WAY):
             tail = keeper.tails.get(entry.bundle)
             if tail is None or tail.filled is None or (epoch := tail.epoch) is None:
+                continue
+            # of half a corpus nobody asks it, and its exact scans would be taken from the users
+            if self._coverage.get(entry.bundle, 0.0) < MEASURED_FROM_COVERAGE:
                 continue
             try:
                 yield entry.bundle, self._audit.recall(epoch, tail.filled)

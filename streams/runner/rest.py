@@ -1,4 +1,4 @@
-"""How long a runner rests between two batches, so that records gather: requests cost the broker more than records. Waits for none."""
+"""How long a runner rests between two batches, so that records gather: requests cost a broker more than records. Never waits."""
 
 _RECORDS_PER_S = 500
 _ROUND_S = 0.01

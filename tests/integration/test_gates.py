@@ -35,7 +35,7 @@ def test_a_shadow_that_lacks_one_candidate_waits_and_is_ready_when_it_comes(
         path.go_live(live)
         path.embed(posts, live)
         path.start(shadow)
-        path.embed(posts[1:], shadow)
+        path.embed(posts[30:], shadow)
         newest: list[NodeStatus] = []
 
         def status() -> NodeStatus:
@@ -50,6 +50,9 @@ def test_a_shadow_that_lacks_one_candidate_waits_and_is_ready_when_it_comes(
             embedder = NodeStatus("embedder:0", heard.time_ms, ready=True, progress=told)
             return at_parity([heard, embedder], rollout(path), now_ms(), partitions=4, silence_ms=60_000) == {shadow}
 
+        until(lambda: status().coverage.get(shadow) == 0.5)
+        assert shadow not in status().recall, "of half a corpus nobody asks it"
+        path.embed(posts[1:30], shadow)
         until(lambda: status().recall.get(shadow, 0.0) == 1.0 and status().coverage.get(shadow) == 59 / 60)
         assert not ready_to_flip()
         assert live not in status().recall, "measured only while nobody is answered from it"

@@ -338,8 +338,8 @@ def _dead(view: View, tier: CompressedTier | GraphTier | None) -> int:
 
 
 def _due_at(view: View, settings: GraphConfig, codes: CompressedConfig | None) -> int:
-    """How many newcomers make a graph due: out of reach while scanning codes is cheaper."""
-    if codes is not None and view.compressed is not None and not settings.pays(view.live, codes):
+    """How many newcomers make a graph due: out of reach while scanning codes is cheaper, those too that are yet to be learned."""
+    if codes is not None and not settings.pays(view.live, codes):
         return OUT_OF_REACH
     return max(settings.build_from_rows, min(int(settings.rebuild_share * view.live), settings.rebuild_rows_at_most))
 

@@ -111,6 +111,16 @@ def test_no_graph_is_built_while_the_codes_of_its_rows_are_scanned_at_less_cost(
     assert index.view.graph is not None
 
 
+def test_no_graph_is_built_of_rows_whose_codes_are_yet_to_be_learned() -> None:
+    """Too few rows to learn from are scanned at less cost than walked: a corpus that fills up would build a graph on its way."""
+    late = CompressedConfig(train_from_rows=2_000)
+    index = LiveIndex(DIM, dataclasses.replace(CONFIG, fresh_rows_at_most=2_000, compressed=late, graph=GraphConfig(128)))
+    write(index, 0, 1_500)
+    index.maintain()
+    assert index.view.compressed is None
+    assert index.view.graph is None
+
+
 def test_codes_that_are_distrusted_are_learned_anew_from_the_rows_of_now() -> None:
     """Rows drift: codes made by levels of long ago would fall short again."""
     index = LiveIndex(DIM, CONFIG)
