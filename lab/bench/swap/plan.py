@@ -17,7 +17,7 @@ class Plan:
         live: candidates live throughout: each new tweet comes with the delete of the oldest.
         events_per_s: tweets, deletes and engagements together.
         before_s: length of the window without a rollout that the ratios compare with.
-        settle_s: traffic before that window.
+        settle_s: traffic before that window: until the broker has compiled what runs often.
         k: candidates an answer.
         probes_per_s: tweets published and looked for, by turns on each replica.
         give_up_s: a probe not found for so long is lost.
@@ -30,7 +30,7 @@ class Plan:
     queries_per_s: float = 50.0
     events_per_s: float = 500.0
     before_s: float = 60.0
-    settle_s: float = 5.0
+    settle_s: float = 45.0
     k: int = 100
     probes_per_s: float = 4.0
     give_up_s: float = 30.0
