@@ -2,22 +2,41 @@
 
 import os
 import platform
+import statistics
 import subprocess
+import time
 from importlib.metadata import version
 from pathlib import Path
 
 LIBRARIES = ("numpy", "faiss-cpu", "hnswlib")
+_LOOP = 200_000
 
 
 def machine() -> dict[str, object]:
-    """Processor, cores, load and library versions, for a benchmark's report."""
+    """Processor, cores, load, how fast it is just now, and library versions, for a benchmark's report."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "load_1m": round(os.getloadavg()[0], 2),
+        "loop_ms": round(loop_ms(), 2),
         "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
     }
+
+
+def loop_ms(times: int = 5) -> float:
+    """Return the processor milliseconds of a fixed loop of Python, the median of so many.
+
+    Where two runs of a benchmark differ and this does likewise, the machine was another: a neighbour on the core, or its clock.
+    """
+    took = []
+    for _ in range(times):
+        began_s = time.thread_time()
+        total = 0
+        for number in range(_LOOP):
+            total += number * number
+        took.append(time.thread_time() - began_s)
+    return statistics.median(took) * 1000
 
 
 def commit() -> str:

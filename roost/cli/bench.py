@@ -129,6 +129,24 @@ def train(
 
 
 @app.command()
+def calibrate(
+    *,
+    seconds: Annotated[float, typer.Option(help="How long pauses are looked for.", min=0.1)] = 5.0,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="A folder on the broker's disk.", exists=True, file_okay=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How fast this machine is just now: processor alone and with the others busy, pauses, memory, disk. Compare it before figures.
+
+    Example: roost bench calibrate --json
+    """
+    from lab.bench import calibrate as bench  # noqa: PLC0415 - as above
+
+    _show(bench.run(seconds=seconds, folder=folder), as_json=as_json)
+
+
+@app.command()
 def freshness(
     *,
     rate: Annotated[float, typer.Option(help="Tweets a second; 3.5 engagements come with each.", min=1)] = 200.0,

@@ -1,0 +1,33 @@
+"""A calibration sees a machine that was slow: what it says is compared before any benchmark's figures are."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from lab.bench import calibrate
+from lab.bench.machine import machine
+
+# looks for pauses in a process of its own, which the test stops meanwhile
+LOOKS = "import sys; from lab.bench.calibrate import pauses; print('looking', flush=True); print(max(pauses(1.5)))"
+
+
+def test_a_process_that_was_stopped_sees_its_pause() -> None:
+    """As a host does that takes a core away: nothing inside tells, but the clock."""
+    with subprocess.Popen([sys.executable, "-c", LOOKS], stdout=subprocess.PIPE, text=True) as looking:
+        assert looking.stdout is not None
+        assert looking.stdout.readline() == "looking\n"
+        time.sleep(0.3)
+        os.kill(looking.pid, signal.SIGSTOP)
+        time.sleep(0.4)
+        os.kill(looking.pid, signal.SIGCONT)
+        longest_ms = float(looking.stdout.read())
+    assert 390 <= longest_ms <= 1_500
+
+
+def test_a_report_says_what_the_machine_does_alone_and_beside_others() -> None:
+    """The names that two reports are compared by; none of them can be nothing."""
+    report = calibrate.run(seconds=0.2)
+    figures = [report[name] for name in ("loop_ms", "beside_over_alone", "scan_ms", "sync_ms_p50", "sync_ms_p99")]
+    assert all(isinstance(value, float) and value > 0 for value in [*figures, machine()["loop_ms"]]), report
