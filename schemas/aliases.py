@@ -11,7 +11,7 @@ import uuid
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from schemas.bundle import MAX_MANIFEST_BYTES
+from schemas.bundle import MAX_MANIFEST_BYTES, check_surface
 from schemas.errors import BundleCorrupt, CompareAndSetLost
 from schemas.ids import is_bundle_id
 from schemas.registry.place import RegistryPlace, registry_at
@@ -61,9 +61,7 @@ def bundle_at(registry: RegistryPlace, surface: str, alias: str) -> str | None:
 
 def aliases_in(registry: RegistryPlace, surface: str) -> dict[str, str]:
     """Return the bundles of a surface's aliases, by name."""
-    found = {
-        name: bundle_at(registry, surface, name) for name in registry_at(registry).names(f"{surface}/{_FOLDER}") if is_alias(name)
-    }
+    found = {name: bundle_at(registry, surface, name) for name in registry_at(registry).names(_folder(surface)) if is_alias(name)}
     return {name: bundle for name, bundle in found.items() if bundle is not None}
 
 
@@ -96,12 +94,17 @@ def move_alias(
     return move
 
 
+def _folder(surface: str) -> str:
+    check_surface(surface)
+    return f"{surface}/{_FOLDER}"
+
+
 def _path(surface: str, alias: str, number: int) -> str:
-    return f"{surface}/{_FOLDER}/{alias}/{number:012}.json"
+    return f"{_folder(surface)}/{alias}/{number:012}.json"
 
 
 def _numbers(registry: RegistryPlace, surface: str, alias: str) -> list[int]:
-    names = registry_at(registry).names(f"{surface}/{_FOLDER}/{alias}")
+    names = registry_at(registry).names(f"{_folder(surface)}/{alias}")
     return sorted(int(found[1]) for name in names if (found := _FILE.match(name)))
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Metric",
     "bundle_id",
     "bundles_in",
+    "check_surface",
     "list_bundles",
     "read_bundle",
     "surfaces_in",
@@ -63,7 +64,7 @@ def read_bundle(root: RegistryPlace, surface: str, bundle: str) -> Bundle:
     """
     if not is_bundle_id(bundle):
         raise BundleCorrupt(f"bundle id {bundle[:64]!r} is not 16 lower-case hex digits; see `roost models list`")
-    _check_surface(surface)
+    check_surface(surface)
     return registry_at(root).checked(f"{surface}/{bundle}", partial(_verified, surface, bundle), keep=True)
 
 
@@ -92,7 +93,7 @@ def write_bundle(root: RegistryPlace, manifest: Manifest, files: Mapping[str, by
         BundleCorrupt, BundleMismatch: nothing was written, since nobody could read it; or a damaged bundle has this id already.
         BundlesUnavailable: the remote registry cannot be reached, or written to.
     """
-    _check_surface(manifest.surface)
+    check_surface(manifest.surface)
     data = manifest.to_bytes()
     bundle = bundle_id(data)
     # what this build could not read back must not be published
@@ -128,11 +129,12 @@ def surfaces_in(root: RegistryPlace) -> list[str]:
 
 def bundles_in(root: RegistryPlace, surface: str) -> list[str]:
     """Return the ids under which a surface has something, readable or not."""
-    _check_surface(surface)
+    check_surface(surface)
     return [name for name in registry_at(root).names(surface) if is_bundle_id(name)]
 
 
-def _check_surface(surface: str) -> None:
+def check_surface(surface: str) -> None:
+    """Raise `BundleCorrupt` where this is no surface's name: a path of a registry begins with it."""
     if not is_surface_name(surface):
         raise BundleCorrupt(f"surface name {surface[:64]!r} may hold 1 to 64 letters, digits, - and _ only")
 

@@ -69,7 +69,12 @@ class FolderRegistry:
     def publish(self, path: str, files: Mapping[str, bytes], *, last: str, check: Check[object]) -> None:
         """See `BundleRegistry.publish`: written under a hidden name, synced, then renamed, also beside other writers."""
         if not (self.folder / path).exists():
-            self._put(path, files)
+            try:
+                self._put(path, files)
+            except OSError as error:
+                raise BundlesUnavailable(
+                    f"{self} cannot be written to ({error.strerror}); make room, or name another folder"
+                ) from error
         self.checked(path, check)
 
     def replace(self, path: str, files: Mapping[str, bytes]) -> None:

@@ -206,6 +206,14 @@ def test_a_name_that_leads_elsewhere_or_is_an_id_is_no_alias(name: str) -> None:
     assert is_alias("stable-2_x")
 
 
+def test_a_surface_that_leads_elsewhere_has_no_aliases(registry: RegistryPlace) -> None:
+    """Its name is the first part of every path."""
+    with pytest.raises(BundleCorrupt, match="surface name"):
+        aliases_in(registry, "../other")
+    with pytest.raises(BundleCorrupt, match="surface name"):
+        bundle_at(registry, "../other", "stable")
+
+
 def test_a_registry_in_a_folder_and_its_file_url_have_the_same_aliases(tmp_path: Path) -> None:
     """One place, however it is written."""
     move(tmp_path, FIRST, expected=None)

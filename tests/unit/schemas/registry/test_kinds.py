@@ -86,3 +86,10 @@ def test_a_place_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
     ):
         with pytest.raises(BundlesUnavailable, match=words):
             registry.require_writable()
+
+
+def test_a_folder_that_fails_while_it_is_written_to_says_so(tmp_path: Path) -> None:
+    """A disk that is full by the end of a training must end neither the trainer nor the command without a sentence."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BundlesUnavailable, match=r"cannot be written to .*; make room"):
+        FolderRegistry(tmp_path / "file").publish(PLACE, FILES, last="manifest", check=whole)
