@@ -24,7 +24,7 @@ from schemas.bundle import (
     read_bundle,
     write_bundle,
 )
-from schemas.errors import BundleCorrupt, BundleError, BundleMismatch
+from schemas.errors import BundleCorrupt, BundleError, BundleMismatch, BundlesUnavailable
 from tests.bundles import publish_bundle
 
 SURFACE = "home-timeline"
@@ -339,7 +339,7 @@ def test_a_failed_write_leaves_nothing(whole: Path, tmp_path: Path, monkeypatch:
 
     manifest, files = good_parts(whole)
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(BundlesUnavailable, match="No space left on device"):
         write_bundle(tmp_path, manifest, files)
     assert list((tmp_path / SURFACE).iterdir()) == []
 
