@@ -77,19 +77,20 @@ def nearest(
 
 
 def language_mismatch(top_languages: NDArray[np.integer], declared: NDArray[np.integer]) -> float:
-    """Return the share of queries whose first candidate is in none of the user's declared languages.
+    """Return the share of queries whose first candidate is in none of the user's declared languages; or of several places.
 
     Left out, since they cannot be judged: users who declared none, and candidates of undetermined language. NaN if none is left.
 
     Args:
-        top_languages: [queries], the first candidate's language; `NO_LANGUAGE` when undetermined.
+        top_languages: [queries] or [queries, places], the candidates' languages; `NO_LANGUAGE` when undetermined.
         declared: [queries, languages], padded with `NO_LANGUAGE`.
     """
-    judged = (declared != NO_LANGUAGE).any(axis=1) & (top_languages != NO_LANGUAGE)
+    languages = top_languages.reshape(len(declared), -1)
+    judged = (declared != NO_LANGUAGE).any(axis=1)[:, None] & (languages != NO_LANGUAGE)
     if not judged.any():
         return float("nan")
-    matches = (declared[judged] == top_languages[judged][:, None]).any(axis=1)
-    return float(1.0 - matches.mean())
+    matches = (declared[:, None, :] == languages[:, :, None]).any(axis=2)
+    return float(1.0 - matches[judged].mean())
 
 
 def popularity_correlation(recommended: NDArray[np.int64], popularity: NDArray[np.integer]) -> float:

@@ -72,8 +72,8 @@ class FinetuneConfig:
         against_live: False holds the new bundle against the anchor alone, where there is one. The live bundle's AUC on what it
             served itself has risen with its drift: what takes the drift back cannot have it.
         draw_back_steps: new towers that are refused for drift are drawn back towards the anchor, or the parent where there is none,
-            in so many even steps until nothing refuses them any more; held against that one alone. 0 publishes all of the way or
-            nothing.
+            until nothing refuses them any more, to a whole number of so many even steps; held against that one alone. 0 publishes
+            all of the way or nothing.
         accept_window: judge the window by no earlier one and by no feature's skew: somebody has looked at what the data gates said.
     """
 

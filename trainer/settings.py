@@ -39,8 +39,8 @@ class TrainerSettings(BaseSettings):
             pre-trained bundle; 0 is that one itself. A new pre-training begins a new line.
         drift_replay: weight of replay in a second fine-tune of the same parent on the same window, made when the first was refused
             by nothing but gates of what random negatives teach; 0 makes none.
-        draw_back_steps: what even the last fine-tune of a window is refused for by such gates alone is drawn back to the anchor,
-            in so many even steps, until nothing refuses it; 0 draws nothing back.
+        draw_back_steps: what even the last fine-tune of a window is refused for by such gates alone is drawn back to the anchor
+            until nothing refuses it, to a whole number of so many even steps; 0 draws nothing back.
         train_served_by: whose answers a fine-tune learns from: `anyone`'s, or those that the bundle to be tuned gave, the
             `parent`: then neither a canary nor what was live before it teaches it.
         train_cache: folder that each training's data are kept in, as Parquet, for `roost train reproduce`; None keeps none.
@@ -76,7 +76,7 @@ class TrainerSettings(BaseSettings):
     replay: float = Field(default=1.0, ge=0)
     anchor_fine_tunes: int = Field(default=1, ge=0)
     drift_replay: float = Field(default=16.0, ge=0)
-    draw_back_steps: int = Field(default=5, ge=0)
+    draw_back_steps: int = Field(default=16, ge=0)
     train_served_by: Literal["anyone", "parent"] = "anyone"
     train_cache: Path | None = None
     train_caches_kept: int = Field(default=10, ge=1)

@@ -32,14 +32,20 @@ def drawn_back(
 ) -> tuple[JudgedT, float] | None:
     """Return what is said of the farthest towers on the way to `tuned` that no gate refuses, and their share of it.
 
+    Found by halving what is left of the way: the farther, the more is refused.
+
     Args:
-        steps: in how many even ones the way is gone back; the last, to `base` itself, is not taken.
+        steps: even ones that the way has; neither its end nor `base` itself is judged.
 
     Returns:
-        None where all are refused.
+        None where all that were judged are refused.
     """
-    for step in range(steps - 1, 0, -1):
+    found, passed, refused = None, 0, steps
+    while refused - passed > 1:
+        step = (passed + refused) // 2
         judged = judge(between(base, tuned, step / steps))
         if all(gate.passed for gate in judged.gates):
-            return judged, step / steps
-    return None
+            found, passed = (judged, step / steps), step
+        else:
+            refused = step
+    return found

@@ -53,12 +53,13 @@ CORPUS = Corpus(
 def test_every_metric_is_of_the_right_pairs() -> None:
     """User 0 is served 10 (engaged) and 40; user 1 is served 10 (engaged) and 50. User 0 is ranked rightly, user 1 wrongly, so
     per-user AUC is 0.5. Cosines: .985, .174 engaged; .766, .766 not: globally (2 of 2, 0 of 2) 0.5 too. User 0's nearest
-    candidate is at 5 degrees in language 0: right; user 1's is at 80, in language 0 instead of 1: mismatch 0.5.
+    candidate is at 5 degrees in language 0: right; user 1's is at 80, in language 0 instead of 1: mismatch 0.5. Of the three
+    candidates one has no determined language, the others are right for user 0 and wrong for user 1: of five places 2 of 4.
     """
     metrics = evaluate(Chosen(), examples([1, 1, 0, 0, -1], [10, 10, 40, 50, 0]), CORPUS)
     assert metrics["auc"] == pytest.approx(0.5)
     assert metrics["per_user_auc"] == metrics["per_query_auc"] == pytest.approx(0.5)
-    assert metrics["language_mismatch"] == pytest.approx(0.5)
+    assert metrics["language_mismatch"] == metrics["language_mismatch_at_5"] == pytest.approx(0.5)
 
 
 def test_every_metric_is_by_the_bundles_own_similarity() -> None:

@@ -67,6 +67,9 @@ def test_language_mismatch_counts_top_candidates_in_no_declared_language() -> No
     declared = np.array([[0, -1], [0, 1], [1, -1], [2, -1], [-1, -1], [0, -1]])
     top = np.array([0, 1, 1, 0, 0, -1])
     assert language_mismatch(top, declared) == pytest.approx(0.25)
+    # the four have two places each, of which one has no determined language: of 7, one of the first and one of the second are wrong
+    second = np.array([2, 0, 1, -1, 0, 0])
+    assert language_mismatch(np.stack([top, second], axis=1)[:5], declared[:5]) == pytest.approx(2 / 7)
     assert math.isnan(language_mismatch(np.array([-1]), np.array([[0]])))
     assert math.isnan(language_mismatch(np.array([0]), np.array([[-1]])))
 

@@ -81,14 +81,14 @@ def test_a_fine_tune_of_a_fine_tune_is_held_against_the_first_one(registry: Path
     third = finetune(SURFACE, again, FRESH, FinetuneConfig(replay=1.0), registry=registry, created_ms=CREATED_MS)
     manifests = [read_bundle(registry, SURFACE.name, bundle).manifest for bundle in (tuned, again, third)]
     gates = [{gate.name: gate for gate in manifest.gates} for manifest in manifests]
-    against = {"language_mismatch_against_anchor", "popularity_correlation_against_anchor"}
+    against = {"language_mismatch_at_5_against_anchor", "popularity_correlation_against_anchor"}
     assert not against & gates[0].keys()
     for manifest, found in zip(manifests[1:], gates[1:], strict=True):
         assert against <= found.keys()
-        mismatch = found["language_mismatch_against_anchor"]
-        assert mismatch.value == manifest.metrics["language_mismatch"]
+        mismatch = found["language_mismatch_at_5_against_anchor"]
+        assert mismatch.value == manifest.metrics["language_mismatch_at_5"]
         # all three were evaluated on one window, so the anchor's own figure is the one it was published with
-        assert mismatch.limit == pytest.approx(manifests[0].metrics["language_mismatch"] + 0.02)
+        assert mismatch.limit == pytest.approx(manifests[0].metrics["language_mismatch_at_5"] + 0.01)
     # held against the anchor alone; where there is none yet, against the live bundle all the same
     alone = FinetuneConfig(replay=1.0, against_live=False)
     for parent, compared in ((tuned, "auc_against_anchor"), (first, "auc_against_live")):
@@ -96,7 +96,7 @@ def test_a_fine_tune_of_a_fine_tune_is_held_against_the_first_one(registry: Path
         names = {gate.name for gate in read_bundle(registry, SURFACE.name, bundle).manifest.gates}
         assert {name for name in names if name.startswith("auc_against")} == {compared}
     strict = FinetuneConfig(replay=1.0, limits=GateLimits(anchor_language_mismatch_rise=-1.0), anchor_fine_tunes=0)
-    with pytest.raises(Refused, match="language_mismatch_against_anchor"):
+    with pytest.raises(Refused, match="language_mismatch_at_5_against_anchor"):
         finetune(SURFACE, first, FRESH, strict, registry=registry)
 
 

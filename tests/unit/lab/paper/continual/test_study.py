@@ -100,7 +100,7 @@ def test_what_is_refused_for_drift_is_trained_once_more_as_the_schedule_does() -
     far, near, once = (of(found["rows"], name) for name in ("roost", "near", "once"))
     assert [row["again"] for row in far] == [1.0, 1.0]
     assert found["roost_again"] == 2
-    assert [row["refused_by"] for row in far] == [["language_mismatch_against_anchor"]] * 2
+    assert [row["refused_by"] for row in far] == [["language_mismatch_at_5_against_anchor"]] * 2
     assert [(row["again"], row["accepted"]) for row in near] == [(0.0, 1.0)] * 2
     assert [(row["again"], row["accepted"]) for row in once] == [(0.0, 0.0)] * 2
     assert far[0]["candidate_auc"] != once[0]["candidate_auc"], "the second attempt is another training"
