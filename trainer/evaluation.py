@@ -12,6 +12,7 @@ from trainer.metrics import grouped_roc_auc, language_mismatch, nearest, pair_sc
 
 # the paper's Popular-Recommendation correlation is of the top 5 (section 4.3.2)
 _TOP = 5
+MISMATCH_OF_PLACES = f"language_mismatch_at_{_TOP}"
 
 
 class Embedder(Protocol):
@@ -71,7 +72,7 @@ def evaluate(towers: Embedder, examples: Examples, corpus: Corpus, config: Evalu
         best = nearest(queries[sample], candidates, _TOP, metric=towers.metric)
         declared, languages = examples.queries.languages[sample], corpus.languages[best]
         metrics["language_mismatch"] = language_mismatch(languages[:, 0], declared)
-        metrics[f"language_mismatch_at_{_TOP}"] = language_mismatch(languages, declared)
+        metrics[MISMATCH_OF_PLACES] = language_mismatch(languages, declared)
         metrics["popularity_correlation"] = popularity_correlation(best, corpus.popularity)
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
 

@@ -12,9 +12,9 @@ from schemas.manifest import Metric
 from trainer.data.columns import Corpus, Examples
 from trainer.data.profile import WindowProfile
 from trainer.data.skew import FieldAudit
+from trainer.evaluation import MISMATCH_OF_PLACES
 
 _TAUGHT_BY_RANDOM_NEGATIVES = ("sampled_auc", "language_mismatch", "popularity_correlation")
-_PRECISE_MISMATCH = "language_mismatch_at_5"
 _COUNTED = ("train_", "evaluation_")
 _HIGHER_IS_BETTER = ("auc", "per_user_auc", "sampled_auc")
 
@@ -202,12 +202,12 @@ def lacks_examples(gates: Iterable[Gate]) -> bool:
 def _against(whom: str, candidate: Mapping[str, float], other: Mapping[str, float], limits: GateLimits) -> tuple[Gate, ...]:
     """Hold metrics against another bundle's, each with the change that is allowed in the worse direction."""
     # of five places where both were measured so: what one tweet does to the first alone is chance
-    precise = _PRECISE_MISMATCH in candidate and _PRECISE_MISMATCH in other
+    precise = MISMATCH_OF_PLACES in candidate and MISMATCH_OF_PLACES in other
     allowed = {
         "auc": -limits.auc_regression,
         "per_user_auc": -limits.per_user_auc_regression,
         "sampled_auc": -limits.sampled_auc_regression,
-        _PRECISE_MISMATCH if precise else "language_mismatch": limits.language_mismatch_rise,
+        MISMATCH_OF_PLACES if precise else "language_mismatch": limits.language_mismatch_rise,
         "popularity_correlation": limits.popularity_correlation_rise,
     }
     gates = []

@@ -1,6 +1,5 @@
 """A node that doubts its own index, on a real broker: live queries are audited, damage is alarmed of and repaired."""
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,25 +10,19 @@ import pytest
 
 from serving.index import LiveIndex
 from tests.damaged_index import shuffle_codes
+from tests.living import living
 from tests.posts import Post
 from tests.served_node import ServedNode, node_on_a_thread, until
 from tests.write_path import WritePath
 
 COUNT = 9_000
-"""Enough for codes and a graph with the shipped configuration."""
+"""Enough for codes with the shipped configuration."""
 
 
 class HasBootstrap(Protocol):
     """The broker fixture."""
 
     bootstrap: str
-
-
-def living_indices() -> list[LiveIndex]:
-    """Return the indices this process holds in memory."""
-    gc.collect()
-    # by type: asking a strange object for its class can make it warn
-    return [thing for thing in gc.get_objects() if type(thing) is LiveIndex]
 
 
 def value(node: ServedNode, metric: str, **labels: str) -> float:
@@ -41,9 +34,9 @@ def value(node: ServedNode, metric: str, **labels: str) -> float:
 
 
 @contextmanager
-def filled_node(path: WritePath) -> Iterator[tuple[ServedNode, LiveIndex, str]]:
+def filled_node(path: WritePath, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ServedNode, LiveIndex, str]]:
     """Run a node whose live index has settled tiers; yield it, the index and the bundle."""
-    before = {id(index) for index in living_indices()}
+    indices = living(LiveIndex, monkeypatch)
     bundle = path.bundle(1)
     vectors = np.random.default_rng(5).normal(size=(COUNT, 64)).tolist()
     posts = [Post(f"t:{n}", language="en" if n % 3 else "ja") for n in range(COUNT)]
@@ -51,7 +44,7 @@ def filled_node(path: WritePath) -> Iterator[tuple[ServedNode, LiveIndex, str]]:
         path.go_live(bundle)
         path.embed_vectors(posts, bundle, vectors)
         until(node.ready)
-        (index,) = [index for index in living_indices() if id(index) not in before]
+        (index,) = indices
         until(lambda: index.stats().compressed_rows > 0, within_s=40)
         yield node, index, bundle
 
@@ -69,9 +62,9 @@ def path(broker: HasBootstrap, tmp_path: Path) -> WritePath:
     return WritePath(broker.bootstrap, tmp_path)
 
 
-def test_a_node_publishes_its_recall_notices_damage_and_repairs_it(path: WritePath) -> None:
+def test_a_node_publishes_its_recall_notices_damage_and_repairs_it(path: WritePath, monkeypatch: pytest.MonkeyPatch) -> None:
     """A damaged index answers quickly and with true scores: only the node itself can notice in time."""
-    with filled_node(path) as (node, index, bundle):
+    with filled_node(path, monkeypatch) as (node, index, bundle):
         until(lambda: ask(node) and value(node, "roost_audit_queries_total", bundle=bundle) >= 20, within_s=40)
         until(lambda: ask(node) and value(node, "roost_audit_recall_lower_bound_ratio", kind="all") > 0.8, within_s=20)
         for kind, group in (("language", "ja"), ("language", "en"), ("age", "under 1 m"), ("tier", "codes")):
@@ -88,9 +81,9 @@ def test_a_node_publishes_its_recall_notices_damage_and_repairs_it(path: WritePa
         until(lambda: ask(node) and value(node, "roost_index_alarm", alarm="recall_short") == 0.0, within_s=40)
 
 
-def test_a_builder_that_died_is_an_alarm_of_the_node(path: WritePath) -> None:
+def test_a_builder_that_died_is_an_alarm_of_the_node(path: WritePath, monkeypatch: pytest.MonkeyPatch) -> None:
     """It happened in silence once, and everything looked well for thirty seconds."""
-    with filled_node(path) as (node, index, bundle):
+    with filled_node(path, monkeypatch) as (node, index, bundle):
         assert value(node, "roost_index_alarm", alarm="builder_died") == 0.0
         assert index._builder is not None
         # the thread ends; nobody closed the index

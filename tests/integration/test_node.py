@@ -19,6 +19,7 @@ from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES, embeddings_topic_
 from schemas.wire.tail import TailReader
 from serving.client import Answer, ClientError, InlineUser, NodeIsBehind, NotServing
 from serving.index import LiveIndex
+from tests.living import living
 from tests.posts import Post, now_ms
 from tests.served_node import node_on_a_thread, node_process, until
 from tests.write_path import WritePath
@@ -34,13 +35,6 @@ class HasBootstrap(Protocol):
 def path(broker: HasBootstrap, tmp_path: Path) -> WritePath:
     """Return a surface of the test's own."""
     return WritePath(broker.bootstrap, tmp_path)
-
-
-def living_indices() -> int:
-    """Return how many indices this process holds in memory."""
-    gc.collect()
-    # by type: asking a strange object for its class can make it warn
-    return sum(type(thing) is LiveIndex for thing in gc.get_objects())
 
 
 def test_a_brand_new_candidate_is_found_and_the_towers_are_swapped_and_swapped_back(path: WritePath) -> None:
@@ -342,10 +336,15 @@ def test_the_heartbeat_tells_the_controller_what_it_compares(path: WritePath) ->
         heard(lambda s: sum(p.applied for p in s.progress if p.bundle == good) < 81)
 
 
-def test_a_bundle_started_again_is_filled_from_its_new_topic_alone(path: WritePath) -> None:
+def test_a_bundle_started_again_is_filled_from_its_new_topic_alone(path: WritePath, monkeypatch: pytest.MonkeyPatch) -> None:
     """Offsets of a deleted topic mean nothing in the next one of that name."""
     live, again = path.bundle(1), path.bundle(2)
-    before = living_indices()
+    indices = living(LiveIndex, monkeypatch)
+
+    def held() -> int:
+        gc.collect()
+        return len(indices)
+
     with node_on_a_thread(path) as node:
         path.go_live(live)
         path.start(again)
@@ -357,9 +356,9 @@ def test_a_bundle_started_again_is_filled_from_its_new_topic_alone(path: WritePa
         until(lambda: (node.bundles().get(again, {}).get("index") or {"live": 0})["live"] == 1)
         until(lambda: node.bundles()[again]["not_ready"] is None)
         assert [c.candidate_id for c in node.ask(pin=again).candidates] == ["t:new"]
-        assert living_indices() == before + 2, "the index of the deleted topic gave its memory back"
+        assert held() == 2, "the index of the deleted topic gave its memory back"
         path.command(CommandKind.ABORT, again)
-        until(lambda: living_indices() == before + 1)
+        until(lambda: held() == 1)
 
 
 def test_a_node_answers_on_without_its_broker_and_catches_up_after(fresh_broker: Broker, tmp_path: Path) -> None:

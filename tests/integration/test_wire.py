@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Protocol
 
 import pytest
@@ -15,7 +16,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from roost.broker import Broker
 from schemas.codec import decode, encode
-from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange, RoostError, TopicMismatch, UndecodableRecord
+from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange, TopicMismatch, UndecodableRecord
 from schemas.surfaces import load_surfaces
 from schemas.topics import MAX_DEAD_LETTER_BYTES, Topic, dlq, embeddings_topic, standard_topics
 from schemas.wire.admin import check_topics, create_topics, delete_topics, offsets_since, topic_id, wait_for_broker
@@ -24,6 +25,7 @@ from schemas.wire.dlq import DeadLetter, DeadLetterWriter
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
 from schemas.wire.tail import TailReader
+from tests.at_once import at_once
 from tests.contract.partition_keys import KEYS
 
 PARTITIONS = 4
@@ -87,24 +89,8 @@ def test_every_topic_of_the_contracts_can_be_created_and_then_passes_the_check(b
 def test_topics_created_by_several_roles_at_once_are_created_once(broker: Kafka) -> None:
     """All roles start together and each makes sure of its topics."""
     topics = [_topic() for _ in range(4)]
-    created: list[str] = []
-    failures: list[Exception] = []
-    gate = threading.Barrier(3)
-
-    def start() -> None:
-        client = wait_for_broker(broker.bootstrap, timeout_s=30)
-        gate.wait()
-        try:
-            created.extend(create_topics(client, topics))
-        except RoostError as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=start, daemon=True) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    clients = [wait_for_broker(broker.bootstrap, timeout_s=30) for _ in range(3)]
+    created = chain.from_iterable(at_once([partial(create_topics, client, topics) for client in clients]))
     assert sorted(created) == sorted(each.name for each in topics)
 
 

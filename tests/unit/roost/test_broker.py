@@ -16,6 +16,13 @@ def test_missing_jars_are_named_with_the_command_that_fetches_them(tmp_path: Pat
         broker.start()
 
 
+def test_a_broker_that_is_to_run_for_long_is_compiled_for_it(tmp_path: Path) -> None:
+    """The second compiler pays in hours; in a demo or a test it is a third of what the broker costs."""
+    install = KafkaInstall(tmp_path)
+    flags = [" ".join(Broker(tmp_path, install=install, lasting=lasting)._server_flags()) for lasting in (False, True)]
+    assert ["TieredStopAtLevel" in each for each in flags] == [True, False]
+
+
 def test_a_missing_java_is_named_with_what_to_install(tmp_path: Path) -> None:
     """`FileNotFoundError: java` leaves a newcomer guessing the version."""
     (tmp_path / "libs").mkdir()

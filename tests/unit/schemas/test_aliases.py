@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from schemas.bundle import list_bundles
 from schemas.errors import BundleCorrupt, CompareAndSetLost, Refused
 from schemas.registry.place import RegistryPlace, registry_at
 from schemas.registry.remote import RemoteRegistry
+from tests.at_once import at_once
 from tests.bundles import publish_bundle
 
 SURFACE = "home-timeline"
@@ -130,22 +131,15 @@ def test_of_processes_that_race_for_an_alias_exactly_one_wins(tmp_path: Path) ->
 def test_of_threads_that_expect_the_same_exactly_one_wins(tmp_path: Path) -> None:
     """All decided by the same state: one decision may stand."""
     move(tmp_path, FIRST, expected=None)
-    gate = threading.Barrier(8)
-    outcomes: list[str] = []
 
-    def race(n: int) -> None:
-        gate.wait()
+    def race(n: int) -> str:
         try:
             move(tmp_path, f"{n:016x}", expected=FIRST)
-            outcomes.append("won")
         except CompareAndSetLost:
-            outcomes.append("lost")
+            return "lost"
+        return "won"
 
-    threads = [threading.Thread(target=race, args=(n,), daemon=True) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    outcomes = at_once([partial(race, n) for n in range(8)])
     assert Counter(outcomes) == {"won": 1, "lost": 7}
 
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from schemas.bundle import (
     write_bundle,
 )
 from schemas.errors import BundleCorrupt, BundleError, BundleMismatch, BundlesUnavailable
+from tests.at_once import at_once
 from tests.bundles import publish_bundle
 
 SURFACE = "home-timeline"
@@ -291,22 +291,7 @@ def test_publishing_over_a_damaged_bundle_is_refused(folder: Path, whole: Path) 
 def test_writers_beside_each_other_publish_one_whole_bundle(whole: Path, tmp_path: Path) -> None:
     """Two trainers may reach the same weights; neither may fail or leave half a folder."""
     manifest, files = good_parts(whole)
-    failures: list[BaseException] = []
-    gate = threading.Barrier(8)
-
-    def publish() -> None:
-        try:
-            gate.wait()
-            write_bundle(tmp_path, manifest, files)
-        except BaseException as error:  # noqa: BLE001  a thread's error would be lost
-            failures.append(error)
-
-    threads = [threading.Thread(target=publish, daemon=True) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    at_once([lambda: write_bundle(tmp_path, manifest, files)] * 8)
     assert [entry.name for entry in (tmp_path / SURFACE).iterdir()] == [whole.name]
     read(tmp_path / SURFACE / whole.name)
 

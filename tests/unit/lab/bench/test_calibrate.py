@@ -10,7 +10,7 @@ from lab.bench import calibrate
 from lab.bench.machine import machine
 
 # looks for pauses in a process of its own, which the test stops meanwhile
-LOOKS = "import sys; from lab.bench.calibrate import pauses; print('looking', flush=True); print(max(pauses(1.5)))"
+LOOKS = "import sys; from lab.bench.calibrate import pauses; print('looking', flush=True); print(max(pauses(3.0)))"
 
 
 def test_a_process_that_was_stopped_sees_its_pause() -> None:
@@ -18,12 +18,11 @@ def test_a_process_that_was_stopped_sees_its_pause() -> None:
     with subprocess.Popen([sys.executable, "-c", LOOKS], stdout=subprocess.PIPE, text=True) as looking:
         assert looking.stdout is not None
         assert looking.stdout.readline() == "looking\n"
-        time.sleep(0.3)
         os.kill(looking.pid, signal.SIGSTOP)
         time.sleep(0.4)
         os.kill(looking.pid, signal.SIGCONT)
         longest_ms = float(looking.stdout.read())
-    assert 390 <= longest_ms <= 1_500
+    assert 390 <= longest_ms <= 3_000
 
 
 def test_a_report_says_what_the_machine_does_alone_and_beside_others() -> None:

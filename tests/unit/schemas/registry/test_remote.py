@@ -1,6 +1,5 @@
 """A registry behind a URL: what is fetched is as whole as a folder's, kept on this machine, and mended there."""
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from schemas.errors import BundleCorrupt, BundlesUnavailable
 from schemas.registry.folder import FolderRegistry
 from schemas.registry.place import registry_at
 from schemas.registry.remote import RemoteRegistry
+from tests.at_once import at_once
 from tests.bundles import publish_bundle
 
 SURFACE = "home-timeline"
@@ -126,20 +126,7 @@ def test_a_publication_that_was_cut_off_is_finished_by_the_next(remote: RemoteRe
 def test_publishers_of_one_bundle_at_once_do_no_harm(remote: RemoteRegistry, tmp_path: Path) -> None:
     """Two trainers on the same data make the same bytes, to the same id."""
     source = read_bundle(tmp_path / "folder", SURFACE, publish_bundle(tmp_path / "folder", dim=32))
-    failures: list[BaseException] = []
-
-    def publish() -> None:
-        try:
-            write_bundle(remote, source.manifest, source.files)
-        except BaseException as error:  # noqa: BLE001  a thread's error would be lost
-            failures.append(error)
-
-    threads = [threading.Thread(target=publish, daemon=True) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    at_once([lambda: write_bundle(remote, source.manifest, source.files)] * 8)
     assert list_bundles(remote, SURFACE) == [source.id]
     assert read_bundle(RemoteRegistry(remote.url, cache=tmp_path / "another machine"), SURFACE, source.id) == source
 

@@ -17,6 +17,7 @@ from serving.node.contact import BrokerContact
 from tests.bundles import publish_bundle
 from tests.filled_epochs import HOME
 from tests.integration.waiting import until
+from tests.living import living
 
 
 def test_a_bundle_of_a_metric_that_the_index_does_not_rank_by_is_refused_and_said(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_a_bundle_of_a_metric_that_the_index_does_not_rank_by_is_refused_and_sai
     assert "compares vectors by euclidean, and an index ranks by cosine" in tail.alarms[0]
 
 
-def test_a_bundle_that_is_no_longer_followed_gives_its_towers_back_at_once(tmp_path: Path) -> None:
+def test_a_bundle_that_is_no_longer_followed_gives_its_towers_back_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node looks for reference cycles once in many minutes: until then every retired bundle's towers stayed in memory."""
     bundle = publish_bundle(tmp_path, surface=HOME.name)
     parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
@@ -39,12 +40,12 @@ def test_a_bundle_that_is_no_longer_followed_gives_its_towers_back_at_once(tmp_p
     gc.collect()
     gc.disable()
     try:
-        before = towers_held()
+        towers = living(Towers, monkeypatch)
         tail.start()
         until(lambda: tail.filled is not None, what="the bundle is loaded")
-        assert towers_held() == before + 1
+        assert len(towers) == 1
         tail.retire()
-        assert towers_held() == before
+        assert len(towers) == 0
     finally:
         gc.enable()
 
@@ -78,9 +79,3 @@ def test_a_node_whose_registry_is_away_says_so_and_loads_the_bundle_once_it_is_t
     files.mv("/elsewhere", "/bucket", recursive=True)
     until(lambda: tail.filled is not None, what="the bundle is loaded")
     tail.retire()
-
-
-def towers_held() -> int:
-    """Return how many towers this process holds."""
-    # by type: isinstance asks lazy modules for a class, and they warn
-    return sum(type(held) is Towers for held in gc.get_objects())
