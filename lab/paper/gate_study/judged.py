@@ -20,7 +20,7 @@ from lab.paper.table2 import NOISE
 from lab.paper.truth import true_engagement_at
 from schemas.bundle import CanaryVectors, Gate
 from trainer.data.columns import Examples
-from trainer.evaluation import Embedder
+from trainer.evaluation import MISMATCH_OF_PLACES, Embedder
 from trainer.gates import GateLimits
 from trainer.learning.towers import TowerConfig, TwoTowers
 from trainer.metrics import nearest
@@ -33,13 +33,14 @@ METRICS: Mapping[str, int] = {
     "per_user_auc": 1,
     "sampled_auc": 1,
     "language_mismatch": -1,
+    MISMATCH_OF_PLACES: -1,
     "popularity_correlation": -1,
     "canary_vectors": -1,
     "canary_shift": -1,
     "recall_at_200": 1,
 }
 # the others are measured here alone
-GATED = ("auc", "per_user_auc", "sampled_auc", "language_mismatch", "popularity_correlation", "canary_vectors")
+GATED = ("auc", "per_user_auc", "sampled_auc", MISMATCH_OF_PLACES, "popularity_correlation", "canary_vectors")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -230,7 +230,8 @@ def _predictor(name: str, rows: Sequence[Row]) -> Predictor:
 
 def _gains(name: str, rows: Sequence[Row]) -> Floats:
     """Return a metric's changes, turned so that more is better; NaN where it was not measured."""
-    changes = [row["changes"][name] for row in rows]
+    # what was kept before a metric existed lacks it
+    changes = [row["changes"].get(name) for row in rows]
     return METRICS[name] * np.array([np.nan if change is None else change for change in changes], np.float64)
 
 

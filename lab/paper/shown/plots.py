@@ -100,13 +100,13 @@ def continual(result: Mapping[str, Any]) -> Figure:
 
 def gates(result: Mapping[str, Any]) -> Figure:
     """Return the study of the gates as dots, one a bundle: the A/B test over the change of each metric."""
-    figure = Figure(figsize=(12, 6), layout="constrained")
+    figure = Figure(figsize=(9, 9), layout="constrained")
     metrics = [one["metric"] for one in result["metrics"]]
-    for axes, metric in zip(figure.subplots(2, -(-len(metrics) // 2), sharey=True).ravel(), metrics, strict=True):
+    for axes, metric in zip(figure.subplots(len(metrics) // 3, 3, sharey=True).ravel(), metrics, strict=True):
         for refused, colour, word in ((False, _OURS, "accepted"), (True, _PAPER, "refused")):
             for group, marker in (("setting", "o"), ("damage", "x")):
                 rows = [row for row in result["rows"] if bool(row["refused_by"]) == refused and row["group"] == group]
-                there = [row for row in rows if row["changes"][metric] is not None]
+                there = [row for row in rows if row["changes"].get(metric) is not None]
                 at = [row["changes"][metric] for row in there]
                 effects = [row["outcomes"][result["outcome"]][0] for row in there]
                 axes.scatter(at, effects, color=colour, marker=marker, s=18, linewidths=1, label=f"{group}, {word}")
@@ -115,7 +115,7 @@ def gates(result: Mapping[str, Any]) -> Figure:
         axes.set_title(METRIC_NAMES[metric], fontsize=9)
         axes.set_xlabel("change against the live bundle", fontsize=8)
         axes.tick_params(labelsize=8)
-    for axes in figure.axes[:: -(-len(metrics) // 2)]:
+    for axes in figure.axes[::3]:
         axes.set_ylabel("A/B, favorites, %", fontsize=8)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure

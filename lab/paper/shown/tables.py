@@ -5,6 +5,7 @@ from operator import itemgetter
 from typing import Any
 
 from lab.paper.shown.printed import NAMES, TABLE_1, TABLE_2
+from trainer.evaluation import MISMATCH_OF_PLACES
 
 Rows = list[list[str]]
 MISSING = "–"
@@ -13,6 +14,7 @@ METRIC_NAMES: Mapping[str, str] = {
     "per_user_auc": "per-user AUC",
     "sampled_auc": "AUC against the corpus",
     "language_mismatch": "mismatch",
+    MISMATCH_OF_PLACES: "mismatch of five places",
     "popularity_correlation": "popularity correlation",
     "canary_vectors": "the canary vectors' length",
     "canary_shift": "the canary vectors' shift",
