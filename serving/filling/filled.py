@@ -25,7 +25,7 @@ class FilledIndex:
     def __init__(self, index: CandidateIndex, masks: Masks) -> None:
         self.index = index
         self._masks = masks
-        self._created_ms: dict[str, int] = {}
+        self._held: set[str] = set()
         self._arrivals: deque[tuple[float, str]] = deque()
         self._lock = threading.Lock()
         self._horizon_ms = 0
@@ -61,10 +61,10 @@ class FilledIndex:
                 # the index ignores both kinds as well
                 if min(created_ms, version[0]) < self._horizon_ms or self._masks.hides(candidate_id, version):
                     continue
-                if candidate_id not in self._created_ms:
+                if candidate_id not in self._held:
                     self._arrivals.append((now_s, candidate_id))
+                    self._held.add(candidate_id)
                     new.append(position)
-                self._created_ms[candidate_id] = created_ms
         return new
 
     def contents(self) -> IndexContents:
@@ -82,11 +82,11 @@ class FilledIndex:
         with self._lock:
             self.index.restore(contents)
             self._horizon_ms = max(self._horizon_ms, contents.expired_before_ms)
-            self._created_ms.update(zip(columns.candidate_ids, columns.created_ms.tolist(), strict=True))
+            self._held.update(columns.candidate_ids)
             # asked only of what is masked: a node that starts has few masks and many candidates
             for candidate_id in masked.intersection(columns.candidate_ids):
                 if self.index.get(candidate_id) is None:
-                    self._created_ms.pop(candidate_id, None)
+                    self._held.discard(candidate_id)
             self.newest_append_ms = newest_append_ms
         self._masks.add([(candidate_id, Version(*version)) for candidate_id, version in contents.deleted.items()])
 
@@ -95,8 +95,8 @@ class FilledIndex:
         with self._lock:
             self.index.delete(candidate_ids, versions)
             for candidate_id in candidate_ids:
-                if candidate_id in self._created_ms and self.index.get(candidate_id) is None:
-                    del self._created_ms[candidate_id]
+                if candidate_id in self._held and self.index.get(candidate_id) is None:
+                    self._held.remove(candidate_id)
 
     def _forget(self, candidate_ids: Sequence[str]) -> None:
         with self._lock:
@@ -104,22 +104,20 @@ class FilledIndex:
                 held = self.index.get(candidate_id)
                 if held is not None:
                     self.index.delete([candidate_id], np.array([held.version], np.int64))
-                self._created_ms.pop(candidate_id, None)
+                self._held.discard(candidate_id)
 
     def expire(self, created_before_ms: int) -> int:
         """Drop what was created before; returns how many rows went."""
         with self._lock:
             self._horizon_ms = max(self._horizon_ms, created_before_ms)
             gone = self.index.expire(created_before_ms)
-            if gone:
-                for candidate_id in [i for i, created_ms in self._created_ms.items() if created_ms < created_before_ms]:
-                    del self._created_ms[candidate_id]
-        return gone
+            self._held.difference_update(gone)
+        return len(gone)
 
     def ids(self) -> set[str]:
         """Return the ids held."""
         with self._lock:
-            return set(self._created_ms)
+            return set(self._held)
 
     def newest_ids(self, count: int) -> list[str]:
         """Return up to so many of the ids that came last."""
@@ -130,14 +128,14 @@ class FilledIndex:
         """Yield the ids held for longer than `SETTLED_S`, a part at a time, so that queries get the interpreter in between."""
         with self._lock:
             self._settle()
-            ids = list(self._created_ms)
+            ids = list(self._held)
             arrived = {candidate_id for _, candidate_id in self._arrivals}
         for begin in range(0, len(ids), _PART):
             yield [candidate_id for candidate_id in ids[begin : begin + _PART] if candidate_id not in arrived]
 
     def lacks(self, candidate_ids: Sequence[str]) -> int:
         """Return how many of these ids are not held."""
-        return len(candidate_ids) - sum(map(self._created_ms.__contains__, candidate_ids))
+        return len(candidate_ids) - sum(map(self._held.__contains__, candidate_ids))
 
     def _settle(self) -> None:
         settled_before_s = time.monotonic() - SETTLED_S
@@ -149,7 +147,7 @@ class FilledIndex:
         self._masks.leave(self)
         self.index.close()
         with self._lock:
-            self._created_ms = {}
+            self._held = set()
             self._arrivals.clear()
 
 

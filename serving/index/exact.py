@@ -96,7 +96,7 @@ class ExactIndex:
                     self._deleted[candidate_id] = max(version, self._deleted.get(candidate_id, version))
         return removed
 
-    def expire(self, created_before_ms: int) -> int:
+    def expire(self, created_before_ms: int) -> list[str]:
         """See `CandidateIndex.expire`."""
         self._refuse_if_closed()
         with self._lock:
@@ -105,7 +105,7 @@ class ExactIndex:
             for candidate_id in gone:
                 del self._live[candidate_id]
             self._deleted = {i: v for i, v in self._deleted.items() if v[0] >= self._expired_before_ms}
-        return len(gone)
+        return gone
 
     def search(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:
         """See `CandidateIndex.search`; here exact."""

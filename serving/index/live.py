@@ -114,7 +114,7 @@ class LiveIndex:
             self._counters["deletes_applied"] += len(gone)
         return len(gone)
 
-    def expire(self, created_before_ms: int) -> int:
+    def expire(self, created_before_ms: int) -> list[str]:
         """See `CandidateIndex.expire`. Costs a pass over the creation times: some 0.1 ms at 100,000 rows."""
         self._refuse_if_closed()
         with self._state.write_lock:
@@ -122,10 +122,11 @@ class LiveIndex:
             view = self._state.view
             live = view.arena.live_slots(view.fresh_to, view.sequence)
             gone = live[view.arena.created_ms[live] < self._state.ledger.expired_before_ms]
-            self._state.ledger.forget(view.arena.ids[gone].tolist())
+            ids = view.arena.ids_at(gone)
+            self._state.ledger.forget(ids)
             self._bury(gone)
             self._counters["rows_expired"] += len(gone)
-        return len(gone)
+        return ids
 
     def _bury(self, slots: SlotArray) -> None:
         if len(slots):

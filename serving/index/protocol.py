@@ -250,8 +250,8 @@ class CandidateIndex(Protocol):
         """
         ...
 
-    def expire(self, created_before_ms: int) -> int:
-        """Drop for good what was created before; returns how many rows went. The horizon only ever moves forward."""
+    def expire(self, created_before_ms: int) -> list[str]:
+        """Drop for good what was created before; returns the ids that went. The horizon only ever moves forward."""
         ...
 
     def search(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Hits:

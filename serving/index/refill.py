@@ -18,7 +18,7 @@ class Refillable(Protocol):
         """See `CandidateIndex.delete`."""
         ...
 
-    def expire(self, created_before_ms: int) -> int:
+    def expire(self, created_before_ms: int) -> list[str]:
         """See `CandidateIndex.expire`."""
         ...
 
