@@ -90,6 +90,7 @@ def swap_machine(make_bundles: Sequence[MakeBundle], *, keep: Path | None, say: 
             watch,
             lambda: _stop(second),
             pids={**_pids(machine), "serve-2": second.pid or 0},
+            kills=_kills(machine, second),
         )
 
 
@@ -112,6 +113,11 @@ def _machine(
 def _stop(role: RoleProcess) -> None:
     role.ask_to_stop()
     role.await_stop(timeout_s=30.0)
+
+
+def _kills(machine: Machine, second: RoleProcess) -> dict[str, Callable[[], None]]:
+    kills = {role.name: role.kill for role in (*machine.roles, second)}
+    return kills if machine.broker is None else {**kills, "broker": machine.broker.kill}
 
 
 def _pids(machine: Machine) -> dict[str, int]:

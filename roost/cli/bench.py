@@ -227,6 +227,46 @@ def swap(
         raise typer.Exit(EXIT_FAILURE)
 
 
+@app.command()
+def recovery(
+    *,
+    rounds: Annotated[int, typer.Option(help="How often each process is killed.", min=1)] = 3,
+    between_s: Annotated[float, typer.Option(help="Seconds from one kill to the next.", min=5)] = 30.0,
+    live: Live = 20_000,
+    queries_per_s: Annotated[float, typer.Option(help="Queries a second, over both replicas.", min=1)] = 50.0,
+    events_per_s: Annotated[float, typer.Option(help="Tweets, deletes and engagements a second.", min=8)] = 500.0,
+    seed: Annotated[int, typer.Option(help="Another seed, other tweets, users and towers.")] = 1,
+    keep: Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Kill -9 of broker, roles and replicas by turns under load: how long tweets and answers wait, and whether anything is lost.
+
+    Example: roost bench recovery --rounds 1 --live 2000 --json
+    """
+    from lab.bench import recovery as bench  # noqa: PLC0415 - as above
+    from lab.bench.freshness.towers import pretrained  # noqa: PLC0415 - torch takes seconds to load
+    from lab.bench.recovery.report import shortfalls  # noqa: PLC0415 - as above
+    from roost.bench_machine import swap_machine  # noqa: PLC0415 - needs every extra, other commands do not
+
+    set_up_logging(level=logging.WARNING)
+    plan = bench.Plan(
+        rounds=rounds, between_s=between_s, live=live, queries_per_s=queries_per_s, events_per_s=events_per_s, seed=seed
+    )
+    say(f"recovery: {rounds} rounds, {live:,} live, {queries_per_s:g} queries/s, {events_per_s:g} events/s")
+    with swap_machine([partial(pretrained, seed=seed)], keep=keep, say=say) as target:
+        figures = bench.run(plan, target, say=say)
+    missed = shortfalls(figures)
+    for sentence in missed:
+        say(f"roost: {sentence}")
+    _show(figures, as_json=as_json)
+    if not as_json:
+        roles = figures["roles"]
+        columns = list(next(iter(roles.values())))
+        table(["killed", *(f"{name} #" for name in columns)], ([role, *roles[role].values()] for role in roles))
+    if missed:
+        raise typer.Exit(EXIT_FAILURE)
+
+
 def _show(figures: dict[str, Any], *, as_json: bool) -> None:
     def show() -> None:
         table(["", " #"], ((name, value) for name, value in figures.items() if not isinstance(value, list | dict)))

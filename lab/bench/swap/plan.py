@@ -54,6 +54,7 @@ class Target:
         pids: processes by role, for their memory.
         watch: revives roles that died; called about once a second.
         leave_one_node: stops every replica but the first.
+        kills: by role, SIGKILL to its process; `watch` starts it again. Of a broker that somebody else runs there is none.
     """
 
     bootstrap: str
@@ -66,3 +67,4 @@ class Target:
     leave_one_node: Callable[[], None]
     partitions: int = 4
     pids: Mapping[str, int] = field(default_factory=dict)
+    kills: Mapping[str, Callable[[], None]] = field(default_factory=dict)
