@@ -134,6 +134,19 @@ def test_the_figures_of_the_swap_bench_are_those_of_the_run_that_is_kept() -> No
     assert [cell for cell in cells if cell not in page] == []
 
 
+def test_the_figures_of_the_recovery_bench_are_those_of_the_run_that_is_kept() -> None:
+    """A table of waits that no longer come about would be what an operator plans with."""
+    run = json.loads((ROOT / "docs" / "bench" / "recovery.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "bench" / "README.md").read_text(encoding="utf-8")
+    assert [run[name] for name in ("lost", "failed_elsewhere", "mixed", "empty", "violations", "live_wrong")] == [0] * 6
+    cells = [f"of {run['queries']:,} queries", f"{run['probes']:,} probes"]
+    for role in run["roles"].values():
+        cells.append(f"| {role['stale_ms_p50']:,.0f} ms; {role['stale_ms_max']:,.0f} ms |")
+        if role["down_ms_p50"] is not None:
+            cells.append(f"| {role['down_ms_p50']:,.0f} ms; {role['down_ms_max']:,.0f} ms |")
+    assert [cell for cell in cells if cell not in page] == []
+
+
 def test_the_figures_of_the_swap_are_those_of_the_runs_that_are_kept() -> None:
     """Who wants to know more than the page says reads the runs, and must find the same."""
     runs = json.loads((ROOT / "docs" / "bench" / "demo-swap.json").read_text(encoding="utf-8"))["runs"]
