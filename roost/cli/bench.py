@@ -15,6 +15,10 @@ from roost.cli.target import AsJson
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Benchmarks against baselines, measured in the same run.")
 
 Live = Annotated[int, typer.Option(help="Live candidates in the index.", min=1_000)]
+QueriesPerS = Annotated[float, typer.Option(help="Queries a second, over both replicas.", min=1)]
+EventsPerS = Annotated[float, typer.Option(help="Tweets, deletes and engagements a second.", min=8)]
+Seed = Annotated[int, typer.Option(help="Another seed, other tweets, users and towers.")]
+Keep = Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")]
 Seeds = Annotated[int, typer.Option(help="How many seeds, from 1 up.", min=1)]
 
 
@@ -152,12 +156,12 @@ def freshness(
     rate: Annotated[float, typer.Option(help="Tweets a second; 3.5 engagements come with each.", min=1)] = 200.0,
     seconds: Annotated[float, typer.Option(help="Length of the measured window, after a warm-up of 5 s.", min=5)] = 60.0,
     live: Live = 20_000,
-    seed: Annotated[int, typer.Option(help="Another seed, other tweets, users and towers.")] = 1,
+    seed: Seed = 1,
     refresh: Annotated[
         str, typer.Option(help="When engagements embed a candidate again: write-time, every=30s, threshold, value=100/s.")
     ] = "write-time",
     label: Annotated[bool, typer.Option("--label", help="Run the labeler and user state beside it; off by default.")] = False,
-    keep: Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")] = None,
+    keep: Keep = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish to retrievable, end to end on a machine of its own: from a tweet's scheduled send to the first answer with it.
@@ -187,11 +191,11 @@ def swap(
     swaps: Annotated[int, typer.Option(help="Towers swapped under load.", min=1)] = 20,
     rollbacks: Annotated[int, typer.Option(help="Of those, how many are rolled back.", min=0)] = 5,
     live: Live = 20_000,
-    queries_per_s: Annotated[float, typer.Option(help="Queries a second, over both replicas.", min=1)] = 50.0,
-    events_per_s: Annotated[float, typer.Option(help="Tweets, deletes and engagements a second.", min=8)] = 500.0,
+    queries_per_s: QueriesPerS = 50.0,
+    events_per_s: EventsPerS = 500.0,
     before_s: Annotated[float, typer.Option(help="Seconds without a rollout that the ratios compare with.", min=2)] = 60.0,
-    seed: Annotated[int, typer.Option(help="Another seed, other tweets, users and towers.")] = 1,
-    keep: Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")] = None,
+    seed: Seed = 1,
+    keep: Keep = None,
     as_json: AsJson = False,
 ) -> None:
     """Swap towers, and swap them back, under load on two replicas; every answer is scored again with the bundle it names.
@@ -233,10 +237,10 @@ def recovery(
     rounds: Annotated[int, typer.Option(help="How often each process is killed.", min=1)] = 3,
     between_s: Annotated[float, typer.Option(help="Seconds from one kill to the next.", min=5)] = 30.0,
     live: Live = 20_000,
-    queries_per_s: Annotated[float, typer.Option(help="Queries a second, over both replicas.", min=1)] = 50.0,
-    events_per_s: Annotated[float, typer.Option(help="Tweets, deletes and engagements a second.", min=8)] = 500.0,
-    seed: Annotated[int, typer.Option(help="Another seed, other tweets, users and towers.")] = 1,
-    keep: Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")] = None,
+    queries_per_s: QueriesPerS = 50.0,
+    events_per_s: EventsPerS = 500.0,
+    seed: Seed = 1,
+    keep: Keep = None,
     as_json: AsJson = False,
 ) -> None:
     """Kill -9 of broker, roles and replicas by turns under load: how long tweets and answers wait, and whether anything is lost.

@@ -1,27 +1,18 @@
 """One swap run against a deployment: preload, a quiet window, swaps and rollbacks, backfills, verdict. The parts do the work."""
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from lab.bench.freshness.worker import Worker
 from lab.bench.machine import commit, machine, resident_mb
 from lab.bench.swap import backfill, report
-from lab.bench.swap.asker import Kept, ask
 from lab.bench.swap.operator import Operator, RolledBack
+from lab.bench.swap.parts import parts, watch_until
 from lab.bench.swap.plan import MIN_BUNDLES, Plan, Target
-from lab.bench.swap.prober import Probed, probe
-from lab.bench.swap.traffic import Load, send
 from lab.history import AnswerChecker, judge, read_history
 from schemas.errors import RoostError
-
-_PREPARE_S = 300.0
-_PRELOAD_S = 900.0
 
 Say = Callable[[str], None]
 
@@ -39,39 +30,24 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, A
     """
     if len(set(target.bundles)) < MIN_BUNDLES:
         raise RoostError(f"a swap run needs {MIN_BUNDLES} different bundles, not {len(set(target.bundles))}")
-    with ExitStack() as stack:
-        spool = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roost-swap-"))) / "answers"
-        sender = stack.enter_context(Worker(send, plan, target.bootstrap))
-        asker = stack.enter_context(Worker(ask, plan, target.node_urls, target.surface, spool))
-        prober = stack.enter_context(Worker(probe, plan, target.bootstrap, target.node_urls, target.surface))
-        operator = Operator(plan, target)
-        stack.callback(operator.close)
-        asker.receive(timeout_s=_PREPARE_S)
-        prober.receive(timeout_s=_PREPARE_S)
-        preloaded: int = sender.receive(timeout_s=_PRELOAD_S)
-        operator.await_(lambda: _all_hold(operator, plan), f"{preloaded:,} candidates to be live", _PRELOAD_S, look_s=0.1)
+    with parts(plan, target) as running:
+        operator = running.operator
+        preloaded = running.preload()
         say(f"{preloaded:,} candidates live on {len(target.node_urls)} replicas; {plan.before_s:g} s without a rollout")
-        start_s = time.time() + 0.5
-        for part in (sender, asker, prober):
-            part.tell(start_s)
-        begin_s = start_s + plan.settle_s
-        _sleep_until(begin_s + plan.before_s, target)
+        begin_s = running.begin()
+        watch_until(begin_s + plan.before_s, target)
         memory_before = _memory_mb(target.pids)
         flips_s = time.time()
         took_s, rolled_back = _swaps(plan, operator, say)
         end_s = time.time()
         memory_after = _memory_mb(target.pids)
-        prober.tell("stop")
-        probed: list[Probed] = prober.receive(timeout_s=plan.give_up_s + 60)
-        asker.tell("stop")
-        kept: list[Kept] = asker.receive(timeout_s=60.0)
-        sender.tell("stop")
-        load: Load = sender.receive(timeout_s=60.0)
+        traffic = running.end()
+        probed, kept, load = traffic.probed, traffic.kept, traffic.load
         say(f"{len(kept):,} queries and {load.acknowledged:,} events; backfills without traffic, on one node")
         target.leave_one_node()
         backfills = [_backfill(operator, target) for _ in range(plan.backfills)]
         say("scoring every answer again")
-        answers = report.rescored(spool, kept, AnswerChecker(target.registry, target.surface))
+        answers = report.rescored(running.spool, kept, AnswerChecker(target.registry, target.surface))
         verdict = judge(read_history(target.bootstrap, answers.observed))
         say(verdict.sentence())
     windows = {"before": (begin_s, begin_s + plan.before_s), "during": (flips_s, end_s)}
@@ -134,17 +110,6 @@ def _backfill_figures(runs: list[backfill.Backfill]) -> dict[str, Any]:
         "backfill_efficiency": round(statistics.median(run.pipeline_per_s / run.in_process_per_s for run in runs), 3),
         "backfills": [asdict(run) for run in runs],
     }
-
-
-def _all_hold(operator: Operator, plan: Plan) -> bool:
-    live = operator.state().live or ""
-    return all(backfill.searchable(node, live) >= plan.live for node in operator.nodes)
-
-
-def _sleep_until(unix_s: float, target: Target) -> None:
-    while (left_s := unix_s - time.time()) > 0:
-        target.watch()
-        time.sleep(min(left_s, 1.0))
 
 
 def _memory_mb(pids: Mapping[str, int]) -> dict[str, float]:

@@ -129,8 +129,14 @@ def judged_again(kept: Sequence[GateStudy]) -> GateStudy:
         raise InvalidInput(
             f"the results are of seeds {seeds} and {[one['users'] for one in kept]} users; give each seed once, run alike"
         )
-    rows = [Row(**{**row, "refused_by": _refused_again(row, GateLimits())}) for one in kept for row in one["rows"]]
+    rows = [_again(row) for one in kept for row in one["rows"]]
     return summed(rows, seeds, users=kept[0]["users"])
+
+
+def _again(row: Row) -> Row:
+    # what was kept before a metric existed lacks it
+    metrics, changes = ({name: figures.get(name) for name in METRICS} for figures in (row["metrics"], row["changes"]))
+    return Row(**{**row, "refused_by": _refused_again(row, GateLimits()), "metrics": metrics, "changes": changes})
 
 
 def _refused_again(row: Row, limits: GateLimits) -> list[str]:
@@ -230,8 +236,7 @@ def _predictor(name: str, rows: Sequence[Row]) -> Predictor:
 
 def _gains(name: str, rows: Sequence[Row]) -> Floats:
     """Return a metric's changes, turned so that more is better; NaN where it was not measured."""
-    # what was kept before a metric existed lacks it
-    changes = [row["changes"].get(name) for row in rows]
+    changes = [row["changes"][name] for row in rows]
     return METRICS[name] * np.array([np.nan if change is None else change for change in changes], np.float64)
 
 

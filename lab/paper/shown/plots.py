@@ -106,7 +106,7 @@ def gates(result: Mapping[str, Any]) -> Figure:
         for refused, colour, word in ((False, _OURS, "accepted"), (True, _PAPER, "refused")):
             for group, marker in (("setting", "o"), ("damage", "x")):
                 rows = [row for row in result["rows"] if bool(row["refused_by"]) == refused and row["group"] == group]
-                there = [row for row in rows if row["changes"].get(metric) is not None]
+                there = [row for row in rows if row["changes"][metric] is not None]
                 at = [row["changes"][metric] for row in there]
                 effects = [row["outcomes"][result["outcome"]][0] for row in there]
                 axes.scatter(at, effects, color=colour, marker=marker, s=18, linewidths=1, label=f"{group}, {word}")

@@ -18,11 +18,14 @@ def test_a_process_that_was_stopped_sees_its_pause() -> None:
     with subprocess.Popen([sys.executable, "-c", LOOKS], stdout=subprocess.PIPE, text=True) as looking:
         assert looking.stdout is not None
         assert looking.stdout.readline() == "looking\n"
+        stopped_s = time.monotonic()
         os.kill(looking.pid, signal.SIGSTOP)
         time.sleep(0.4)
         os.kill(looking.pid, signal.SIGCONT)
         longest_ms = float(looking.stdout.read())
-    assert 390 <= longest_ms <= 3_000
+        since_ms = (time.monotonic() - stopped_s) * 1000
+    # on a busy machine it waits for its turn on top, and never longer than there was
+    assert 390 <= longest_ms <= min(3_000, since_ms)
 
 
 def test_a_report_says_what_the_machine_does_alone_and_beside_others() -> None:

@@ -216,6 +216,9 @@ def test_kept_candidates_are_judged_again_by_todays_limits_and_data_gates_stay()
     ]
     assert (again["users"], again["seeds"], again["bundles"]) == (40, [1], 2)
     assert json.loads(json.dumps(again)) == judged_again([json.loads(json.dumps(again))])
+    del refused["changes"]["recall_at_200"], once_refused["changes"]["recall_at_200"]
+    older = judged_again([{**again, "rows": [refused, once_refused]}])
+    assert [one["changes"]["recall_at_200"] for one in older["rows"]] == [None, None], "kept before it was measured"
     other = summed([row(2, 1.0, 0.1)], (2,), users=40)
     both = judged_again([again, other])
     assert (both["seeds"], both["bundles"]) == ([1, 2], 3)
