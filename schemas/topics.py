@@ -16,6 +16,8 @@ STIR_KEY = b"@stir"
 """The key of the nulls they write: nobody's id, passed over by every reader."""
 INPUTS_KEPT_MS = 30 * DAY_MS
 """How long the broker keeps impressions and engagements, whose redelivery a deleted user's marker must outlive."""
+CHANGELOG_SEGMENT_BYTES = 8 * 1024 * 1024
+"""How much of a changelog the broker leaves uncleaned at most, beside as much again as is live: a restart reads all of it."""
 # a dead letter holds a whole record, up to the broker's limit of 1 MiB, and its envelope
 MAX_DEAD_LETTER_BYTES = 2 * 1024 * 1024
 
@@ -85,17 +87,18 @@ def standard_topics(partitions: int = DEFAULT_PARTITIONS) -> tuple[Topic, ...]:
     # its own rules keep an old value until half of the log is such
     daily: dict[str, int] = {"segment_ms": DAY_MS}
     cleaned: dict[str, int] = {"max_compaction_lag_ms": DAY_MS}
+    changelog: dict[str, int] = {**cleaned, "segment_bytes": CHANGELOG_SEGMENT_BYTES}
     return (
         *(_topic(name, "candidate", partitions, "compact,delete", 7 * DAY_MS, **cleaned) for name in PUBLICATIONS),
         _topic(USERS, "user", partitions, "compact", forever, **cleaned),
         _topic(IMPRESSIONS, "candidate", partitions, "delete", INPUTS_KEPT_MS, **daily),
         _topic(ENGAGEMENTS, "candidate", partitions, "delete", INPUTS_KEPT_MS, **daily),
-        _topic(CANDIDATES, "candidate", partitions, "compact", forever, **cleaned),
+        _topic(CANDIDATES, "candidate", partitions, "compact", forever, **changelog),
         _topic(USER_EVENTS, "user", partitions, "delete", 7 * DAY_MS, **daily),
-        _topic(USER_STATES, "user", partitions, "compact", forever, **cleaned),
+        _topic(USER_STATES, "user", partitions, "compact", forever, **changelog),
         _topic(EXAMPLES, "user", partitions, "delete", 30 * DAY_MS, **daily),
         # partition p holds the joins of partition p of impressions and engagements, whatever the key hashes to
-        _topic(LABELER_STATE, "join", partitions, "compact", forever, **cleaned),
+        _topic(LABELER_STATE, "join", partitions, "compact", forever, **changelog),
         _topic(ROLLOUT_COMMANDS, "surface", 1, "delete", forever),
         _topic(ROLLOUTS, "surface", 1, "delete", forever),
         _topic(NODE_STATUS, "node", 1, "compact", forever),

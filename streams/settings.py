@@ -33,7 +33,8 @@ class StreamsSettings(BaseSettings):
         broker_wait_s: how long a start waits for a broker before it gives up.
         checkpoint_interval_s: longest time from one checkpoint's beginning to the next; a crash replays up to half as much again.
         checkpoint_inputs: most input records between two checkpoints.
-        session_timeout_s: a killed process's partitions are given to another after this long.
+        session_timeout_s: a killed process's partitions are given to another after this long; longer than a broker needs
+            to restart, or each of its restarts takes all partitions over anew.
         log_format: "json" makes every log line one JSON object, with the bundle, topic, partition and offset it is about.
         metrics_port: port of Prometheus metrics, one a process; unset means none.
         metrics_host: address to bind it to; anything but the default makes it readable from other machines.
@@ -54,7 +55,7 @@ class StreamsSettings(BaseSettings):
     broker_wait_s: float = Field(default=600.0, gt=0)
     checkpoint_interval_s: float = Field(default=1.0, gt=0)
     checkpoint_inputs: int = Field(default=50_000, ge=1)
-    session_timeout_s: float = Field(default=10.0, ge=6)
+    session_timeout_s: float = Field(default=20.0, ge=6)
     log_format: Literal["text", "json"] = "text"
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)
     metrics_host: str = "127.0.0.1"

@@ -27,14 +27,11 @@ _INPUT_RETENTION_MS = max(int(topic.config["retention.ms"]) for topic in standar
 class CandidatePartition:
     """The embedder's state of one partition; the runner's thread owns it."""
 
-    def __init__(
-        self, store: StateStore, *, positions: Mapping[str, int], surfaces: Surfaces, seen: SeenEvents, now_ms: int
-    ) -> None:
+    def __init__(self, store: StateStore, *, positions: Mapping[str, int], surfaces: Surfaces, now_ms: int) -> None:
         """Take over a restored store.
 
         Args:
             positions: next offset of each input topic.
-            seen: the event ids of the 10 minutes before the engagements' position.
             now_ms: decides who is inside a recency window, Unix milliseconds.
         """
         self.positions = dict(positions)
@@ -45,7 +42,7 @@ class CandidatePartition:
         self.live = {name: shared[surface.id_prefix, surface.recency_window_s] for name, surface in surfaces.items()}
         self._store = store
         self._surfaces_of = surface_finder(surfaces)
-        self._seen = seen
+        self._seen = SeenEvents()
         self._decoded: dict[str, Candidate] = {}
         # insertion-ordered sets of what awaits writing: at once, in the checkpoint under way, and in the next
         self._urgent: dict[str, None] = {}
@@ -59,6 +56,10 @@ class CandidatePartition:
             self._await_expiry(candidate)
             for topic in self.append_times_ms:
                 self.append_times_ms[topic] = max(self.append_times_ms[topic], candidate.append_time_ms)
+
+    def remember(self, seen: SeenEvents) -> None:
+        """Take over the event ids of the 10 minutes before the engagements' position; before the first engagement is folded."""
+        self._seen = seen
 
     def get(self, candidate_id: str) -> Candidate | None:
         """Return the candidate as folded so far."""

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from schemas.codec import SchemaLookup, encode
 from schemas.errors import BundleCorrupt, InvalidInput
@@ -19,23 +20,27 @@ from schemas.records.control import EMBEDDER, NodeStatus, Progress, SourcePositi
 from schemas.surfaces import WRITE_TIME, Surfaces, surface_finder
 from schemas.topics import ENGAGEMENTS, NODE_STATUS, embeddings_topic_name
 from schemas.wire.inbound import InboundRecord
-from streams.candidates.dedupe import SeenEvents
 from streams.candidates.intake import read_engagement, read_publication
 from streams.candidates.partition import CandidatePartition
 from streams.embedder.backfill import Backfills
 from streams.embedder.pace import Pace
 from streams.embedder.refresh import Refresh, refresh_for
 from streams.embedder.targets import Loaded, Targets
-from streams.metrics import EmbedderMetrics
+from streams.metrics import EmbedderMetrics, Place
 from streams.outbox import Failure
 from streams.processor import Work
 from streams.state import OutboundRecord, StateStore
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from streams.candidates.dedupe import SeenEvents
 
 log = logging.getLogger(__name__)
 
 _STATUS_EVERY_S = 1.0
 _EMBEDDINGS = embeddings_topic_name("")
-SeenBefore = Callable[[int, int], SeenEvents]
+SeenBefore = Callable[[int, int], "Future[SeenEvents]"]
 Source = Mapping[str, SourcePosition]
 
 
@@ -63,7 +68,8 @@ class EmbedderProcessor:
 
         Args:
             targets: started: what streamed when the log ended is loaded.
-            seen_before: gives the event ids in the 10 minutes before (partition, next offset of engagements).
+            seen_before: finds the event ids in the 10 minutes before (partition, next offset of engagements). Until it has them no
+                engagement of the partition is taken; what is published does not wait.
             ends: next offset behind the last acknowledged record, by (topic, partition).
             topic_exists: asks the broker.
             backfilled: (bundle, partition) that the last run of this instance reported as written whole, under the policy in force.
@@ -91,6 +97,8 @@ class EmbedderProcessor:
         self._clock = clock
         self._backfills = Backfills()
         self._partitions: dict[int, CandidatePartition] = {}
+        # whose engagements wait for the event ids before them
+        self._rereading: dict[int, Future[SeenEvents]] = {}
         self._policies: dict[tuple[int, str], Refresh] = {}
         # by partition, how far its input was read when the last checkpoint began: the one under way, the last that is acknowledged
         self._sealed: dict[int, Source] = {}
@@ -106,9 +114,9 @@ class EmbedderProcessor:
             store,
             positions=positions,
             surfaces=self._surfaces,
-            seen=self._seen_before(partition, positions[ENGAGEMENTS]),
             now_ms=self._clock(),
         )
+        self._rereading[partition] = self._seen_before(partition, positions[ENGAGEMENTS])
         self._durable[partition] = _source(self._partitions[partition])
         for loaded in self._targets.active():
             # what another policy held back is gone with the process that held it
@@ -120,12 +128,18 @@ class EmbedderProcessor:
 
     def revoke(self, partition: int) -> None:
         """See `BatchProcessor`."""
-        for memory in (self._partitions, self._sealed, self._durable):
+        for memory in (self._partitions, self._rereading, self._sealed, self._durable):
             memory.pop(partition, None)
         for name in self._surfaces:
             del self._policies[partition, name]
         self._backfills.drop(partition=partition)
         self._backfilled = {place for place in self._backfilled if place[1] != partition}
+
+    def not_yet(self) -> Collection[Place]:
+        """See `BatchProcessor`: engagements, until it is known which of them would be duplicates."""
+        for partition in [partition for partition, seen in self._rereading.items() if seen.done()]:
+            self._partitions[partition].remember(self._rereading.pop(partition).result())
+        return [(ENGAGEMENTS, partition) for partition in self._rereading]
 
     def process(self, records: Sequence[InboundRecord]) -> Work:
         """See `BatchProcessor`. Invalid publications are dead-lettered here; invalid engagements by the labeler, their owner."""

@@ -1,7 +1,7 @@
 """What a starting embedder reads again: the event ids before its position, and its own last report. Writes nothing."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from confluent_kafka import KafkaException, TopicPartition
 
@@ -36,8 +36,19 @@ def written_whole(report: NodeStatus | None, configured_at: Mapping[str, int]) -
     }
 
 
-def seen_before(bootstrap: str, partition: int, next_offset: int, *, lookup: SchemaLookup | None = None) -> SeenEvents:
+def seen_before(
+    bootstrap: str,
+    partition: int,
+    next_offset: int,
+    *,
+    lookup: SchemaLookup | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> SeenEvents:
     """Return the event ids of `engagements` in the window before `next_offset`; none of what retention has already removed.
+
+    Args:
+        lookup: as in `streams.intake.read`.
+        should_stop: ends it early; what it then returns is of no use.
 
     Raises:
         RegistryUnavailable: as `lookup` does.
@@ -47,16 +58,18 @@ def seen_before(bootstrap: str, partition: int, next_offset: int, *, lookup: Sch
         return seen
     try:
         with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: next_offset - 1}, once=True) as reader:
-            newest_ms = next(record.timestamp_ms for record in _until(reader, partition, next_offset))
+            newest_ms = next(record.timestamp_ms for record in _until(reader, partition, next_offset, should_stop))
         start = _offset_at(bootstrap, partition, window_start_ms(newest_ms))
         with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: start}, once=True) as reader:
-            for record in _until(reader, partition, next_offset):
+            for record in _until(reader, partition, next_offset, should_stop):
                 try:
                     seen.repeats(read_engagement(record, lookup=lookup).event_id, record.timestamp_ms)
                 except InvalidInput:
                     # skipped when it was folded, too
                     continue
     except (OffsetOutOfRange, StopIteration):
+        if should_stop():
+            return seen
         log.warning(
             "%s/%d no longer holds what was read before offset %d",
             ENGAGEMENTS,
@@ -67,8 +80,8 @@ def seen_before(bootstrap: str, partition: int, next_offset: int, *, lookup: Sch
     return seen
 
 
-def _until(reader: TailReader, partition: int, next_offset: int) -> Iterator[InboundRecord]:
-    while reader.next_offsets[partition] < next_offset and not reader.at_end():
+def _until(reader: TailReader, partition: int, next_offset: int, should_stop: Callable[[], bool]) -> Iterator[InboundRecord]:
+    while reader.next_offsets[partition] < next_offset and not reader.at_end() and not should_stop():
         for record in reader.poll(10_000, 1.0):
             if record.offset >= next_offset:
                 return

@@ -3,9 +3,10 @@
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial as bound
 
-from schemas.errors import BrokerUnavailable, RegistryUnavailable
+from schemas.errors import BrokerUnavailable
 from schemas.positions import SOURCE_TOPICS
 from schemas.surfaces import load_surfaces
 from schemas.topics import CANDIDATES, ROLLOUTS
@@ -49,10 +50,6 @@ def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_poi
         tracing = start_tracing("roost-embedder", instance=settings.instance) if settings.tracing else None
         try:
             _embed(settings, stop, crash_point, runner_metrics=runner_metrics, metrics=metrics, tracing=tracing)
-        except RegistryUnavailable:
-            # a stop while it waited for the event ids it must know: nothing was read yet
-            if not stop.is_set():
-                raise
         finally:
             if tracing is not None:
                 tracing.close()
@@ -74,6 +71,15 @@ def _embed(
     report = last_report(settings.bootstrap, settings.instance)
     with TailReader(settings.bootstrap, ROLLOUTS, [0]) as rollouts, registry_schemas(settings.schema_registry_url) as schemas:
         targets = Targets(rollouts, registry_loader(settings, surfaces), surfaces)
+        ending = threading.Event()
+        # aside: ten minutes of engagements, which no tweet should wait for. None can be left out, so it waits for the registry
+        rereader = ThreadPoolExecutor(1, thread_name_prefix="reread-engagements")
+        reread = bound(
+            seen_before,
+            settings.bootstrap,
+            lookup=schemas and bound(schemas.insist, should_stop=ending.is_set),
+            should_stop=ending.is_set,
+        )
         try:
             targets.start()
             processor = EmbedderProcessor(
@@ -81,10 +87,7 @@ def _embed(
                 surfaces=surfaces,
                 partitions=settings.partitions,
                 instance=settings.instance,
-                # its window cannot be left out: a start waits for the registry that it needs
-                seen_before=bound(
-                    seen_before, settings.bootstrap, lookup=schemas and bound(schemas.insist, should_stop=stop.is_set)
-                ),
+                seen_before=lambda partition, next_offset: rereader.submit(reread, partition, next_offset),
                 ends=outbox.ends,
                 topic_exists=outbox.topic_exists,
                 backfilled=written_whole(report, targets.configured_at),
@@ -116,4 +119,6 @@ def _embed(
             log.info("embedder %s folds %s", settings.instance, ", ".join(SOURCE_TOPICS))
             runner.run(stop)
         finally:
+            ending.set()
+            rereader.shutdown(cancel_futures=True)
             targets.close()

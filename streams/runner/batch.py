@@ -3,7 +3,8 @@
 A checkpoint is: state and outputs produced, all of it acknowledged (dead letters too), then the offsets of when it began committed.
 Whatever fails before the commit stops the process, and is replayed by the next.
 
-A partition whose next record needs a schema that the registry has not told yet is paused; the others go on.
+A partition whose next record needs a schema that the registry has not told yet is paused, and one whose records the processor
+cannot fold yet; the others go on.
 """
 
 import logging
@@ -65,7 +66,7 @@ class RunnerSettings:
     batch_records: int = 2_000
     checkpoint_interval_s: float = 1.0
     checkpoint_inputs: int = 50_000
-    session_timeout_s: float = 10.0
+    session_timeout_s: float = 20.0
 
 
 class BatchRunner:
@@ -204,18 +205,18 @@ class BatchRunner:
         return records
 
     def _ready(self, arrived: list[InboundRecord]) -> list[InboundRecord]:
-        if self._waiting is None:
-            return arrived
-        ready = self._waiting.sift(arrived)
-        self._pause(self._waiting.places)
+        ready = arrived if self._waiting is None else self._waiting.sift(arrived)
+        self._pause()
         return ready
 
-    def _pause(self, places: set[Place]) -> None:
+    def _pause(self) -> None:
+        waiting = self._waiting.places if self._waiting is not None else set()
+        places = waiting.union(self._processor.not_yet())
         if places != self._paused:
             self._consumer.pause([TopicPartition(*place) for place in places - self._paused])
             self._consumer.resume([TopicPartition(*place) for place in self._paused - places])
             self._paused = places
-            self._metrics.paused(self._settings.topics, places)
+            self._metrics.paused(self._settings.topics, waiting)
 
     def _apply(self, work: Work, headers: _Headers = _NO_HEADERS) -> None:
         for record, error in work.dead:
@@ -263,6 +264,8 @@ class BatchRunner:
         consumer.assign(
             [TopicPartition(topic, p, OFFSET_BEGINNING if offset is None else offset) for (topic, p), offset in starts.items()]
         )
+        # before the first of their records is fetched
+        self._pause()
         self._checkpoints.postpone()
         log.info(
             "%s took over partitions %s with %d entries in %.1f s",
@@ -302,11 +305,11 @@ class BatchRunner:
     def _forget(self, partitions: Collection[int]) -> None:
         if self._waiting is not None:
             self._waiting.forget(partitions)
-            # what is given up must not be paused still, should it come back
-            self._pause(self._waiting.places)
         for partition in partitions:
             self._processor.revoke(partition)
             del self._stores[partition]
             log.info("%s gave up partition %d", self._settings.role, partition, extra={"partition": partition})
+        # what is given up must not be paused still, should it come back
+        self._pause()
         self._checkpoints.forget(partitions)
         self._starts = {place: offset for place, offset in self._starts.items() if place[1] in self._stores}

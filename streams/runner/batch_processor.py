@@ -1,9 +1,10 @@
 """What the batch runner asks of a processor: whole batches over all partitions, and work between them. Runs nothing itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from schemas.wire.inbound import InboundRecord
+from streams.metrics import Place
 from streams.outbox import Failure
 from streams.processor import Work
 from streams.state import StateStore
@@ -18,6 +19,10 @@ class BatchProcessor(Protocol):
 
     def revoke(self, partition: int) -> None:
         """Forget a partition: everything of it is committed, or belongs to another process now."""
+        ...
+
+    def not_yet(self) -> Collection[Place]:
+        """Return the places whose records the processor cannot fold yet: none come before that. Asked all the time."""
         ...
 
     def process(self, records: Sequence[InboundRecord]) -> Work:

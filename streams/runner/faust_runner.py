@@ -71,7 +71,7 @@ class GroupSettings:
     bootstrap: str
     group: str
     instance: str
-    session_timeout_s: float = 10.0
+    session_timeout_s: float = 20.0
     commit_interval_s: float = 1.0
     flush_timeout_s: float = 60.0
     wedged_after_s: float = 60.0

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -78,7 +79,7 @@ Action = tuple[str, int, int] | tuple[str, int | str | None]
 _actions = st.lists(
     st.one_of(
         st.tuples(st.just("read"), st.integers(0, 2 * _PARTITIONS - 1), st.integers(1, 6)),
-        st.tuples(st.sampled_from(["checkpoint", "between", "step", "step", "step"]), st.just(0), st.just(0)),
+        st.tuples(st.sampled_from(["checkpoint", "between", "step", "step", "step", "reread"]), st.just(0), st.just(0)),
         # percent of the unflushed state, and of the other unflushed records, that reached the broker all the same
         st.tuples(
             st.sampled_from(["crash", "crash before flush", "crash before commit", "crash before commit"]),
@@ -118,8 +119,16 @@ class _RolloutLog:
 class _World:
     """A broker and a supervisor in memory: what was flushed survives a crash; of the rest, any part of each log does."""
 
-    def __init__(self, logs: dict[tuple[str, int], list[InboundRecord]], towers: Towers, refresh: str = WRITE_TIME) -> None:
+    def __init__(
+        self,
+        logs: dict[tuple[str, int], list[InboundRecord]],
+        towers: Towers,
+        refresh: str = WRITE_TIME,
+        *,
+        rereads_at_once: bool = True,
+    ) -> None:
         self.logs = logs
+        self.rereads_at_once = rereads_at_once
         self.towers = towers
         self.surfaces = {name: replace(surface, refresh=refresh) for name, surface in _SURFACES.items()}
         self.committed = dict.fromkeys(logs, 0)
@@ -131,6 +140,7 @@ class _World:
         self.start()
 
     def start(self) -> None:
+        self.rereading: list[tuple[Future[SeenEvents], int, int]] = []
         self.rollouts = _RolloutLog()
         for revision in self.revisions:
             self._say(revision)
@@ -168,6 +178,8 @@ class _World:
         self.start()
 
     def read(self, place: tuple[str, int], count: int) -> None:
+        if place in self.processor.not_yet():
+            return
         records = self.logs[place][self.positions[place] :][:count]
         self._apply(self.processor.process(records))
         self.positions[place] += len(records)
@@ -226,6 +238,8 @@ class _World:
                 self.checkpoint()
             case ("step", _, _):
                 self.step()
+            case ("reread", _, _):
+                self.reread()
             case ("between", _, _):
                 self._apply(self.processor.between()[0])
             case ("crash", state_percent, output_percent):
@@ -234,6 +248,7 @@ class _World:
                 self.checkpoint(crash=name, survives=(state_percent, output_percent))
 
     def finish(self) -> None:
+        self.reread()
         for place, log in self.logs.items():
             self.read(place, len(log))
         while True:
@@ -278,7 +293,19 @@ class _World:
     def _write(self, topic: str, partition: int, key: bytes, value: bytes | None, headers: tuple[Header, ...] = ()) -> None:
         self.flying[topic, partition].append(InboundRecord(topic, partition, 0, _BASE_MS, key, value, headers))
 
-    def _seen_before(self, partition: int, next_offset: int) -> SeenEvents:
+    def _seen_before(self, partition: int, next_offset: int) -> Future[SeenEvents]:
+        found: Future[SeenEvents] = Future()
+        self.rereading.append((found, partition, next_offset))
+        if self.rereads_at_once:
+            self.reread()
+        return found
+
+    def reread(self) -> None:
+        for found, partition, next_offset in self.rereading:
+            found.set_result(self._events_before(partition, next_offset))
+        self.rereading = []
+
+    def _events_before(self, partition: int, next_offset: int) -> SeenEvents:
         seen = SeenEvents()
         before = self.logs[ENGAGEMENTS, partition][:next_offset]
         for record in before:
@@ -319,12 +346,12 @@ def _check(world: _World, *, newest: bool = True) -> None:
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(events=_events, actions=_actions)
+@given(events=_events, actions=_actions, rereads_at_once=st.booleans())
 def test_any_interleaving_redelivery_and_crash_gives_the_reference_state(
-    towers: Towers, events: Sequence[Event], actions: Sequence[Action]
+    towers: Towers, events: Sequence[Event], actions: Sequence[Action], *, rereads_at_once: bool
 ) -> None:
     """CONTRACTS, 'What "the same state" means': candidates, live set and vectors after quiescence are one function of the logs."""
-    world = _World(_logs(events), towers)
+    world = _World(_logs(events), towers, rereads_at_once=rereads_at_once)
     for action in actions:
         world.act(action)
     _check(world)
@@ -342,6 +369,20 @@ def test_a_refresh_policy_delays_vectors_and_nothing_else(
     for action in actions:
         world.act(action)
     _check(world, newest=False)
+
+
+def test_what_is_published_does_not_wait_for_the_event_ids_of_before(towers: Towers) -> None:
+    """A restart reads ten minutes of engagements again: those that follow wait for it, a tweet does not."""
+    world = _World(_logs([_tweet("one"), _click("e1"), _click("e1")]), towers, rereads_at_once=False)
+    world.read(_TWEETS_OF_A, 1)
+    world.read(_ENGAGEMENTS_OF_A, 2)
+    world.flush()
+    assert world.embeddings()["t:a"].features is not None
+    assert world.positions[_ENGAGEMENTS_OF_A] == 0
+    world.reread()
+    world.read(_ENGAGEMENTS_OF_A, 2)
+    assert world.positions[_ENGAGEMENTS_OF_A] == 2
+    _check(world)
 
 
 def _tweet(text: str, sequence: int = 0) -> Event:

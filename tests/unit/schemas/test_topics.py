@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from schemas.surfaces import load_surfaces
-from schemas.topics import embeddings_topic, standard_topics
+from schemas.topics import CHANGELOG_SEGMENT_BYTES, embeddings_topic, standard_topics
 
 DAY = 86_400_000
 # name: key, cleanup, retention in days (-1 for ever), compaction lag in days
@@ -46,6 +46,13 @@ def test_every_topic_takes_the_brokers_clock_and_keeps_tombstones_a_day() -> Non
         assert topic.config["message.timestamp.type"] == "LogAppendTime"
         compacted = "compact" in topic.config["cleanup.policy"]
         assert topic.config.get("delete.retention.ms") == (str(DAY) if compacted else None), topic.name
+
+
+def test_a_changelog_is_closed_and_cleaned_by_size() -> None:
+    """Whoever restarts reads all of it: with the broker's gigabyte a segment, a day of changes."""
+    segments = {topic.name: topic.config.get("segment.bytes") for topic in standard_topics()}
+    changelogs = {name for name, size in segments.items() if size == str(CHANGELOG_SEGMENT_BYTES)}
+    assert changelogs == {"candidates", "user-states", "labeler-state"}
 
 
 def test_what_names_a_person_leaves_the_broker_within_a_day_of_its_time() -> None:

@@ -22,9 +22,7 @@ class _Partition:
 
     def __init__(self, store: ChangelogStore | None = None) -> None:
         self.store = store or ChangelogStore()
-        self.state = CandidatePartition(
-            self.store, positions={TWEETS: 0, ENGAGEMENTS: 0}, surfaces=load_surfaces(), seen=SeenEvents(), now_ms=_NOW_MS
-        )
+        self.state = CandidatePartition(self.store, positions={TWEETS: 0, ENGAGEMENTS: 0}, surfaces=load_surfaces(), now_ms=_NOW_MS)
 
     def tweet(self, candidate_id: str, *, at_ms: int = _NOW_MS, deleted: bool = False) -> None:
         record = self._record(TWEETS, at_ms)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ from tests.bundles import published
 HOME = "home-timeline"
 SURFACES = load_surfaces()
 INPUTS = ("tweets", "engagements")
+
+
+def _nothing_before(*_: int) -> "Future[SeenEvents]":
+    found: Future[SeenEvents] = Future()
+    found.set_result(SeenEvents())
+    return found
 
 
 class RolloutLog:
@@ -67,7 +74,7 @@ class Embedder:
             surfaces=SURFACES,
             partitions=1,
             instance="0",
-            seen_before=lambda *_: SeenEvents(),
+            seen_before=_nothing_before,
             ends=self.acknowledged,
             topic_exists=lambda _: True,
         )

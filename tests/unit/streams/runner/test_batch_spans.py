@@ -1,6 +1,6 @@
 """The runner with and without a tracer: whose spans are made, what goes on, and that without one no header is looked at."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 from schemas.errors import InvalidInput, InvalidRecord
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tracing import Tracing
+from streams.metrics import Place
 from streams.outbox import Failure, Outbox
 from streams.processor import Work
 from streams.runner.batch import BatchRunner, RunnerSettings
@@ -39,6 +40,10 @@ class Echo:
 
     def revoke(self, partition: int) -> None:
         """See `BatchProcessor`."""
+
+    def not_yet(self) -> Collection[Place]:
+        """See `BatchProcessor`."""
+        return ()
 
     def process(self, records: Sequence[InboundRecord]) -> Work:
         """See `BatchProcessor`."""
