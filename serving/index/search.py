@@ -126,6 +126,9 @@ def search(view: View, query: FloatArray, k: int, where: Filter, config: IndexCo
             return search_exact(view, query, k, where)
         while room < view.live:
             slots, scores, plan = _proposals(request, room)
+            if where is not EVERYTHING:
+                # beyond the best `room` proposals have gaps: what is excluded above must not be made up for with those
+                slots, scores = _largest(slots, scores, room)
             found = _best(view.arena, slots, scores, k, where)
             if len(found) == wanted:
                 return replace(found, plan=plan)
@@ -252,12 +255,16 @@ def _from_codes(
 
 
 def _last_enter(scores: FloatArray, others: FloatArray, room: int) -> bool:
-    """Whether more than one in fifty of the best `room` comes from the last quarter of `scores`, which are in code order."""
+    """Whether many of the last quarter of `scores`, which are in code order, are among the best `room`: more of them will be.
+
+    Many is more than one in fifty of the best `room`; or of `scores`, where a filter left fewer.
+    """
     together = np.concatenate([others, scores])
-    if len(together) <= room:
+    if len(scores) == 0 or len(together) <= room:
         return True
     entry = np.partition(together, len(together) - room)[len(together) - room]
-    return int(np.count_nonzero(scores[-(len(scores) // 4) :] >= entry)) > LAST_ENTERING_SHARE * room
+    last = scores[-max(len(scores) // 4, 1) :]
+    return int(np.count_nonzero(last >= entry)) > LAST_ENTERING_SHARE * min(room, len(scores))
 
 
 def _from_graph(request: _Request, graph: GraphTier, room: int, others: FloatArray) -> tuple[SlotArray, FloatArray]:
@@ -294,9 +301,8 @@ def _cosines(vectors: FloatArray, query: FloatArray) -> FloatArray:
 def _best(arena: Arena, slots: SlotArray, scores: FloatArray, k: int, where: Filter) -> Found:
     """The best k in order, without excluded ids and beyond no author's cap."""
     plain = where.per_author_cap is None and not where.exclude_ids
-    if plain and len(slots) > k:
-        best = np.argpartition(scores, len(slots) - k)[len(slots) - k :]
-        slots, scores = slots[best], scores[best]
+    if plain:
+        slots, scores = _largest(slots, scores, k)
     order = np.argsort(-scores, kind="stable")
     slots, scores = slots[order], scores[order]
     if plain:
@@ -309,6 +315,14 @@ def _best(arena: Arena, slots: SlotArray, scores: FloatArray, k: int, where: Fil
         keep = _rank_within(arena.author.take(slots)) < where.per_author_cap
         slots, scores = slots[keep], scores[keep]
     return Found(slots[:k], scores[:k])
+
+
+def _largest(slots: SlotArray, scores: FloatArray, count: int) -> tuple[SlotArray, FloatArray]:
+    """The `count` best, unordered; all of them where there are no more."""
+    if len(slots) <= count:
+        return slots, scores
+    best = np.argpartition(scores, len(slots) - count)[len(slots) - count :]
+    return slots[best], scores[best]
 
 
 def _rank_within(groups: NDArray[np.int32]) -> SlotArray:

@@ -1,9 +1,10 @@
 """Answering one retrieval: take an epoch once, embed the query, search, put the answer together. Does no I/O."""
 
+import math
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from pydantic_core import to_json
 
@@ -124,9 +125,12 @@ class Retriever:
         search = epoch.index.search_exact if request.exact else epoch.index.search
         where = request_filter(request, now_ms)
         hits = search(vector, request.k, where)
+        # the index is swept once a second: what left the recency window since then must neither be shown nor take another's place
+        if len(hits) and not routing.surface.holds(int(hits.created_ms.min()), now_ms):
+            hits = search(vector, request.k, _inside(where, routing.surface, now_ms))
         if self._overheard is not None and not request.exact:
             self._overheard(epoch.bundle, LiveQuery(vector, request.k, where))
-        candidates = _candidates(hits, routing.surface, now_ms)
+        candidates = _candidates(hits, now_ms)
         request_id = uuid.uuid4().hex
         token = _query_token(epoch.bundle, features)
         # the members of `serving.api.Answer`; none of these texts needs an escape
@@ -160,13 +164,14 @@ def request_filter(request: RetrieveRequest, now_ms: int) -> Filter:
     )
 
 
-def _candidates(hits: Hits, surface: Surface, now_ms: int) -> list[bytes]:
-    scores, created, payloads = hits.scores.tolist(), hits.created_ms.tolist(), hits.payloads
-    kept: Iterable[int] = range(len(hits))
-    # the index is swept once a second; what left the recency window since then is dropped here
-    if created and not surface.holds(min(created), now_ms):
-        kept = [at for at in kept if surface.holds(created[at], now_ms)]
-    return [candidate_json(payloads[at], scores[at], rank, now_ms - created[at]) for rank, at in enumerate(kept, 1)]
+def _inside(where: Filter, surface: Surface, now_ms: int) -> Filter:
+    oldest_ms = math.floor(now_ms - surface.recency_window_s * 1000) + 1
+    return replace(where, created_from_ms=max(oldest_ms, where.created_from_ms or oldest_ms))
+
+
+def _candidates(hits: Hits, now_ms: int) -> list[bytes]:
+    found = zip(hits.payloads, hits.scores.tolist(), hits.created_ms.tolist(), strict=True)
+    return [candidate_json(payload, score, rank, now_ms - created) for rank, (payload, score, created) in enumerate(found, 1)]
 
 
 def _query_token(bundle: str, features: QueryFeatures) -> str | None:

@@ -81,12 +81,12 @@ class Upkeep:
 
     def relieve(self) -> None:
         """Do some settling on the calling thread: what a writer owes when the builder is behind."""
-        if self._config.compressed is not None:
+        if self._config.compressed is not None and self._has_enough_for_codes(self._config.compressed):
             self._counters["settled_by_writer"] += int(self._settle(self._config.compressed))
         # never waits for the builder, which may hold its turn for long on a busy machine
-        elif self._config.graph is not None and self._step_lock.acquire(blocking=False):
+        elif self._step_lock.acquire(blocking=False):
             try:
-                self._counters["built_by_writer"] += int(self._step())
+                self._counters["steps_by_writer"] += int(self._step())
             finally:
                 self._step_lock.release()
 
@@ -149,9 +149,11 @@ class Upkeep:
         view, settings = self._state.view, self._config.compressed
         if settings is None or view.fresh_to - view.fresh_from < self._config.fresh_rows:
             return False
-        if self._codebook is None and view.live < settings.train_from_rows:
-            return False
-        return self._settle(settings)
+        return self._has_enough_for_codes(settings) and self._settle(settings)
+
+    def _has_enough_for_codes(self, settings: CompressedConfig) -> bool:
+        # what a few rows teach is kept when many follow; a corpus of few that is renewed over and over is compacted, not coded
+        return self._codebook is not None or self._state.view.live >= settings.train_from_rows
 
     def _settle(self, settings: CompressedConfig) -> bool:
         codebook = self._codebook

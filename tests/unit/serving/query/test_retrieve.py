@@ -200,6 +200,19 @@ def test_filters_narrow_and_what_left_the_window_is_never_shown(tmp_path: Path) 
     assert found(RetrieveRequest(exclude=("t:new", "t:unheard-of"))) == {"t:middle", "t:ja"}
 
 
+def test_what_left_the_window_takes_nobody_s_place(tmp_path: Path) -> None:
+    """An answer of k while k match: those that expired since the last sweep may be the nearest of all."""
+    epoch = FilledEpoch(tmp_path, seed=1)
+    now = now_ms()
+    ages_s = {f"t:{number}": 61 if number < 10 else 1 for number in range(20)}
+    epoch.fill(*(tweeted(name, created_ms=now - age * 1000, version=Version(now, 0)) for name, age in ages_s.items()))
+    answering, _ = retriever(replace(routing(epoch), surface=replace(HOME, recency_window_s=60.0)))
+    for k in (1, 5, 10, 20):
+        answer = answered(answering, RetrieveRequest(k=k))
+        assert [candidate.rank for candidate in answer.candidates] == list(range(1, min(k, 10) + 1))
+        assert all(ages_s[candidate.candidate_id] == 1 for candidate in answer.candidates)
+
+
 def test_an_exact_answer_holds_what_the_tiers_missed(epochs: tuple[FilledEpoch, FilledEpoch]) -> None:
     """Recall is measured against it: were it answered by the tiers too, every index would look perfect."""
     epoch = epochs[0]

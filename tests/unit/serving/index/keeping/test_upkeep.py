@@ -18,14 +18,14 @@ CONFIG = IndexConfig(
 )
 
 
-def write(index: LiveIndex, first: int, count: int, author: str = "a:1") -> None:
+def write(index: LiveIndex, first: int, count: int, author: str = "a:1", *, sequence: int = 0) -> None:
     """Candidates first, first + 1, ..., each created at its number."""
     numbers = np.arange(first, first + count)
     index.upsert(
         Rows(
             candidate_ids=[f"t:{number}" for number in numbers.tolist()],
             vectors=np.random.default_rng(first).normal(size=(count, DIM)).astype(np.float32),
-            versions=np.stack([numbers, np.zeros_like(numbers)], axis=1),
+            versions=np.stack([numbers, np.full_like(numbers, sequence)], axis=1),
             created_ms=numbers,
             languages=["en"] * count,
             author_ids=[author] * count,
@@ -119,6 +119,25 @@ def test_no_graph_is_built_of_rows_whose_codes_are_yet_to_be_learned() -> None:
     index.maintain()
     assert index.view.compressed is None
     assert index.view.graph is None
+
+
+def test_a_few_rows_renewed_over_and_over_teach_no_codes() -> None:
+    """What a codebook of a hundred rows says of the thousands that follow costs every one of their queries."""
+    index = LiveIndex(DIM, CONFIG)
+    for sequence in range(12):
+        write(index, 0, 100, sequence=sequence)
+    assert index.stats().arena_rows <= 600, "the builder is late: the writer gives the dead rows' memory back itself"
+    write(index, 100, 400)
+    index.maintain()
+    learned = index.contents().codebook
+    other = LiveIndex(DIM, CONFIG)
+    write(other, 0, 100, sequence=11)
+    write(other, 100, 400)
+    other.maintain()
+    of_all = other.contents().codebook
+    assert learned is not None
+    assert of_all is not None
+    assert np.array_equal(learned, of_all)
 
 
 def test_codes_that_are_distrusted_are_learned_anew_from_the_rows_of_now() -> None:
