@@ -62,6 +62,9 @@ class RetrieveRequest(_Body):
         exclude: candidate ids never to return.
         languages: only candidates of these languages.
         max_age_s: only candidates created at most so many seconds ago.
+        authors: only candidates of these authors.
+        exclude_authors: never candidates of these authors: blocked, muted.
+        max_per_author: of each author at most so many, the best.
         pin: answer from this bundle instead of the live one.
         min_revision: refuse (409) when the node acts by an older revision of the rollout.
         min_offset: next offset by input topic and partition that the index must reflect: what a producer says it has `written`,
@@ -78,6 +81,9 @@ class RetrieveRequest(_Body):
     exclude: Annotated[tuple[ShortText, ...], Field(max_length=MAX_EXCLUDED)] = ()
     languages: Annotated[tuple[ShortText, ...], Field(max_length=64)] | None = None
     max_age_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    authors: Annotated[tuple[ShortText, ...], Field(max_length=MAX_EXCLUDED)] | None = None
+    exclude_authors: Annotated[tuple[ShortText, ...], Field(max_length=MAX_EXCLUDED)] = ()
+    max_per_author: Annotated[int, Field(ge=1, le=MAX_K)] | None = None
     pin: BundleId | None = None
     min_revision: Annotated[int, Field(ge=0)] | None = None
     min_offset: MinOffset = {}

@@ -80,6 +80,12 @@ def query(
     ] = None,
     language: Annotated[list[str] | None, typer.Option("--language", help="Only these languages; may be repeated.")] = None,
     max_age_s: Annotated[float | None, typer.Option(help="Only candidates younger than this many seconds.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Never this candidate; may be repeated.")] = None,
+    author: Annotated[list[str] | None, typer.Option("--author", help="Only of these authors; may be repeated.")] = None,
+    exclude_author: Annotated[
+        list[str] | None, typer.Option("--exclude-author", help="Never of this author; may be repeated.")
+    ] = None,
+    max_per_author: Annotated[int | None, typer.Option(help="Of each author at most so many, the best.", min=1, max=1000)] = None,
     min_offset: Annotated[
         list[str] | None,
         typer.Option("--min-offset", help="TOPIC/PARTITION/NEXT_OFFSET that the index must reflect; may be repeated."),
@@ -112,6 +118,10 @@ def query(
             context={name: value for name, _, value in pairs},
             languages=language,
             max_age_s=max_age_s,
+            exclude=exclude or (),
+            authors=author,
+            exclude_authors=exclude_author or (),
+            max_per_author=max_per_author,
             min_offset=positions,
             exact=exact,
         )

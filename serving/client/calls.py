@@ -70,6 +70,9 @@ class Asked(TypedDict, total=False):
     exclude: Sequence[str]
     languages: Sequence[str] | None
     max_age_s: float | None
+    authors: Sequence[str] | None
+    exclude_authors: Sequence[str]
+    max_per_author: int | None
     pin: str | None
     min_revision: int | None
     min_offset: Positions

@@ -68,6 +68,8 @@ class Explainer:
         deleted_at = self._masks.deleted_at(wanted)
         hidden_by = [] if held is None else _hidden_by(held, where)
         places = self._places(epoch, request, where, held)
+        if held is not None and not hidden_by and places.exact_rank is None and request.max_per_author is not None:
+            hidden_by.append(f"max_per_author: {request.max_per_author} of {held.author_id} are nearer")
         if held is None:
             why: Why = "not_held" if deleted_at is None else "masked"
         elif not routing.surface.holds(held.created_ms, now_ms):
@@ -127,6 +129,10 @@ def _hidden_by(held: Candidate, where: Filter) -> list[str]:
         hidden.append(f"languages: it is {held.language}")
     if where.created_from_ms is not None and held.created_ms < where.created_from_ms:
         hidden.append(f"max_age_s: it is {(where.created_from_ms - held.created_ms) / 1000:.1f} s too old")
+    if where.authors is not None and held.author_id not in where.authors:
+        hidden.append(f"authors: it is of {held.author_id}")
+    if held.author_id in where.exclude_authors:
+        hidden.append(f"exclude_authors: it is of {held.author_id}")
     return hidden
 
 

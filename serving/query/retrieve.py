@@ -155,13 +155,16 @@ class Retriever:
 
 def request_filter(request: RetrieveRequest, now_ms: int) -> Filter:
     """Return what the request lets through."""
-    if not request.exclude and request.languages is None and request.max_age_s is None:
-        return EVERYTHING
-    return Filter(
+    where = Filter(
         languages=None if request.languages is None else frozenset(request.languages),
         created_from_ms=None if request.max_age_s is None else now_ms - int(request.max_age_s * 1000),
         exclude_ids=frozenset(request.exclude),
+        authors=None if request.authors is None else frozenset(request.authors),
+        exclude_authors=frozenset(request.exclude_authors),
+        per_author_cap=request.max_per_author,
     )
+    # the one object that an index knows to let everything through
+    return EVERYTHING if where == EVERYTHING else where
 
 
 def _inside(where: Filter, surface: Surface, now_ms: int) -> Filter:

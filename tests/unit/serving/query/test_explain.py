@@ -24,7 +24,12 @@ class Node:
         self.masks = Masks()
         self.live = FilledEpoch(registry, seed=1, masks=self.masks)
         self.other = FilledEpoch(registry, seed=2, masks=self.masks)
-        self.live.fill(*(tweeted(f"t:{n}", topics=(f"topic-{n}",), language="ja" if n % 2 else "en") for n in range(30)))
+        self.live.fill(
+            *(
+                tweeted(f"t:{n}", topics=(f"topic-{n}",), language="ja" if n % 2 else "en", author_id=f"a:{n % 3}")
+                for n in range(30)
+            )
+        )
         held = {epoch.bundle: epoch.epoch for epoch in (self.live, self.other)}
         self.routing = Routing(HOME, 7, self.live.epoch, held=held)
         self.table = RoutingTable({HOME.name: self.routing})
@@ -74,6 +79,8 @@ def test_what_scores_lower_says_by_how_much(node: Node) -> None:
         ({"languages": ("en",)}, "filtered", "languages: it is ja"),
         ({"max_age_s": 0.5}, "filtered", "max_age_s: it is 0.5 s too old"),
         ({"languages": ("en",), "exclude": ("t:1",)}, "excluded", "exclude"),
+        ({"authors": ("a:x",)}, "filtered", "authors: it is of a:1"),
+        ({"exclude_authors": ("a:1",)}, "filtered", "exclude_authors: it is of a:1"),
     ],
 )
 def test_what_the_request_hides_is_said_to_be_hidden(node: Node, request_: dict[str, Any], why: str, hidden_by: str) -> None:
@@ -81,6 +88,14 @@ def test_what_the_request_hides_is_said_to_be_hidden(node: Node, request_: dict[
     found = node.explain("t:1", **request_)
     assert (found.why, found.hidden_by[0]) == (why, hidden_by)
     assert found.exact_rank is None
+
+
+def test_what_an_author_cap_takes_away_is_said_to_be_capped(node: Node) -> None:
+    """It ranks nowhere, however far one looks."""
+    of_one_author = [node.explain(f"t:{n}", max_per_author=1, k=30) for n in range(1, 30, 3)]
+    capped = [found for found in of_one_author if found.why != "retrieved"]
+    assert len(capped) == len(of_one_author) - 1
+    assert {(found.why, *found.hidden_by) for found in capped} == {("filtered", "max_per_author: 1 of a:1 are nearer")}
 
 
 def test_a_deleted_candidate_is_masked_and_one_never_seen_is_not_held(node: Node) -> None:

@@ -1,6 +1,7 @@
 """One answer, one epoch: what a query reads, and what it is told when there is no answer."""
 
 import threading
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -198,6 +199,25 @@ def test_filters_narrow_and_what_left_the_window_is_never_shown(tmp_path: Path) 
     assert found(RetrieveRequest(max_age_s=10)) == {"t:new", "t:ja"}
     assert found(RetrieveRequest(languages=("ja",))) == {"t:ja"}
     assert found(RetrieveRequest(exclude=("t:new", "t:unheard-of"))) == {"t:middle", "t:ja"}
+
+
+def test_authors_are_chosen_blocked_and_capped(tmp_path: Path) -> None:
+    """A feed without whom the user blocked, and not all of one loud author; each as if the others were not there."""
+    epoch = FilledEpoch(tmp_path, seed=1)
+    now = now_ms()
+    of = {f"t:{number}": "a:loud" if number < 6 else f"a:{number}" for number in range(9)}
+    epoch.fill(*(tweeted(name, author_id=author, created_ms=now, version=Version(now, 0)) for name, author in of.items()))
+    answering, _ = retriever(routing(epoch))
+
+    def authors(request: RetrieveRequest) -> Counter[str]:
+        return Counter(candidate.author_id for candidate in answered(answering, request).candidates)
+
+    quiet = {"a:6": 1, "a:7": 1, "a:8": 1}
+    assert authors(RetrieveRequest()) == {"a:loud": 6} | quiet
+    assert authors(RetrieveRequest(max_per_author=2)) == {"a:loud": 2} | quiet
+    assert authors(RetrieveRequest(exclude_authors=("a:loud", "a:unheard-of"))) == quiet
+    assert authors(RetrieveRequest(authors=("a:loud", "a:7"), max_per_author=1)) == {"a:loud": 1, "a:7": 1}
+    assert authors(RetrieveRequest(authors=())) == {}
 
 
 def test_what_left_the_window_takes_nobody_s_place(tmp_path: Path) -> None:
