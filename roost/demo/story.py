@@ -119,6 +119,8 @@ class Story:
                 answer = self._traffic.ask(user.user_id, k=5)
                 if answer is not None:
                     self._show(answer)
+                    readable = sum(found.language in self._reads(user) for found in answer.candidates)
+                    self._say(f"{readable} of {len(answer.candidates)} in a language that {user.user_id} reads")
         with self._chapter("A brand-new tweet"):
             freshness = measure_freshness(self._producer, self._client, surface=SURFACE, probes=self._plan.probes)
             self._say(
@@ -229,9 +231,12 @@ class Story:
 
     def _introduction(self, user: User) -> str:
         """Say who a user claims to be, and what only the world knows: some declare a language they hardly read."""
-        spoken = self._world.world.users.spoken[int(user.user_id.removeprefix("u:"))]
-        reads = ", ".join(LANGUAGES[row] for row in np.flatnonzero(spoken))
+        reads = ", ".join(self._reads(user))
         return f"{user.user_id} declares {', '.join(user.languages)}, truly reads {reads}; interests {', '.join(user.interests)}"
+
+    def _reads(self, user: User) -> list[str]:
+        spoken = self._world.world.users.spoken[int(user.user_id.removeprefix("u:"))]
+        return [LANGUAGES[row] for row in np.flatnonzero(spoken)]
 
     def _lost(self, bundle: str, *, timeout_s: float = 20.0) -> int:
         """Count acknowledged tweets, alive and inside the recency window, that the live bundle's embeddings lack."""

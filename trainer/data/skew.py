@@ -5,8 +5,10 @@ it. Each served example carries in its token what the tower read; here the same 
 moment of the impression, and both are encoded by the spec. What has changed since (a profile, an edited tweet) is not compared.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,8 @@ from schemas.records.users import MAX_ENTRIES, MAX_HISTORY, QueryFeatures, UserS
 
 # counters reach a vector up to a refresh later, and each step of a logarithmic feature is a doubling
 _LOG_STEPS = 1
-_STATE_LAG_MS = 60_000
+# what is served may be so much behind what had happened: a lag has alarms of its own, and is no other reading of a feature
+_LAG_MS = 60_000
 _COUNTERS = frozenset(field.name for field in fields(Counters))
 _PROFILE = frozenset({"languages", "region", "interests", "follows"})
 
@@ -95,7 +98,7 @@ def _query(example: Example, state: UserState | None) -> QueryFeatures:
     moments = {example.event_time_ms}
     if state is not None:
         times = (entry.event_time_ms for entry in state.entries)
-        moments |= {time_ms for time_ms in times if example.event_time_ms - _STATE_LAG_MS <= time_ms < example.event_time_ms}
+        moments |= {time_ms for time_ms in times if example.event_time_ms - _LAG_MS <= time_ms < example.event_time_ms}
     versions = [query_features(state, before_ms=moment, context=example.query.context) for moment in sorted(moments, reverse=True)]
     return next((version for version in versions if _moving(version) == _moving(example.query)), versions[0])
 
@@ -123,18 +126,27 @@ def _knows_query(source: str, example: Example, states: Mapping[str, UserState])
 
 
 def _candidate(example: Example, evidence: Evidence) -> CandidateFeatures | None:
-    """Return a candidate's features as of the impression; None where they are no longer known."""
+    """Return a candidate's features as of the impression, or as of so shortly before it that what was served is explained best.
+
+    None where they are no longer known.
+    """
     candidate = evidence.candidates.get(example.candidate_id)
     if candidate is None or candidate.deleted or candidate.attributes is None or candidate.event_time_ms >= example.event_time_ms:
         return None
-    counts = dict.fromkeys(_COUNTERS, 0)
-    seen: set[str] = set()
-    for engagement in evidence.engagements.get(example.candidate_id, ()):
-        step = counter_step(engagement.kind)
-        if step is not None and engagement.event_time_ms < example.event_time_ms and engagement.event_id not in seen:
-            seen.add(engagement.event_id)
+    engagements = evidence.engagements.get(example.candidate_id, ())
+    before = {one.event_id: one for one in engagements if one.event_time_ms < example.event_time_ms}
+    served, counts = example.candidate.counters, dict.fromkeys(_COUNTERS, 0)
+    best, least_apart = Counters(), math.inf
+    for at, engagement in enumerate(in_time := sorted(before.values(), key=attrgetter("event_time_ms")), 1):
+        if (step := counter_step(engagement.kind)) is not None:
             counts[step[0]] += step[1]
-    return candidate.attributes.features(Counters(**counts))
+        # from the last moment before the lag on, each that an engagement ends
+        if at == len(in_time) or in_time[at].event_time_ms >= example.event_time_ms - _LAG_MS:
+            counters = Counters(**counts)
+            apart = sum(abs(getattr(counters, name) - getattr(served, name)) for name in _COUNTERS)
+            if apart <= least_apart:
+                best, least_apart = counters, apart
+    return candidate.attributes.features(best)
 
 
 def _compare(

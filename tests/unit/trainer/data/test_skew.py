@@ -6,7 +6,8 @@ import pytest
 
 from schemas.features.catalog import TWEET
 from schemas.features.query import query_features
-from schemas.records.feedback import Provenance
+from schemas.records.candidates import Counters
+from schemas.records.feedback import Engagement, EngagementKind, Provenance
 from schemas.records.users import MAX_ENTRIES, QueryFeatures, UserEntry, UserEventKind
 from tests.skewed import SKEWS, TRUE, counters, query
 from trainer.data.skew import FieldAudit, audit
@@ -61,6 +62,20 @@ def test_a_state_that_lags_is_late_and_one_that_lost_an_engagement_is_skewed() -
         served = replace(example, query=query_features(replace(state, entries=held), before_ms=example.event_time_ms))
         audits = audit(replace(TRUE, examples=[served], states={example.user_id: state}), TWEET)
         assert ("history_authors" in named(audits, above=0.0)) == skewed, held
+
+
+def test_counters_that_lag_are_late_and_those_that_lost_engagements_are_skewed() -> None:
+    """Twelve clicks of the last half minute had not reached the vector: no skew. Four of five minutes before had."""
+    example = next(one for one in TRUE.examples if one.candidate_id in TRUE.candidates)
+    ages_ms = [300_000] * 4 + [30_000 - 2_000 * n for n in range(12)]
+    clicks = [
+        Engagement(f"e{n}", "u", example.candidate_id, EngagementKind.CLICK, example.event_time_ms - age_ms)
+        for n, age_ms in enumerate(ages_ms)
+    ]
+    for served_clicks, skewed in ((16, False), (9, False), (4, False), (0, True), (100, True)):
+        served = replace(example, candidate=replace(example.candidate, counters=Counters(click=served_clicks)))
+        audits = audit(replace(TRUE, examples=[served], engagements={example.candidate_id: clicks[::-1]}), TWEET)
+        assert ("clicks" in named(audits, above=0.0)) == skewed, served_clicks
 
 
 def test_what_changed_since_is_not_compared() -> None:
