@@ -17,7 +17,7 @@ from typing import Self, overload
 
 from schemas.codec import encode
 from schemas.errors import DeliveryFailed, InvalidRecord
-from schemas.positions import Positions
+from schemas.positions import SOURCE_TOPICS, Positions
 from schemas.records.candidates import UNDETERMINED, Account, Article, Tweet
 from schemas.records.feedback import Engagement, EngagementKind, Impression
 from schemas.records.users import User
@@ -344,10 +344,14 @@ class Producer:
 
     @property
     def written(self) -> Positions:
-        """The next offset behind what this producer has had acknowledged, by topic and partition: `min_offset` of a retrieval."""
+        """The next offset behind what this producer has had acknowledged, by topic and partition: `min_offset` of a retrieval.
+
+        Of the topics that an index follows: users and impressions are in none.
+        """
         written: dict[str, dict[int, int]] = {}
         for (topic, partition), end in dict(self._outbox.ends).items():
-            written.setdefault(topic, {})[partition] = end
+            if topic in SOURCE_TOPICS:
+                written.setdefault(topic, {})[partition] = end
         return written
 
     def poll(self) -> None:

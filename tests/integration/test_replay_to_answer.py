@@ -356,18 +356,23 @@ def test_what_was_published_with_wait_is_in_the_next_answer_and_its_author_sees_
     assert sorted(took_ms)[15] < 300, took_ms
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guides/producers.md", "docs/guides/serving.md"])
-def test_the_code_of_the_guides_runs_as_it_is_shown(page: str, flight: Flight, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last of this file: it publishes. What a reader copies must run, in the order of the page."""
+@pytest.mark.parametrize("page", ["README.md", "docs/guides/producers.md", "docs/guides/serving.md", "docs/guides/tour.md"])
+def test_the_code_of_the_guides_runs_as_it_is_shown(
+    page: str, flight: Flight, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last of this file: it publishes. What a reader copies must run, in the page's order, and print what the page says."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", flight.machine.bootstrap)
     monkeypatch.setenv("ROOST_NODE", flight.machine.node_url)
     text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```python\n(.*?)^```(?:\n\n```text\n(.*?)^```)?", text, re.MULTILINE | re.DOTALL)
     assert blocks
     names: dict[str, Any] = {"__name__": "guide"}
-    for block in blocks:
+    for block, printed in blocks:
         here = block.replace("127.0.0.1:9092", flight.machine.bootstrap).replace("http://127.0.0.1:8470", flight.machine.node_url)
+        capsys.readouterr()
         exec(compile(here, page, "exec"), names)  # noqa: S102  our own pages
+        if printed:
+            assert capsys.readouterr().out == printed
     if "producer.tweet" in text:
         # at which place is up to random towers: all there is is asked for
         until(
