@@ -148,7 +148,8 @@ class Every:
         """Embed a candidate at most every `cadence_ms`."""
         self.memory = memory
         self._cadence_ms = cadence_ms
-        self._pending: dict[str, Candidate] = {}
+        # with its turn: one that was embedded for another reason meanwhile leaves an old turn behind
+        self._pending: dict[str, tuple[int, Candidate]] = {}
         self._turns: list[tuple[int, str]] = []
 
     def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
@@ -165,9 +166,10 @@ class Every:
             if last is None or now_ms - last.at_ms >= self._cadence_ms:
                 now.append(candidate)
             else:
+                turn_ms = last.at_ms + self._cadence_ms
                 if candidate.candidate_id not in self._pending:
-                    heapq.heappush(self._turns, (last.at_ms + self._cadence_ms, candidate.candidate_id))
-                self._pending[candidate.candidate_id] = candidate
+                    heapq.heappush(self._turns, (turn_ms, candidate.candidate_id))
+                self._pending[candidate.candidate_id] = (turn_ms, candidate)
         self.embedded(now, now_ms)
         return now
 
@@ -175,15 +177,17 @@ class Every:
         """See `Refresh`."""
         now = []
         while self._turns and self._turns[0][0] <= now_ms:
-            candidate = self._pending.pop(heapq.heappop(self._turns)[1], None)
-            if candidate is not None:
-                now.append(candidate)
+            turn_ms, candidate_id = heapq.heappop(self._turns)
+            waiting = self._pending.get(candidate_id)
+            if waiting is not None and waiting[0] == turn_ms:
+                del self._pending[candidate_id]
+                now.append(waiting[1])
         self.embedded(now, now_ms)
         return now
 
     def held_back(self) -> list[Candidate]:
         """See `Refresh`."""
-        return list(self._pending.values())
+        return [candidate for _, candidate in self._pending.values()]
 
 
 class Threshold:

@@ -47,6 +47,17 @@ def test_every_embeds_once_a_cadence_and_then_as_it_is_by_then() -> None:
     assert names(chosen.engaged([candidate("a", 101)], 60_000)) == ["a101"]
 
 
+def test_every_counts_its_cadence_from_whatever_embedded_the_candidate_last() -> None:
+    """An update embeds it in the meantime: the turn of before the update would embed it twice within a second."""
+    chosen = policy("every=30s")
+    chosen.embedded([candidate("a")], 0)
+    chosen.engaged([candidate("a", 1)], 1_000)
+    chosen.embedded([candidate("a", 1)], 29_000)
+    assert chosen.engaged([candidate("a", 2)], 29_500) == []
+    assert chosen.due(30_000) == []
+    assert names(chosen.due(59_000)) == ["a2"]
+
+
 def test_threshold_embeds_when_the_engagements_pass_a_power_of_two() -> None:
     """1, 2, 4, 8, …: features are logarithms, so what comes between moves them less and less."""
     chosen = policy("threshold")
