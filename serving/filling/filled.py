@@ -28,7 +28,6 @@ class FilledIndex:
         self._held: set[str] = set()
         self._arrivals: deque[tuple[float, str]] = deque()
         self._lock = threading.Lock()
-        self._horizon_ms = 0
         self.newest_append_ms: int | None = None
         masks.join(self)
 
@@ -56,12 +55,9 @@ class FilledIndex:
         with self._lock:
             self.index.upsert(rows)
             self._settle()
-            columns = zip(rows.candidate_ids, rows.created_ms.tolist(), rows.versions.tolist(), strict=True)
-            for position, (candidate_id, created_ms, version) in enumerate(columns):
-                # the index ignores both kinds as well
-                if min(created_ms, version[0]) < self._horizon_ms or self._masks.hides(candidate_id, version):
-                    continue
-                if candidate_id not in self._held:
+            for position, candidate_id in enumerate(rows.candidate_ids):
+                # asked after: the index ignores what is deleted, forgotten or expired
+                if candidate_id not in self._held and candidate_id in self.index:
                     self._arrivals.append((now_s, candidate_id))
                     self._held.add(candidate_id)
                     new.append(position)
@@ -81,11 +77,10 @@ class FilledIndex:
         masked = self._masks.ids()
         with self._lock:
             self.index.restore(contents)
-            self._horizon_ms = max(self._horizon_ms, contents.expired_before_ms)
             self._held.update(columns.candidate_ids)
             # asked only of what is masked: a node that starts has few masks and many candidates
             for candidate_id in masked.intersection(columns.candidate_ids):
-                if self.index.get(candidate_id) is None:
+                if candidate_id not in self.index:
                     self._held.discard(candidate_id)
             self.newest_append_ms = newest_append_ms
         self._masks.add([(candidate_id, Version(*version)) for candidate_id, version in contents.deleted.items()])
@@ -95,7 +90,7 @@ class FilledIndex:
         with self._lock:
             self.index.delete(candidate_ids, versions)
             for candidate_id in candidate_ids:
-                if candidate_id in self._held and self.index.get(candidate_id) is None:
+                if candidate_id in self._held and candidate_id not in self.index:
                     self._held.remove(candidate_id)
 
     def _forget(self, candidate_ids: Sequence[str]) -> None:
@@ -109,7 +104,6 @@ class FilledIndex:
     def expire(self, created_before_ms: int) -> int:
         """Drop what was created before; returns how many rows went."""
         with self._lock:
-            self._horizon_ms = max(self._horizon_ms, created_before_ms)
             gone = self.index.expire(created_before_ms)
             self._held.difference_update(gone)
         return len(gone)

@@ -62,11 +62,6 @@ class Masks:
         """Return the version up to which a candidate is deleted, or None."""
         return self._deleted.get(candidate_id)
 
-    def hides(self, candidate_id: str, version: Sequence[int]) -> bool:
-        """Tell whether a candidate of this version, (event time ms, sequence), is deleted."""
-        deleted_at = self._deleted.get(candidate_id)
-        return deleted_at is not None and deleted_at >= tuple(version)
-
     def prune(self, before_ms: int) -> None:
         """Forget deletes of versions before `before_ms`: no index of the node may still take in a candidate that old."""
         if len(self._deleted) < self._prune_at:

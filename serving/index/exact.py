@@ -48,6 +48,11 @@ class ExactIndex:
     def __len__(self) -> int:
         return len(self._live)
 
+    def __contains__(self, candidate_id: str) -> bool:
+        """See `CandidateIndex.__contains__`."""
+        self._refuse_if_closed()
+        return candidate_id in self._live
+
     def upsert(self, rows: Rows) -> int:
         """See `CandidateIndex.upsert`; row by row, in order."""
         self._refuse_if_closed()

@@ -69,6 +69,12 @@ class LiveIndex:
     def __len__(self) -> int:
         return self._state.view.live
 
+    def __contains__(self, candidate_id: str) -> bool:
+        """See `CandidateIndex.__contains__`."""
+        self._refuse_if_closed()
+        with self._state.write_lock:
+            return self._state.ledger.slot_of(candidate_id) is not None
+
     def upsert(self, rows: Rows) -> int:
         """See `CandidateIndex.upsert`."""
         self._refuse_if_closed()

@@ -234,6 +234,10 @@ class CandidateIndex(Protocol):
         """How many candidates are live."""
         ...
 
+    def __contains__(self, candidate_id: str) -> bool:
+        """Whether this candidate is live; `get` copies its row."""
+        ...
+
     def upsert(self, rows: Rows) -> int:
         """Store the batch; returns how many rows won. Retrievable on return.
 

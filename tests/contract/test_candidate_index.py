@@ -226,8 +226,10 @@ def test_a_delete_beats_an_update_of_the_same_version_and_older_ones_cannot_resu
     assert index.upsert(rows(["t:1"], time_ms=499)) == 0
     assert index.upsert(rows(["t:1"], time_ms=501)) == 1
     assert index.delete(["t:1"], at(500)) == 0
+    assert "t:1" in index
     assert index.delete(["t:1"], at(501)) == 1
     assert index.get("t:1") is None
+    assert "t:1" not in index
 
 
 def test_a_lower_delete_does_not_lift_a_higher_one(index: CandidateIndex) -> None:
