@@ -9,14 +9,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-import numpy as np
-
 from serving.audit.bounds import FLOOR
 from serving.audit.probe import finds
 from serving.audit.window import AuditWindow
 from serving.filling.filled import FilledIndex
 from serving.health import AuditHealth, GroupRecall
-from serving.index import Candidate, CandidateIndex, Rows, Tier
+from serving.index import CandidateIndex, Tier
 from serving.query.tap import LiveQuery
 
 log = logging.getLogger(__name__)
@@ -72,8 +70,7 @@ class BundleAudit:
             log.error(
                 "%d candidates are not found by their own vectors (%s …); inserting again", len(missed), missed[0].candidate_id
             )
-            # the same version replaces, so one that was deleted or renewed meanwhile stays as it is
-            filled.index.upsert(_rows(missed))
+            filled.insert_again([candidate.candidate_id for candidate in missed])
         self.health = replace(
             self.health, probes=self.health.probes + len(held), probes_missed=self.health.probes_missed + len(missed)
         )
@@ -109,15 +106,3 @@ class BundleAudit:
         # what was found says nothing of the index as it is now
         self._window.clear()
         self.health = replace(self.health, rebuilds=self.health.rebuilds + 1)
-
-
-def _rows(candidates: list[Candidate]) -> Rows:
-    return Rows(
-        candidate_ids=[candidate.candidate_id for candidate in candidates],
-        vectors=np.stack([candidate.vector for candidate in candidates]),
-        versions=np.array([candidate.version for candidate in candidates], np.int64),
-        created_ms=np.array([candidate.created_ms for candidate in candidates], np.int64),
-        languages=[candidate.language for candidate in candidates],
-        author_ids=[candidate.author_id for candidate in candidates],
-        payloads=[candidate.payload for candidate in candidates],
-    )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from schemas.ids import Version
 from serving.filling.embeddings import EmbeddingBatch
 from serving.filling.masks import Masks
-from serving.index import CandidateIndex, IndexContents, Rows
+from serving.index import Candidate, CandidateIndex, IndexContents, Rows
 
 # an id counts for coverage once it has been held this long: the other bundle's record is still on its way before
 SETTLED_S = 5.0
@@ -101,6 +101,14 @@ class FilledIndex:
                     self.index.delete([candidate_id], np.array([held.version], np.int64))
                 self._held.discard(candidate_id)
 
+    def insert_again(self, candidate_ids: Sequence[str]) -> None:
+        """Write anew the rows held of these, for those that searches miss."""
+        with self._lock:
+            # read under the lock: a refresh keeps its version, and one of before it would replace it
+            held = [found for candidate_id in candidate_ids if (found := self.index.get(candidate_id)) is not None]
+            if held:
+                self.index.upsert(_rows(held))
+
     def expire(self, created_before_ms: int) -> int:
         """Drop what was created before; returns how many rows went."""
         with self._lock:
@@ -143,6 +151,18 @@ class FilledIndex:
         with self._lock:
             self._held = set()
             self._arrivals.clear()
+
+
+def _rows(candidates: list[Candidate]) -> Rows:
+    return Rows(
+        candidate_ids=[candidate.candidate_id for candidate in candidates],
+        vectors=np.stack([candidate.vector for candidate in candidates]),
+        versions=np.array([candidate.version for candidate in candidates], np.int64),
+        created_ms=np.array([candidate.created_ms for candidate in candidates], np.int64),
+        languages=[candidate.language for candidate in candidates],
+        author_ids=[candidate.author_id for candidate in candidates],
+        payloads=[candidate.payload for candidate in candidates],
+    )
 
 
 def coverage(live: FilledIndex, other: FilledIndex) -> float:

@@ -1,10 +1,12 @@
 """An index damaged on purpose: the audit says so, repairs it, and says when it is well again."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from serving.audit import bundle_audit
 from serving.audit.bounds import FLOOR
 from serving.audit.bundle_audit import (
     CLEARED_AFTER_QUERIES,
@@ -14,9 +16,10 @@ from serving.audit.bundle_audit import (
     REPORT_EVERY_MS,
     BundleAudit,
 )
+from serving.audit.probe import finds
 from serving.filling.filled import FilledIndex
 from serving.filling.masks import Masks
-from serving.index import EVERYTHING, Filter, IndexConfig, LiveIndex
+from serving.index import EVERYTHING, Candidate, CandidateIndex, Filter, IndexConfig, LiveIndex
 from serving.query.tap import LiveQuery
 from tests.damaged_index import CODES, WALKED, lose, queries, rows, settled, shuffle_codes, shuffle_graph
 
@@ -174,6 +177,29 @@ def test_a_deleted_candidate_is_never_inserted_again() -> None:
     audited.audit.probe(filled)
     assert audited.index.get(newest) is None
     assert audited.audit.health.probes_missed == 0
+    filled.close()
+
+
+def test_a_refresh_that_comes_between_the_probe_and_its_repair_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the version of what it replaces: written back, the older vector would stand until the next engagement."""
+    audited, filled = probed(CODES, 1_000)
+    batch = rows(1_000)
+    newest = filled.newest_ids(1)[0]
+    lose(audited.index, newest)
+    refreshed = replace(batch, vectors=np.roll(batch.vectors, 1, axis=0))
+
+    def found_then_refreshed(index: CandidateIndex, candidate: Candidate) -> bool:
+        found = finds(index, candidate)
+        filled._upsert(refreshed)
+        return found
+
+    monkeypatch.setattr(bundle_audit, "finds", found_then_refreshed)
+    audited.audit.probe(filled)
+    assert audited.audit.health.probes_missed == 1
+    held = audited.index.get(newest)
+    assert held is not None
+    unit = refreshed.vectors[-1] / np.linalg.norm(refreshed.vectors[-1])
+    np.testing.assert_allclose(held.vector, unit, atol=1e-6)
     filled.close()
 
 
