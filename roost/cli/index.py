@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +12,10 @@ import typer
 from roost.cli.output import EXIT_FAILURE, emit, say, table, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir, NodeUrl, node_url_of, snapshots_of
 from schemas.errors import RoostError
-from serving.snapshots.manifest import MANIFEST_NAME, Manifest, read_manifest
+from serving.snapshots.manifest import Manifest
 from serving.snapshots.shared import SharedSnapshots
 from serving.snapshots.snapshot import MAX_AGE_MS, SnapshotRefused
-from serving.snapshots.store import SnapshotStore, check
+from serving.snapshots.store import SnapshotStore, check, manifest_of
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The nodes' indexes: snapshots on disk, and audits.")
 
@@ -29,12 +30,14 @@ Place = Annotated[str, typer.Argument(help="A place that nodes share: a folder, 
 
 @app.command()
 def inspect(*, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
-    """List the snapshots of the nodes' indexes, by their manifests; reads no vectors.
+    """List the snapshots of the nodes' indexes, by their manifests; reads no vectors. Exit code 1 when a manifest is damaged.
 
     Example: roost index inspect --folder /var/lib/roost/snapshots
     """
-    found = [_row(node, path, _manifest(path)) for node, path in _snapshots(snapshots_of(folder, data_dir))]
-    emit({"snapshots": found}, as_json=as_json, show=lambda: _show(found))
+    found = _read(snapshots_of(folder, data_dir), manifest_of)
+    emit({"snapshots": found}, as_json=as_json, show=lambda: _show_read(found))
+    if any(one["reason"] for one in found):
+        raise typer.Exit(EXIT_FAILURE)
 
 
 @app.command()
@@ -43,22 +46,9 @@ def verify(*, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_js
 
     Example: roost index verify
     """
-    found: list[dict[str, Any]] = []
-    for node, path in _snapshots(snapshots_of(folder, data_dir)):
-        try:
-            found.append({**_row(node, path, check(path)), "sound": True, "reason": None})
-        except SnapshotRefused as refusal:
-            found.append({"node": node, "bundle": path.parent.name, "snapshot": path.name, "sound": False, "reason": str(refusal)})
+    found = [{**one, "sound": one["reason"] is None} for one in _read(snapshots_of(folder, data_dir), check)]
     sound = all(one["sound"] for one in found)
-
-    def show() -> None:
-        _show([one for one in found if one["sound"]])
-        for one in found:
-            if not one["sound"]:
-                name = f"{one['node']}/{one['bundle']}/{one['snapshot']}"
-                tell(f"{name} is not sound: {one['reason']}; a node starts from an older one")
-
-    emit({"snapshots": found, "sound": sound}, as_json=as_json, show=show)
+    emit({"snapshots": found, "sound": sound}, as_json=as_json, show=lambda: _show_read(found))
     if not sound:
         raise typer.Exit(EXIT_FAILURE)
 
@@ -108,20 +98,38 @@ def restore(
 ) -> None:
     """Fetch the newest sound snapshot of each bundle from a shared place into a node's folder, before that node starts.
 
+    Exit code 1 when a bundle has none that is sound, or there is nothing to fetch.
+
     Example: roost index restore s3://my-bucket/roost-snapshots --node-id node-7
     """
     shared, node = _shared(place), node_id or socket.gethostname()
     store = SnapshotStore(snapshots_of(folder, data_dir) / node, keep=2)
-    fetched = []
+    fetched: list[dict[str, Any]] = []
+    without: list[str] = []
     for bundle in sorted(shared.bundles()):
-        for one in shared.of_bundle(bundle):
+        there = shared.of_bundle(bundle)
+        for one in there:
             try:
                 path = store.fetch(shared, one)
                 fetched.append({**_row(node, path, one.manifest), "from": one.path})
                 break
             except SnapshotRefused as refusal:
                 say(f"roost: {one.path} is passed over: {refusal}")
-    emit({"fetched": fetched}, as_json=as_json, show=lambda: _show(fetched))
+        else:
+            # an empty folder is what is left of a bundle that was retired
+            without += [bundle] if there else []
+    if not fetched and not without:
+        raise RoostError(
+            f"{place} holds no snapshot that can be read; check the address, or fill it by `roost index snapshot {place}`"
+        )
+    emit({"fetched": fetched, "without": without}, as_json=as_json, show=lambda: _show(fetched))
+    for bundle in without:
+        say(
+            f"roost: {place} holds no sound snapshot of bundle {bundle}: the node reads its topic from the beginning; "
+            f"to start sooner, copy a sound one there by `roost index snapshot {place}`"
+        )
+    if without:
+        raise typer.Exit(EXIT_FAILURE)
 
 
 @app.command()
@@ -136,11 +144,14 @@ def audit(*, node: NodeUrl = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json
         health = httpx.get(f"{url}/readyz", timeout=10.0).json()
     except (httpx.HTTPError, ValueError) as error:
         raise RoostError(f"the node at {url} does not answer ({error}); is it up, and is that its address?") from error
-    bundles = [
-        {"surface": surface["surface"], "bundle": bundle["bundle"], "audit": bundle["audit"], "alarms": bundle["index_alarms"]}
-        for surface in health["surfaces"]
-        for bundle in surface["bundles"]
-    ]
+    try:
+        bundles = [
+            {"surface": surface["surface"], "bundle": bundle["bundle"], "audit": bundle["audit"], "alarms": bundle["index_alarms"]}
+            for surface in health["surfaces"]
+            for bundle in surface["bundles"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise RoostError(f"what answers at {url} is no node of this release; name one with --node") from error
 
     def show() -> None:
         rows = [
@@ -161,16 +172,32 @@ def audit(*, node: NodeUrl = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json
 
 
 def _snapshots(folder: Path) -> list[tuple[str, Path]]:
-    """Each node with each of its snapshots' folders, the newest of a bundle first."""
-    nodes = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    """Each node with each of its snapshots' folders, the newest of a bundle first; raises `RoostError` where no folder is."""
+    if not folder.is_dir():
+        raise RoostError(f"{folder} is no folder; name the one that nodes write under, their ROOST_SNAPSHOTS, with --folder")
+    nodes = sorted(path for path in folder.iterdir() if path.is_dir())
     return [(node.name, path) for node in nodes for path in SnapshotStore(node, keep=1).folders()]
 
 
-def _manifest(path: Path) -> Manifest:
-    try:
-        return read_manifest((path / MANIFEST_NAME).read_bytes())
-    except OSError as error:
-        raise SnapshotRefused(f"{path} has no manifest that can be read ({error.strerror}); see `roost index verify`") from error
+def _read(folder: Path, read: Callable[[Path], Manifest]) -> list[dict[str, Any]]:
+    """Each snapshot as `read` finds it, or where it lies and the `reason` why it is refused."""
+    found: list[dict[str, Any]] = []
+    for node, path in _snapshots(folder):
+        try:
+            found.append({**_row(node, path, read(path)), "reason": None})
+        except SnapshotRefused as refusal:
+            found.append({"node": node, "bundle": path.parent.name, "snapshot": path.name, "reason": str(refusal)})
+    return found
+
+
+def _show_read(found: list[dict[str, Any]]) -> None:
+    sound = [one for one in found if one["reason"] is None]
+    if sound or not found:
+        _show(sound)
+    for one in found:
+        if one["reason"] is not None:
+            name = f"{one['node']}/{one['bundle']}/{one['snapshot']}"
+            tell(f"{name} is not sound: {one['reason']}; a node starts from an older one")
 
 
 def _shared(place: str) -> SharedSnapshots:

@@ -62,9 +62,9 @@ def read_manifest(raw: bytes) -> Manifest:
         body = json.loads(raw)
         digest = body.pop("digest")
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise SnapshotRefused("its manifest is no JSON with a digest") from error
+        raise SnapshotRefused(f"{MANIFEST_NAME} is no JSON with a digest") from error
     if digest != _digest(body):
-        raise SnapshotRefused("its manifest differs from its own digest")
+        raise SnapshotRefused(f"{MANIFEST_NAME} differs from its own digest")
     if body.get("format") != FORMAT or body.get("format_version") != FORMAT_VERSION:
         raise SnapshotRefused(
             f"its format is {body.get('format')!r:.40}, version {body.get('format_version')!r:.10}; "
@@ -73,7 +73,7 @@ def read_manifest(raw: bytes) -> Manifest:
     try:
         return _manifest(body)
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise SnapshotRefused(f"its manifest lacks a field or has one of another type ({error})") from error
+        raise SnapshotRefused(f"{MANIFEST_NAME} lacks a field or has one of another type ({error})") from error
 
 
 def _manifest(body: Mapping[str, Any]) -> Manifest:

@@ -8,13 +8,14 @@ last: what has none is not finished.
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import fsspec
 
 from serving.snapshots.manifest import MANIFEST_NAME, Manifest, read_manifest
-from serving.snapshots.snapshot import SnapshotRefused
+from serving.snapshots.snapshot import SnapshotRefused, SnapshotsUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class SharedSnapshot:
 
 
 class SharedSnapshots:
-    """Reads and writes below one URL. Every method raises `OSError` when the place cannot be reached."""
+    """Reads and writes below one URL. Every method raises `SnapshotsUnavailable` when the place cannot be reached."""
 
     def __init__(self, url: str) -> None:
         """Connect to nothing yet.
@@ -47,7 +48,9 @@ class SharedSnapshots:
             for number in self._names(f"{self._root}/{node}/{bundle}"):
                 path = f"{self._root}/{node}/{bundle}/{number}"
                 try:
-                    found.append(SharedSnapshot(path, read_manifest(self._files.cat_file(f"{path}/{MANIFEST_NAME}"))))
+                    with self._asked():
+                        manifest = self._files.cat_file(f"{path}/{MANIFEST_NAME}")
+                    found.append(SharedSnapshot(path, read_manifest(manifest)))
                 except FileNotFoundError:
                     # under way, or removed by its node meanwhile
                     continue
@@ -60,19 +63,23 @@ class SharedSnapshots:
         return {bundle for node in self._names(self._root) for bundle in self._names(f"{self._root}/{node}")}
 
     def parts(self, one: SharedSnapshot, name: str, *, part_bytes: int = 1 << 20) -> Iterator[bytes]:
-        """Yield a file's bytes in parts."""
-        with self._files.open(f"{one.path}/{name}", "rb") as handle:
-            while part := handle.read(part_bytes):
-                yield part
+        """Yield a file's bytes in parts; raises `SnapshotRefused` where it is missing."""
+        try:
+            with self._asked(), self._files.open(f"{one.path}/{name}", "rb") as handle:
+                while part := handle.read(part_bytes):
+                    yield part
+        except FileNotFoundError as error:
+            raise SnapshotRefused(f"{name} is not there") from error
 
     def put(self, folder: Path, *, node: str, bundle: str) -> str:
         """Copy a finished snapshot from its folder on this machine; returns its path there. Done twice it changes nothing."""
         path = f"{self._root}/{node}/{bundle}/{folder.name}"
-        if self._files.exists(f"{path}/{MANIFEST_NAME}"):
-            return path
-        self._files.makedirs(path, exist_ok=True)
-        for file in sorted(folder.iterdir(), key=lambda file: file.name == MANIFEST_NAME):
-            self._files.put_file(str(file), f"{path}/{file.name}")
+        with self._asked():
+            if self._files.exists(f"{path}/{MANIFEST_NAME}"):
+                return path
+            self._files.makedirs(path, exist_ok=True)
+            for file in sorted(folder.iterdir(), key=lambda file: file.name == MANIFEST_NAME):
+                self._files.put_file(str(file), f"{path}/{file.name}")
         return path
 
     def remove_old(self, written_before_ms: int) -> list[str]:
@@ -81,15 +88,30 @@ class SharedSnapshots:
         for bundle in sorted(self.bundles()):
             for one in self.of_bundle(bundle):
                 if one.manifest.written_ms < written_before_ms:
-                    # the manifest first: what has none is not taken for one
-                    self._files.rm(f"{one.path}/{MANIFEST_NAME}")
-                    self._files.rm(one.path, recursive=True)
+                    with self._asked():
+                        # the manifest first: what has none is not taken for one
+                        self._files.rm(f"{one.path}/{MANIFEST_NAME}")
+                        self._files.rm(one.path, recursive=True)
                     removed.append(one.path)
         return removed
 
     def _names(self, path: str) -> list[str]:
         try:
-            entries: list[str] = self._files.ls(path, detail=False)
+            with self._asked():
+                entries: list[str] = self._files.ls(path, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(entry.rstrip("/").rpartition("/")[2] for entry in entries)
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        try:
+            yield
+        # they say that the place answered
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        # each kind of place has errors of its own, not all of them OSError
+        except Exception as error:
+            raise SnapshotsUnavailable(
+                f"{self.url} cannot be used ({type(error).__name__}: {error}); check its address, credentials and network"
+            ) from error

@@ -1,6 +1,6 @@
 """What a snapshot is: an index's contents, and what they are true of. Frozen values; touches no disk.
 
-SnapshotRefused is the one error: a sentence that says what is wrong with the files.
+SnapshotRefused is a sentence that says what is wrong with the files; SnapshotsUnavailable, that a shared place cannot be reached.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,10 @@ MAX_AGE_MS = DAY_MS
 
 class SnapshotRefused(RoostError):
     """The files are damaged, or whole but of another bundle, topic, dimension, metric or release."""
+
+
+class SnapshotsUnavailable(RoostError):
+    """The place that nodes share did not answer: nobody knows what snapshots it holds."""
 
 
 @dataclass(frozen=True, slots=True)

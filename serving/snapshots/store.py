@@ -22,7 +22,7 @@ from serving.snapshots.columns import Part, columns_of, contents_of
 from serving.snapshots.files import Files
 from serving.snapshots.manifest import MANIFEST_NAME, FileEntry, Manifest, check_fits, read_manifest
 from serving.snapshots.shared import SharedSnapshot, SharedSnapshots
-from serving.snapshots.snapshot import Snapshot, SnapshotOf, SnapshotRefused
+from serving.snapshots.snapshot import Snapshot, SnapshotOf, SnapshotRefused, SnapshotsUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class SnapshotStore:
             fill(unfinished)
             self._files.sync_folder(unfinished)
             self._files.rename(unfinished, final)
-        except (OSError, SnapshotRefused):
+        except (OSError, SnapshotRefused, SnapshotsUnavailable):
             # gives the space back at once: a full disk is not only ours
             self._files.remove(unfinished)
             raise
@@ -130,7 +130,8 @@ class SnapshotStore:
                     return _read(self._fetch(self._shared, one), wanted, now_ms=now_ms)
                 except SnapshotRefused as refusal:
                     log.warning("snapshot %s of %s is refused: %s", one.path, self._shared.url, refusal)
-        except Exception as error:  # noqa: BLE001  each kind of place raises its own; a node starts without it
+        # the place, or the disk here; a node starts without it
+        except (SnapshotsUnavailable, OSError) as error:
             log.warning("no snapshot can be fetched from %s (%s); reading the topic from its beginning", self._shared.url, error)
         return None
 
@@ -139,7 +140,8 @@ class SnapshotStore:
 
         Raises:
             SnapshotRefused: a byte of it is not what its manifest says.
-            OSError: the disk is full, or the place is away. Nothing is left of it, as after a refusal.
+            SnapshotsUnavailable: the place is away. Nothing is left of it, as after a refusal.
+            OSError: the disk is full; as above.
         """
         with self._lock(one.manifest.of.bundle):
             return self._fetch(shared, one)
@@ -203,7 +205,7 @@ class _Hashed:
 
 
 def _read(folder: Path, wanted: SnapshotOf, *, now_ms: int) -> Snapshot:
-    manifest = read_manifest(_bytes_of(folder / MANIFEST_NAME))
+    manifest = manifest_of(folder)
     check_fits(manifest, wanted, now_ms=now_ms)
 
     def column(name: str, dtype: str) -> NDArray[Any]:
@@ -211,8 +213,10 @@ def _read(folder: Path, wanted: SnapshotOf, *, now_ms: int) -> Snapshot:
         if entry is None or entry.dtype != dtype:
             raise SnapshotRefused(f"its manifest names no file {name} of {dtype}")
         raw = _bytes_of(folder / name)
-        if len(raw) != entry.bytes or hashlib.sha256(raw).hexdigest() != entry.sha256:
-            raise SnapshotRefused(f"{name} is of {len(raw)} bytes and not the {entry.bytes} that the manifest's SHA-256 is of")
+        if len(raw) != entry.bytes:
+            raise SnapshotRefused(f"{name} is of {len(raw)} bytes, not the {entry.bytes} that its manifest says")
+        if hashlib.sha256(raw).hexdigest() != entry.sha256:
+            raise SnapshotRefused(f"{name} differs from its SHA-256 in the manifest")
         return np.frombuffer(raw, dtype)
 
     try:
@@ -224,13 +228,18 @@ def _read(folder: Path, wanted: SnapshotOf, *, now_ms: int) -> Snapshot:
     return Snapshot(manifest.of, manifest.offsets, manifest.newest_append_ms, manifest.written_ms, contents)
 
 
+def manifest_of(folder: Path) -> Manifest:
+    """Return what one snapshot's manifest says; raises `SnapshotRefused` where it cannot be believed."""
+    return read_manifest(_bytes_of(folder / MANIFEST_NAME))
+
+
 def check(folder: Path) -> Manifest:
     """Read one snapshot whole and return its manifest.
 
     Raises:
         SnapshotRefused: a byte of it is not what its manifest says.
     """
-    manifest = read_manifest(_bytes_of(folder / MANIFEST_NAME))
+    manifest = manifest_of(folder)
     _read(folder, manifest.of, now_ms=manifest.written_ms)
     return manifest
 

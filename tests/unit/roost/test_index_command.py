@@ -1,11 +1,16 @@
 """`roost index`: what an operator sees of snapshots, and takes from one machine to another."""
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from roost import cli
+from serving.snapshots.manifest import MANIFEST_NAME
 from serving.snapshots.store import SnapshotStore
 from tests.posts import now_ms
 from tests.snapshot_samples import OF, UnsyncedFiles, snapshot
@@ -16,6 +21,29 @@ def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> dict[
     assert cli.run(["index", *words, "--json"]) == code
     printed: dict[str, object] = json.loads(capsys.readouterr().out)
     return printed
+
+
+@contextmanager
+def answering(body: object) -> Iterator[str]:
+    """Yield the address of a server that answers every question with the same JSON."""
+
+    class Same(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Same) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
@@ -40,7 +68,35 @@ def test_inspect_lists_every_snapshot_and_verify_finds_the_flipped_bit(nodes: Pa
     vectors.write_bytes(bytes(data))
     found = run(capsys, "verify", "--folder", str(nodes), code=1)["snapshots"]
     assert isinstance(found, list)
-    assert [(one["node"], one["snapshot"]) for one in found if not one["sound"]] == [("node-2", "000000000002")]
+    (damaged,) = [one for one in found if not one["sound"]]
+    assert (damaged["node"], damaged["snapshot"]) == ("node-2", "000000000002")
+    assert damaged["reason"] == "vectors differs from its SHA-256 in the manifest", "its length is as it was"
+
+
+def test_a_damaged_manifest_is_listed_beside_the_sound_ones(nodes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One bad file of one node must not hide what all the others hold."""
+    (nodes / "node-1" / OF.bundle / "000000000002" / MANIFEST_NAME).write_bytes(b"{")
+    listed = run(capsys, "inspect", "--folder", str(nodes), code=1)["snapshots"]
+    assert isinstance(listed, list)
+    damaged = {
+        "node": "node-1",
+        "bundle": OF.bundle,
+        "snapshot": "000000000002",
+        "reason": f"{MANIFEST_NAME} is no JSON with a digest",
+    }
+    assert listed[0] == damaged
+    assert [(one["node"], one["rows"]) for one in listed[1:]] == [("node-1", 10), ("node-2", 20), ("node-2", 10)]
+    assert cli.run(["index", "inspect", "--folder", str(nodes)]) == 1
+    assert f"node-1/{OF.bundle}/000000000002 is not sound: {MANIFEST_NAME}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_a_folder_that_is_not_there_is_never_called_sound(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A backup that is looked for in the wrong place would pass every night."""
+    assert cli.run(["index", command, "--folder", str(tmp_path / "nowhere"), "--json"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "nowhere is no folder; name the one that nodes write under" in printed.err
 
 
 def test_snapshots_go_to_a_shared_place_and_come_from_it_sound(
@@ -70,10 +126,34 @@ def test_damaged_snapshots_of_a_shared_place_replace_none_that_is_sound(
         vectors.write_bytes(vectors.read_bytes()[:-1])
     own = tmp_path / "own"
     SnapshotStore(own / "node-3", keep=2, files=UnsyncedFiles()).write(snapshot(30, written_ms=now_ms()))
-    assert run(capsys, "restore", f"file://{tmp_path}/bucket", "--folder", str(own), "--node-id", "node-3")["fetched"] == []
+    bucket = f"file://{tmp_path}/bucket"
+    restored = run(capsys, "restore", bucket, "--folder", str(own), "--node-id", "node-3", code=1)
+    assert restored == {"fetched": [], "without": [OF.bundle]}
     kept = run(capsys, "verify", "--folder", str(own))["snapshots"]
     assert isinstance(kept, list)
     assert [one["rows"] for one in kept] == [30]
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("file:///nowhere/at/all", "holds no snapshot that can be read"), ("http://127.0.0.1:9/x", "cannot be used")],
+    ids=["empty", "unreachable"],
+)
+def test_a_place_that_gives_nothing_fails_with_a_sentence(
+    place: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A node started after a restore that did nothing reads days of a topic; whoever runs it must learn so before."""
+    assert cli.run(["index", "restore", place, "--folder", str(tmp_path), "--json"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"roost: {place} {said}" in printed.err
+
+
+def test_an_audit_of_what_is_no_node_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Many services answer in JSON, and one port is soon taken for another."""
+    with answering({"status": "ok"}) as url:
+        assert cli.run(["index", "audit", "--node", url]) == 1
+    assert f"what answers at {url} is no node of this release" in capsys.readouterr().err
 
 
 def test_a_place_of_no_known_kind_is_a_usage_error(nodes: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,6 +80,18 @@ def test_what_is_damaged_unfinished_or_of_another_topic_there_is_passed_over(
     assert [check(path).written_ms for path in store(tmp_path / "e").folders()] == [NOW_MS - 9_000]
 
 
+def test_a_snapshot_that_lacks_a_file_there_is_passed_over_for_an_older_one(place: SharedSnapshots, tmp_path: Path) -> None:
+    """Half removed, or half copied by hand: it says nothing of the one beside it."""
+    sound = store(tmp_path / "a").write(snapshot(5, seed=1, written_ms=NOW_MS - 9_000))
+    place.put(sound, node="a", bundle=OF.bundle)
+    lacking = store(tmp_path / "b").write(snapshot(5, seed=2, written_ms=NOW_MS))
+    (lacking / "vectors").unlink()
+    place.put(lacking, node="b", bundle=OF.bundle)
+    found = store(tmp_path / "c", place).newest(OF, now_ms=NOW_MS)
+    assert found is not None
+    assert found.offsets == snapshot(5, seed=1).offsets
+
+
 def test_what_is_too_old_to_start_from_is_removed_there(place: SharedSnapshots, tmp_path: Path) -> None:
     """Nobody would start from it, and what was erased since is still in it."""
     for node, written_ms in (("gone", NOW_MS - 9_000), ("one", NOW_MS)):
