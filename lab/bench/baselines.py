@@ -1,6 +1,5 @@
 """What one could pick instead of the live index: hnswlib in place or with replacement, a rebuilt graph, faiss indexes."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,7 +24,6 @@ class Alternative:
 
     name: str
     nearest: Callable[[FloatArray, int], Labels]
-    built_cpu_s: float
 
 
 def unit(vectors: FloatArray) -> FloatArray:
@@ -36,19 +34,17 @@ def unit(vectors: FloatArray) -> FloatArray:
 
 def rebuilt_graph(vectors: FloatArray, seed: int) -> Callable[[int], Alternative]:
     """A full HNSW rebuild over `vectors`, cluster-sorted as ours are; give it a search breadth."""
-    began = time.thread_time()
     build = GraphBuild(vectors, links=LINKS, construction_breadth=CONSTRUCTION_BREADTH, seed=seed)
     while not build.complete:
         build.add_chunk(4_096)
     graph = build.sealed(np.arange(len(vectors)))
-    built = time.thread_time() - began
 
     def at_breadth(breadth: int) -> Alternative:
         def nearest(query: FloatArray, k: int) -> Labels:
             found = graph.nearest(query, max(k, breadth))
             return np.arange(0) if found is None else found[:k]
 
-        return Alternative(f"rebuilt hnswlib, breadth {breadth}", nearest, built)
+        return Alternative(f"rebuilt hnswlib, breadth {breadth}", nearest)
 
     return at_breadth
 
@@ -69,7 +65,6 @@ def faiss_alternatives(vectors: FloatArray, seed: int) -> list[Alternative]:
 
 
 def _faiss(name: str, index: faiss.Index, vectors: FloatArray) -> Alternative:
-    began = time.thread_time()
     index.train(vectors)
     index.add(vectors)
 
@@ -77,7 +72,7 @@ def _faiss(name: str, index: faiss.Index, vectors: FloatArray) -> Alternative:
         found: Labels = index.search(query[None, :], k)[1][0]
         return found
 
-    return Alternative(name, nearest, time.thread_time() - began)
+    return Alternative(name, nearest)
 
 
 class InPlaceGraph:
