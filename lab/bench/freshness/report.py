@@ -29,6 +29,19 @@ def latencies_ms(wanted: Sequence[Probe], seen: Seen, start_s: float) -> Floats:
     return np.array([(seen.seen_s[p.candidate_id] - start_s - p.due_s) * 1000 for p in wanted if p.candidate_id in seen.seen_s])
 
 
+def rows(wanted: Sequence[Probe], seen: Seen, start_s: float) -> list[dict[str, object]]:
+    """Return for each probe when it was sent, and how many milliseconds until the first answer with it; None where it was lost."""
+    seen_s = [seen.seen_s.get(probe.candidate_id) for probe in wanted]
+    return [
+        {
+            "probe": probe.candidate_id,
+            "due_s": round(probe.due_s, 3),
+            "retrievable_ms": None if at_s is None else round((at_s - start_s - probe.due_s) * 1000, 2),
+        }
+        for probe, at_s in zip(wanted, seen_s, strict=True)
+    ]
+
+
 def stages_ms(
     wanted: Sequence[Probe], sent: Sent, seen: Seen, *, start_s: float, embedded_ms: dict[str, int], unix_offset_s: float
 ) -> dict[str, dict[str, float | None]]:

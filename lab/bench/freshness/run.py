@@ -87,6 +87,7 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, A
             probes(plan), sent, seen, start_s=start_s, embedded_ms=embedded_ms, unix_offset_s=time.time() - time.monotonic()
         ),
         "trouble": watcher.trouble[:5],
+        "rows": report.rows(probes(plan), seen, start_s),
     }
 
 

@@ -133,6 +133,15 @@ def test_the_prober_times_each_probe_and_gives_up_on_the_lost() -> None:
     assert len(latencies) == 2
 
 
+def test_every_probe_is_a_row_the_lost_ones_too() -> None:
+    """Percentiles of what was found would hide when, and beside what, the others were lost."""
+    wanted = (Probe("t:1", "x-1", 1.0), Probe("t:lost", "x-2", 2.0))
+    assert report.rows(wanted, Seen({"t:1": 11.02}, NOTHING, 0), 10.0) == [
+        {"probe": "t:1", "due_s": 1.0, "retrievable_ms": 20.0},
+        {"probe": "t:lost", "due_s": 2.0, "retrievable_ms": None},
+    ]
+
+
 def beat(at_s: float, inputs: int) -> Beat:
     """Return a heartbeat; a fifth of the inputs are tweets."""
     return Beat(at_s, inputs // 5, inputs - inputs // 5)
