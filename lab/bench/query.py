@@ -15,6 +15,8 @@ from serving.index import Filter, LiveIndex, Rows
 
 K = 200
 RECALL_FROM = 0.99
+LEAST = {"recall_at_200": RECALL_FROM}
+"""Costs are compared at equal recall, from here on."""
 QUERIES_PER_S = 100
 WRITE_BATCH_ROWS = 58
 SWITCH_INTERVAL_S = 0.0005

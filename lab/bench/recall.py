@@ -17,6 +17,8 @@ SMALL_STEP, LARGE_STEP = 0.15, 0.8
 GROUP_FROM_TRUTHS = 500
 """Groups with fewer true neighbours than this over all queries are too small to judge."""
 AGE_GROUPS = 4
+LEAST = {"recall_ratio_min": 0.99, "recall10_ratio_min": 0.99, "refresh80_ratio_min": 0.99, "worst_group_ratio": 0.97}
+"""Of what the rebuilt graph finds; a group has fewer true neighbours to find."""
 
 
 @dataclass(frozen=True, slots=True)

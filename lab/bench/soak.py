@@ -47,6 +47,7 @@ def run(*, live: int = 50_000, seconds: float = 600.0, upserts_per_s: int = 2_00
     finally:
         index.close()
     warm = after_warm_up(samples, live)
+    growth = growth_mb_per_minute(warm)
     return {
         "bench": "soak",
         "machine": machine(),
@@ -61,7 +62,7 @@ def run(*, live: int = 50_000, seconds: float = 600.0, upserts_per_s: int = 2_00
         "resident_mb_warm": round(warm[0].resident_mb, 1),
         "resident_mb_end": round(warm[-1].resident_mb, 1),
         "resident_mb_most": round(max(sample.resident_mb for sample in warm), 1),
-        "growth_mb_per_minute": round(growth_mb_per_minute(warm), 2),
+        "growth_mb_per_minute": None if growth is None else round(growth, 2),
         "counters": dict(stats.counters),
         "rows": [[round(s.at_s, 1), s.created, round(s.resident_mb, 1), round(s.held_mb, 1)] for s in samples],
     }
@@ -72,10 +73,10 @@ def after_warm_up(samples: Sequence[Sample], live: int) -> Sequence[Sample]:
     return [sample for sample in samples if sample.created >= WARM_TURNOVERS * live] or samples[-1:]
 
 
-def growth_mb_per_minute(samples: Sequence[Sample]) -> float:
-    """Return the slope of resident memory, by least squares; NaN of a single sample."""
+def growth_mb_per_minute(samples: Sequence[Sample]) -> float | None:
+    """Return the slope of resident memory, by least squares; None of a single sample."""
     if len(samples) < 2:
-        return float("nan")
+        return None
     return float(np.polyfit([sample.at_s / 60 for sample in samples], [sample.resident_mb for sample in samples], 1)[0])
 
 

@@ -15,7 +15,7 @@ from lab.observed.columns import Floats
 @dataclass(frozen=True, slots=True)
 class Seen:
     """When each probe was first in an answer, monotonic seconds by id; what is missing was lost. `polls_ms` are the times between
-    two looks: what the times are good to.
+    two looks: what the times are good to. `failed` counts looks without an answer.
     """
 
     seen_s: dict[str, float]

@@ -11,6 +11,8 @@ from lab.bench.freshness.sender import Sent
 from lab.bench.freshness.watcher import Beat, Sample
 from lab.observed.columns import Floats
 
+NONE = ("lost", "query_failed")
+"""Figures that must be 0."""
 # of the debt's series, what stands for its start and its end: one sample would show whatever the builder did just then
 _EDGE_S = 5.0
 _HELD_UP_ROWS = 500

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lab.bench import promised
 from lab.bench.swap.asker import Kept
 from lab.bench.swap.prober import Probed
 from lab.bench.swap.report import latencies, percentile
@@ -79,4 +80,4 @@ def by_role(kills: Sequence[Kill], costs: Sequence[Cost]) -> dict[str, dict[str,
 
 def shortfalls(figures: dict[str, Any]) -> list[str]:
     """Return a sentence for each figure that should be 0 and is not."""
-    return [f"{name} is {figures[name]}, none expected" for name in NONE if figures[name] != 0]
+    return promised.shortfalls(figures, none=NONE)

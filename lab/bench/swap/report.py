@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lab.bench import promised
 from lab.bench.swap.asker import Kept
 from lab.bench.swap.prober import Probed
 from lab.history import AnswerChecker, Observed
@@ -83,11 +84,4 @@ def waits(kept: Sequence[Kept], begin_s: float, end_s: float) -> list[float]:
 
 def shortfalls(figures: dict[str, Any]) -> list[str]:
     """Return a sentence for each figure that misses what was promised; one that was not measured does."""
-    missed = [f"{name} is {figures[name]}, none expected" for name in NONE if figures[name] != 0]
-    for name, limit in LIMITS.items():
-        if figures[name] is None or not figures[name] <= limit:
-            missed.append(f"{name} is {figures[name]}, at most {limit:g} expected")
-    for name, least in LEAST.items():
-        if figures[name] is None or not figures[name] >= least:
-            missed.append(f"{name} is {figures[name]}, at least {least:g} expected")
-    return missed
+    return promised.shortfalls(figures, none=NONE, most=LIMITS, least=LEAST)

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from lab.bench import ingest, query, recall, soak
 from lab.bench.stream import DriftingStream, StreamShape
@@ -65,4 +66,5 @@ def test_growth_is_the_slope_after_the_tiers_were_filled_for_the_first_time() ->
     samples = [soak.Sample(60.0 * n, 1_000 * n, 900.0 + 3 * n if n > 1 else 50.0 * n, 0.0) for n in range(8)]
     warm = soak.after_warm_up(samples, live=1_000)
     assert [sample.created for sample in warm] == [2_000, 3_000, 4_000, 5_000, 6_000, 7_000]
-    assert round(soak.growth_mb_per_minute(warm), 6) == 3.0
+    assert soak.growth_mb_per_minute(warm) == pytest.approx(3.0)
+    assert soak.growth_mb_per_minute(warm[:1]) is None, "a slope of one point is no number, and JSON has no NaN"

@@ -1,0 +1,81 @@
+"""`roost bench`: what cannot be measured is refused before anything starts, and a run that shows a fault ends as one."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from lab.bench import freshness, ingest, query, recall
+from lab.bench.freshness import Plan, Target
+from roost import bench_machine, cli
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "recall --turnovers -1",
+        "recall --turnovers 0",
+        "recall --turnovers nan",
+        "ingest --turnovers 0",
+        "ingest --turnovers nan",
+        "soak --seed -1",
+        "freshness --refresh foo",
+    ],
+)
+def test_what_cannot_be_measured_is_a_usage_error(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong word found after a broker was started, or after an hour's run, costs that much; a wrong figure costs more."""
+    assert cli.run(["bench", *words.split()]) == 2
+    assert words.split()[1] in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_soak_of_the_shortest_time_gives_its_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two seconds have one sample, and of one sample there is no growth: JSON has no NaN for it."""
+    assert cli.run(["bench", "soak", "--live", "1000", "--seconds", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["growth_mb_per_minute"] is None
+
+
+@contextmanager
+def no_machine(*_: object, **__: object) -> Iterator[None]:
+    """Start nothing."""
+    yield
+
+
+def freshness_with(monkeypatch: pytest.MonkeyPatch, **figures: int) -> None:
+    """Let the freshness bench find these figures, on no machine."""
+
+    def run(plan: Plan, target: Target, **_: object) -> dict[str, Any]:
+        return {"bench": "freshness", "config": {}, "lost": 0, "query_failed": 0, **figures}
+
+    monkeypatch.setattr(bench_machine, "bench_machine", no_machine)
+    monkeypatch.setattr(freshness, "run", run)
+
+
+@pytest.mark.parametrize(("figures", "code"), [({}, 0), ({"lost": 1}, 1), ({"query_failed": 2}, 1)], ids=str)
+def test_a_lost_tweet_or_a_failed_query_fails_the_freshness_bench(
+    figures: dict[str, int], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is what a pipeline reads; the figures are printed all the same, to see what it was."""
+    freshness_with(monkeypatch, **figures)
+    assert cli.run(["bench", "freshness", "--json"]) == code
+    printed = capsys.readouterr()
+    assert {name: json.loads(printed.out)[name] for name in figures} == figures
+    for name, value in figures.items():
+        assert f"roost: {name} is {value}, none expected" in printed.err
+
+
+@pytest.mark.parametrize("bench", [recall, ingest, query], ids=lambda bench: bench.__name__.rpartition(".")[2])
+def test_an_index_that_finds_too_little_fails_its_benches_however_fast_it_was(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong answer costs nothing to give."""
+    name = bench.__name__.rpartition(".")[2]
+    figures = dict(bench.LEAST)
+    monkeypatch.setattr(bench, "run", lambda **_: figures)
+    assert cli.run(["bench", name, "--json"]) == 0
+    for figure, least in bench.LEAST.items():
+        figures[figure] = least - 0.001
+        assert cli.run(["bench", name, "--json"]) == 1
+        assert f"{figure} is {least - 0.001}, at least {least:g} expected" in capsys.readouterr().err
+        figures[figure] = least
