@@ -1,6 +1,6 @@
 """The topics: names, keys, partition counts and configurations. Creates nothing; see `schemas.wire.admin`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,6 +16,8 @@ STIR_KEY = b"@stir"
 """The key of the nulls they write: nobody's id, passed over by every reader."""
 INPUTS_KEPT_MS = 30 * DAY_MS
 """How long the broker keeps impressions and engagements, whose redelivery a deleted user's marker must outlive."""
+PUBLICATIONS_KEPT_MS = 7 * DAY_MS
+"""How long the broker keeps tweets, accounts and articles, whose redelivery a deleted candidate's marker must outlive."""
 CHANGELOG_SEGMENT_BYTES = 8 * 1024 * 1024
 """How much of a changelog the broker leaves uncleaned at most, beside as much again as is live: a restart reads all of it."""
 # a dead letter holds a whole record, up to the broker's limit of 1 MiB, and its envelope
@@ -89,7 +91,7 @@ def standard_topics(partitions: int = DEFAULT_PARTITIONS) -> tuple[Topic, ...]:
     cleaned: dict[str, int] = {"max_compaction_lag_ms": DAY_MS}
     changelog: dict[str, int] = {**cleaned, "segment_bytes": CHANGELOG_SEGMENT_BYTES}
     return (
-        *(_topic(name, "candidate", partitions, "compact,delete", 7 * DAY_MS, **cleaned) for name in PUBLICATIONS),
+        *(_topic(name, "candidate", partitions, "compact,delete", PUBLICATIONS_KEPT_MS, **cleaned) for name in PUBLICATIONS),
         _topic(USERS, "user", partitions, "compact", forever, **cleaned),
         _topic(IMPRESSIONS, "candidate", partitions, "delete", INPUTS_KEPT_MS, **daily),
         _topic(ENGAGEMENTS, "candidate", partitions, "delete", INPUTS_KEPT_MS, **daily),
@@ -107,6 +109,12 @@ def standard_topics(partitions: int = DEFAULT_PARTITIONS) -> tuple[Topic, ...]:
             for name in _DEAD_LETTERED
         ),
     )
+
+
+def deletes_kept_ms(surfaces: Iterable[Surface]) -> int:
+    """Return how long the delete of a candidate of these surfaces is remembered: as long as an older record of it may come."""
+    longest_s = max((surface.recency_window_s for surface in surfaces), default=0.0)
+    return max(PUBLICATIONS_KEPT_MS, int(longest_s * 1000))
 
 
 def embeddings_topic_name(bundle_id: str) -> str:

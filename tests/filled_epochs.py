@@ -52,7 +52,7 @@ class FilledEpoch:
     def __init__(self, registry: Path, *, seed: int, masks: Masks | None = None) -> None:
         bundle = published(registry, surface=HOME.name, seed=seed)
         self.towers = Towers(bundle)
-        self.filled = FilledIndex(ExactIndex(DIM), Masks() if masks is None else masks)
+        self.filled = FilledIndex(ExactIndex(DIM), Masks() if masks is None else masks, id_prefix=HOME.id_prefix)
         self.reflects: Positions = {}
         self.epoch = Epoch(bundle.id, self.towers, self.filled.index, self)
 

@@ -33,7 +33,13 @@ def contents(count: int, *, seed: int = 0, deletes: int = 3, codebook: bool = Tr
 
 def snapshot(count: int, *, seed: int = 0, of: SnapshotOf = OF, written_ms: int = NOW_MS) -> Snapshot:
     """Return a snapshot whose offsets tell which one it is."""
-    return Snapshot(of, {0: seed, 3: 7 * seed}, 5_000 + seed, written_ms, contents(count, seed=seed))
+    held = contents(count, seed=seed)
+    return Snapshot(of, {0: seed, 3: 7 * seed}, 5_000 + seed, written_ms, held, deleted_ms(held))
+
+
+def deleted_ms(held: IndexContents) -> dict[str, int]:
+    """Return when each delete in contents was appended."""
+    return {candidate_id: 700 + at for at, candidate_id in enumerate(held.deleted)}
 
 
 class Crash(BaseException):

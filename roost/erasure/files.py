@@ -3,7 +3,7 @@
 import mmap
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import pairwise
+from itertools import compress, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +16,25 @@ from serving.snapshots.manifest import MANIFEST_NAME, read_manifest
 from serving.snapshots.snapshot import SnapshotRefused
 
 # columns of strings, each with a column of where they end
-_TEXT_COLUMNS = ("ids", "authors", "deleted_ids")
 _PAYLOADS = "payloads"
+_OF_ROWS = ("ids", "authors", _PAYLOADS)
+_DELETED = "deleted_ids"
+_SENTENCE = "replaced as the node writes newer ones; of a node that runs no more, remove the folder"
 
 
-def search_snapshots(folder: Path, mention: Mention, *, kept: int) -> Iterator[Trace]:
-    """Yield the snapshots below a folder that mention the id.
+def search_snapshots(folder: Path, mention: Mention, *, kept: int, deletes_kept_ms: int) -> Iterator[Trace]:
+    """Yield the snapshots below a folder that mention the id, once for their rows and once for their deletes.
 
     Args:
         kept: how many snapshots of a bundle a node keeps (`ROOST_SNAPSHOTS_KEPT`).
+        deletes_kept_ms: how long a node remembers a delete, and writes it to every snapshot.
     """
     for manifest in sorted(folder.rglob(MANIFEST_NAME)):
         try:
             written_ms = read_manifest(manifest.read_bytes()).written_ms
-            found = [column for column in (*_TEXT_COLUMNS, _PAYLOADS) if _column_mentions(manifest.parent, column, mention)]
+            found = [column for column in _OF_ROWS if any(_mentions(manifest.parent, column, mention))]
+            times_ms = np.fromfile(manifest.parent / "deleted_ms", "<i8").tolist()
+            deleted_ms = [*compress(times_ms, _mentions(manifest.parent, _DELETED, mention))]
         # damaged, or removed while it is read: a node removes those that it replaces
         except FileNotFoundError:
             continue
@@ -43,7 +48,16 @@ def search_snapshots(folder: Path, mention: Mention, *, kept: int) -> Iterator[T
                 count=len(found),
                 at=", ".join(found),
                 until_ms=written_ms + kept * RENEW_MS,
-                sentence="replaced as the node writes newer ones; of a node that runs no more, remove the folder",
+                sentence=_SENTENCE,
+            )
+        if deleted_ms:
+            yield Trace(
+                place=str(manifest.parent),
+                why="delete",
+                count=len(deleted_ms),
+                at=_DELETED,
+                until_ms=max(deleted_ms) + deletes_kept_ms + kept * RENEW_MS,
+                sentence=f"the delete itself, which the node remembers as long as an older record may come; then {_SENTENCE}",
             )
 
 
@@ -63,13 +77,14 @@ def _damaged(folder: Path, mention: Mention) -> Iterator[Trace]:
                 yield Trace(str(path), "damaged", 1, path.name, None, "of a snapshot that cannot be read: remove its folder")
 
 
-def _column_mentions(folder: Path, name: str, mention: Mention) -> bool:
+def _mentions(folder: Path, name: str, mention: Mention) -> Iterator[bool]:
+    """Return of each value of a column whether it mentions the id."""
     data = (folder / name).read_bytes()
     ends = np.frombuffer((folder / f"{name}_ends").read_bytes(), "<i8").tolist()
     values = (data[begin:end] for begin, end in pairwise([0, *ends]))
     if name == _PAYLOADS:
-        return any(mention.in_value(read_payload(value)) for value in values)
-    return any(mention.in_text(value.decode()) for value in values)
+        return (mention.in_value(read_payload(value)) for value in values)
+    return (mention.in_text(value.decode()) for value in values)
 
 
 def _file_mentions(path: Path, mention: Mention) -> bool:

@@ -9,6 +9,7 @@ from roost.erasure.mention import Mention
 from roost.erasure.topics import search_topics, topics_to_search
 from roost.erasure.trace import Trace, last_end_ms
 from schemas.surfaces import Surfaces
+from schemas.topics import deletes_kept_ms
 from streams.labeler.processor import joins_end_ms
 
 
@@ -20,7 +21,7 @@ class Places:
         snapshots: folder of nodes' snapshots on this machine; one that does not exist is passed over.
         snapshots_kept: how many of each bundle the nodes keep.
         folders: of bundles and logs, as `snapshots`.
-        surfaces: their label windows bound how long the labeler keeps a join.
+        surfaces: their windows bound how long the labeler keeps a join, and embedder and nodes a delete.
     """
 
     bootstrap: str
@@ -55,7 +56,9 @@ def search(places: Places, name: str, *, on_place: Callable[[str], None] = lambd
     searched = list(topics)
     if places.snapshots.is_dir():
         on_place(str(places.snapshots))
-        traces += search_snapshots(places.snapshots, mention, kept=places.snapshots_kept)
+        traces += search_snapshots(
+            places.snapshots, mention, kept=places.snapshots_kept, deletes_kept_ms=deletes_kept_ms(places.surfaces.values())
+        )
         searched.append(str(places.snapshots))
     for folder in places.folders:
         if folder.is_dir():

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from schemas.codec import HEADER_BYTES, decode_embedding, frame_id, writer_id
 from schemas.errors import InvalidInput, InvalidRecord, UndecodableRecord
-from schemas.ids import Version, check_candidate_id
+from schemas.ids import check_candidate_id
 from schemas.records.candidates import embedding_subject
 from schemas.wire.inbound import InboundRecord
 from schemas.writing import string_bytes
 from serving.filling.cut import NotCut, can_cut, cut
+from serving.filling.masks import Delete, Null
 from serving.index import Rows
 from serving.query.payload import payload_of_parts, row_payload
 
@@ -40,15 +41,15 @@ class EmbeddingBatch:
 
     Attributes:
         rows: live candidates; `append_time_ms` [n] is the broker append time of each one's newest source record.
-        deleted: ids with the version they were deleted at.
-        forgotten: ids whose record is a null: the embedder's clean-up, long after a delete or an expiry.
+        deleted: deletes, with their versions.
+        forgotten: candidates whose record is a null.
         bad: records refused.
     """
 
     rows: Rows
     append_time_ms: NDArray[np.int64]
-    deleted: tuple[tuple[str, Version], ...]
-    forgotten: tuple[str, ...]
+    deleted: tuple[Delete, ...]
+    forgotten: tuple[Null, ...]
     bad: tuple[BadEmbedding, ...]
 
 
@@ -74,8 +75,8 @@ def decode_batch(bundle: str, dim: int, records: Sequence[InboundRecord]) -> Emb
     """
     reader = _Reader(bundle, dim)
     bad: list[BadEmbedding] = []
-    deleted: list[tuple[str, Version]] = []
-    forgotten: list[str] = []
+    deleted: list[Delete] = []
+    forgotten: list[Null] = []
     rows: list[_Row] = []
     for record in records:
         try:
@@ -85,7 +86,7 @@ def decode_batch(bundle: str, dim: int, records: Sequence[InboundRecord]) -> Emb
             continue
         if isinstance(found, _Row):
             rows.append(found)
-        elif isinstance(found, str):
+        elif isinstance(found, Null):
             forgotten.append(found)
         else:
             deleted.append(found)
@@ -98,7 +99,7 @@ def decode_batch(bundle: str, dim: int, records: Sequence[InboundRecord]) -> Emb
 
 
 class _Reader:
-    """Reads records of one bundle: a row, an id with the version of its delete, or the id of a null."""
+    """Reads records of one bundle: a row, a delete, or a null."""
 
     def __init__(self, bundle: str, dim: int) -> None:
         self._bundle = bundle
@@ -109,13 +110,13 @@ class _Reader:
         # another release's schema is read whole, the slow way
         self._cut_id = writer_id(embedding_subject(dim)) if can_cut(dim) else None
 
-    def read(self, record: InboundRecord) -> _Row | tuple[str, Version] | str:
+    def read(self, record: InboundRecord) -> _Row | Delete | Null:
         """Return what a record says; raises `InvalidInput` when it says nothing that could be believed."""
         key, value = record.key, record.value
         if key is None:
             raise InvalidRecord("the record has no key; an embedding's key is its candidate id")
         if value is None:
-            return _id_of(key)
+            return Null(_id_of(key), record.timestamp_ms)
         if frame_id(value) != self._cut_id:
             return self._read_whole(key, value, record)
         if len(value) <= self._behind_vector:
@@ -141,11 +142,11 @@ class _Reader:
             record,
         )
 
-    def _read_whole(self, key: bytes, value: bytes, record: InboundRecord) -> _Row | tuple[str, Version]:
+    def _read_whole(self, key: bytes, value: bytes, record: InboundRecord) -> _Row | Delete:
         embedding = decode_embedding(self._dim, value)
         _check_key(key, embedding.candidate_id)
         if embedding.deleted:
-            return embedding.candidate_id, embedding.version
+            return Delete(embedding.candidate_id, embedding.version, record.timestamp_ms)
         payload = row_payload(self._bundle, embedding)
         if embedding.features is None:
             raise RuntimeError("an embedding that has a payload has features")

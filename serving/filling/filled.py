@@ -3,7 +3,8 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.ids import Version
 from serving.filling.embeddings import EmbeddingBatch
-from serving.filling.masks import Masks
+from serving.filling.masks import Delete, Masks, Null
 from serving.index import Candidate, CandidateIndex, IndexContents, Rows
 
 # an id counts for coverage once it has been held this long: the other bundle's record is still on its way before
@@ -22,8 +23,14 @@ _PART = 1_024
 class FilledIndex:
     """An index and its roster of live ids. Writes come from any thread; searches go to `index` directly."""
 
-    def __init__(self, index: CandidateIndex, masks: Masks) -> None:
+    def __init__(self, index: CandidateIndex, masks: Masks, *, id_prefix: str) -> None:
+        """Join the node's masks.
+
+        Args:
+            id_prefix: how the ids of the index's surface begin.
+        """
         self.index = index
+        self.id_prefix = id_prefix
         self._masks = masks
         self._held: set[str] = set()
         self._arrivals: deque[tuple[float, str]] = deque()
@@ -63,11 +70,17 @@ class FilledIndex:
                     new.append(position)
         return new
 
-    def contents(self) -> IndexContents:
-        """Return all that is live here and every delete that is remembered; see `CandidateIndex.contents`."""
-        return self.index.contents()
+    def contents(self) -> tuple[IndexContents, dict[str, int]]:
+        """Return all that is live here, every delete that is remembered, and when each of these was appended, by id.
 
-    def restore(self, contents: IndexContents, newest_append_ms: int | None) -> None:
+        See `CandidateIndex.contents`.
+        """
+        held = self.index.contents()
+        deleted_ms = self._masks.appended_ms(held.deleted)
+        # one that was forgotten meanwhile is forgotten
+        return replace(held, deleted={i: version for i, version in held.deleted.items() if i in deleted_ms}), deleted_ms
+
+    def restore(self, contents: IndexContents, deleted_ms: Mapping[str, int], newest_append_ms: int | None) -> None:
         """Take over what `contents` gave; what was deleted in it is deleted in every epoch of the node.
 
         Deletes that the node knows already hold against it: they may have come after it was taken.
@@ -83,7 +96,7 @@ class FilledIndex:
                 if candidate_id not in self.index:
                     self._held.discard(candidate_id)
             self.newest_append_ms = newest_append_ms
-        self._masks.add([(candidate_id, Version(*version)) for candidate_id, version in contents.deleted.items()])
+        self._masks.add([Delete(i, Version(*version), deleted_ms[i]) for i, version in contents.deleted.items()])
 
     def mask(self, candidate_ids: Sequence[str], versions: NDArray[np.int64]) -> None:
         """See `Maskable.mask`."""
@@ -93,13 +106,18 @@ class FilledIndex:
                 if candidate_id in self._held and candidate_id not in self.index:
                     self._held.remove(candidate_id)
 
-    def _forget(self, candidate_ids: Sequence[str]) -> None:
+    def forget_deletes(self, candidate_ids: Sequence[str]) -> None:
+        """See `Maskable.forget_deletes`."""
+        self.index.forget_deletes(candidate_ids)
+
+    def _forget(self, nulls: Sequence[Null]) -> None:
         with self._lock:
-            for candidate_id in candidate_ids:
+            for candidate_id, _ in nulls:
                 held = self.index.get(candidate_id)
                 if held is not None:
                     self.index.delete([candidate_id], np.array([held.version], np.int64))
                 self._held.discard(candidate_id)
+        self._masks.end(nulls)
 
     def insert_again(self, candidate_ids: Sequence[str]) -> None:
         """Write anew the rows held of these, for those that searches miss."""

@@ -1,32 +1,61 @@
 """Deletes in force in every epoch of the node at once, whichever epoch's topic brought them. Searches nothing itself."""
 
 import threading
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ids import Version
 
-_PRUNE_FROM = 50_000
+# a pass over all that are remembered: with a million of them some tenths of a second
+PRUNE_EVERY_MS = 60_000
+
+
+class Delete(NamedTuple):
+    """A candidate deleted up to a version; `appended_ms` is when the broker appended the delete."""
+
+    candidate_id: str
+    version: Version
+    appended_ms: int
+
+
+class Null(NamedTuple):
+    """The embedder's clean-up of a candidate, long after its delete or expiry."""
+
+    candidate_id: str
+    appended_ms: int
 
 
 class Maskable(Protocol):
     """Something that can hide candidates up to a version."""
 
+    @property
+    def id_prefix(self) -> str:
+        """How the id of every candidate in it begins; it hears of no others."""
+        ...
+
     def mask(self, candidate_ids: Sequence[str], versions: NDArray[np.int64]) -> None:
         """Hide each id up to and including its version [n, 2]; a higher version is not hidden."""
         ...
 
+    def forget_deletes(self, candidate_ids: Sequence[str]) -> None:
+        """Remember no delete of these ids any more: any version of one may come anew."""
+        ...
+
 
 class Masks:
-    """The node's deletes. An index that joins later gets all that are known, before its first record."""
+    """The node's deletes. An index that joins later gets all that are known, before its first record.
+
+    One is remembered until the null that the embedder writes once no older record of its candidate can come any more; where the
+    null does not come, until `prune`.
+    """
 
     def __init__(self) -> None:
-        self._deleted: dict[str, Version] = {}
+        self._deleted: dict[str, Delete] = {}
         self._members: list[Maskable] = []
-        self._prune_at = _PRUNE_FROM
+        self._pruned_to_ms = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -35,7 +64,7 @@ class Masks:
     def join(self, member: Maskable) -> None:
         """Put every known delete in force in `member`, and each later one as it comes."""
         with self._lock:
-            _mask(member, self._deleted.items())
+            _mask(member, self._deleted.values())
             self._members.append(member)
 
     def leave(self, member: Maskable) -> None:
@@ -43,13 +72,16 @@ class Masks:
         with self._lock:
             self._members = [other for other in self._members if other is not member]
 
-    def add(self, deleted: Sequence[tuple[str, Version]]) -> None:
+    def add(self, deleted: Sequence[Delete]) -> None:
         """Put deletes in force in all members; on return none of them answers with one."""
         if not deleted:
             return
         with self._lock:
-            for candidate_id, version in deleted:
-                self._deleted[candidate_id] = max(version, self._deleted.get(candidate_id, version))
+            for delete in deleted:
+                known = self._deleted.get(delete.candidate_id, delete)
+                self._deleted[delete.candidate_id] = Delete(
+                    delete.candidate_id, max(delete.version, known.version), max(delete.appended_ms, known.appended_ms)
+                )
             for member in self._members:
                 _mask(member, deleted)
 
@@ -58,20 +90,42 @@ class Masks:
         with self._lock:
             return set(self._deleted)
 
+    def appended_ms(self, candidate_ids: Iterable[str]) -> dict[str, int]:
+        """Return when the delete of each was appended; of those that are not deleted nothing."""
+        with self._lock:
+            return {i: self._deleted[i].appended_ms for i in candidate_ids if i in self._deleted}
+
     def deleted_at(self, candidate_id: str) -> Version | None:
         """Return the version up to which a candidate is deleted, or None."""
-        return self._deleted.get(candidate_id)
+        delete = self._deleted.get(candidate_id)
+        return None if delete is None else delete.version
 
-    def prune(self, before_ms: int) -> None:
-        """Forget deletes of versions before `before_ms`: no index of the node may still take in a candidate that old."""
-        if len(self._deleted) < self._prune_at:
+    def end(self, nulls: Sequence[Null]) -> None:
+        """Forget the deletes that a null came after. One appended later stands: a replay brings old nulls again."""
+        with self._lock:
+            self._forget([null.candidate_id for null in nulls if not self._stands(null.candidate_id, after_ms=null.appended_ms)])
+
+    def _stands(self, candidate_id: str, *, after_ms: int) -> bool:
+        delete = self._deleted.get(candidate_id)
+        return delete is not None and delete.appended_ms > after_ms
+
+    def prune(self, appended_before_ms: int) -> None:
+        """Forget what was appended before: no older record of such a candidate can come any more. Looks once a minute."""
+        if appended_before_ms < self._pruned_to_ms + PRUNE_EVERY_MS:
             return
         with self._lock:
-            self._deleted = {i: version for i, version in self._deleted.items() if version.event_time_ms >= before_ms}
-            self._prune_at = max(_PRUNE_FROM, 2 * len(self._deleted))
+            self._forget([delete.candidate_id for delete in self._deleted.values() if delete.appended_ms < appended_before_ms])
+            self._pruned_to_ms = appended_before_ms
+
+    def _forget(self, candidate_ids: Collection[str]) -> None:
+        for member in self._members:
+            if concerned := [i for i in candidate_ids if i.startswith(member.id_prefix)]:
+                member.forget_deletes(concerned)
+        for candidate_id in candidate_ids:
+            self._deleted.pop(candidate_id, None)
 
 
-def _mask(member: Maskable, deleted: Iterable[tuple[str, Version]]) -> None:
-    pairs = list(deleted)
-    if pairs:
-        member.mask([candidate_id for candidate_id, _ in pairs], np.array([version for _, version in pairs], np.int64))
+def _mask(member: Maskable, deleted: Iterable[Delete]) -> None:
+    concerned = [delete for delete in deleted if delete.candidate_id.startswith(member.id_prefix)]
+    if concerned:
+        member.mask([delete.candidate_id for delete in concerned], np.array([delete.version for delete in concerned], np.int64))

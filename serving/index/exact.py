@@ -101,6 +101,13 @@ class ExactIndex:
                     self._deleted[candidate_id] = max(version, self._deleted.get(candidate_id, version))
         return removed
 
+    def forget_deletes(self, candidate_ids: Sequence[str]) -> None:
+        """See `CandidateIndex.forget_deletes`."""
+        self._refuse_if_closed()
+        with self._lock:
+            for candidate_id in candidate_ids:
+                self._deleted.pop(candidate_id, None)
+
     def expire(self, created_before_ms: int) -> list[str]:
         """See `CandidateIndex.expire`."""
         self._refuse_if_closed()

@@ -98,6 +98,11 @@ class Ledger:
         for candidate_id in candidate_ids:
             del self._slot_of[candidate_id]
 
+    def forget_deletes(self, candidate_ids: Sequence[str]) -> None:
+        """Remember no delete of these ids any more."""
+        for candidate_id in candidate_ids:
+            self._deleted.pop(candidate_id, None)
+
     def remembered(self) -> tuple[dict[str, Version], int]:
         """Deletes that could still be contradicted, and the horizon."""
         return self._within_horizon(), self.expired_before_ms

@@ -120,6 +120,12 @@ class LiveIndex:
             self._counters["deletes_applied"] += len(gone)
         return len(gone)
 
+    def forget_deletes(self, candidate_ids: Sequence[str]) -> None:
+        """See `CandidateIndex.forget_deletes`."""
+        self._refuse_if_closed()
+        with self._state.write_lock:
+            self._state.ledger.forget_deletes(candidate_ids)
+
     def expire(self, created_before_ms: int) -> list[str]:
         """See `CandidateIndex.expire`. Costs a pass over the creation times: some 0.1 ms at 100,000 rows."""
         self._refuse_if_closed()

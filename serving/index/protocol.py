@@ -254,6 +254,10 @@ class CandidateIndex(Protocol):
         """
         ...
 
+    def forget_deletes(self, candidate_ids: Sequence[str]) -> None:
+        """Remember no delete of these ids any more: any version of one may come anew. Live rows stay as they are."""
+        ...
+
     def expire(self, created_before_ms: int) -> list[str]:
         """Drop for good what was created before; returns the ids that went. The horizon only ever moves forward."""
         ...

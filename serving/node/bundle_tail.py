@@ -279,7 +279,7 @@ class BundleTail:
         if towers is None:
             raise RuntimeError("the towers are loaded before the topic is followed")
         old = self._loaded
-        filled = FilledIndex(self._parts.make_index(towers.dim), self._parts.masks)
+        filled = FilledIndex(self._parts.make_index(towers.dim), self._parts.masks, id_prefix=self.surface.id_prefix)
         self._bad.clear()
         self._loaded = _Loaded(filled, Epoch(self.bundle, towers, filled.index, self), SourceReach())
         self.sweep(wall_clock_ms())

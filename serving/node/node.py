@@ -12,7 +12,7 @@ from schemas.errors import BundleError, InvalidInput
 from schemas.records.control import NODE, Rollout
 from schemas.rollout import UNDER_WAY
 from schemas.surfaces import Surface
-from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES
+from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES, deletes_kept_ms
 from schemas.wire.client import make_producer
 from schemas.wire.inbound import InboundRecord
 from serving.audit.auditor import Auditor
@@ -188,9 +188,7 @@ class Node:
         now_ms = wall_clock_ms()
         for tail in self._tails():
             tail.sweep(now_ms)
-        windows_s = [keeper.surface.recency_window_s for keeper in self._keepers.values()]
-        if windows_s and min(windows_s) > 0:
-            self._parts.masks.prune(now_ms - int(max(windows_s) * 1000))
+        self._parts.masks.prune(now_ms - deletes_kept_ms(keeper.surface for keeper in self._keepers.values()))
         began_s = time.monotonic()
         if began_s >= self._count_again_s:
             self._coverage = {b: value for keeper in self._keepers.values() for b, value in self._covered(keeper).items()}

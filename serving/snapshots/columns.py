@@ -36,8 +36,12 @@ class Column:
     parts: Iterable[Part]
 
 
-def columns_of(contents: IndexContents) -> dict[str, Column]:
-    """Every column of the contents, by name, to be written in this order. The parts are made when they are asked for, once."""
+def columns_of(contents: IndexContents, deleted_ms: Mapping[str, int]) -> dict[str, Column]:
+    """Every column of the contents, by name, to be written in this order. The parts are made when they are asked for, once.
+
+    Args:
+        deleted_ms: when each delete was appended, by id.
+    """
     rows = contents.rows
     languages, language_codes = _coded(rows.languages)
     authors, author_codes = _coded(rows.author_ids)
@@ -50,6 +54,7 @@ def columns_of(contents: IndexContents) -> dict[str, Column]:
         "language_codes": _numbers(language_codes, "<i4"),
         "author_codes": _numbers(author_codes, "<i4"),
         "deleted_versions": _numbers(np.array([contents.deleted[i] for i in deleted], np.int64).reshape(-1, 2), "<i8"),
+        "deleted_ms": _numbers(np.array([deleted_ms[i] for i in deleted], np.int64), "<i8"),
         "codebook": _numbers(codebook, "<f4"),
         **_texts("ids", rows.candidate_ids),
         **_blobs("payloads", rows.payloads),
@@ -59,8 +64,8 @@ def columns_of(contents: IndexContents) -> dict[str, Column]:
     }
 
 
-def contents_of(read: ReadColumn, *, dim: int, expired_before_ms: int) -> IndexContents:
-    """The contents that `columns_of` wrote.
+def contents_of(read: ReadColumn, *, dim: int, expired_before_ms: int) -> tuple[IndexContents, dict[str, int]]:
+    """What `columns_of` wrote.
 
     Args:
         read: the values of a column by name and dtype, flat.
@@ -87,7 +92,8 @@ def contents_of(read: ReadColumn, *, dim: int, expired_before_ms: int) -> IndexC
     if len(codebook) not in (0, dim) or not np.isfinite(codebook).all():
         raise ValueError(f"the codebook is of {len(codebook)} dimensions, or holds what is no number")
     remembered: Mapping[str, Version] = {i: (time_ms, number) for i, (time_ms, number) in zip(deleted, versions, strict=True)}
-    return IndexContents(rows, remembered, expired_before_ms, codebook if len(codebook) else None)
+    deleted_ms = dict(zip(deleted, _longs(read("deleted_ms", "<i8")).tolist(), strict=True))
+    return IndexContents(rows, remembered, expired_before_ms, codebook if len(codebook) else None), deleted_ms
 
 
 def _numbers(values: NDArray[Any], dtype: str) -> Column:

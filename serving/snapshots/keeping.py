@@ -35,7 +35,7 @@ class BundleSnapshots:
         if found is None:
             return {}
         try:
-            filled.restore(found.contents, found.newest_append_ms)
+            filled.restore(found.contents, found.deleted_ms, found.newest_append_ms)
         except LiveIndexError as refusal:
             # written by a build that let such rows in; the topic has them too, and each is judged there
             log.warning("the snapshot of bundle %s is not taken: %s", self._bundle, refusal, extra={"bundle": self._bundle})
@@ -57,11 +57,14 @@ class BundleSnapshots:
         if offsets == self._saved_offsets and now_ms - self._saved_ms < RENEW_MS:
             return
         try:
-            newest_append_ms, contents = filled.newest_append_ms, filled.contents()
+            newest_append_ms = filled.newest_append_ms
+            contents, deleted_ms = filled.contents()
             if not still():
                 return
             self._store.write(
-                Snapshot(SnapshotOf(self._bundle, topic_id, filled.index.dim), offsets, newest_append_ms, now_ms, contents)
+                Snapshot(
+                    SnapshotOf(self._bundle, topic_id, filled.index.dim), offsets, newest_append_ms, now_ms, contents, deleted_ms
+                )
             )
         except IndexClosed:
             return

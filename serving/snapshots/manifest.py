@@ -9,8 +9,8 @@ from typing import Any
 from serving.snapshots.snapshot import MAX_AGE_MS, SnapshotOf, SnapshotRefused
 
 FORMAT = "roost-index-snapshot"
-# 2: a payload is a part of an answer, in JSON
-FORMAT_VERSION = 2
+# 2: a payload is a part of an answer, in JSON. 3: when each delete was appended
+FORMAT_VERSION = 3
 MANIFEST_NAME = "manifest.json"
 CLOCK_LEEWAY_MS = 5 * 60 * 1000
 

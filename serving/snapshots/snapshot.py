@@ -48,6 +48,7 @@ class Snapshot:
         offsets: next offset by partition; everything before is in `contents`, and perhaps a little more, which does no harm.
         newest_append_ms: broker append time of the newest source record in it; None when it is empty.
         written_ms: Unix milliseconds.
+        deleted_ms: when each delete in `contents` was appended, by id.
     """
 
     of: SnapshotOf
@@ -55,3 +56,4 @@ class Snapshot:
     newest_append_ms: int | None
     written_ms: int
     contents: IndexContents
+    deleted_ms: Mapping[str, int]

@@ -92,7 +92,7 @@ class SnapshotStore:
 
     def _fill(self, folder: Path, snapshot: Snapshot) -> None:
         entries: dict[str, FileEntry] = {}
-        for name, column in columns_of(snapshot.contents).items():
+        for name, column in columns_of(snapshot.contents, snapshot.deleted_ms).items():
             hashed = _Hashed(column.parts)
             self._files.write(folder / name, hashed)
             entries[name] = FileEntry(column.dtype, hashed.bytes, hashed.sha256)
@@ -220,12 +220,12 @@ def _read(folder: Path, wanted: SnapshotOf, *, now_ms: int) -> Snapshot:
         return np.frombuffer(raw, dtype)
 
     try:
-        contents = contents_of(column, dim=wanted.dim, expired_before_ms=manifest.expired_before_ms)
+        contents, deleted_ms = contents_of(column, dim=wanted.dim, expired_before_ms=manifest.expired_before_ms)
     except ValueError as error:
         raise SnapshotRefused(f"its columns do not fit together ({error})") from error
     if len(contents.rows) != manifest.rows:
         raise SnapshotRefused(f"it holds {len(contents.rows)} rows, its manifest says {manifest.rows}")
-    return Snapshot(manifest.of, manifest.offsets, manifest.newest_append_ms, manifest.written_ms, contents)
+    return Snapshot(manifest.of, manifest.offsets, manifest.newest_append_ms, manifest.written_ms, contents, deleted_ms)
 
 
 def manifest_of(folder: Path) -> Manifest:

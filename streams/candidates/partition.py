@@ -12,7 +12,7 @@ from schemas.codec import decode, encode
 from schemas.records.candidates import Candidate, Publication
 from schemas.records.feedback import Engagement
 from schemas.surfaces import Surfaces, surface_finder
-from schemas.topics import DAY_MS, PUBLICATIONS, standard_topics
+from schemas.topics import DAY_MS, deletes_kept_ms
 from schemas.wire.inbound import InboundRecord
 from streams.candidates import fold
 from streams.candidates.dedupe import SeenEvents
@@ -21,7 +21,6 @@ from streams.state import StateStore
 
 _MAX_DECODED = 50_000
 _GRACE_MS = DAY_MS
-_INPUT_RETENTION_MS = max(int(topic.config["retention.ms"]) for topic in standard_topics() if topic.name in PUBLICATIONS)
 
 
 class CandidatePartition:
@@ -203,15 +202,15 @@ class CandidatePartition:
         return due_ms is not None and due_ms <= now_ms
 
     def _due_ms(self, candidate: Candidate) -> int | None:
-        windows_s = [surface.recency_window_s for surface in self._surfaces_of(candidate.candidate_id)]
-        longest_ms = int(max(windows_s, default=0.0) * 1000)
+        surfaces = self._surfaces_of(candidate.candidate_id)
         if candidate.deleted:
-            return candidate.append_time_ms + max(_INPUT_RETENTION_MS, longest_ms)
+            return candidate.append_time_ms + deletes_kept_ms(surfaces)
         if candidate.attributes is None:
             return candidate.append_time_ms + _GRACE_MS
+        windows_s = [surface.recency_window_s for surface in surfaces]
         if 0 in windows_s:
             return None
-        return candidate.attributes.created_ms + longest_ms + _GRACE_MS
+        return candidate.attributes.created_ms + int(max(windows_s, default=0.0) * 1000) + _GRACE_MS
 
 
 def _already_folded(known: Candidate | None, record: InboundRecord) -> bool:

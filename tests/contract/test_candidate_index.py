@@ -239,6 +239,17 @@ def test_a_lower_delete_does_not_lift_a_higher_one(index: CandidateIndex) -> Non
     assert index.upsert(rows(["t:1"], time_ms=800)) == 0
 
 
+def test_a_delete_that_is_forgotten_hides_nothing_and_what_is_live_stays(index: CandidateIndex) -> None:
+    """Deletes are remembered for a time; after it any life of the id may come, and none that came since may go."""
+    index.upsert(rows(["t:live"], vectors=random_vectors(1, seed=3), time_ms=900))
+    index.delete(["t:1", "t:2", "t:live"], at(500, 3))
+    index.forget_deletes(["t:1", "t:live", "t:unknown"])
+    assert index.upsert(rows(["t:1"], time_ms=400)) == 1
+    assert index.upsert(rows(["t:2"], time_ms=400)) == 0
+    assert index.get("t:live") is not None
+    assert list(index.contents().deleted) == ["t:2"]
+
+
 def test_expiry_drops_rows_for_good(index: CandidateIndex) -> None:
     """A recency window that a redelivery could reopen is not a window."""
     index.upsert(rows(ids(100), created_ms=1_000))

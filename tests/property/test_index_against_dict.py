@@ -80,6 +80,12 @@ class IndexAgainstDict(RuleBasedStateMachine):
         versions = np.tile(np.array([[self.clock + 1 - late, sequence]], dtype=np.int64), (len(ids), 1))
         assert self.index.delete(ids, versions) == self.reference.delete(ids, versions)
 
+    @rule(ids=some_ids)
+    def forget_deletes(self, ids: list[str]) -> None:
+        """Of deleted, live and unknown ids."""
+        for index in (self.index, self.reference):
+            index.forget_deletes(ids)
+
     @rule()
     def restart(self) -> None:
         """A node that was killed: another index takes over what this one held."""

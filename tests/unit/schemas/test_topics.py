@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from schemas.surfaces import load_surfaces
-from schemas.topics import CHANGELOG_SEGMENT_BYTES, embeddings_topic, standard_topics
+from schemas.topics import CHANGELOG_SEGMENT_BYTES, deletes_kept_ms, embeddings_topic, standard_topics
 
 DAY = 86_400_000
 # name: key, cleanup, retention in days (-1 for ever), compaction lag in days
@@ -46,6 +46,13 @@ def test_every_topic_takes_the_brokers_clock_and_keeps_tombstones_a_day() -> Non
         assert topic.config["message.timestamp.type"] == "LogAppendTime"
         compacted = "compact" in topic.config["cleanup.policy"]
         assert topic.config.get("delete.retention.ms") == (str(DAY) if compacted else None), topic.name
+
+
+def test_a_delete_is_remembered_as_long_as_an_older_record_may_come() -> None:
+    """Forgotten sooner, a redelivery brings the candidate back; an account's ends too, though accounts do not age."""
+    home, accounts = load_surfaces()["home-timeline"], load_surfaces()["who-to-follow"]
+    assert deletes_kept_ms([accounts]) == deletes_kept_ms([home, accounts]) == deletes_kept_ms([]) == 7 * DAY
+    assert deletes_kept_ms([accounts, replace(home, recency_window_s=30 * 86_400)]) == 30 * DAY
 
 
 def test_a_changelog_is_closed_and_cleaned_by_size() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from roost.erasure.files import search_files, search_snapshots
 from roost.erasure.mention import Mention
+from schemas.topics import DAY_MS
 from serving.query.payload import row_payload
 from serving.snapshots.keeping import RENEW_MS
 from serving.snapshots.store import SnapshotStore
@@ -12,12 +13,12 @@ from tests.posts import Post, embedding
 from tests.snapshot_samples import NOW_MS, OF, UnsyncedFiles, snapshot
 
 
-def written(folder: Path, author_id: str, *, text: str = "a text") -> Path:
+def written(folder: Path, author_id: str, *, text: str = "a text", written_ms: int = NOW_MS) -> Path:
     """Write a snapshot of 9 rows, one of them of an author, and return its folder."""
     post = Post("t:1", author_id=author_id, text=text)
     row = row_payload(OF.bundle, embedding(post, [0.0] * OF.dim, append_time_ms=NOW_MS))
     other = row_payload(OF.bundle, embedding(replace(post, author_id="a:71", text=""), [0.0] * OF.dim, append_time_ms=NOW_MS))
-    given = snapshot(9)
+    given = snapshot(9, written_ms=written_ms)
     rows = replace(given.contents.rows, payloads=[other] * 8 + [row], author_ids=["a:71"] * 8 + [author_id])
     store = SnapshotStore(folder, keep=3, files=UnsyncedFiles())
     return store.write(replace(given, contents=replace(given.contents, rows=rows)))
@@ -27,25 +28,34 @@ def test_a_snapshot_is_searched_string_by_string(tmp_path: Path) -> None:
     """Its columns are strings without anything between them: a search of the bytes would find `a:7` in `a:71`."""
     with_it = written(tmp_path / "index", "a:7")
     without_it = written(tmp_path / "index", "a:72")
-    (trace,) = search_snapshots(tmp_path, Mention("a:7"), kept=2)
+    (trace,) = search_snapshots(tmp_path, Mention("a:7"), kept=2, deletes_kept_ms=7 * DAY_MS)
     assert (trace.place, trace.at, trace.until_ms) == (str(with_it), "authors, payloads", NOW_MS + 2 * RENEW_MS)
-    assert [Path(found.place) for found in search_snapshots(tmp_path, Mention("a:72"), kept=2)] == [without_it]
-    assert list(search_snapshots(tmp_path, Mention("a:1"), kept=2)) == []
-    deleted = [found.at for found in search_snapshots(tmp_path, Mention("t:gone-0-1"), kept=2)]
-    assert deleted == ["deleted_ids", "deleted_ids"]
+    assert [Path(found.place) for found in search_snapshots(tmp_path, Mention("a:72"), kept=2, deletes_kept_ms=7 * DAY_MS)] == [
+        without_it
+    ]
+    assert list(search_snapshots(tmp_path, Mention("a:1"), kept=2, deletes_kept_ms=7 * DAY_MS)) == []
+
+
+def test_a_delete_in_a_snapshot_ends_by_its_own_time(tmp_path: Path) -> None:
+    """It is in every snapshot that the node writes meanwhile: counted from the newest of them, its end would never come."""
+    for day in range(3):
+        written(tmp_path / "index", "a:7", written_ms=NOW_MS + day * DAY_MS)
+    found = list(search_snapshots(tmp_path, Mention("t:gone-0-1"), kept=2, deletes_kept_ms=7 * DAY_MS))
+    assert {(trace.at, trace.why, trace.count) for trace in found} == {("deleted_ids", "delete", 1)}
+    assert [trace.until_ms for trace in found] == [701 + 7 * DAY_MS + 2 * RENEW_MS] * 3
 
 
 def test_what_a_text_says_of_an_id_is_found(tmp_path: Path) -> None:
     """A tweet may name its author, or anybody."""
     written(tmp_path, "a:1", text="thanks to a:7!")
-    assert [trace.at for trace in search_snapshots(tmp_path, Mention("a:7"), kept=2)] == ["payloads"]
+    assert [trace.at for trace in search_snapshots(tmp_path, Mention("a:7"), kept=2, deletes_kept_ms=7 * DAY_MS)] == ["payloads"]
 
 
 def test_a_damaged_snapshot_is_searched_as_bytes(tmp_path: Path) -> None:
     """A node ignores it; it still lies on the disk."""
     folder = written(tmp_path, "a:erased")
     (folder / "manifest.json").write_text("{}")
-    traces = list(search_snapshots(tmp_path, Mention("a:erased"), kept=2))
+    traces = list(search_snapshots(tmp_path, Mention("a:erased"), kept=2, deletes_kept_ms=7 * DAY_MS))
     assert {(trace.why, trace.until_ms) for trace in traces} == {("damaged", None)}
     assert {Path(trace.place).name for trace in traces} >= {"authors"}
 

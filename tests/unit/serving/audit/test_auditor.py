@@ -50,7 +50,7 @@ class Tail:
 
 def tail(bundle: str = "a" * 16) -> Tail:
     """Return a bundle with a costly index of some rows."""
-    filled = FilledIndex(Costly(), Masks())
+    filled = FilledIndex(Costly(), Masks(), id_prefix="t:")
     filled._upsert(rows(20))
     return Tail(bundle, filled, Epoch(bundle, None, filled.index, None))  # type: ignore[arg-type]
 

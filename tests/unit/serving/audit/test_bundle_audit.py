@@ -132,7 +132,7 @@ def test_filtered_queries_are_audited_with_their_filter(audited: Audited) -> Non
 def probed(config: IndexConfig, count: int) -> tuple[Audited, FilledIndex]:
     """Return an index filled as a node fills it."""
     index = LiveIndex(rows(1).vectors.shape[1], config)
-    filled = FilledIndex(index, Masks())
+    filled = FilledIndex(index, Masks(), id_prefix="t:")
     filled._upsert(rows(count))
     index.maintain()
     return Audited(index), filled
@@ -206,7 +206,7 @@ def test_a_refresh_that_comes_between_the_probe_and_its_repair_stays(monkeypatch
 def test_many_candidates_with_one_vector_are_not_taken_for_lost_ones() -> None:
     """A template posted a hundred times: any ten of them are the right answer."""
     index = LiveIndex(rows(1).vectors.shape[1], CODES)
-    filled = FilledIndex(index, Masks())
+    filled = FilledIndex(index, Masks(), id_prefix="t:")
     batch = rows(100)
     batch.vectors[:] = batch.vectors[0]
     filled._upsert(batch)

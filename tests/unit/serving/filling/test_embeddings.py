@@ -11,6 +11,7 @@ from schemas.ids import Version
 from schemas.records.candidates import Embedding
 from schemas.wire.inbound import InboundRecord
 from serving.filling.embeddings import decode_batch
+from serving.filling.masks import Delete, Null
 from serving.query.payload import candidate_json
 from tests.filled_epochs import DIM, deleted, live, record, tweeted
 from tests.posts import embedding
@@ -42,8 +43,8 @@ def test_a_batch_comes_out_as_columns() -> None:
 def test_deletes_and_nulls_are_no_rows() -> None:
     """A delete's zero vector must never reach an index."""
     null = InboundRecord("embeddings.x", 0, 1, 5_000, b"t:3", None)
-    assert decode_batch(BUNDLE, DIM, [deleted("t:1", Version(7, 8))]).deleted == (("t:1", Version(7, 8)),)
-    assert decode_batch(BUNDLE, DIM, [null]).forgotten == ("t:3",)
+    assert decode_batch(BUNDLE, DIM, [deleted("t:1", Version(7, 8))]).deleted == (Delete("t:1", Version(7, 8), 5_000),)
+    assert decode_batch(BUNDLE, DIM, [null]).forgotten == (Null("t:3", 5_000),)
 
 
 def _with(vector: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Embedding:

@@ -10,8 +10,9 @@ from schemas.ids import Version
 from schemas.wire.inbound import InboundRecord
 from serving.filling import filled as filled_module
 from serving.filling.embeddings import decode_batch
-from serving.filling.filled import coverage
-from serving.filling.masks import Masks
+from serving.filling.filled import FilledIndex, coverage
+from serving.filling.masks import PRUNE_EVERY_MS, Delete, Masks
+from serving.index import ExactIndex
 from tests.filled_epochs import DIM, FilledEpoch, tweeted
 
 
@@ -122,13 +123,70 @@ def test_a_closed_index_leaves_the_masks(tmp_path: Path, masks: Masks) -> None:
     assert masks.deleted_at("t:1") == Version(5, 0)
 
 
-def test_masks_forget_what_is_past_every_window_once_there_are_many() -> None:
-    """Deletes are remembered to outlive stragglers, not for ever."""
-    masks = Masks()
-    masks.add([(f"t:{n}", Version(n, 0)) for n in range(60_000)])
-    masks.prune(59_000)
-    assert len(masks) == 1_000
-    assert masks.deleted_at("t:59999") == Version(59_999, 0)
+def null(candidate_id: str, appended_ms: int) -> InboundRecord:
+    """Return a null on an embeddings topic."""
+    return InboundRecord("e", 0, 0, appended_ms, candidate_id.encode(), None)
+
+
+def test_a_null_ends_the_delete_in_every_epoch_whatever_the_horizon(tmp_path: Path, masks: Masks) -> None:
+    """Without a recency window an erased id stayed in every later snapshot, and its next life was refused."""
+    first, second = (FilledEpoch(tmp_path, seed=seed, masks=masks) for seed in (1, 2))
+    for epoch in (first, second):
+        epoch.fill(tweeted("t:1", version=Version(5, 0)))
+    first.delete("t:1", Version(9, 0))
+    assert list(second.filled.contents()[0].deleted) == ["t:1"]
+    first.filled.apply(decode_batch(first.bundle, DIM, [null("t:1", 5_001)]))
+    assert len(masks) == 0
+    for epoch in (first, second):
+        assert epoch.filled.contents()[0].deleted == {}
+        epoch.fill(tweeted("t:1", version=Version(4, 0)))
+        assert epoch.filled.ids() == {"t:1"}
+        assert len(epoch.filled) == 1
+
+
+def test_a_null_of_an_earlier_life_ends_no_later_delete(tmp_path: Path, masks: Masks) -> None:
+    """A topic that is read anew brings both: the old null must not undo a takedown that another epoch has brought already."""
+    live, anew = (FilledEpoch(tmp_path, seed=seed, masks=masks) for seed in (1, 2))
+    live.delete("t:1", Version(9, 0))
+    anew.fill(tweeted("t:1", version=Version(5, 0)))
+    anew.filled.apply(decode_batch(anew.bundle, DIM, [null("t:1", 4_999)]))
+    anew.fill(tweeted("t:1", version=Version(9, 0)))
+    assert anew.filled.ids() == set()
+    assert len(anew.filled) == 0
+
+
+def test_masks_forget_by_the_time_of_the_delete_however_few_there_are(tmp_path: Path, masks: Masks) -> None:
+    """What was promised is a time: of a node with few deletes none was ever forgotten."""
+    epoch = FilledEpoch(tmp_path, seed=1, masks=masks)
+    masks.add([Delete("t:old", Version(9, 0), 1_000_000), Delete("t:new", Version(9, 0), 1_000_001)])
+    masks.prune(1_000_001)
+    assert masks.ids() == {"t:new"}
+    assert list(epoch.filled.contents()[0].deleted) == ["t:new"]
+    epoch.fill(tweeted("t:old", version=Version(8, 0)), tweeted("t:new", version=Version(8, 0)))
+    assert epoch.filled.ids() == {"t:old"}
+    masks.prune(1_000_001 + PRUNE_EVERY_MS)
+    assert len(masks) == 0
+
+
+def test_a_restart_does_not_begin_a_deletes_time_anew(tmp_path: Path, masks: Masks) -> None:
+    """A node that is restarted every day would remember for ever."""
+    saved = FilledEpoch(tmp_path, seed=1)
+    saved.delete("t:1", Version(9, 0))
+    held, deleted_ms = saved.filled.contents()
+    assert deleted_ms == {"t:1": 5_000}
+    started = FilledEpoch(tmp_path, seed=1, masks=masks)
+    started.filled.restore(held, deleted_ms, 77)
+    masks.prune(5_001 + PRUNE_EVERY_MS)
+    assert len(masks) == 0
+    assert started.filled.contents()[0].deleted == {}
+
+
+def test_an_index_hears_of_no_other_surfaces_candidates(masks: Masks) -> None:
+    """A snapshot of accounts held the ids of two hundred deleted tweets, for ever: an index of accounts expires nothing."""
+    tweets, accounts = (FilledIndex(ExactIndex(DIM), masks, id_prefix=prefix) for prefix in ("t:", "a:"))
+    masks.add([Delete("t:1", Version(9, 0), 0), Delete("a:1", Version(9, 0), 0)])
+    late = FilledIndex(ExactIndex(DIM), masks, id_prefix="t:ml-")
+    assert [list(index.contents()[0].deleted) for index in (tweets, accounts, late)] == [["t:1"], ["a:1"], []]
 
 
 def test_a_restored_index_brings_its_deletes_to_all_epochs_and_heeds_theirs(tmp_path: Path, masks: Masks) -> None:
@@ -142,7 +200,7 @@ def test_a_restored_index_brings_its_deletes_to_all_epochs_and_heeds_theirs(tmp_
     other.delete("t:taken-down", Version(5_000, 0))
     other.delete("t:again", Version(8, 0))
     started = FilledEpoch(tmp_path, seed=1, masks=masks)
-    started.filled.restore(held, 77)
+    started.filled.restore(*held, 77)
     assert started.filled.ids() == {"t:kept", "t:again"}
     assert len(started.filled) == 2
     assert started.filled.newest_append_ms == 77
@@ -162,11 +220,11 @@ def test_restoring_beside_a_stream_of_takedowns_never_stands_still(tmp_path: Pat
 
     def take_down() -> None:
         for n in range(200):
-            masks.add([(f"t:{n}", Version(5_000, 0))])
+            masks.add([Delete(f"t:{n}", Version(5_000, 0), 0)])
 
     others = threading.Thread(target=take_down, daemon=True)
     others.start()
-    restoring = threading.Thread(target=started.filled.restore, args=(held, None), daemon=True)
+    restoring = threading.Thread(target=started.filled.restore, args=(*held, None), daemon=True)
     restoring.start()
     for thread in (others, restoring):
         thread.join(10)

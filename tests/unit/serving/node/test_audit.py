@@ -31,7 +31,7 @@ class GraphEpoch(FilledEpoch):
             fresh_rows=256, compressed=None, graph=GraphConfig(build_from_rows=500), background=False, exact_us_per_row=10.0
         )
         self.index = LiveIndex(DIM, config)
-        self.filled = FilledIndex(self.index, Masks())
+        self.filled = FilledIndex(self.index, Masks(), id_prefix="t:")
         self.epoch = Epoch(self.bundle, self.towers, self.index, self)
         vectors = np.random.default_rng(3).normal(size=(COUNT, DIM))
         records = [live(tweeted(f"t:{n}"), vector.tolist()) for n, vector in enumerate(vectors)]

@@ -13,7 +13,7 @@ from serving.index import ExactIndex
 from serving.node.snapshotter import Snapshotter
 from serving.snapshots.keeping import RENEW_MS, BundleSnapshots
 from serving.snapshots.store import SnapshotStore
-from tests.snapshot_samples import NOW_MS, OF, FailingFiles, UnsyncedFiles, contents
+from tests.snapshot_samples import NOW_MS, OF, FailingFiles, UnsyncedFiles, contents, deleted_ms
 
 
 class Clock:
@@ -29,9 +29,10 @@ class Clock:
 
 def filled(count: int) -> FilledIndex:
     """Return an index of so many candidates."""
-    index = FilledIndex(ExactIndex(OF.dim), Masks())
+    index = FilledIndex(ExactIndex(OF.dim), Masks(), id_prefix="t:")
     if count:
-        index.restore(contents(count), 42)
+        held = contents(count)
+        index.restore(held, deleted_ms(held), 42)
     return index
 
 
@@ -119,7 +120,7 @@ def test_a_snapshot_with_rows_no_index_takes_is_passed_over(tmp_path: Path) -> N
             return held
 
     clock = Clock()
-    save(kept(tmp_path, clock), FilledIndex(Faulty(OF.dim), Masks()), 9)
+    save(kept(tmp_path, clock), FilledIndex(Faulty(OF.dim), Masks(), id_prefix="t:"), 9)
     index = filled(0)
     assert kept(tmp_path, clock).restore(index, OF.topic_id) == {}
     assert len(index) == 0

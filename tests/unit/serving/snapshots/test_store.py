@@ -20,7 +20,7 @@ from serving.index import IndexContents
 from serving.snapshots.manifest import FORMAT_VERSION, MANIFEST_NAME, read_manifest
 from serving.snapshots.snapshot import MAX_AGE_MS, Snapshot, SnapshotOf
 from serving.snapshots.store import SnapshotStore
-from tests.snapshot_samples import NOW_MS, OF, Crash, FailingFiles, UnsyncedFiles, contents, snapshot
+from tests.snapshot_samples import NOW_MS, OF, Crash, FailingFiles, UnsyncedFiles, contents, deleted_ms, snapshot
 
 Break = Callable[[Path], None]
 
@@ -169,7 +169,7 @@ def test_a_snapshot_of_something_else_is_refused(tmp_path: Path, caplog: pytest.
     held = contents(5)
     rows = replace(held.rows, vectors=held.rows.vectors[:, : of.dim])
     codebook = None if held.codebook is None else held.codebook[: of.dim]
-    foreign = replace(snapshot(5, seed=2, of=of), contents=replace(held, rows=rows, codebook=codebook))
+    foreign = replace(snapshot(5, seed=2, of=of), contents=replace(held, rows=rows, codebook=codebook), deleted_ms=deleted_ms(held))
     if of.bundle == OF.bundle:
         store.write(foreign)
     else:
