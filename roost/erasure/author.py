@@ -7,17 +7,18 @@ version, and no later copy of an old record brings the candidate back.
 import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from roost.erasure.reading import partitions_of, records_of
 from schemas.codec import decode, encode
 from schemas.errors import InvalidInput, RoostError
 from schemas.ids import check_candidate_id
 from schemas.records.candidates import Candidate, Publication
-from schemas.records.users import User, UserEvent, UserState
+from schemas.records.users import User, UserEntry, UserEvent, UserState
 from schemas.topics import CANDIDATES, PUBLICATIONS, USER_EVENTS, USER_STATES, USERS
 from schemas.wire.tail import TailReader
 from streams.outbox import Outbox, raise_for
+from streams.userstate.withdrawn import withdrawn
 
 # by the prefix of a candidate's id
 _TOPIC_OF = {kind.PREFIX: topic for topic, kind in PUBLICATIONS.items()}
@@ -34,7 +35,8 @@ class Work:
     @property
     def followers(self) -> tuple[UserState, ...]:
         """Those who follow the author."""
-        return tuple(state for state in self.states if self.author_id in state.follows)
+        own = {self.author_id, account_of(self.author_id)}
+        return tuple(state for state in self.states if not own.isdisjoint(state.follows))
 
     def is_without(self, state: bytes) -> bool:
         """Tell whether a user's state, as its record holds it, does not name the author."""
@@ -135,41 +137,49 @@ def account_of(author_id: str) -> str:
 
 
 def names(state: UserState, author_id: str) -> bool:
-    """Tell whether a user's state names an author."""
-    return author_id in state.follows or any(entry.author_id == author_id for entry in state.entries)
+    """Tell whether a user's state names an author, or the author's account."""
+    own = {author_id, account_of(author_id)}
+    return not own.isdisjoint(state.follows) or any(not own.isdisjoint((e.author_id, e.candidate_id)) for e in state.entries)
 
 
 def without(state: UserState, author_id: str) -> tuple[User | None, list[UserEvent]]:
     """Return the profile (None when it need not change) and the events whose fold leaves the state without the author's name.
 
     Both win by the rules that every input follows, and lose to what the user really does later: the profile is the known one with
-    the next sequence, an entry is the known one a millisecond later.
+    the next sequence, an entry is the known one a millisecond later. What the user did with the author's account is withdrawn.
     """
+    own = {author_id, account_of(author_id)}
     user = None
-    if author_id in state.follows:
+    if not own.isdisjoint(state.follows):
         user = User(
             state.user_id,
             state.profile_time_ms,
             state.profile_sequence + 1,
             languages=state.languages,
             region=state.region,
-            follows=tuple(followed for followed in state.follows if followed != author_id),
+            follows=tuple(followed for followed in state.follows if followed not in own),
             interests=state.interests,
         )
-    events = [
-        UserEvent(
-            state.user_id,
-            entry.entry_id,
-            entry.kind,
-            entry.candidate_id,
-            entry.event_time_ms + 1,
-            language=entry.language,
-            topics=entry.topics,
-        )
-        for entry in state.entries
-        if entry.author_id == author_id
+    entries = [withdrawn(e) for e in state.entries if e.candidate_id in own]
+    entries += [
+        replace(e, event_time_ms=e.event_time_ms + 1, author_id=None)
+        for e in state.entries
+        if e.author_id in own and e.candidate_id not in own
     ]
-    return user, events
+    return user, [_event(state.user_id, entry) for entry in entries]
+
+
+def _event(user_id: str, entry: UserEntry) -> UserEvent:
+    return UserEvent(
+        user_id,
+        entry.entry_id,
+        entry.kind,
+        entry.candidate_id,
+        entry.event_time_ms,
+        entry.author_id,
+        entry.language,
+        entry.topics,
+    )
 
 
 def _publishes(kind: type[Publication], value: bytes, author_id: str) -> bool:

@@ -10,7 +10,6 @@ from roost.erasure.topics import search_topics, topics_to_search
 from roost.erasure.trace import Trace, last_end_ms
 from schemas.surfaces import Surfaces
 from schemas.topics import deletes_kept_ms
-from streams.labeler.processor import joins_end_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def search(places: Places, name: str, *, on_place: Callable[[str], None] = lambd
     """
     mention = Mention(name)
     topics = topics_to_search(places.bootstrap)
-    traces = list(search_topics(places.bootstrap, mention, topics, joins_end_ms=joins_end_ms(places.surfaces), on_topic=on_place))
+    traces = list(search_topics(places.bootstrap, mention, topics, surfaces=places.surfaces, on_topic=on_place))
     searched = list(topics)
     if places.snapshots.is_dir():
         on_place(str(places.snapshots))

@@ -1,6 +1,6 @@
 """A search of every topic for an id: which records mention it, why they are still there, and until when. Changes nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -9,23 +9,31 @@ from roost.erasure.bounds import Keeping
 from roost.erasure.mention import Mention
 from roost.erasure.reading import records_of
 from roost.erasure.trace import Trace, last_end_ms
-from schemas.codec import decode
+from schemas.codec import decode, decode_mapping, subject_of
 from schemas.errors import InvalidInput
+from schemas.records.candidates import Candidate
 from schemas.records.users import UserState
-from schemas.topics import LABELER_STATE, USER_STATES, embeddings_topic_name, standard_topics
+from schemas.surfaces import Surfaces
+from schemas.topics import CANDIDATES, LABELER_STATE, USER_STATES, deletes_kept_ms, embeddings_topic_name, standard_topics
 from schemas.wire.admin import make_admin, partition_counts, topic_configs
 from schemas.wire.inbound import InboundRecord
+from streams.candidates.partition import STUBS_KEPT_MS
+from streams.labeler.processor import joins_end_ms
 from streams.userstate.markers import KEPT_MS, is_marker
 
-Why = Literal["retained", "replaced", "null", "marker", "join", "kept"]
+Why = Literal["retained", "replaced", "null", "marker", "delete", "stub", "join", "kept"]
 _SENTENCES: dict[Why, str] = {
     "retained": "goes with its segment when the retention is over",
     "replaced": "a later record of its key replaces it: compaction removes it",
     "null": "the delete itself, which compaction removes last",
     "marker": "says only that the user was deleted, as long as older events may be redelivered",
+    "delete": "the delete itself, which the embedder remembers as long as an older record may come, then writes a null",
+    "stub": "engaged with, and never published: ends a day after the last engagement",
     "join": "ends with its label window",
-    "kept": "nothing ends it: delete the user, or take the author down",
+    "kept": "nothing ends it by itself: it stands in what is not erased, of this id or of somebody who wrote of it",
 }
+
+_EMBEDDINGS = embeddings_topic_name("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +47,23 @@ class _Hit:
 def topics_to_search(bootstrap: str) -> list[str]:
     """Return those of our topics that exist; raises `BrokerUnavailable` without a broker."""
     ours = {topic.name for topic in standard_topics()}
-    prefix = embeddings_topic_name("")
-    return sorted(name for name in partition_counts(make_admin(bootstrap)) if name in ours or name.startswith(prefix))
+    return sorted(name for name in partition_counts(make_admin(bootstrap)) if name in ours or name.startswith(_EMBEDDINGS))
 
 
 def search_topics(
-    bootstrap: str, mention: Mention, topics: list[str], *, joins_end_ms: int, on_topic: Callable[[str], None]
+    bootstrap: str, mention: Mention, topics: list[str], *, surfaces: Surfaces, on_topic: Callable[[str], None]
 ) -> Iterator[Trace]:
     """Yield what topics hold, together by topic and reason.
 
     Args:
-        joins_end_ms: how long the labeler keeps a join at most.
+        surfaces: their windows bound how long the labeler keeps a join, and the embedder a delete.
         on_topic: called with each topic before it is read.
     """
     configs = topic_configs(make_admin(bootstrap), topics)
+    until = partial(_until, kept_ms=_kept_ms(surfaces))
     for topic in topics:
         on_topic(topic)
-        keeping = Keeping.of(configs[topic])
-        yield from _together(topic, _hits(bootstrap, topic, mention), keeping, partial(_until, joins_end_ms=joins_end_ms))
+        yield from _together(topic, _hits(bootstrap, topic, mention), Keeping.of(configs[topic]), until)
 
 
 def _hits(bootstrap: str, topic: str, mention: Mention) -> list[_Hit]:
@@ -98,12 +105,35 @@ def _why(hit: _Hit, keeping: Keeping) -> Why:
         return "replaced"
     if hit.record.topic == LABELER_STATE:
         return "join"
-    if hit.record.topic == USER_STATES and _marks(hit.record.value):
-        return "marker"
-    return "kept" if keeping.retained_ms is None else "retained"
+    return (_role(hit.record, hit.record.value) or "kept") if keeping.retained_ms is None else "retained"
 
 
-def _until(why: Why, hit: _Hit, keeping: Keeping, *, joins_end_ms: int) -> int | None:
+def _role(record: InboundRecord, value: bytes) -> Why | None:
+    """Return as what a record stands that a role ends by a null in its time; None where none does."""
+    try:
+        if record.topic == USER_STATES:
+            return "marker" if is_marker(decode(UserState, value)) else None
+        if record.topic == CANDIDATES:
+            candidate = decode(Candidate, value)
+            return "delete" if candidate.deleted else "stub" if candidate.is_stub else None
+        if record.topic.startswith(_EMBEDDINGS) and (subject := subject_of(value)) is not None:
+            return "delete" if decode_mapping(subject, value)["deleted"] else None
+    except InvalidInput:
+        return None
+    return None
+
+
+def _kept_ms(surfaces: Surfaces) -> dict[Why, int]:
+    """Return how long after its append a role writes the null of a record, by its reason."""
+    return {
+        "marker": KEPT_MS,
+        "delete": deletes_kept_ms(surfaces.values()),
+        "stub": STUBS_KEPT_MS,
+        "join": joins_end_ms(surfaces),
+    }
+
+
+def _until(why: Why, hit: _Hit, keeping: Keeping, *, kept_ms: Mapping[Why, int]) -> int | None:
     appended_ms = hit.record.timestamp_ms
     match why:
         case "retained" | "kept":
@@ -112,15 +142,6 @@ def _until(why: Why, hit: _Hit, keeping: Keeping, *, joins_end_ms: int) -> int |
             after_ms = keeping.null_ms
         case "replaced":
             appended_ms, after_ms = hit.newest.timestamp_ms, keeping.cleaned_ms
-        case "marker":
-            after_ms = None if keeping.null_ms is None else KEPT_MS + keeping.null_ms
-        case "join":
-            after_ms = None if keeping.null_ms is None else joins_end_ms + keeping.null_ms
+        case _:
+            after_ms = None if keeping.null_ms is None else kept_ms[why] + keeping.null_ms
     return None if after_ms is None else appended_ms + after_ms
-
-
-def _marks(value: bytes) -> bool:
-    try:
-        return is_marker(decode(UserState, value))
-    except InvalidInput:
-        return False

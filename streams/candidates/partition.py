@@ -21,6 +21,8 @@ from streams.state import StateStore
 
 _MAX_DECODED = 50_000
 _GRACE_MS = DAY_MS
+STUBS_KEPT_MS = DAY_MS
+"""How long what was engaged with waits for its publication, after the last engagement."""
 
 
 class CandidatePartition:
@@ -206,7 +208,7 @@ class CandidatePartition:
         if candidate.deleted:
             return candidate.append_time_ms + deletes_kept_ms(surfaces)
         if candidate.attributes is None:
-            return candidate.append_time_ms + _GRACE_MS
+            return candidate.append_time_ms + STUBS_KEPT_MS
         windows_s = [surface.recency_window_s for surface in surfaces]
         if 0 in windows_s:
             return None

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from schemas.records.users import MAX_ENTRIES, User, UserEntry, UserState
+from streams.userstate.withdrawn import is_withdrawn, place_of
 
 ProfileRank = tuple[int, int, bool, tuple[str, ...], str, tuple[str, ...], tuple[str, ...]]
 
@@ -34,22 +35,29 @@ def fold_profile(state: UserState, user: User) -> UserState:
 def fold_entries(state: UserState, entries: Iterable[UserEntry], *, most: int = MAX_ENTRIES) -> UserState:
     """Return the state with `entries` put into its set: the newest `most` by (event time, id), newest first.
 
-    Of two entries with one id the later one stays, then the one that knows the candidate, then the greater content. Event time
-    comes first because it decides who falls out: else the order of arrival would.
+    Of two entries with one id, or of which one stands in the other's place, the later one stays, then the one that knows the
+    candidate, then the greater content. Event time comes first because it decides who falls out: else the order of arrival would.
     """
-    kept = {entry.entry_id: entry for entry in state.entries}
+    entries = tuple(entries)
+    # hashes cost, and next to no user has such an entry
+    place = place_of if any(map(is_withdrawn, (*state.entries, *entries))) else _entry_id
+    kept = {place(entry): entry for entry in state.entries}
     changed = False
     for entry in entries:
         if entry.event_time_ms <= state.erased_ms:
             continue
-        known = kept.get(entry.entry_id)
+        known = kept.get(place(entry))
         if known is None or _worth(entry) > _worth(known):
-            kept[entry.entry_id] = entry
+            kept[place(entry)] = entry
             changed = True
     if not changed:
         return state
     newest = sorted(kept.values(), key=lambda entry: (entry.event_time_ms, entry.entry_id), reverse=True)[:most]
     return replace(state, entries=tuple(newest))
+
+
+def _entry_id(entry: UserEntry) -> str:
+    return entry.entry_id
 
 
 def _rank(state: UserState) -> ProfileRank:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from roost import cli
 from roost.broker import Broker
 from schemas.records.control import CommandKind
+from schemas.surfaces import load_surfaces
 from schemas.topics import (
+    ACCOUNTS,
     CANDIDATES,
     DAY_MS,
     EXAMPLES,
@@ -35,11 +38,13 @@ from schemas.topics import (
     USER_EVENTS,
     USER_STATES,
     USERS,
+    deletes_kept_ms,
     dlq,
     embeddings_topic_name,
 )
 from schemas.wire.admin import partition_counts, topic_configs, wait_for_broker
 from serving.client import Answer
+from streams.candidates.partition import CandidatePartition
 from streams.outbox import Outbox
 from streams.processor import Clock
 from streams.producer import Producer
@@ -58,11 +63,13 @@ PARTITIONS = 4
 
 @dataclass
 class Deployment:
-    """A broker, the roles of the write path and a node, with a surface whose label window is a second."""
+    """A broker, the roles of the write path and a node, with a surface of tweets and one of accounts, which do not age."""
 
     path: WritePath
     folder: Path
     bundle: str
+    accounts: WritePath
+    accounts_bundle: str
     node: ServedNode
     capsys: pytest.CaptureFixture[str]
 
@@ -103,16 +110,26 @@ def label_roles(path: WritePath) -> Iterator[None]:
 
 @contextmanager
 def deployment(bootstrap: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Deployment]:
-    """Run everything, with one bundle live."""
+    """Run everything, with a bundle live on each surface."""
     path = WritePath(bootstrap, folder)
-    path.surfaces_file.write_text(path.surfaces_file.read_text().replace("label_window_s = 1800", "label_window_s = 1"))
-    bundle = path.bundle(1)
+    (folder / "accounts").mkdir()
+    accounts = WritePath(bootstrap, folder / "accounts", window_s=0)
+    accounts.registry = path.registry
+    of_accounts = accounts.surfaces_file.read_text().replace('"tweets"', '"accounts"').replace('"t:"', '"a:"')
+    surfaces = (path.surfaces_file.read_text() + of_accounts).replace("label_window_s = 1800", "label_window_s = 1")
+    path.surfaces_file.write_text(surfaces)
+    bundle, accounts_bundle = path.bundle(1), accounts.bundle(2)
     path.go_live(bundle)
+    accounts.go_live(accounts_bundle)
     embedder = EmbedderSettings(bootstrap=bootstrap, registry=path.registry, surfaces=path.surfaces_file)
-    snapshots = {"snapshots": folder / "snapshots", "snapshot_every_s": 0.3}
-    with running_embedder(embedder), label_roles(path), node_on_a_thread(path, **snapshots) as node:
+    with running_embedder(embedder), label_roles(path), node_on_a_thread(path, **snapshots_in(folder)) as node:
         until(node.ready, within_s=60)
-        yield Deployment(path, folder, bundle, node, capsys)
+        yield Deployment(path, folder, bundle, accounts, accounts_bundle, node, capsys)
+
+
+def snapshots_in(folder: Path) -> dict[str, Any]:
+    """Return the settings of a node that saves often."""
+    return {"snapshots": folder / "snapshots", "snapshot_every_s": 0.3}
 
 
 def show(producer: Producer, answer: Answer, user_id: str, surface: str) -> None:
@@ -153,10 +170,20 @@ def _changed(values: dict[str, str]) -> list[ConfigEntry]:
     return [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in values.items()]
 
 
-def pass_a_month(bootstrap: str) -> None:
-    """Have user state's own processor, on its real changelog, find that the markers' time is over."""
+def pass_a_month(running: Deployment) -> None:
+    """Have the roles' own processors, on their real changelogs, find that the time of markers and deletes is over."""
+    bootstrap, surfaces = running.path.bootstrap, load_surfaces(running.path.surfaces_file)
     outbox = Outbox(bootstrap)
+    topic_of = {"t:": embeddings_topic_name(running.bundle), "a:": embeddings_topic_name(running.accounts_bundle)}
     for partition in range(PARTITIONS):
+        store = ChangelogStore(restore(bootstrap, CANDIDATES, partition))
+        candidates = CandidatePartition(store, positions={TWEETS: 0}, surfaces=surfaces, now_ms=now_ms())
+        candidates.append_times_ms[TWEETS] = now_ms() + deletes_kept_ms(surfaces.values())
+        for candidate_id in candidates.expire():
+            outbox.produce(topic_of[candidate_id[:2]], None, candidate_id.encode())
+        candidates.expire()
+        for key, value in store.take_changes():
+            outbox.produce(CANDIDATES, value, key.encode(), partition)
         store = ChangelogStore(restore(bootstrap, USER_STATES, partition))
         UserStateProcessor(store).process([], Clock(now_ms() + KEPT_MS))
         for key, value in store.take_changes():
@@ -164,9 +191,17 @@ def pass_a_month(bootstrap: str) -> None:
     outbox.flush_all(timeout_s=30)
 
 
-def stir(bootstrap: str) -> None:
-    """Write what the roles write to every partition twice a day."""
+def whys(running: Deployment, author_id: str) -> defaultdict[str, set[str]]:
+    """Return why an author is still named, by place."""
+    found = running.traces("authors", author_id)
+    return defaultdict(set, {place: {trace["why"] for trace in traces} for place, traces in found.items()})
+
+
+def stir(bootstrap: str, accounts_bundle: str) -> None:
+    """Write what the roles write to every partition twice a day, and what is news to every index of accounts."""
     outbox = Outbox(bootstrap)
+    for partition in range(PARTITIONS):
+        outbox.produce(embeddings_topic_name(accounts_bundle), None, b"a:nobody", partition)
     for topic in (USERS, USER_STATES, CANDIDATES, LABELER_STATE):
         for partition in range(PARTITIONS):
             outbox.produce(topic, None, STIR_KEY, partition)
@@ -184,36 +219,50 @@ def test_what_is_erased_is_found_everywhere_before_and_nowhere_after(
         producer.tweet("t:1", author_id=AUTHOR, text="one", language="de")
         producer.tweet("t:2", author_id=AUTHOR, text="two", language="de")
         producer.tweet("t:3", author_id="a:other", text="three", language="de")
+        producer.account(AUTHOR, followers=7, text="I am a:erased")
         producer.flush()
         until(lambda: all(node.finds(f"t:{n}") for n in (1, 2, 3)), within_s=60)
         until(lambda: "t:1" in {c.candidate_id for c in node.ask(user_id=FAN, k=3).candidates})
         for user_id in (USER, FAN):
             show(producer, node.ask(user_id=user_id, k=3), user_id, surface)
+        for user_id in (USER, FAN):
+            producer.impression(
+                AUTHOR, user_id=user_id, request_id=f"r-{user_id}", surface=running.accounts.surface.name, position=0
+            )
+            producer.engagement(AUTHOR, user_id=user_id, kind="follow", request_id=f"r-{user_id}")
         producer.impression("t:3", user_id=USER, request_id="r-dead", surface="not-configured", position=0)
         producer.flush()
 
-        embeddings = embeddings_topic_name(running.bundle)
+        embeddings, of_accounts = embeddings_topic_name(running.bundle), embeddings_topic_name(running.accounts_bundle)
         of_user = {USERS, USER_STATES, USER_EVENTS, IMPRESSIONS, "engagements", EXAMPLES, LABELER_STATE, dlq(IMPRESSIONS)}
-        of_author = {TWEETS, CANDIDATES, embeddings, "snapshots", USERS, USER_STATES, USER_EVENTS, IMPRESSIONS, EXAMPLES}
+        of_author = {TWEETS, ACCOUNTS, CANDIDATES, embeddings, of_accounts, "snapshots"}
+        of_author |= {USERS, USER_STATES, USER_EVENTS, IMPRESSIONS, EXAMPLES}
         until(lambda: of_user <= running.traces("users", USER).keys(), within_s=60)
         until(lambda: of_author <= running.traces("authors", AUTHOR).keys(), within_s=60)
         assert running.traces("users", USER, "--check", code=1)[USERS][0]["why"] == "kept", "nothing ends a profile by itself"
 
         planned = running.roost("users", "delete", USER, "--author", AUTHOR, "--dry-run")
-        assert (planned["erased"], planned["history"], planned["author"]["followers"]) == (False, 4, 1)
-        assert sorted(planned["author"]["candidates"]) == ["t:1", "t:2"]
+        assert (planned["erased"], planned["history"], planned["author"]["followers"]) == (False, 6, 1)
+        assert sorted(planned["author"]["candidates"]) == [AUTHOR, "t:1", "t:2"]
         assert node.finds("t:1"), "nothing is written by a dry run"
         began_ms = now_ms()
         done = running.roost("users", "delete", USER, "--author", AUTHOR, "--yes")
         assert done["erased_ms"] >= began_ms
-        assert done["author"]["candidates"] == ["t:1", "t:2"]
+        assert done["author"]["candidates"] == [AUTHOR, "t:1", "t:2"]
 
         until(lambda: not node.finds("t:1") and not node.finds("t:2"))
         assert node.finds("t:3")
-        # the older of the two that a node keeps goes when there is news, or after hours
-        producer.tweet("t:4", author_id="a:other")
-        producer.flush()
-        until(lambda: "snapshots" not in running.traces("authors", AUTHOR), within_s=60)
+
+        def only_deletes_are_left_in_snapshots() -> bool:
+            # the older of the two that a node keeps goes when there is news, or after hours
+            producer.tweet("t:4", author_id="a:other")
+            producer.account("a:other")
+            producer.flush()
+            return whys(running, AUTHOR)["snapshots"] == {"delete"}
+
+        until(only_deletes_are_left_in_snapshots, within_s=60)
+        assert whys(running, AUTHOR)[CANDIDATES] == whys(running, AUTHOR)[of_accounts] == {"replaced", "delete"}
+        assert whys(running, AUTHOR)[USER_STATES] == {"replaced"}
         left = [*running.traces("users", USER).values(), *running.traces("authors", AUTHOR).values()]
         ends = [trace["until_ms"] for traces in left for trace in traces]
         assert None not in ends, "from here on time alone ends all of it"
@@ -221,18 +270,18 @@ def test_what_is_erased_is_found_everywhere_before_and_nowhere_after(
         assert [trace["why"] for trace in running.traces("users", USER)[USER_STATES]].count("marker") == 1
         assert running.roost("authors", "takedown", AUTHOR, "--yes")["candidates"] == [], "done twice, it changes nothing"
 
-    running_again = Deployment(running.path, tmp_path, running.bundle, running.node, capsys)
     make_quick(wait_for_broker(fresh_broker.bootstrap, timeout_s=10))
-    pass_a_month(fresh_broker.bootstrap)
-    deadline_s = time.monotonic() + 150
-    while left_now := {**running_again.traces("users", USER), **running_again.traces("authors", AUTHOR)}:
-        assert time.monotonic() < deadline_s, left_now
-        stir(fresh_broker.bootstrap)
-        # a segment that is older than half a second ends with the next record
-        time.sleep(1)
-    assert running_again.traces("users", USER, "--check") == {}
-    assert running_again.traces("authors", AUTHOR, "--check") == {}
-    fan = running_again.traces("users", FAN)
+    with node_on_a_thread(running.path, **snapshots_in(tmp_path)):
+        pass_a_month(running)
+        deadline_s = time.monotonic() + 150
+        while left_now := {**running.traces("users", USER), **running.traces("authors", AUTHOR)}:
+            assert time.monotonic() < deadline_s, left_now
+            stir(fresh_broker.bootstrap, running.accounts_bundle)
+            # a segment that is older than half a second ends with the next record
+            time.sleep(1)
+    assert running.traces("users", USER, "--check") == {}
+    assert running.traces("authors", AUTHOR, "--check") == {}
+    fan = running.traces("users", FAN)
     assert {USERS, USER_STATES} <= fan.keys(), "nobody else is touched"
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from schemas.records.users import User, UserEntry, UserEventKind, UserState
 from streams.userstate.encoding import EncodedEntries
 from streams.userstate.fold import fold_entries, fold_profile
+from streams.userstate.withdrawn import withdrawn
 
 times = st.integers(0, 6)
 words = st.lists(st.sampled_from(["de", "en", "fr"]), max_size=2).map(tuple)
@@ -30,6 +31,8 @@ entries = st.builds(
     language=st.sampled_from([None, "de"]),
     topics=words,
 )
+# an entry, or what stands in its place once its candidate is erased
+entries = st.builds(lambda entry, erased: withdrawn(entry) if erased else entry, entries, st.sampled_from([False, False, True]))
 
 
 def fold(inputs: Sequence[User | UserEntry], most: int) -> UserState:

@@ -3,6 +3,9 @@
 import random
 
 from roost.erasure.author import account_of, names, without
+from roost.erasure.mention import Mention
+from schemas.codec import encode
+from schemas.features.query import query_features
 from schemas.records.users import User, UserEntry, UserEventKind, UserState
 from streams.userstate.fold import fold_entries, fold_profile
 
@@ -26,6 +29,31 @@ def test_the_name_leaves_follows_and_history_and_nothing_else_changes() -> None:
     ]
     assert [entry.author_id for entry in after.entries] == ["a:1" if entry.author_id == "a:1" else None for entry in state.entries]
     assert without(after, "a:gone") == (None, []), "done twice, it changes nothing"
+
+
+def test_the_account_leaves_the_history_of_those_it_was_shown_to() -> None:
+    """It is a candidate as well, and an impression's id holds the candidate's; the log brings the old entries again for a week."""
+    shown = UserEntry("r-1/a:gone", UserEventKind.IMPRESSION, "a:gone", 20, "a:gone", "de", ("chess",))
+    followed = UserEntry("e-9", UserEventKind.FOLLOW, "a:gone", 21)
+    other = UserEntry("r-1/a:1", UserEventKind.IMPRESSION, "a:1", 20, "a:1")
+    old = (shown, followed, other)
+    state = fold_entries(UserState("u:1"), old)
+    for name in ("a:gone", "gone"):
+        assert names(state, name)
+        _, events = without(state, name)
+        for event in events:
+            event.check(append_time_ms=30)
+            assert not Mention(name).in_record(encode(event)), "what is written says nothing of it either"
+        steps = [*old, *(event.entry() for event in events)]
+        for seed in range(20):
+            random.Random(seed).shuffle(steps)
+            after = fold_entries(state, steps)
+            assert not Mention(name).in_record(encode(after))
+            assert other in after.entries
+            assert [entry.event_time_ms for entry in after.entries] == [22, 21, 20]
+            assert query_features(after) == query_features(fold_entries(UserState("u:1"), [other]))
+            assert not names(after, name)
+            assert fold_entries(after, steps) == after
 
 
 def test_a_redelivery_in_any_order_does_not_bring_the_name_back() -> None:

@@ -1,8 +1,10 @@
 """How long a topic keeps what, from its configuration."""
 
+from dataclasses import replace
+
 from roost.erasure.bounds import Keeping
 from schemas.surfaces import load_surfaces
-from schemas.topics import DAY_MS, HOUR_MS, embeddings_topic, standard_topics
+from schemas.topics import DAY_MS, HOUR_MS, deletes_kept_ms, embeddings_topic, standard_topics
 from streams.userstate.markers import KEPT_MS
 
 # what Kafka has where we set nothing
@@ -44,6 +46,10 @@ def test_the_last_trace_of_a_user_is_gone_within_what_the_guide_promises() -> No
     assert null_ms is not None
     last_ms = KEPT_MS + null_ms
     assert last_ms <= PROMISED_DAYS * DAY_MS
+    longest = replace(load_surfaces()["home-timeline"], recency_window_s=30 * 86_400)
+    assert deletes_kept_ms([longest]) + null_ms <= last_ms, (
+        "the delete of a candidate, with the longest window that the guide names"
+    )
     for topic in standard_topics():
         kept = Keeping.of(DEFAULTS | topic.config)
         if "delete" in topic.config["cleanup.policy"] and topic.config["retention.ms"] != "-1":
