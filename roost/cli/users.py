@@ -18,6 +18,7 @@ from roost.cli.target import (
     Registry,
     SurfacesFile,
     broker_of,
+    checkpoints_of,
     registry_of,
     snapshots_of,
 )
@@ -38,6 +39,18 @@ Snapshots = Annotated[
 ]
 SnapshotsKept = Annotated[
     int, typer.Option("--snapshots-kept", envvar="ROOST_SNAPSHOTS_KEPT", help="How many of each bundle the nodes keep.", min=1)
+]
+TrainCache = Annotated[
+    Path | None,
+    typer.Option("--train-cache", envvar="ROOST_TRAIN_CACHE", help="Folder that trainings' data are kept in, as Parquet."),
+]
+Checkpoints = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoints",
+        envvar="ROOST_TRAIN_CHECKPOINTS",
+        help="Folder of the states of trainings under way; the local deployment's by default.",
+    ),
 ]
 Check = Annotated[bool, typer.Option("--check", help="Exit code 1 while anything is found.")]
 
@@ -142,25 +155,32 @@ def traces(
     check: Check = False,
     snapshots: Snapshots = None,
     snapshots_kept: SnapshotsKept = 2,
+    train_cache: TrainCache = None,
+    checkpoints: Checkpoints = None,
     registry: Registry = None,
     surfaces: SurfacesFile = None,
     bootstrap: Bootstrap = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Search every topic, snapshot, bundle and log for an id: where it still is, why, and until when at the latest.
+    """Search every topic, snapshot, bundle, training and log for an id: where it still is, why, and until when at the latest.
 
-    Reads all that the topics hold. Snapshots, bundles and logs are those of this machine: run it on every node.
+    Reads all that the topics hold. The files are those of this machine: run it on every node, and where trainings run.
 
     Example: roost users traces u:42 --check --json --snapshots /var/lib/roost/snapshots
     """
-    from roost.erasure.search import Places, search  # noqa: PLC0415 - Kafka, codecs and numpy, which `--help` does not need
+    from roost.erasure.search import NOT_SEARCHED, Places, search  # noqa: PLC0415 - Kafka, codecs and numpy, which `--help` does not need
 
     places = Places(
         bootstrap=broker_of(bootstrap, data_dir),
         snapshots=snapshots_of(snapshots, data_dir),
         snapshots_kept=snapshots_kept,
-        folders=(registry_of(registry, data_dir).folder, data_dir.resolve() / "logs"),
+        folders=(
+            registry_of(registry, data_dir).folder,
+            checkpoints_of(checkpoints, data_dir),
+            *(() if train_cache is None else (train_cache,)),
+            data_dir.resolve() / "logs",
+        ),
         surfaces=surfaces_of(surfaces),
     )
     with err.status("searching") as status:
@@ -168,6 +188,7 @@ def traces(
     data = {
         "id": name,
         "searched": list(found.searched),
+        "not_searched": list(NOT_SEARCHED),
         "traces": [asdict(trace) for trace in found.traces],
         "until_ms": found.until_ms,
     }
@@ -179,6 +200,7 @@ def traces(
         else:
             tell(f"{name} is nowhere")
         tell(f"searched: {', '.join(found.searched)}")
+        tell(f"not searched: {', '.join(NOT_SEARCHED)}")
 
     emit(data, as_json=as_json, show=show)
     if check and found.traces:

@@ -1,4 +1,4 @@
-"""A search of folders for an id: snapshots of indexes, column by column, and any other file as bytes. Changes nothing."""
+"""A search of folders for an id: snapshots column by column, Parquet row by row, and any other file as bytes. Changes nothing."""
 
 import mmap
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import numpy as np
 
 from roost.erasure.mention import Mention
 from roost.erasure.trace import Trace
+from schemas.errors import RoostError
 from serving.query.payload import read_payload
 from serving.snapshots.keeping import RENEW_MS
 from serving.snapshots.manifest import MANIFEST_NAME, read_manifest
@@ -20,6 +21,7 @@ _PAYLOADS = "payloads"
 _OF_ROWS = ("ids", "authors", _PAYLOADS)
 _DELETED = "deleted_ids"
 _SENTENCE = "replaced as the node writes newer ones; of a node that runs no more, remove the folder"
+_OF_TRAININGS = "the schedule removes a deleted user's when it next looks, and nothing of an author: remove the training's folder"
 
 
 def search_snapshots(folder: Path, mention: Mention, *, kept: int, deletes_kept_ms: int) -> Iterator[Trace]:
@@ -62,10 +64,34 @@ def search_snapshots(folder: Path, mention: Mention, *, kept: int, deletes_kept_
 
 
 def search_files(folder: Path, mention: Mention) -> Iterator[Trace]:
-    """Yield the files below a folder that mention the id."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink() and _file_mentions(path, mention):
+    """Yield the files below a folder that mention the id; raises `RoostError` for Parquet where pyarrow is not installed."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
+        if path.suffix == ".parquet":
+            yield from _search_table(path, mention)
+        elif _file_mentions(path, mention):
             yield Trace(str(path), "file", 1, path.name, None, "nothing ends it: remove the file, or what it says of the id")
+
+
+def _search_table(path: Path, mention: Mention) -> Iterator[Trace]:
+    """Yield a training's table that mentions the id; as bytes it is compressed."""
+    try:
+        count = sum(map(mention.in_value, _rows(path)))
+    # pyarrow's errors are such too: what it holds is not known
+    except (OSError, ValueError):
+        yield Trace(str(path), "damaged", 1, path.name, None, "cannot be read, and may hold anything: remove it")
+    else:
+        if count:
+            yield Trace(str(path), "training", count, path.name, None, _OF_TRAININGS)
+
+
+def _rows(path: Path) -> Iterator[dict[str, object]]:
+    try:
+        from pyarrow import parquet  # noqa: PLC0415 - only the trainer extra brings it
+    except ModuleNotFoundError as error:
+        raise RoostError(f"{path} can only be searched with pyarrow: `pip install pyarrow`") from error
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=1_024):
+            yield from batch.to_pylist()
 
 
 def _damaged(folder: Path, mention: Mention) -> Iterator[Trace]:

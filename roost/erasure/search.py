@@ -1,4 +1,4 @@
-"""The whole search: every topic, then every snapshot, bundle and log of this machine. Changes nothing."""
+"""The whole search: every topic, then every snapshot, bundle, training and log of this machine. Changes nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +11,14 @@ from roost.erasure.trace import Trace, last_end_ms
 from schemas.surfaces import Surfaces
 from schemas.topics import deletes_kept_ms
 
+NOT_SEARCHED = (
+    "the memory of running roles and nodes",
+    "other machines",
+    "a shared place of snapshots, or of bundles, behind a URL",
+    "backups, mirrors and files that were exported",
+)
+"""Where no search here looks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -19,7 +27,7 @@ class Places:
     Attributes:
         snapshots: folder of nodes' snapshots on this machine; one that does not exist is passed over.
         snapshots_kept: how many of each bundle the nodes keep.
-        folders: of bundles and logs, as `snapshots`.
+        folders: of bundles, trainings and logs, as `snapshots`.
         surfaces: their windows bound how long the labeler keeps a join, and embedder and nodes a delete.
     """
 

@@ -5,12 +5,16 @@ from pathlib import Path
 
 from roost.erasure.files import search_files, search_snapshots
 from roost.erasure.mention import Mention
+from schemas.records.candidates import Candidate, CandidateAttributes, CandidateFeatures, Counters
+from schemas.records.feedback import Example, Label
 from schemas.topics import DAY_MS
 from serving.query.payload import row_payload
 from serving.snapshots.keeping import RENEW_MS
 from serving.snapshots.store import SnapshotStore
 from tests.posts import Post, embedding
 from tests.snapshot_samples import NOW_MS, OF, UnsyncedFiles, snapshot
+from trainer.data.cache import write_cache
+from trainer.data.windows import CorpusAt, LoggedExample, Window
 
 
 def written(folder: Path, author_id: str, *, text: str = "a text", written_ms: int = NOW_MS) -> Path:
@@ -58,6 +62,28 @@ def test_a_damaged_snapshot_is_searched_as_bytes(tmp_path: Path) -> None:
     traces = list(search_snapshots(tmp_path, Mention("a:erased"), kept=2, deletes_kept_ms=7 * DAY_MS))
     assert {(trace.why, trace.until_ms) for trace in traces} == {("damaged", None)}
     assert {Path(trace.place).name for trace in traces} >= {"authors"}
+
+
+def test_a_kept_training_is_searched_row_by_row(tmp_path: Path) -> None:
+    """Its Parquet is compressed: a search of the bytes found no user and no author, and said that they are nowhere."""
+    features = CandidateFeatures("a:7", "en", "", ("chess",), 1, Counters())
+    shown = [
+        LoggedExample(0, at, Example(f"r/t:{at}", 0, "home-timeline", "r", f"u:{at}", f"t:{at}", 0, 5, features, Label.POSITIVE))
+        for at in range(40)
+    ]
+    corpus = [Candidate("t:1", 1, 0, 1, attributes=CandidateAttributes("a:8", 1, text="thanks to a:9!"))]
+    folder = tmp_path / "cache" / "home-timeline" / "bundle"
+    write_cache(folder, "home-timeline", Window(shown, {0: (0, 40)}, 0), CorpusAt(corpus, {0: 1}, 5))
+
+    def found(name: str) -> list[tuple[str, int, int | None]]:
+        return [(Path(trace.place).name, trace.count, trace.until_ms) for trace in search_files(tmp_path, Mention(name))]
+
+    assert found("u:4") == [("examples.parquet", 1, None)]
+    assert found("a:7") == [("examples.parquet", 40, None)]
+    assert found("a:8") == found("a:9") == [("corpus.parquet", 1, None)]
+    assert found("u:400") == []
+    (folder / "examples.parquet").write_bytes(b"damaged")
+    assert [trace.why for trace in search_files(tmp_path, Mention("u:400"))] == ["damaged"]
 
 
 def test_any_other_file_is_searched_as_bytes(tmp_path: Path) -> None:
