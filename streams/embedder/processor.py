@@ -10,6 +10,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
+from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING
 
 from schemas.codec import SchemaLookup, encode
@@ -20,6 +22,7 @@ from schemas.records.control import EMBEDDER, NodeStatus, Progress, SourcePositi
 from schemas.surfaces import WRITE_TIME, Surfaces, surface_finder
 from schemas.topics import ENGAGEMENTS, NODE_STATUS, embeddings_topic_name
 from schemas.wire.inbound import InboundRecord
+from schemas.wire.partition import partition_of
 from streams.candidates.intake import read_engagement, read_publication
 from streams.candidates.partition import CandidatePartition
 from streams.embedder.backfill import Backfills
@@ -29,6 +32,7 @@ from streams.embedder.targets import Loaded, Targets
 from streams.metrics import EmbedderMetrics, Place
 from streams.outbox import Failure
 from streams.processor import Work
+from streams.runner.stirring import Stirring
 from streams.state import OutboundRecord, StateStore
 
 if TYPE_CHECKING:
@@ -104,6 +108,7 @@ class EmbedderProcessor:
         self._sealed: dict[int, Source] = {}
         self._durable: dict[int, Source] = {}
         self._next_status_s = 0.0
+        self._stirring = Stirring()
         self.skipped = 0
 
     def assign(self, partition: int, store: StateStore, positions: Mapping[str, int]) -> None:
@@ -226,10 +231,17 @@ class EmbedderProcessor:
                     for surface in self._surfaces_of(candidate_id)
                     for loaded in self._targets.active(surface.name)
                 ]
+        outputs += self._stir()
         # before the commit: a bundle that was set aside must never be reported whole once input it missed is committed
         outputs.append(self._status())
         self._backfills.seal()
         return Work(tuple(outputs)), False
+
+    def _stir(self) -> list[OutboundRecord]:
+        """Return nulls of nobody for the topics that are only compacted, now and then: see `streams.runner.stirring`."""
+        keys = [_stir_key(partition, self._partition_count) for partition in self._partitions if self._stirring.due(partition)]
+        loaded = [loaded for loaded in self._targets.active() if loaded.target.surface.recency_window_s == 0]
+        return [OutboundRecord(one.target.topic, key, None) for one in loaded for key in keys]
 
     def durable(self) -> None:
         """See `BatchProcessor`."""
@@ -375,6 +387,12 @@ class EmbedderProcessor:
             live_count=state.live[surface].count(now_ms),
             backfill_done=self._backfills.is_done(bundle, partition),
         )
+
+
+@cache
+def _stir_key(partition: int, partitions: int) -> bytes:
+    # in form a candidate's, since nodes refuse others: to them it is the clean-up of one that they never had
+    return next(key for n in count() if partition_of(key := f"a:@stir-{n}".encode(), partitions) == partition)
 
 
 def _source(partition: CandidatePartition) -> Source:

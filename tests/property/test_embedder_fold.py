@@ -22,6 +22,7 @@ from schemas.topics import CANDIDATES, ENGAGEMENTS, NODE_STATUS, TWEETS, embeddi
 from schemas.towers import Towers
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
+from serving.filling.embeddings import decode_batch
 from streams.candidates.dedupe import SeenEvents, window_start_ms
 from streams.candidates.intake import read_engagement
 from streams.embedder import targets as targets_module
@@ -532,3 +533,20 @@ def test_a_duplicate_is_known_after_a_restart(towers: Towers) -> None:
     world.crash(0, 0)
     _check(world)
     assert world.candidates()["t:a"].counters.click == 1
+
+
+def test_a_topic_that_is_only_compacted_is_written_to_in_every_partition(towers: Towers) -> None:
+    """The broker cleans no silent partition: the vector and text of an erased account stayed on one for ever."""
+    topic = embeddings_topic_name(towers.bundle_id)
+    world = _World(_logs([]), towers)
+    world.checkpoint()
+    assert not any(world.durable[topic, partition] for partition in range(_PARTITIONS)), "retention cleans a silent partition"
+    world.surfaces = {name: replace(surface, recency_window_s=0) for name, surface in world.surfaces.items()}
+    world.crash(0, 0)
+    world.checkpoint()
+    world.checkpoint()
+    records = [record for partition in range(_PARTITIONS) for record in world.durable[topic, partition]]
+    assert [record.partition for record in records] == list(range(_PARTITIONS)), "once, until it is time again"
+    batch = decode_batch(towers.bundle_id, towers.dim, records)
+    assert (len(batch.forgotten), batch.bad) == (_PARTITIONS, ()), "to a node it is the clean-up of nobody"
+    world.targets.close()
