@@ -1,0 +1,28 @@
+"""What a node does each second without a broker; with one: tests/integration/test_node.py."""
+
+from pathlib import Path
+
+from schemas.ids import Version
+from schemas.topics import DAY_MS, deletes_kept_ms
+from serving.filling.masks import Delete, Masks
+from serving.index import ExactIndex
+from serving.metrics import NodeMetrics
+from serving.node.bundle_tail import NodeParts
+from serving.node.contact import BrokerContact
+from serving.node.node import Node
+from serving.query.epochs import Routing, RoutingTable
+from serving.query.retrieve import wall_clock_ms
+from serving.query.users import UserStore
+from tests.filled_epochs import HOME
+
+
+def test_a_node_whose_surfaces_do_not_age_forgets_old_deletes_too(tmp_path: Path) -> None:
+    """Only where every surface had a recency window was a delete ever forgotten: an erased account's id stayed for ever."""
+    assert HOME.recency_window_s == 0
+    masks = Masks()
+    parts = NodeParts("127.0.0.1:1", tmp_path, masks, NodeMetrics(), ExactIndex, BrokerContact())
+    node = Node("n", {HOME.name: HOME}, parts, routings=RoutingTable({HOME.name: Routing(HOME)}), users=UserStore())
+    past_ms = wall_clock_ms() - deletes_kept_ms([HOME])
+    masks.add([Delete("t:old", Version(9, 0), past_ms - 1), Delete("t:new", Version(9, 0), past_ms + DAY_MS)])
+    node._sweep()
+    assert masks.ids() == {"t:new"}
