@@ -7,6 +7,7 @@ from typing import Any, TypedDict, TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from schemas.ids import is_surface_name
 from schemas.positions import Positions
 from serving.api import (
     ANSWER_JSON,
@@ -89,17 +90,17 @@ def retrieve_request(asked: Asked) -> RetrieveRequest:
 
 
 def retrieve_call(surface: str, request: RetrieveRequest) -> Call:
-    """Return the call that asks one question."""
-    return Call(f"/v1/surfaces/{surface}/retrieve", request.model_dump_json(exclude_defaults=True))
+    """Return the call that asks one question; raises `RequestRefused` for what no surface is named."""
+    return Call(_path(surface, "retrieve"), request.model_dump_json(exclude_defaults=True))
 
 
 def batch_call(surface: str, requests: Sequence[RetrieveRequest]) -> Call:
-    """Return the call that asks several; raises `RequestRefused` for none, or more than a node takes at once."""
+    """Return the call that asks several; raises `RequestRefused` for none, too many at once, or as `retrieve_call`."""
     try:
         batch = BatchRequest(requests=tuple(requests))
     except ValidationError as error:
         raise _over_a_limit(error) from error
-    return Call(f"/v1/surfaces/{surface}/retrieve-batch", batch.model_dump_json(exclude_defaults=True))
+    return Call(_path(surface, "retrieve-batch"), batch.model_dump_json(exclude_defaults=True))
 
 
 def answer_of(response: httpx.Response) -> Answer:
@@ -116,8 +117,8 @@ def answers_of(response: httpx.Response, asked: int) -> list[Answer | Problem]:
 
 
 def explain_call(surface: str, request: ExplainRequest) -> Call:
-    """Return the call that asks after one candidate."""
-    return Call(f"/v1/surfaces/{surface}/explain", request.model_dump_json(exclude_defaults=True))
+    """Return the call that asks after one candidate; raises as `retrieve_call`."""
+    return Call(_path(surface, "explain"), request.model_dump_json(exclude_defaults=True))
 
 
 def explanation_of(response: httpx.Response) -> Explanation:
@@ -136,6 +137,13 @@ def health_of(response: httpx.Response) -> dict[str, Any]:
     if not isinstance(health, dict) or "surfaces" not in health:
         raise AnswerUnreadable(f"{response.url} answered something else than a node's health")
     return health
+
+
+def _path(surface: str, what: str) -> str:
+    # as part of an address, "../.." or "#" would lead to another one
+    if not is_surface_name(surface):
+        raise RequestRefused(f"no surface {surface[:64]!r}: a surface is named with 1 to 64 letters, digits, - and _")
+    return f"/v1/surfaces/{surface}/{what}"
 
 
 def _read(response: httpx.Response, form: TypeAdapter[T]) -> T:

@@ -12,6 +12,7 @@ from serving.client import (
     AnswerUnreadable,
     AsyncClient,
     Client,
+    ExplainRequest,
     NodeIsBehind,
     NodeUnreachable,
     NotServing,
@@ -163,3 +164,18 @@ def test_an_address_that_is_none_is_refused_before_anything_is_sent(address: str
     for client in (Client, AsyncClient):
         with pytest.raises(RequestRefused, match="give http://host:port"):
             client(address)
+
+
+@pytest.mark.parametrize("surface", ["../../readyz", "#f", "a/b", "a?b", "..", ""])
+def test_what_cannot_be_a_surface_is_refused_before_anything_is_sent(served: Served, surface: str) -> None:
+    """A name from elsewhere, put into the address as it is, would ask another route than the one that was meant."""
+    node = Flaky(served)
+    with Client("http://node", transport=httpx.MockTransport(node)) as client:
+        for ask in (
+            lambda: client.retrieve(surface),
+            lambda: client.retrieve_batch(surface, [RetrieveRequest()]),
+            lambda: client.explain(surface, ExplainRequest(candidate_id="t:1", user_id="ann")),
+        ):
+            with pytest.raises(RequestRefused, match="no surface"):
+                ask()
+    assert node.asked == 0
