@@ -14,7 +14,15 @@ from schemas.wire.dlq import DeadLetter
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Records that could not be processed.")
 
-Topic = Annotated[str, typer.Argument(help="A topic, such as tweets.")]
+
+def _checked_topic(topic: str) -> str:
+    known = dead_letter_topics()
+    if topic not in known:
+        raise typer.BadParameter(f"{topic[:64]!r} has no dead letters; choose of {', '.join(known)}")
+    return topic
+
+
+Topic = Annotated[str, typer.Argument(callback=_checked_topic, help="A topic, such as tweets.")]
 
 
 @app.command("list")
@@ -43,7 +51,7 @@ def dlq_list(*, bootstrap: Bootstrap = None, data_dir: DataDir = DEFAULT_DATA_DI
 def dlq_show(
     topic: Topic,
     *,
-    limit: Annotated[int, typer.Option(help="At most this many, the newest.")] = 20,
+    limit: Annotated[int, typer.Option(help="At most this many, the newest.", min=1)] = 20,
     bootstrap: Bootstrap = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -84,8 +92,9 @@ def dlq_replay(
 
     An entry is removed when its record is acknowledged. A record that fails again is a new entry, and its attempts are counted on.
     """
+    chosen = _chosen_topics(topics, entry)
     broker = broker_of(bootstrap, data_dir)
-    letters = _selected(broker, topics, entry, error)
+    letters = _selected(broker, chosen, entry, error)
     if not dry_run and letters:
         with Progress(console=err) as progress:
             task = progress.add_task("sending", total=len(letters))
@@ -103,13 +112,15 @@ def dlq_replay(
     emit({"dry_run": dry_run, "sent": 0 if dry_run else len(rows), "letters": rows}, as_json=as_json, show=show)
 
 
-def _selected(bootstrap: str, topics: list[str] | None, entries: list[str] | None, error: str | None) -> list[DeadLetter]:
-    known, wanted = dead_letter_topics(), set(entries or ())
-    topics = topics or sorted({entry.partition("/")[0] for entry in wanted})
+def _chosen_topics(topics: list[str] | None, entries: list[str] | None) -> list[str]:
+    topics = topics or sorted({entry.partition("/")[0] for entry in entries or ()})
     if not topics:
         raise typer.BadParameter("name a topic, or an --entry of `roost dlq show`")
-    if strange := [topic for topic in topics if topic not in known]:
-        raise typer.BadParameter(f"{strange[0]!r} has no dead letters; choose of {', '.join(known)}")
+    return [_checked_topic(topic) for topic in topics]
+
+
+def _selected(bootstrap: str, topics: list[str], entries: list[str] | None, error: str | None) -> list[DeadLetter]:
+    wanted = set(entries or ())
     found = [
         letter
         for topic in topics

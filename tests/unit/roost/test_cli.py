@@ -48,6 +48,10 @@ def test_an_error_ends_the_command_with_the_exit_code_of_its_kind(
         "schemas register --registry nonsense",
         "publish candidates -",
         "replay movielens-100k --speed -1",
+        "dlq show nosuch",
+        "dlq replay nosuch",
+        "dlq show tweets --limit 0",
+        "dlq show tweets --limit -1",
     ],
 )
 def test_what_cannot_be_an_address_or_a_topic_is_a_usage_error(words: str, capsys: pytest.CaptureFixture[str]) -> None:
