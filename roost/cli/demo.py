@@ -21,7 +21,7 @@ _NONE = ("errors", "mixed_epoch_answers", "lost", "violations")
 _ROLES = ("control", "embed", "label", "serve")
 
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback(invoke_without_command=True)

@@ -205,6 +205,13 @@ def test_every_command_helps_with_an_example(command: str, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("word", COMMANDS)
+def test_a_command_offers_no_completion_of_its_own(word: str) -> None:
+    """`roost --install-completion` is for all of them: a second one, of one word, would complete nothing."""
+    offered = {option for parameter in COMMANDS[word].load(word).params for option in parameter.opts}
+    assert not {option for option in offered if "completion" in option}
+
+
+@pytest.mark.parametrize("word", COMMANDS)
 def test_the_table_of_commands_says_what_each_command_says_of_itself(word: str) -> None:
     """The help is drawn from the table without importing anything: it must not drift from the commands."""
     entry = COMMANDS[word]
