@@ -47,7 +47,7 @@ class Served:
             version="1.2.3",
             pool=self.pool,
         )
-        self.server = HttpServer(app, host="127.0.0.1", port=0)
+        self.server = HttpServer(app, host="127.0.0.1", port=0, chosen_by="ROOST_HTTP_PORT")
         self.server.start()
         self.http = httpx.Client(base_url=self.server.url, timeout=10)
         self.client = Client(self.server.url, timeout_s=10)

@@ -36,7 +36,8 @@ def run_console(
     results = ResultFiles(settings.console_results)
     parts = ConsoleParts(surfaces, watcher, catalog, asker, sender, results=results, paper=paper, actor=settings.console_actor)
     app = build_console(parts, version=version, hosts=(settings.console_host, *settings.console_hosts))
-    server = HttpServer(app, host=settings.console_host, port=settings.console_port)
+    chosen_by = "--port or ROOST_CONSOLE_PORT"
+    server = HttpServer(app, host=settings.console_host, port=settings.console_port, chosen_by=chosen_by)
     server.start()
     watcher.start()
     log.info("the console is at %s", server.url)

@@ -20,8 +20,11 @@ class CannotListen(RoostError):
 class HttpServer:
     """Serves an application until stopped. The socket is bound on construction: `url` is right before the first request."""
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, *, host: str, port: int, chosen_by: str) -> None:
         """Bind.
+
+        Args:
+            chosen_by: what an operator sets to choose another port, such as "ROOST_HTTP_PORT".
 
         Raises:
             CannotListen: another process has the port, or the host is no address of this machine.
@@ -34,7 +37,7 @@ class HttpServer:
             self._socket.bind((host, port))
         except OSError as error:
             self._socket.close()
-            raise CannotListen(f"cannot listen on {host}:{port} ({error.strerror}); choose another ROOST_HTTP_PORT") from error
+            raise CannotListen(f"cannot listen on {host}:{port} ({error.strerror}); choose another by {chosen_by}") from error
         bound_port = self._socket.getsockname()[1]
         self.url = f"http://[{host}]:{bound_port}" if ":" in host else f"http://{host}:{bound_port}"
         # access lines are the application's own, with its fields

@@ -93,7 +93,7 @@ def build_node(settings: NodeSettings) -> BuiltNode:
         pool=pool,
     )
     served = app if tracing is None else TracedRequests(app, tracing=tracing)
-    server = HttpServer(served, host=settings.http_host, port=settings.http_port)
+    server = HttpServer(served, host=settings.http_host, port=settings.http_port, chosen_by="ROOST_HTTP_PORT")
     node.url = server.url
     return BuiltNode(node, server, pool, tracing)
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import socket
 import subprocess
 import sys
 import tomllib
@@ -322,6 +323,19 @@ def test_a_ramp_that_is_no_list_of_shares_is_said_to_be_none(ramp: str, capsys: 
     """Before anything is sent, and not with a traceback."""
     assert cli.run(["rollout", "canary", "a" * 16, "--ramp", ramp, "--bootstrap", "127.0.0.1:1"]) == 2
     assert "is not a list of shares" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_taken_port_of_the_console_is_told_by_what_chooses_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The node's setting, which the server once named whoever used it, would move the node and not the console."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert cli.run(["console", "--port", port, "--bootstrap", "127.0.0.1:1", "--registry", str(tmp_path)]) == 1
+    assert "choose another by --port or ROOST_CONSOLE_PORT" in capsys.readouterr().err
 
 
 def test_the_doctor_without_a_broker_says_so_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

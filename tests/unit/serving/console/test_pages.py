@@ -28,7 +28,7 @@ class Served:
 
     def __init__(self) -> None:
         self.fake = FakeConsole()
-        self.server = HttpServer(build_console(self.fake.parts(), version="1.2.3"), host="127.0.0.1", port=0)
+        self.server = HttpServer(build_console(self.fake.parts(), version="1.2.3"), host="127.0.0.1", port=0, chosen_by="--port")
         self.server.start()
         self.http = httpx.Client(base_url=self.server.url, timeout=10)
 

@@ -207,8 +207,8 @@ def test_answers_are_not_held_back_for_acknowledgements(served: Served) -> None:
 def test_a_taken_port_is_a_sentence(served: Served) -> None:
     """Two nodes on one port is the commonest start-up mistake."""
     port = int(served.server.url.rsplit(":", 1)[1])
-    with pytest.raises(CannotListen, match="choose another ROOST_HTTP_PORT"):
-        HttpServer(lambda *_: None, host="127.0.0.1", port=port)  # type: ignore[arg-type]
+    with pytest.raises(CannotListen, match="choose another by ROOST_HTTP_PORT"):
+        HttpServer(lambda *_: None, host="127.0.0.1", port=port, chosen_by="ROOST_HTTP_PORT")  # type: ignore[arg-type]
 
 
 def test_the_stats_of_a_surface_count_its_candidates_by_language_and_age(served: Served) -> None:
