@@ -1,7 +1,6 @@
 """`roost doctor`: prints what is wrong and what mends it. The looking and judging is done in `roost.doctor`."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +16,7 @@ from roost.cli.target import (
     SchemaRegistry,
     SurfacesFile,
     registry_of,
+    surfaces_file_of,
 )
 from roost.doctor.examine import Patient, examine
 from roost.doctor.finding import Finding, Verdict
@@ -52,7 +52,7 @@ def doctor(
         bootstrap=bootstrap or (deployment.bootstrap if deployment else None),
         node_url=node or (deployment.node_url if deployment and "serve" in deployment.roles else None),
         registry=registry_of(registry, data_dir),
-        surfaces=surfaces or (Path(deployment.surfaces) if deployment and deployment.surfaces else None),
+        surfaces=surfaces_file_of(surfaces, data_dir),
         data_dir=data_dir.resolve() / "kafka" if here else None,
         roles=deployment.roles if deployment else {},
         partitions=partitions,

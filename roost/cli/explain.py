@@ -2,7 +2,6 @@
 
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,12 +21,12 @@ from roost.cli.target import (
     broker_of,
     bundle_id_of,
     checked_bundle,
+    checked_url,
     node_url_of,
+    surfaces_file_of,
 )
-from roost.machine.deployment import Deployment
 from schemas.errors import RoostError
 from schemas.ids import check_candidate_id
-from schemas.surfaces import Surface
 from schemas.topics import DEFAULT_PARTITIONS
 
 
@@ -74,7 +73,8 @@ def explain(
     from schemas.wire.registry import registry_schemas  # noqa: PLC0415 - as above
     from serving.client import Client, ExplainRequest  # noqa: PLC0415 - as above
 
-    configured = _surface(surface, surfaces, data_dir)
+    configured = surface_named(surface, surfaces_of(surfaces_file_of(surfaces, data_dir)))
+    schema_registry = schema_registry and checked_url(schema_registry, example="http://127.0.0.1:8081")
     at_ms = None if at is None else _moment(at)
     pin = pin and bundle_id_of(pin, surface, registry=registry, data_dir=data_dir)
     broker = broker_of(bootstrap, data_dir)
@@ -93,13 +93,6 @@ def explain(
         with Client(node_url_of(node, data_dir), timeout_s=30.0) as client, registry_schemas(schema_registry) as lookup:
             data = of_now(broker, configured, client, request, partitions=DEFAULT_PARTITIONS, lookup=lookup)
     emit(data, as_json=as_json, show=lambda: _show(data))
-
-
-def _surface(name: str, file: Path | None, data_dir: Path) -> Surface:
-    deployment = Deployment.find(data_dir.resolve())
-    if file is None and deployment is not None and deployment.surfaces:
-        file = Path(deployment.surfaces)
-    return surface_named(name, surfaces_of(file))
 
 
 def _moment(text: str) -> int:

@@ -106,6 +106,12 @@ def bundle_id_of(named: str, surface: str, *, registry: str | None, data_dir: Pa
     return found
 
 
+def surfaces_file_of(option: Path | None, data_dir: Path) -> Path | None:
+    """Return the surfaces file to read: the option, else that of what runs here; None means the shipped one."""
+    deployment = None if option is not None else Deployment.find(data_dir.resolve())
+    return Path(deployment.surfaces) if deployment is not None and deployment.surfaces else option
+
+
 def checkpoints_of(option: Path | None, data_dir: Path) -> Path:
     """Return the folder of the states of trainings under way."""
     return option or data_dir.resolve() / "checkpoints"

@@ -13,7 +13,12 @@ def check_schema_registry(url: str) -> list[Finding]:
     except ModuleNotFoundError as error:
         return [wrong(_CHECK, f"it cannot be asked from here: {error}", "pip install 'roost[streams]'")]
     try:
-        with Registry(url) as registry:
+        registry = Registry(url)
+    # the client says so when it is made; the address may hold a password
+    except ValueError:
+        return [wrong(_CHECK, "its address is none such as http://127.0.0.1:8081", "mend ROOST_SCHEMA_REGISTRY_URL")]
+    try:
+        with registry:
             faults = registry.faults()
     except RegistryUnavailable as error:
         return [wrong(_CHECK, str(error), "start it, or mend ROOST_SCHEMA_REGISTRY_URL")]

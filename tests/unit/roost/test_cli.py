@@ -42,6 +42,7 @@ def test_an_error_ends_the_command_with_the_exit_code_of_its_kind(
         "query --user ann --node ftp://x:y",
         "query --user ann --node http://",
         "explain --user ann --candidate t:1 --bootstrap nonsense",
+        "explain --user ann --candidate t:1 --bootstrap 127.0.0.1:1 --schema-registry localhost:8081",
         "explain --user ann --candidate nokind --bootstrap 127.0.0.1:1",
         "rollout status --bootstrap 127.0.0.1",
         "rollout status --bootstrap 127.0.0.1:9092,x",
@@ -323,6 +324,17 @@ def test_a_ramp_that_is_no_list_of_shares_is_said_to_be_none(ramp: str, capsys: 
     """Before anything is sent, and not with a traceback."""
     assert cli.run(["rollout", "canary", "a" * 16, "--ramp", ramp, "--bootstrap", "127.0.0.1:1"]) == 2
     assert "is not a list of shares" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("address", ["nonsense", "localhost:8081", "http://[::1"])
+def test_the_doctor_finds_an_address_of_a_schema_registry_that_is_none(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever mistyped a setting asks the doctor: it must not die of it."""
+    words = ["doctor", "--bootstrap", "127.0.0.1:1", "--data-dir", str(tmp_path), "--schema-registry", address, "--json"]
+    assert cli.run(words) == 1
+    found = {finding["check"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert "its address is none" in found["schema registry"]["sentence"]
 
 
 def test_a_taken_port_of_the_console_is_told_by_what_chooses_another(
