@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from roost.doctor.finding import Finding, note, ok, wrong
 from schemas.bundle import bundles_in, read_bundle, surfaces_in
 from schemas.errors import BundleError, BundlesUnavailable
-from schemas.records.control import Rollout
+from schemas.records.control import Rollout, Stage
 from schemas.registry.place import RegistryPlace
-from schemas.rollout import STREAMING
+from schemas.rollout import STREAMING, UNDER_WAY
 
 
 def check_bundles(registry: RegistryPlace, states: Mapping[str, Rollout]) -> list[Finding]:
@@ -25,7 +25,7 @@ def check_bundles(registry: RegistryPlace, states: Mapping[str, Rollout]) -> lis
         wrong(
             f"bundle {bundle}",
             f"{surface}: it is {stage} and not in {registry}",
-            f"copy {registry}/{surface}/{bundle} back, or roost rollout rollback --surface {surface}",
+            f"copy {registry}/{surface}/{bundle} back{_or_without_it(states[surface], bundle)}",
         )
         for (surface, bundle), stage in used.items()
         if (surface, bundle) not in there
@@ -41,11 +41,20 @@ def check_bundles(registry: RegistryPlace, states: Mapping[str, Rollout]) -> lis
             if stage is None:
                 findings.append(wrong(f"bundle {bundle}", f"{error}", f"rm -r {folder}"))
             else:
-                findings.append(
-                    wrong(f"bundle {bundle}", f"{error}; it is {stage}", f"copy {folder} back from another machine, or roll back")
-                )
+                fix = f"copy {folder} back from another machine{_or_without_it(states[surface], bundle)}"
+                findings.append(wrong(f"bundle {bundle}", f"{error}; it is {stage}", fix))
     if not there:
         findings.append(note("bundles", f"{registry} holds none", "roost train pretrain"))
     elif whole:
         findings.append(ok("bundles", f"{whole} in {registry}, every byte as their ids say"))
     return findings
+
+
+def _or_without_it(state: Rollout, bundle: str) -> str:
+    """Return the command that goes on without a bundle; nothing where the controller would refuse each."""
+    stage = next(entry.state for entry in state.bundles if entry.bundle == bundle)
+    if stage in UNDER_WAY:
+        return f", or roost rollout abort {bundle} --surface {state.surface}"
+    if stage is Stage.DRAINING:
+        return f", or roost rollout retire {bundle} --surface {state.surface}"
+    return f", or roost rollout rollback --surface {state.surface}" if state.in_stage(Stage.DRAINING) else ""

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from roost.doctor.bundles import check_bundles
 from roost.doctor.finding import Verdict
 from schemas.bundle import CANDIDATE_TOWER
-from schemas.records.control import BundleStage, Rollout, Stage
+from schemas.records.control import BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
+from schemas.rollout import STREAMING, answer
 from tests.bundles import publish_bundle
 
 HOME = "home-timeline"
@@ -20,7 +23,7 @@ def test_a_damaged_bundle_is_named_whether_or_not_it_is_live(tmp_path: Path) -> 
     assert [(f.check, f.verdict) for f in found] == [(f"bundle {bad}", Verdict.WRONG), ("bundles", Verdict.OK)]
     assert found[0].fix == f"rm -r {tmp_path / HOME / bad}"
     live = {HOME: Rollout(HOME, 1, bundles=(BundleStage(good, Stage.DRAINING), BundleStage(bad, Stage.LIVE)))}
-    assert "roll back" in check_bundles(tmp_path, live)[0].fix
+    assert "or roost rollout rollback --surface home-timeline" in check_bundles(tmp_path, live)[0].fix
 
 
 def test_a_live_bundle_that_is_nowhere_is_named(tmp_path: Path) -> None:
@@ -28,6 +31,23 @@ def test_a_live_bundle_that_is_nowhere_is_named(tmp_path: Path) -> None:
     state = {HOME: Rollout(HOME, 1, bundles=(BundleStage("0" * 16, Stage.LIVE), BundleStage("1" * 16, Stage.RETIRED)))}
     found = check_bundles(tmp_path, state)
     assert [finding.check for finding in found if finding.verdict is Verdict.WRONG] == [f"bundle {'0' * 16}"]
+
+
+@pytest.mark.parametrize("stage", STREAMING)
+@pytest.mark.parametrize("others", [(), (BundleStage("2" * 16, Stage.LIVE),), (BundleStage("3" * 16, Stage.DRAINING),)])
+def test_the_controller_takes_the_command_that_is_printed(tmp_path: Path, stage: Stage, others: tuple[BundleStage, ...]) -> None:
+    """An operator copies it while answers fail: a refusal would be all that he gets."""
+    state = Rollout(HOME, 1, bundles=(BundleStage("0" * 16, stage), *others))
+    fix = next(finding.fix for finding in check_bundles(tmp_path, {HOME: state}) if "0" * 16 in finding.check)
+    _, _, printed = fix.partition("roost rollout ")
+    if not printed:
+        assert stage is Stage.LIVE
+        assert not state.in_stage(Stage.DRAINING), "there would be a way back"
+        return
+    kind, *rest = printed.split()
+    bundle = rest[0] if rest[0] != "--surface" else None
+    command = RolloutCommand("a", HOME, CommandKind(kind), bundle=bundle)
+    assert answer(state, command, now_ms=0).outcome is Outcome.ACCEPTED
 
 
 def test_an_empty_registry_is_a_fresh_start(tmp_path: Path) -> None:
