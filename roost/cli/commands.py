@@ -63,7 +63,7 @@ COMMANDS: dict[str, Entry] = {
     "authors": Entry(
         "roost.cli.users", "authors", "Take down all that an author published, and search for what is left.", "serving"
     ),
-    "topics": Entry("roost.cli.topics", "app", "Create the topics on your own cluster, or check them."),
+    "topics": Entry("roost.cli.topics", "app", "Create the topics on your own cluster, check or alter them."),
     "dlq": Entry("roost.cli.dlq", "app", "Records that could not be processed."),
     "schemas": Entry("roost.cli.schemas", "app", "The schemas of this release, here and at a schema registry.", "streams"),
     "bench": Entry("roost.cli.bench", "app", "Benchmarks against baselines, measured in the same run.", "streams,serving,trainer"),

@@ -55,18 +55,14 @@ def _topic_fix(fault: TopicFault, bootstrap: str) -> str:
     if fault.missing:
         return f"roost topics create --bootstrap {bootstrap}"
     if fault.setting is not None:
-        setting, value = fault.setting
-        return (
-            f"kafka-configs.sh --bootstrap-server {bootstrap} --alter --entity-type topics --entity-name {fault.topic} "
-            f"--add-config {setting}=[{value}]"
-        )
+        return f"roost topics alter --bootstrap {bootstrap}"
     return f"stop all roles, delete the topic, and run `roost topics create --bootstrap {bootstrap}`; its records are lost"
 
 
 def check_lag(
     role: str, before: Mapping[Place, int | None], after: Mapping[Place, int | None], ends: Mapping[Place, int], *, apart_s: float
 ) -> Finding:
-    """Judge a consumer group's progress.
+    """Judge a consumer group's progress, each partition for itself: one that stands still is not hidden by others that move.
 
     Args:
         role: the command that runs it.

@@ -14,33 +14,22 @@ from pathlib import Path
 
 import httpx
 from confluent_kafka import KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from roost.doctor.bundles import check_bundles
 from roost.doctor.checks import ahead_ms, check_clock, check_disk, check_lag, check_node, check_roles, check_topics_found
 from roost.doctor.finding import Finding, note, ok, wrong
 from roost.doctor.packages import check_packages
 from roost.doctor.schemas import check_schema_registry
+from roost.topics_in_use import rollouts_at, topics_in_use
 from schemas.errors import RoostError
 from schemas.positions import SOURCE_TOPICS
 from schemas.records.control import Rollout
 from schemas.registry.kind import BundleRegistry
-from schemas.rollout import STREAMING
-from schemas.surfaces import Surfaces, load_surfaces
-from schemas.topics import (
-    ENGAGEMENTS,
-    IMPRESSIONS,
-    ROLLOUT_COMMANDS,
-    USER_EVENTS,
-    USERS,
-    dlq,
-    embeddings_topic,
-    standard_topics,
-)
+from schemas.surfaces import load_surfaces
+from schemas.topics import ENGAGEMENTS, IMPRESSIONS, ROLLOUT_COMMANDS, USER_EVENTS, USERS, dlq
 from schemas.wire.admin import topic_faults, wait_for_broker
 from schemas.wire.client import make_consumer, make_producer
 from schemas.wire.committed import committed_offsets
-from streams.controller.client import RolloutClient
 from streams.settings import LABEL_ROLES_GROUP, ControllerSettings, EmbedderSettings
 
 _BROKER_S = 3.0
@@ -87,7 +76,7 @@ def examine(patient: Patient) -> Iterator[Finding]:
     for what, place in places.items():
         yield _disk(what, place)
     yield (check_roles(patient.roles) if patient.roles else note("roles", "no launcher runs here", "roost up, or containers"))
-    states: Mapping[str, Rollout] = {}
+    states = dict[str, Rollout]()
     if patient.bootstrap is None:
         yield wrong("broker", "none is named and none runs here", "roost up, or set KAFKA_BOOTSTRAP_SERVERS")
     else:
@@ -95,8 +84,9 @@ def examine(patient: Patient) -> Iterator[Finding]:
             admin = wait_for_broker(patient.bootstrap, timeout_s=_BROKER_S)
             yield ok("broker", f"{patient.bootstrap} answers")
             if surfaces is not None:
-                states = _states(patient.bootstrap)
-                yield from _topics(admin, patient, surfaces, states)
+                states = rollouts_at(admin, patient.bootstrap)
+                wanted = topics_in_use(states, surfaces, patient.partitions)
+                yield from check_topics_found(len(wanted), topic_faults(admin, wanted), patient.bootstrap)
             yield from _probe(patient.bootstrap)
             yield from _lags(patient)
         except (RoostError, KafkaException) as error:
@@ -127,25 +117,6 @@ def _disk(what: str, place: Path) -> Finding:
     there = next((folder for folder in (place, *place.parents) if folder.exists()), Path("/"))
     usage = shutil.disk_usage(there)
     return check_disk(what, str(place), free_bytes=usage.free, total_bytes=usage.total)
-
-
-def _states(bootstrap: str) -> Mapping[str, Rollout]:
-    try:
-        with RolloutClient(bootstrap) as client:
-            return client.states()
-    # the topic is missing: that is a finding of its own
-    except RoostError:
-        return {}
-
-
-def _topics(admin: AdminClient, patient: Patient, surfaces: Surfaces, states: Mapping[str, Rollout]) -> list[Finding]:
-    wanted = list(standard_topics(patient.partitions))
-    for name, state in states.items():
-        if name in surfaces:
-            bundles = state.in_stage(*STREAMING)
-            wanted += [embeddings_topic(entry.bundle, surfaces[name], patient.partitions) for entry in bundles]
-    faults = topic_faults(admin, wanted)
-    return check_topics_found(len(wanted), faults, patient.bootstrap or "")
 
 
 def _probe(bootstrap: str) -> Iterator[Finding]:

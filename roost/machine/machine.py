@@ -19,7 +19,7 @@ from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
 from schemas.errors import BrokerUnavailable, RoostError
 from schemas.topics import standard_topics
-from schemas.wire.admin import create_topics, wait_for_broker
+from schemas.wire.admin import alter_topics, create_topics, topic_faults, wait_for_broker
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,11 @@ class Machine:
         started_s = time.monotonic()
         self.bootstrap = self._start_broker()
         self._say(f"broker at {self.bootstrap} ({time.monotonic() - started_s:.1f} s)")
-        create_topics(wait_for_broker(self.bootstrap, timeout_s=60), standard_topics())
+        admin = wait_for_broker(self.bootstrap, timeout_s=60)
+        # nobody else could: a release that asks for other settings would end here, and the broker with it
+        for topic, setting in alter_topics(admin, topic_faults(admin, standard_topics())):
+            self._say(f"topic {topic}: {setting.name} is {setting.wanted} now, not {setting.found}")
+        create_topics(admin, standard_topics())
         environment = {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "ROOST_REGISTRY": str(self.registry),

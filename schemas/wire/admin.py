@@ -1,4 +1,4 @@
-"""Administration: wait for a broker, create topics as the contracts ask, refuse those that differ. Deletes only what it is told."""
+"""Administration: wait for a broker; create topics as the contracts ask, refuse or alter others. Deletes only what it is told."""
 
 import logging
 import time
@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+)
 
 from schemas.errors import BrokerUnavailable, TopicMismatch
 from schemas.topics import Topic
@@ -83,18 +90,27 @@ def create_topics(admin: AdminClient, topics: Iterable[Topic], *, replication: i
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """A configuration entry of a topic that is not as the contracts ask."""
+
+    name: str
+    found: str
+    wanted: str
+
+
+@dataclass(frozen=True, slots=True)
 class TopicFault:
     """How a topic differs from what the contracts ask.
 
     Attributes:
         missing: it does not exist.
-        setting: the configuration entry that differs, and the value it must have; None where it is not a setting.
+        setting: the configuration entry that differs; None where it is not a setting, so that nothing can be altered.
     """
 
     topic: str
     sentence: str
     missing: bool = False
-    setting: tuple[str, str] | None = None
+    setting: Setting | None = None
 
 
 def check_topics(admin: AdminClient, topics: Iterable[Topic], *, timeout_s: float = 30.0) -> None:
@@ -134,9 +150,44 @@ def topic_faults(admin: AdminClient, topics: Iterable[Topic], *, timeout_s: floa
     for name, config in found.items():
         for key, value in wanted[name].config.items():
             if config[key] != value:
-                sentence = f"topic {name} has {key}={config[key]}, not {value}; alter it"
-                faults.append(TopicFault(name, sentence, setting=(key, value)))
+                sentence = f"topic {name} has {key}={config[key]}, not {value}; `roost topics alter` sets it"
+                faults.append(TopicFault(name, sentence, setting=Setting(key, config[key], value)))
     return faults
+
+
+def alter_topics(admin: AdminClient, faults: Iterable[TopicFault], *, timeout_s: float = 30.0) -> list[tuple[str, Setting]]:
+    """Set the settings among the faults to what the contracts ask; return them with their topics, once the broker shows them.
+
+    Raises:
+        TopicMismatch: the broker refuses to alter or to describe a topic.
+        BrokerUnavailable: no answer within `timeout_s`, or the old value is still shown after it.
+    """
+    altered = [(fault.topic, fault.setting) for fault in faults if fault.setting is not None]
+    wanted: dict[str, dict[str, str]] = {}
+    for topic, setting in altered:
+        wanted.setdefault(topic, {})[setting.name] = setting.wanted
+    changes = [
+        ConfigResource(
+            ConfigResource.Type.TOPIC,
+            name,
+            incremental_configs=[
+                ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()
+            ],
+        )
+        for name, settings in wanted.items()
+    ]
+    for resource, future in (admin.incremental_alter_configs(changes, request_timeout=timeout_s) if changes else {}).items():
+        try:
+            future.result(timeout_s)
+        except KafkaException as error:
+            raise _typed(error, f"topic {resource.name} cannot be altered") from error
+
+    def unaltered() -> set[str]:
+        found = topic_configs(admin, wanted, timeout_s=timeout_s)
+        return {name for name, settings in wanted.items() if not settings.items() <= found[name].items()}
+
+    _wait_until(unaltered, "still shows the old settings of", timeout_s)
+    return altered
 
 
 def topic_configs(admin: AdminClient, topics: Iterable[str], *, timeout_s: float = 30.0) -> dict[str, dict[str, str]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from roost.machine.machine import Machine, MachinePlan
 from roost.settings import LauncherSettings
-from schemas.wire.admin import wait_for_broker
+from schemas.topics import USER_STATES, standard_topics
+from schemas.wire.admin import Setting, TopicFault, alter_topics, topic_configs, wait_for_broker
 
 
 def test_a_broker_that_died_is_started_again_with_what_it_held(launcher_settings: LauncherSettings, tmp_path: Path) -> None:
@@ -26,3 +27,17 @@ def test_a_broker_that_died_is_started_again_with_what_it_held(launcher_settings
         before = list(said)
         machine.watch()
         assert said == before, "nothing to say of a broker that runs"
+
+
+def test_topics_of_another_release_are_altered_at_the_start(launcher_settings: LauncherSettings, tmp_path: Path) -> None:
+    """A start that is refused stops the broker again: nobody could ever alter them."""
+    own = launcher_settings.model_copy(update={"kafka_bootstrap_servers": None})
+    said: list[str] = []
+    wanted = next(topic.config["segment.bytes"] for topic in standard_topics() if topic.name == USER_STATES)
+    with Machine(MachinePlan(tmp_path, roles=()), own, say=said.append) as machine:
+        old = TopicFault(USER_STATES, "", setting=Setting("segment.bytes", wanted, "1073741824"))
+        alter_topics(wait_for_broker(machine.bootstrap, timeout_s=5.0), [old])
+    with Machine(MachinePlan(tmp_path, roles=()), own, say=said.append) as machine:
+        found = topic_configs(wait_for_broker(machine.bootstrap, timeout_s=5.0), [USER_STATES])
+    assert found[USER_STATES]["segment.bytes"] == wanted
+    assert [line for line in said if USER_STATES in line] == [f"topic {USER_STATES}: segment.bytes is {wanted} now, not 1073741824"]

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from roost import cli
 from roost.broker import Broker
-from schemas.topics import TWEETS, standard_topics
-from schemas.wire.admin import delete_topics, wait_for_broker
+from roost.doctor.examine import Patient, examine
+from schemas.registry.folder import FolderRegistry
+from schemas.topics import CANDIDATES, TWEETS, USER_STATES, standard_topics
+from schemas.wire.admin import Setting, TopicFault, alter_topics, delete_topics, topic_configs, wait_for_broker
 
 
 def test_topics_are_created_once_checked_and_a_missing_or_different_one_is_named(
@@ -36,3 +39,46 @@ def test_topics_are_created_once_checked_and_a_missing_or_different_one_is_named
     delete_topics(wait_for_broker(own.bootstrap, timeout_s=10), [TWEETS])
     assert cli.run(["topics", "check", "--partitions", "2"]) == 1
     assert f"topic {TWEETS} does not exist" in capsys.readouterr().err
+
+
+def test_settings_of_another_release_are_altered_and_another_count_of_partitions_is_told(
+    start_broker: Callable[[str], Broker], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After an upgrade no role starts before the topics are as it relies on: one command mends that, and says what it cannot."""
+    own = start_broker("kafka")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", own.bootstrap)
+    assert cli.run(["topics", "create", "--partitions", "2"]) == 0
+    admin = wait_for_broker(own.bootstrap, timeout_s=10)
+    wanted = {topic.name: topic.config for topic in standard_topics(2)}
+    old = [
+        TopicFault(name, "", setting=Setting("segment.bytes", wanted[name]["segment.bytes"], "1048576"))
+        for name in (CANDIDATES, USER_STATES)
+    ]
+    alter_topics(admin, [*old, TopicFault(TWEETS, "", setting=Setting("cleanup.policy", "", "delete"))])
+    capsys.readouterr()
+
+    assert cli.run(["topics", "check", "--partitions", "2"]) == 1
+    assert "`roost topics alter` sets it" in capsys.readouterr().err
+    patient = Patient(own.bootstrap, None, FolderRegistry(tmp_path), None, None, {}, 2)
+    fixes = {finding.check: finding.fix for finding in examine(patient)}
+    assert fixes[f"topic {CANDIDATES}"] == f"roost topics alter --bootstrap {own.bootstrap}"
+
+    assert cli.run(["topics", "alter", "--partitions", "2", "--dry-run", "--json"]) == 0
+    would = json.loads(capsys.readouterr().out)
+    assert {(row["topic"], row["name"]) for row in would["settings"]} == {
+        (CANDIDATES, "segment.bytes"),
+        (USER_STATES, "segment.bytes"),
+        (TWEETS, "cleanup.policy"),
+    }
+    assert topic_configs(admin, [TWEETS])[TWEETS]["cleanup.policy"] == "delete", "nothing was set"
+    assert cli.run(["topics", "alter", "--partitions", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {**would, "dry_run": False}
+    found = topic_configs(admin, [CANDIDATES, USER_STATES, TWEETS])
+    assert all(wanted[name].items() <= found[name].items() for name in found)
+    assert cli.run(["topics", "check", "--partitions", "2"]) == 0
+    capsys.readouterr()
+    assert cli.run(["topics", "alter", "--partitions", "2"]) == 0
+    assert capsys.readouterr().out.startswith("0 settings of")
+
+    assert cli.run(["topics", "alter", "--partitions", "4"]) == 1
+    assert "has 2 partitions, not 4" in capsys.readouterr().out

@@ -4,7 +4,7 @@ import pytest
 
 from roost.doctor.checks import ahead_ms, check_clock, check_disk, check_lag, check_node, check_roles, check_topics_found
 from roost.doctor.finding import Verdict
-from schemas.wire.admin import TopicFault
+from schemas.wire.admin import Setting, TopicFault
 
 GIB = 1 << 30
 A, B = ("tweets", 0), ("tweets", 1)
@@ -47,17 +47,26 @@ def test_lag_is_wrong_only_when_nobody_takes_the_records() -> None:
     assert check_lag("embed", {A: None}, {A: None}, {A: 0}, apart_s=3).verdict is Verdict.NOTE
 
 
+def test_a_partition_that_stands_still_is_wrong_whatever_the_others_do() -> None:
+    """One that waits for a schema, or whose record cannot be taken, hides behind ten thousand that are."""
+    found = check_lag("embed", {A: 0, B: 5}, {A: 0, B: 6}, {A: 10_000, B: 7}, apart_s=3)
+    assert found.verdict is Verdict.WRONG
+    assert found.sentence == "10,000 records wait in tweets/0, none was taken in 3 s; others are taken"
+    never = check_lag("embed", {A: None, B: 5}, {A: None, B: 6}, {A: 1, B: 7}, apart_s=3)
+    assert (never.verdict, "1 records wait in tweets/0" in never.sentence) == (Verdict.WRONG, True)
+
+
 def test_each_fault_of_a_topic_comes_with_the_command_that_mends_it() -> None:
     """An operator copies it; a partition count cannot be mended without losing the records, and that must be said."""
     assert [finding.verdict for finding in check_topics_found(22, [], "k:1")] == [Verdict.OK]
     faults = [
         TopicFault("tweets", "does not exist", missing=True),
-        TopicFault("users", "has another cleanup", setting=("cleanup.policy", "compact,delete")),
+        TopicFault("users", "has another cleanup", setting=Setting("cleanup.policy", "delete", "compact,delete")),
         TopicFault("examples", "has 3 partitions"),
     ]
     create, alter, recreate = check_topics_found(22, faults, "k:1")
     assert create.fix == "roost topics create --bootstrap k:1"
-    assert alter.fix.endswith("--entity-name users --add-config cleanup.policy=[compact,delete]")
+    assert alter.fix == "roost topics alter --bootstrap k:1"
     assert "its records are lost" in recreate.fix
 
 
