@@ -80,9 +80,13 @@ def check_lag(
     total = sum(lag.values())
     if not total:
         return ok(check, "none")
-    if all(before[place] == after[place] for place in lag):
-        where = ", ".join(f"{topic}/{partition}" for topic, partition in sorted(lag)[:4])
-        return wrong(check, f"{total:,} records wait in {where}, none was taken in {apart_s:g} s", f"roost {role}; or see its log")
+    stuck = [place for place in sorted(lag) if before[place] == after[place]]
+    if stuck:
+        where = ", ".join(f"{topic}/{partition}" for topic, partition in stuck[:4]) + (" and others" if len(stuck) > 4 else "")
+        said = f"{sum(lag[place] for place in stuck):,} records wait in {where}, none was taken in {apart_s:g} s"
+        if before != after:
+            return wrong(check, f"{said}; others are taken", f"see the log of roost {role}: it names what a partition waits for")
+        return wrong(check, said, f"roost {role}; or see its log")
     return ok(check, f"{total:,} records, and it is taking them")
 
 
