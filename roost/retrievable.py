@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 
+from schemas.heartbeats import live_of
 from schemas.positions import Positions, first_missing
 from schemas.records.control import NODE, SILENCE_MS, NodeStatus
 from streams.controller.journal import Heartbeats
-from streams.controller.parity import live_of
 
 _LOOK_S = 0.1
 

@@ -82,14 +82,18 @@ def node(
     *,
     name: str = "n1",
     coverage: Mapping[str, float] | None = None,
+    recall: float | None = 0.99,
     applied: int = 48,
     at_ms: int = NOW_MS,
     errors: tuple[str, ...] = (),
 ) -> Heartbeat:
     """Return a node's report."""
     covered = coverage or {LIVE: 1.0}
+    found = {} if recall is None else dict.fromkeys(covered, recall)
     progress = tuple(Progress(HOME.name, bundle, 0, applied=applied, live_count=40) for bundle in covered)
-    status = NodeStatus(f"node:{name}", at_ms, True, url=URL, progress=progress, coverage=dict(covered), errors=errors)
+    status = NodeStatus(
+        f"node:{name}", at_ms, True, url=URL, progress=progress, coverage=dict(covered), recall=found, errors=errors
+    )
     return Heartbeat(status, at_ms)
 
 

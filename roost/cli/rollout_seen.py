@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from roost.cli.output import drawn_table, drawn_title
-from roost.rollout_progress import BundleProgress, embedders_behind, progress_of
-from schemas.records.control import CanaryReport, NodeStatus, Rollout, Stage
+from schemas.heartbeats import live_of
+from schemas.parity import BundleProgress, progress_of
+from schemas.records.control import EMBEDDER, SILENCE_MS, CanaryReport, NodeStatus, Rollout, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,17 @@ class Seen:
         """Return it as plain JSON data."""
         return {
             **as_data(self.state),
-            "progress": [{**asdict(bundle), "eta_s": bundle.eta_s} for bundle in self.progress],
+            "progress": [{**asdict(bundle), "eta_s": bundle.eta_s, "at_parity": bundle.at_parity} for bundle in self.progress],
             "embedders_behind": dict(self.behind),
             "canary": None if self.canary is None else {"verdict": self.canary.verdict, "sentence": self.canary.sentence},
         }
+
+
+def embedders_behind(state: Rollout, statuses: Iterable[NodeStatus], now_ms: int) -> dict[str, int]:
+    """Return the live embedders that act by an older revision of a surface, with that revision; 0 where they know of none."""
+    embedders = [status for status in live_of(statuses, now_ms, SILENCE_MS) if status.instance.startswith(EMBEDDER)]
+    acting = {status.instance.removeprefix(EMBEDDER): status.revisions.get(state.surface, 0) for status in embedders}
+    return {instance: revision for instance, revision in sorted(acting.items()) if revision < state.revision}
 
 
 def as_data(rollout: Rollout) -> dict[str, Any]:
@@ -61,7 +69,8 @@ def _drawn_parts(seen: Seen) -> Iterator[RenderableType]:
     yield _drawn_bundles(seen.state)
     for bundle in seen.progress:
         eta = "" if bundle.eta_s is None else f", some {bundle.eta_s:.0f} s to go"
-        yield Text(f"{bundle.bundle}: corpus of {bundle.backfilled} of {bundle.partitions} partitions written{eta}")
+        asked = f"; still asked: {bundle.missing}" if bundle.missing else ""
+        yield Text(f"{bundle.bundle}: corpus of {bundle.backfilled} of {bundle.partitions} partitions written{asked}{eta}")
         yield drawn_table(
             ["node", "rows #", "behind #", "coverage #", "recall #", "still asked"],
             (

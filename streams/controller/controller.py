@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from schemas.errors import Refused
+from schemas.parity import at_parity
 from schemas.records.control import (
     ENDED,
     MAX_REASON_BYTES,
@@ -21,8 +22,8 @@ from schemas.records.control import (
 from schemas.rollout import UNDER_WAY, advance, answer, conclude, ramp_due, ramped, refusal, reject
 from schemas.surfaces import Surface, Surfaces
 from streams.canary.judge import Reading, Verdict
+from streams.controller.complaints import still_reported, unusable
 from streams.controller.log import RolloutLog
-from streams.controller.parity import at_parity, still_reported, unusable
 from streams.metrics import ControllerMetrics
 
 log = logging.getLogger(__name__)

@@ -6,12 +6,12 @@ from typing import Protocol
 import pytest
 
 from schemas.codec import decode
+from schemas.parity import at_parity
 from schemas.records.control import NodeStatus, Progress, Rollout, Stage
 from schemas.rollout import fold, nothing_yet
 from schemas.topics import NODE_STATUS, ROLLOUTS
 from schemas.wire.tail import TailReader
 from serving.filling import filled as filled_module
-from streams.controller.parity import at_parity
 from tests.posts import Post, now_ms
 from tests.served_node import node_on_a_thread, until
 from tests.write_path import WritePath

@@ -1,19 +1,18 @@
 """The rollout board: what is where, whether it passed its gates, how far it is, what may be done now. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.bundle import Gate, Manifest
+from schemas.parity import GATED, BundleProgress, progress_with
 from schemas.records.control import ENDED, BundleStage, CommandKind, Outcome, Rollout, Stage
 from schemas.rollout import UNDER_WAY, nothing_yet
 from schemas.surfaces import Surface
 from serving.console.readings import Catalog, Moment
 from serving.console.views import figures
 from serving.console.views.canary import CanaryView, canary_view
-from serving.console.views.recent import window
 
 TRACK = (Stage.REGISTERED, Stage.BUILDING, Stage.READY, Stage.CANARY, Stage.LIVE, Stage.DRAINING, Stage.RETIRED)
-_ETA_S = 30.0
 _SHOWN_METRICS = ("auc", "per_user_auc", "sampled_auc", "language_mismatch", "popularity_correlation")
 _UNROLLED = 8
 
@@ -31,14 +30,18 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeProgress:
-    """How far one node is with one bundle; `share` of 0 to 1 is its coverage of the live bundle's ids."""
+class NodeBar:
+    """How far one node is with one bundle, drawn; `share` of 0 to 1 is its coverage of the live bundle's ids.
+
+    Attributes:
+        says: the time left, what its gate still asks, or that it is at parity; empty for a bundle that is past its gates.
+    """
 
     node: str
     share: float
     behind: int | None
     rows: int
-    eta: str
+    says: str
     at_parity: bool
 
 
@@ -71,7 +74,7 @@ class BundleCard:
     gates_passed: int
     metrics: tuple[tuple[str, str], ...]
     backfill: str
-    nodes: tuple[NodeProgress, ...]
+    nodes: tuple[NodeBar, ...]
     complaints: tuple[str, ...]
     actions: tuple[Action, ...]
 
@@ -237,6 +240,8 @@ def _card(entry: BundleStage, state: Rollout, moments: Sequence[Moment], catalog
     ended = entry.state in ENDED
     now_ms = moments[-1].at_ms if moments else 0
     gates = () if manifest is None else manifest.gates
+    progress = None if ended or not moments else _progress(entry, state, moments[-1])
+    gated = entry.state in GATED
     return BundleCard(
         bundle=entry.bundle,
         stage=str(entry.state),
@@ -254,8 +259,8 @@ def _card(entry: BundleStage, state: Rollout, moments: Sequence[Moment], catalog
         gates=gates,
         gates_passed=sum(gate.passed for gate in gates),
         metrics=_metrics(manifest),
-        backfill="" if ended or not moments else _backfill(entry.bundle, moments[-1]),
-        nodes=() if ended else tuple(node_progress(entry.bundle, moments)),
+        backfill="" if progress is None else _backfill(progress, gated=gated),
+        nodes=() if progress is None else tuple(node_bars(progress, gated=gated)),
         complaints=() if ended or not moments else _complaints(entry.bundle, moments[-1]),
         actions=actions_of(state, entry),
     )
@@ -295,49 +300,33 @@ def _unrolled(bundle: str, manifest: Manifest | None) -> Unrolled:
     )
 
 
-def _backfill(bundle: str, moment: Moment) -> str:
-    reports = {
-        entry.partition: entry for beat in moment.live_embedders() for entry in beat.status.progress if entry.bundle == bundle
-    }
-    done = sum(report.backfill_done for report in reports.values())
-    return f"backfill done on {done} of {len(reports)} partitions" if reports else "no embedder reports on it yet"
-
-
 def _complaints(bundle: str, moment: Moment) -> tuple[str, ...]:
     beats = (*moment.live_embedders(), *moment.live_nodes())
     return tuple(dict.fromkeys(error for beat in beats for error in beat.status.errors if bundle in error))
 
 
-def node_progress(bundle: str, moments: Sequence[Moment]) -> Iterable[NodeProgress]:
-    """Return how far each node is with a bundle, with the time it still needs at the pace of the last half minute."""
-    if not moments:
-        return
-    now = moments[-1]
-    reports = {entry.partition: entry for beat in now.live_embedders() for entry in beat.status.progress if entry.bundle == bundle}
-    for beat in now.live_nodes():
-        mine = {entry.partition: entry for entry in beat.status.progress if entry.bundle == bundle}
-        share = beat.status.coverage.get(bundle, 0.0)
-        missing = [max(0, report.embeddings_end - mine[at].applied) for at, report in reports.items() if at in mine]
-        behind = sum(missing) if missing and len(missing) == len(reports) else None
-        done = share >= 1.0 and behind is not None and all(report.backfill_done for report in reports.values())
-        yield NodeProgress(
-            node=beat.status.instance.partition(":")[2],
-            share=min(1.0, max(0.0, share)),
-            behind=behind,
-            rows=sum(entry.live_count for entry in mine.values()),
-            eta="" if share >= 1.0 else _eta(beat.status.instance, bundle, share, moments),
+def _progress(entry: BundleStage, state: Rollout, moment: Moment) -> BundleProgress:
+    heard = [replace(beat.status, time_ms=beat.heard_ms) for beat in moment.broker.heartbeats.values()]
+    return progress_with(entry, state, heard, moment.at_ms)
+
+
+def _backfill(progress: BundleProgress, *, gated: bool) -> str:
+    if not progress.partitions:
+        return "no embedder reports on it yet"
+    asked = f"; still asked: {progress.missing}" if gated and progress.missing else ""
+    return f"backfill done on {progress.backfilled} of {progress.partitions} partitions{asked}"
+
+
+def node_bars(progress: BundleProgress, *, gated: bool) -> Iterable[NodeBar]:
+    """Return a bar for each live node, by the controller's own rule; `gated` while the bundle is still to come to parity."""
+    for node in progress.nodes:
+        done = gated and not node.missing and not progress.missing
+        left = "" if node.eta_s is None else f"about {figures.duration(node.eta_s)} to go, "
+        yield NodeBar(
+            node.node,
+            share=min(1.0, max(0.0, node.coverage or 0.0)),
+            behind=node.behind,
+            rows=node.rows,
+            says="at parity" if done else f"{left}still asked: {node.missing}" if gated and node.missing else "",
             at_parity=done,
         )
-
-
-def _eta(instance: str, bundle: str, share: float, moments: Sequence[Moment]) -> str:
-    recent = window(moments, _ETA_S)
-    earlier = [
-        (moment.at_ms, moment.broker.heartbeats[instance].status.coverage[bundle])
-        for moment in recent
-        if instance in moment.broker.heartbeats and bundle in moment.broker.heartbeats[instance].status.coverage
-    ]
-    if not earlier or share <= earlier[0][1]:
-        return "no estimate yet"
-    pace = (share - earlier[0][1]) / max(1, moments[-1].at_ms - earlier[0][0])
-    return f"about {figures.duration((1.0 - share) / pace / 1000)} to go"

@@ -1,15 +1,17 @@
 """What `roost rollout status` shows of a surface: what instances say of it now, and nothing of what has ended."""
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from roost.cli.rollout_seen import Seen, drawn
-from schemas.records.control import BundleStage, CanaryReport, NodeStatus, Rollout, Stage
+from roost.cli.rollout_seen import Seen, drawn, embedders_behind
+from schemas.records.control import SILENCE_MS, BundleStage, CanaryReport, NodeStatus, Rollout, Stage
 
 HOME, LIVE, NEW = "home-timeline", "a" * 16, "b" * 16
 NOW_MS = 1_000_000
+EMBEDDER = NodeStatus("embedder:0", NOW_MS, ready=True)
 CANARY = Rollout(
     HOME, 7, bundles=(BundleStage(LIVE, Stage.LIVE), BundleStage(NEW, Stage.CANARY, since_ms=NOW_MS - 5_000, share_bp=250))
 )
@@ -47,3 +49,15 @@ def test_what_was_said_of_an_earlier_share_or_another_surface_is_not_shown(said:
 def test_without_any_rollout_the_next_command_is_named() -> None:
     """The first thing a new operator asks."""
     assert "`roost rollout start` begins one" in shown()
+
+
+def test_an_embedder_that_does_not_follow_yet_is_named_with_what_it_acts_by() -> None:
+    """A policy that was accepted is not in force before the last embedder has read it."""
+    beats = [
+        replace(EMBEDDER, revisions={HOME: 4}),
+        replace(EMBEDDER, instance="embedder:1", revisions={HOME: 3}),
+        replace(EMBEDDER, instance="embedder:2", revisions={"movies": 9}),
+        replace(EMBEDDER, instance="embedder:3", time_ms=NOW_MS - SILENCE_MS),
+        NodeStatus("node:n1", NOW_MS, ready=True),
+    ]
+    assert embedders_behind(Rollout(HOME, 4), beats, NOW_MS) == {"1": 3, "2": 0}

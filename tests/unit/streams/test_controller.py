@@ -8,6 +8,7 @@ import pytest
 
 from schemas.bundle import CANDIDATE_TOWER, MANIFEST_NAME, Gate
 from schemas.errors import Refused
+from schemas.parity import at_parity
 from schemas.records.control import (
     CommandKind,
     NodeStatus,
@@ -24,7 +25,6 @@ from streams.canary.sequential import Interval, Sums
 from streams.controller.admission import Admission
 from streams.controller.controller import Controller
 from streams.controller.log import RolloutLog
-from streams.controller.parity import at_parity
 from tests.bundles import publish_bundle
 
 HOME = "home-timeline"

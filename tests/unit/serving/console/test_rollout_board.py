@@ -2,10 +2,11 @@
 
 import pytest
 
-from schemas.records.control import CommandKind, Outcome, Rollout, RolloutCommand, Stage
+from schemas.parity import at_parity
+from schemas.records.control import SILENCE_MS, CommandKind, Outcome, Rollout, RolloutCommand, Stage
 from schemas.rollout import answer
 from serving.console.readings import Moment
-from serving.console.views.rollouts import SurfaceBoard, board, find_action, history_lines, node_progress
+from serving.console.views.rollouts import SurfaceBoard, board, find_action, history_lines
 from tests.console_fakes import HOME, LIVE, NEXT, NOW_MS, SPARE, FakeCatalog, embedder, manifest, moment, node, rollout, stage
 
 
@@ -74,25 +75,47 @@ def test_the_track_does_not_claim_a_canary_that_was_passed_by() -> None:
     ]
 
 
-def test_progress_tells_parity_only_when_backfill_coverage_and_offsets_agree() -> None:
-    """The bar at 100 % while the backfill runs is the mistake an operator promotes on."""
+CASES = [
+    # coverage, recall, applied of 50, corpus written
+    (1.0, 0.99, 50, True),
+    (0.9999, 0.95, 50, True),
+    (1.0, 0.99, 50, False),
+    (0.9, 0.99, 50, True),
+    (0.99989, 0.99, 50, True),
+    (1.0, 0.94, 50, True),
+    (1.0, None, 50, True),
+    (1.0, 0.99, 41, True),
+]
+
+
+@pytest.mark.parametrize(("coverage", "recall", "applied", "written"), CASES)
+def test_a_node_is_shown_at_parity_exactly_where_the_controller_finds_it_so(
+    coverage: float, recall: float | None, applied: int, *, written: bool
+) -> None:
+    """A page that says so nine records early, or of a graph that finds too little, is what an operator promotes on."""
     state = rollout(stage(LIVE, Stage.LIVE), stage(NEXT, Stage.BUILDING))
-    for coverage, applied, backfilled, expected in ((1.0, 50, True, True), (1.0, 50, False, False), (0.9, 50, True, False)):
-        beats = [embedder(bundles=(LIVE, NEXT), backfilled=backfilled), node(coverage={LIVE: 1.0, NEXT: coverage}, applied=applied)]
-        (progress,) = node_progress(NEXT, [moment(state, beats=beats)])
-        assert progress.at_parity is expected, (coverage, backfilled)
-        assert progress.behind == 0
-
-
-def test_the_time_to_go_is_worked_out_from_the_pace_of_the_last_half_minute() -> None:
-    """From 20 % to 60 % in 10 s: the other 40 % take 10 s more."""
-    moments = [
-        moment(at_ms=at_ms, beats=[embedder(bundles=(NEXT,), at_ms=at_ms), node(coverage={NEXT: share}, at_ms=at_ms)])
-        for at_ms, share in ((NOW_MS - 10_000, 0.2), (NOW_MS, 0.6))
+    beats = [
+        embedder(bundles=(LIVE, NEXT), backfilled=written),
+        node(coverage={LIVE: 1.0, NEXT: coverage}, recall=recall, applied=applied),
     ]
-    assert [one.eta for one in node_progress(NEXT, moments)] == ["about 10 s to go"]
-    assert [one.eta for one in node_progress(NEXT, moments[1:])] == ["no estimate yet"]
-    assert list(node_progress(NEXT, [])) == []
+    (bar,) = board_of(state, moment(state, beats=beats)).bundles[1].nodes
+    found = at_parity([beat.status for beat in beats], state, NOW_MS, partitions=1, silence_ms=SILENCE_MS)
+    assert bar.at_parity is (NEXT in found)
+    assert (bar.says == "at parity") is bar.at_parity
+    assert bar.behind == 50 - applied
+
+
+def test_a_node_says_what_is_still_asked_and_how_long_it_takes() -> None:
+    """75 % in the minute since the stage began: the rest takes 20 s more, as `roost rollout status` has it too."""
+    state = rollout(stage(LIVE, Stage.LIVE), stage(NEXT, Stage.BUILDING))
+    beats = [embedder(bundles=(LIVE, NEXT), backfilled=False), node(coverage={LIVE: 1.0, NEXT: 0.75}, recall=None, applied=41)]
+    live, following = board_of(state, moment(state, beats=beats)).bundles
+    assert [bar.says for bar in following.nodes] == [
+        "about 20 s to go, still asked: coverage 99.99%, recall 0.95, all of its topic"
+    ]
+    assert following.backfill == "backfill done on 0 of 1 partitions; still asked: the corpus of every partition"
+    assert [bar.says for bar in live.nodes] == [""], "it is past its gates"
+    assert board_of(state, moment(state, beats=[])).bundles[1].backfill == "no embedder reports on it yet"
 
 
 def test_complaints_about_a_bundle_stand_on_its_card() -> None:

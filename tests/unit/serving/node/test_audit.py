@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from schemas.codec import encode
+from schemas.parity import MIN_RECALL
 from schemas.records.users import UserState
 from serving.filling.embeddings import decode_batch
 from serving.filling.filled import FilledIndex
@@ -16,7 +17,6 @@ from serving.index import GraphConfig, IndexClosed, IndexConfig, LiveIndex
 from serving.node.audit import ShadowAudit
 from serving.query.epochs import Epoch
 from serving.query.users import UserStore
-from streams.controller.parity import MIN_RECALL
 from tests.filled_epochs import DIM, FilledEpoch, live, tweeted
 
 COUNT = 3_000

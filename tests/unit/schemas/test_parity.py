@@ -1,9 +1,9 @@
-"""What `roost rollout status` says of a bundle under way: how far each node is, what is still asked of it, the time left."""
+"""How far a bundle is, what is still asked of it, the time left. The rule itself is tested where the controller goes by it."""
 
 from dataclasses import replace
 
-from roost.rollout_progress import embedders_behind, progress_of
-from schemas.records.control import SILENCE_MS, BundleStage, NodeStatus, Progress, Rollout, Stage
+from schemas.parity import progress_of
+from schemas.records.control import SILENCE_MS, BundleStage, NodeStatus, Progress, Rollout, SourcePosition, Stage
 
 HOME, LIVE, NEW = "home-timeline", "a" * 16, "b" * 16
 NOW_MS = 1_000_000
@@ -44,6 +44,24 @@ def test_a_node_that_has_everything_is_asked_nothing() -> None:
     assert (found.nodes[0].missing, found.nodes[0].behind, found.eta_s) == ("", 0, None)
 
 
+def test_a_bundle_whose_embedder_is_not_done_lacks_what_no_node_can_give() -> None:
+    """Every node may have applied all there is while the corpus is half written, or its input is an hour behind."""
+
+    def missing(*, whole: int, behind_ms: int, partitions: int | None = None) -> str:
+        written = embedder(whole=whole).progress
+        mine = tuple(replace(p, source={"tweets": SourcePosition(1, NOW_MS - behind_ms)}) for p in written)
+        of_live = tuple(replace(p, bundle=LIVE, source={"tweets": SourcePosition(1, NOW_MS)}) for p in written)
+        beat = replace(embedder(whole=2), progress=mine + of_live)
+        (found,) = progress_of(state(), [beat, node("n1", 100, 1.0, 0.98)], NOW_MS, partitions=partitions)
+        assert found.at_parity is (not found.missing)
+        return found.missing
+
+    assert missing(whole=2, behind_ms=1_000) == ""
+    assert missing(whole=1, behind_ms=0) == "the corpus of every partition"
+    assert missing(whole=2, behind_ms=1_001) == "its input within 1 s of the live bundle's"
+    assert missing(whole=2, behind_ms=0, partitions=3) == "the corpus of every partition"
+
+
 def test_a_node_that_refuses_the_bundle_says_why_and_one_that_fell_silent_is_not_counted() -> None:
     """The quorum is of live nodes."""
     refusing = replace(node("n1", 0, None, None), errors=("disk full", f"{NEW}: is corrupt"))
@@ -68,15 +86,3 @@ def test_without_an_embedder_nothing_is_known_to_be_applied() -> None:
 def test_a_surface_without_a_bundle_under_way_has_no_progress() -> None:
     """Most of the time."""
     assert progress_of(state(Stage.RETIRED), [embedder(whole=2)], NOW_MS) == ()
-
-
-def test_an_embedder_that_does_not_follow_yet_is_named_with_what_it_acts_by() -> None:
-    """A policy that was accepted is not in force before the last embedder has read it."""
-    beats = [
-        replace(embedder(whole=2), revisions={HOME: 4}),
-        replace(embedder(whole=2), instance="embedder:1", revisions={HOME: 3}),
-        replace(embedder(whole=2), instance="embedder:2", revisions={"movies": 9}),
-        replace(embedder(whole=2), instance="embedder:3", time_ms=NOW_MS - SILENCE_MS),
-        node("n1", 100, 1.0, 0.98),
-    ]
-    assert embedders_behind(state(), beats, NOW_MS) == {"1": 3, "2": 0}
