@@ -1,6 +1,6 @@
 """Settings and surfaces files as a command reads them: what is wrong in one becomes a sentence. Runs nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +38,13 @@ def surface_named(name: str, surfaces: Mapping[str, Surface]) -> Surface:
         there = ", ".join(surfaces)
         raise RoostError(f"surface {name!r} is not configured, but {there}; `--surfaces` names the file of your deployment")
     return surfaces[name]
+
+
+def check_surface_known(name: str, configured: Iterable[str], in_use: Iterable[str]) -> None:
+    """Raise `RoostError` that names the surfaces there are where `name` is neither configured nor in use."""
+    there = sorted({*configured, *in_use})
+    if name not in there:
+        raise RoostError(f"there is no surface {name!r}, but {', '.join(there)}; ROOST_SURFACES names the file of your deployment")
 
 
 def _variable(kind: type[BaseModel], place: tuple[int | str, ...]) -> str:

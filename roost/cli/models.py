@@ -5,8 +5,20 @@ from typing import Annotated, Any
 
 import typer
 
+from roost.cli.checked import check_surface_known, surfaces_of
 from roost.cli.output import emit, table, tell
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir, NamedBundle, Registry, bundle_id_of, checked_bundle, registry_of
+from roost.cli.target import (
+    DEFAULT_DATA_DIR,
+    AsJson,
+    DataDir,
+    NamedBundle,
+    Registry,
+    SurfacesFile,
+    bundle_id_of,
+    checked_bundle,
+    registry_of,
+    surfaces_file_of,
+)
 from schemas.aliases import aliases_in, bundle_at, is_alias, move_alias, moves_of
 from schemas.bundle import Manifest, list_bundles, read_bundle, surfaces_in
 from schemas.errors import RoostError
@@ -30,13 +42,19 @@ def _checked_alias(text: str) -> str:
 
 @app.command("list")
 def list_(
-    *, surface: Surface = DEFAULT_SURFACE, registry: Registry = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False
+    *,
+    surface: Surface = DEFAULT_SURFACE,
+    surfaces: SurfacesFile = None,
+    registry: Registry = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
 ) -> None:
     """List a surface's bundles, oldest first, and its aliases.
 
     Example: roost models list --surface home-timeline
     """
     root = registry_of(registry, data_dir)
+    check_surface_known(surface, surfaces_of(surfaces_file_of(surfaces, data_dir)), surfaces_in(root))
     aliases = aliases_in(root, surface)
     rows = []
     for bundle_id in list_bundles(root, surface):

@@ -8,9 +8,21 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
+from roost.cli.checked import check_surface_known, surfaces_of
 from roost.cli.output import emit, out, say
 from roost.cli.rollout_seen import Seen, as_data, drawn
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NamedBundle, Registry, broker_of, bundle_id_of
+from roost.cli.target import (
+    DEFAULT_DATA_DIR,
+    AsJson,
+    Bootstrap,
+    DataDir,
+    NamedBundle,
+    Registry,
+    SurfacesFile,
+    broker_of,
+    bundle_id_of,
+    surfaces_file_of,
+)
 from schemas.errors import Refused
 from schemas.ids import actor_of_process
 from schemas.records.control import CommandKind, Rollout, RolloutCommand
@@ -219,6 +231,7 @@ def configure(
 def status(
     *,
     surface: Annotated[str | None, typer.Option("--surface", "-s", help="Only this surface.")] = None,
+    surfaces: SurfacesFile = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")] = False,
     bootstrap: Bootstrap = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -233,6 +246,8 @@ def status(
     broker = broker_of(bootstrap, data_dir)
     with RolloutClient(broker) as client, closing(Heartbeats(broker)) as heartbeats:
         heartbeats.catch_up()
+        if surface is not None:
+            check_surface_known(surface, surfaces_of(surfaces_file_of(surfaces, data_dir)), client.states())
 
         def looked_at() -> list[Seen]:
             states = [state for name, state in client.states().items() if surface in (None, name)]

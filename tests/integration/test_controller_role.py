@@ -299,6 +299,8 @@ def test_running_embedders_follow_a_configured_refresh_policy_through_kills_and_
             shown = capsys.readouterr().out
             assert "refresh every=8000s" in shown
             assert "still acts by" not in shown
+            assert cli.run(["rollout", "status", "--surface", "nope", "--bootstrap", bootstrap]) == 1
+            assert f"there is no surface 'nope', but {HOME}" in capsys.readouterr().err
     verdict = judge(read_history(bootstrap, []))
     assert verdict.sound, verdict.sentence()
     assert (verdict.revisions, verdict.commands) == (live + 3, 5)

@@ -145,6 +145,19 @@ def test_json_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str],
     assert json.loads(capsys.readouterr().out) == {"surface": "home-timeline", "bundles": [], "aliases": {}}
 
 
+def test_a_surface_that_is_nowhere_is_an_error_that_names_those_there_are(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """An empty list of a mistyped name looks like bundles that are gone."""
+    publish_bundle(tmp_path, surface="unconfigured")
+    words = ["models", "list", "--registry", str(tmp_path), "--surface"]
+    assert cli.run([*words, "nope"]) == 1
+    said = capsys.readouterr().err
+    assert "there is no surface 'nope', but home-timeline, " in said
+    assert "unconfigured" in said
+    assert [cli.run([*words, there]) for there in ("unconfigured", "news-push")] == [0, 0]
+
+
 def test_a_figure_that_is_not_a_number_is_not_printed_as_json() -> None:
     """NaN is no JSON: other languages would refuse the whole object."""
     with pytest.raises(ValueError, match="JSON"):
