@@ -1,6 +1,7 @@
 """A canary's arms and its curve, as the controller reports them on `node-status`. Pure; compares nothing itself."""
 
 from dataclasses import dataclass
+from math import isfinite
 
 from schemas.records.control import BundleStage, CanaryPoint, CanaryReport
 from serving.console.readings import Moment
@@ -49,7 +50,9 @@ def canary_view(moment: Moment, surface: str, entry: BundleStage) -> CanaryView 
 
 
 def _view(report: CanaryReport) -> CanaryView:
-    newest = report.curve[-1] if report.curve else None
+    # of few answers the test bounds nothing yet
+    curve = tuple(point for point in report.curve if isfinite(point.low) and isfinite(point.high))
+    newest = curve[-1] if curve else None
     return CanaryView(
         sentence=report.sentence,
         tone=_TONES.get(report.verdict, ""),
@@ -58,7 +61,7 @@ def _view(report: CanaryReport) -> CanaryView:
             _arm("everybody else", report.live, report.live_users, report.live_shown, report.live_engaged),
         ),
         difference="" if newest is None else f"{_points(newest.effect)} ({_points(newest.low)} to {_points(newest.high)})",
-        plot=_plot(report) if len(report.curve) > 1 else None,
+        plot=_plot(report.bundle, curve) if len(curve) > 1 else None,
     )
 
 
@@ -70,8 +73,7 @@ def _points(effect: float) -> str:
     return f"{effect * 100:+.2f}"
 
 
-def _plot(report: CanaryReport) -> Plot:
-    curve = report.curve
+def _plot(bundle: str, curve: tuple[CanaryPoint, ...]) -> Plot:
     effect = Line(
         "canary minus live",
         [point.effect * 100 for point in curve],
@@ -79,7 +81,7 @@ def _plot(report: CanaryReport) -> Plot:
         high=[point.high * 100 for point in curve],
     )
     return Plot(
-        f"canary-{report.bundle}",
+        f"canary-{bundle}",
         "Difference of engagement rates, with bounds that hold at all moments at once",
         "time",
         "",

@@ -48,7 +48,13 @@ def test_what_was_said_of_another_share_or_by_a_controller_that_is_gone_is_not_s
 
 def test_before_the_first_bounds_there_are_arms_and_no_curve() -> None:
     """The first minutes of a canary."""
+    unbounded = tuple(CanaryPoint(NOW_MS - 9_000 + n, 0.3, float("-inf"), float("inf")) for n in range(3))
     young = CanaryReport(HOME.name, NEXT, LIVE, ENTRY.since_ms, "wait", "fewer than 200 users in an arm", 1, 0, 0, 4, 9, 1)
-    shown = canary_view(moment(STATE, beats=[controller(young)]), HOME.name, ENTRY)
-    assert shown is not None
-    assert (shown.plot, shown.difference, shown.arms[0].rate) == (None, "", "–")
+    for report in (young, replace(young, curve=unbounded)):
+        shown = canary_view(moment(STATE, beats=[controller(report)]), HOME.name, ENTRY)
+        assert shown is not None
+        assert (shown.plot, shown.difference, shown.arms[0].rate) == (None, "", "–")
+    grown = canary_view(moment(STATE, beats=[controller(replace(REPORT, curve=unbounded + CURVE))]), HOME.name, ENTRY)
+    assert grown is not None
+    assert grown.plot is not None
+    assert len(grown.plot.at) == len(CURVE), "no script reads an infinite bound"
