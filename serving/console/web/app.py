@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -113,11 +114,18 @@ def _add_operations(app: FastAPI, parts: ConsoleParts, templates: Templates, ver
     async def version_of() -> dict[str, str]:
         return {"version": version}
 
+    def problem_page(sentence: str, status: int) -> Response:
+        context = {"page": "", "title": "Not here", "sentence": sentence, "back": "/overview"}
+        return templates.page("problem.html", context, status=status)
+
     @app.exception_handler(HTTPException)
     def problem(_: Request, error: HTTPException) -> Response:
-        sentence = "There is no such page." if error.detail == "Not Found" else str(error.detail)
-        context = {"page": "", "title": "Not here", "sentence": sentence, "back": "/overview"}
-        return templates.page("problem.html", context, status=error.status_code)
+        return problem_page("There is no such page." if error.detail == "Not Found" else str(error.detail), error.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    def no_address(_: Request, error: RequestValidationError) -> Response:
+        named = ", ".join(str(fault["loc"][-1]) for fault in error.errors())
+        return problem_page(f"The address is not one of this console's: look at {named} in it.", 422)
 
 
 def _add_metrics(app: FastAPI, metrics: ConsoleMetrics) -> None:

@@ -213,6 +213,14 @@ def test_what_may_not_be_done_has_no_confirmation(served: Served) -> None:
     assert served.http.get("/nothing").status_code == 404
 
 
+@pytest.mark.parametrize("query", ["kind=promote&revision=abc", "kind=promote", f"kind=promote&revision={'9' * 5_000}"])
+def test_an_address_that_was_typed_wrong_is_a_page_like_any_other_problem(served: Served, query: str) -> None:
+    """A person reads it, with a way back; the framework's own answer is for programs."""
+    response = served.http.get(f"/rollouts/{HOME.name}/confirm?{query}")
+    assert (response.status_code, response.headers["content-type"].partition(";")[0]) == (422, "text/html")
+    assert "look at revision in it" in response.text
+
+
 def test_texts_are_shown_as_text_in_their_own_direction_and_language(served: Served) -> None:
     """A tweet is anybody's bytes: no markup of theirs runs, and Arabic reads from the right."""
     served.fake.asker.answers = {LIVE: [("t:1", "ar", "مرحبا <script>alert(1)</script>"), ("t:2", "", "")]}
