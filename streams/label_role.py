@@ -2,12 +2,13 @@
 
 import threading
 
+from schemas.groups import LABEL
 from schemas.wire.registry import registry_schemas
 from streams.labeler.role import labeler_job
 from streams.metrics import LabelerMetrics, RunnerMetrics, metrics_served
 from streams.runner.faust_runner import group_settings, run_jobs
 from streams.runner.start import ready_broker
-from streams.settings import LABEL_ROLES_GROUP, LabelerSettings, UserStateSettings
+from streams.settings import LabelerSettings, UserStateSettings
 from streams.userstate.role import user_state_job
 
 
@@ -17,7 +18,7 @@ def run_label_roles(labeler: LabelerSettings, user_state: UserStateSettings, sto
     Switching between this and the roles apart is safe, with the other stopped: joins remember the offsets they folded, and a
     user's state is a set. Raises as `streams.labeler.role.run_labeler`.
     """
-    group = group_settings(labeler, LABEL_ROLES_GROUP, wedged_after_s=labeler.wedged_after_s)
+    group = group_settings(labeler, LABEL.group, wedged_after_s=labeler.wedged_after_s)
     with metrics_served(labeler) as registry:
         metrics = RunnerMetrics(registry)
         ready_broker(labeler, stop.is_set)

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.groups import CONTROL, EMBED
 from schemas.records.control import SILENCE_MS
 from schemas.registry.folder import FolderRegistry
 from schemas.registry.place import RegistrySetting
@@ -13,8 +14,6 @@ from schemas.registry.remote import DEFAULT_CACHE
 from schemas.topics import DEFAULT_PARTITIONS
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
-# the consumer group of labeler and user state in one process
-LABEL_ROLES_GROUP = "labeler-and-user-state"
 
 
 class StreamsSettings(BaseSettings):
@@ -74,7 +73,7 @@ class EmbedderSettings(StreamsSettings):
             sent, OpenTelemetry's own variables say.
     """
 
-    group: str = "embedder"
+    group: str = EMBED.group
     batch_records: int = Field(default=2_000, ge=1)
     backfill_slice: int = Field(default=64, ge=1)
     backfill_share: float = Field(default=0.1, gt=0, le=1)
@@ -133,7 +132,7 @@ class ControllerSettings(StreamsSettings):
         wedged_after_s: as the labeler's.
     """
 
-    group: str = "controller"
+    group: str = CONTROL.group
     batch_within_s: float = Field(default=0.05, gt=0)
     tick_s: float = Field(default=0.25, gt=0)
     node_silence_s: float = Field(default=SILENCE_MS / 1000, gt=0)

@@ -7,6 +7,7 @@ from typing import Any
 from schemas.bundle import Gate, Manifest
 from schemas.errors import CompareAndSetLost, Refused, RoostError
 from schemas.features.catalog import TWEET
+from schemas.groups import Committed
 from schemas.manifest import CanaryVectors
 from schemas.records.control import (
     BundleStage,
@@ -133,6 +134,13 @@ def audited(*groups: tuple[GroupKind, str, float, float, float], queries: int = 
     return AuditHealth(queries, 10, 1, 0, tuple(GroupRecall(kind, name, queries, *bounds) for kind, name, *bounds in groups))
 
 
+COMMITTED = {
+    "embed": {("tweets", 0): 90, ("engagements", 0): 7},
+    "label": {("engagements", 0): 7},
+    "control": {("rollout-commands", 0): 1},
+}
+
+
 def moment(
     state: Rollout | None = None,
     *,
@@ -140,6 +148,7 @@ def moment(
     beats: Sequence[Heartbeat] | None = None,
     nodes: Sequence[NodeReading] | None = None,
     tweets_end: int = 100,
+    committed: Mapping[str, Committed] | None = None,
     **changes: Any,
 ) -> Moment:
     """Return a moment of a deployment with one live bundle, one node and one embedder, unless told otherwise."""
@@ -151,6 +160,7 @@ def moment(
         {HOME.name: (state,)},
         {beat.status.instance: beat for beat in beats},
         {"tweets": {0: tweets_end}, "engagements": {0: 7}},
+        COMMITTED if committed is None else committed,
     )
     delays = {HOME.name: SampledDelays(Delays((1, 2), (9, 11), (10, 14)), Delays((0,), (400,), (410,)))}
     made = Moment(at_ms, broker, (reading(),) if nodes is None else tuple(nodes), delays, users=("u:1", "u:🦉"), dead_letters=2)

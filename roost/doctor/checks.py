@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from roost.doctor.finding import Finding, note, ok, wrong
+from schemas.groups import Committed, Place, sentence_of, standing, waiting
 from schemas.wire.admin import TopicFault
 
 _GIB = 1 << 30
@@ -10,8 +11,6 @@ LEAST_FREE_BYTES = _GIB
 # event times more than 5 minutes ahead of the broker are dead letters: a minute leaves time to mend the clock
 MOST_SKEW_MS = 60_000
 _NOTABLE_SKEW_MS = 1_000
-
-Place = tuple[str, int]
 
 
 def check_disk(what: str, place: str, *, free_bytes: int, total_bytes: int) -> Finding:
@@ -59,9 +58,7 @@ def _topic_fix(fault: TopicFault, bootstrap: str) -> str:
     return f"stop all roles, delete the topic, and run `roost topics create --bootstrap {bootstrap}`; its records are lost"
 
 
-def check_lag(
-    role: str, before: Mapping[Place, int | None], after: Mapping[Place, int | None], ends: Mapping[Place, int], *, apart_s: float
-) -> Finding:
+def check_lag(role: str, before: Committed, after: Committed, ends: Mapping[Place, int], *, apart_s: float) -> Finding:
     """Judge a consumer group's progress, each partition for itself: one that stands still is not hidden by others that move.
 
     Args:
@@ -72,18 +69,14 @@ def check_lag(
     """
     check = f"lag of {role}"
     if all(offset is None for offset in after.values()):
-        waiting = sum(ends.values())
-        if waiting:
-            return wrong(check, f"it has committed nothing yet, and {waiting:,} records wait", f"roost {role}; or see its log")
+        if total := sum(ends.values()):
+            return wrong(check, f"it has committed nothing yet, and {total:,} records wait", f"roost {role}; or see its log")
         return note(check, "it has committed nothing yet, and nothing waits for it")
-    lag = {place: ends[place] - (offset or 0) for place, offset in after.items() if ends[place] > (offset or 0)}
-    total = sum(lag.values())
+    total = sum(waiting(after, ends).values())
     if not total:
         return ok(check, "none")
-    stuck = [place for place in sorted(lag) if before[place] == after[place]]
-    if stuck:
-        where = ", ".join(f"{topic}/{partition}" for topic, partition in stuck[:4]) + (" and others" if len(stuck) > 4 else "")
-        said = f"{sum(lag[place] for place in stuck):,} records wait in {where}, none was taken in {apart_s:g} s"
+    if stuck := standing(before, after, ends):
+        said = sentence_of(stuck, apart_s)
         if before != after:
             return wrong(check, f"{said}; others are taken", f"see the log of roost {role}: it names what a partition waits for")
         return wrong(check, said, f"roost {role}; or see its log")

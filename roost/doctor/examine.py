@@ -22,15 +22,14 @@ from roost.doctor.packages import check_packages
 from roost.doctor.schemas import check_schema_registry
 from roost.topics_in_use import rollouts_at, topics_in_use
 from schemas.errors import RoostError
-from schemas.positions import SOURCE_TOPICS
+from schemas.groups import READERS, waiting
 from schemas.records.control import Rollout
 from schemas.registry.kind import BundleRegistry
 from schemas.surfaces import load_surfaces
-from schemas.topics import ENGAGEMENTS, IMPRESSIONS, ROLLOUT_COMMANDS, USER_EVENTS, USERS, dlq
+from schemas.topics import ROLLOUT_COMMANDS, dlq, standard_topics
 from schemas.wire.admin import topic_faults, wait_for_broker
 from schemas.wire.client import make_consumer, make_producer
 from schemas.wire.committed import committed_offsets
-from streams.settings import LABEL_ROLES_GROUP, ControllerSettings, EmbedderSettings
 
 _BROKER_S = 3.0
 _APART_S = 3.0
@@ -139,21 +138,17 @@ def _probe(bootstrap: str) -> Iterator[Finding]:
 
 
 def _lags(patient: Patient) -> Iterator[Finding]:
-    groups = {
-        "embed": (EmbedderSettings.model_fields["group"].default, SOURCE_TOPICS, patient.partitions),
-        "label": (LABEL_ROLES_GROUP, (IMPRESSIONS, ENGAGEMENTS, USERS, USER_EVENTS), patient.partitions),
-        "control": (ControllerSettings.model_fields["group"].default, (ROLLOUT_COMMANDS,), 1),
-    }
-    for role, (group, topics, partitions) in groups.items():
-        places = [(topic, partition) for topic in topics for partition in range(partitions)]
+    partitions = {topic.name: topic.partitions for topic in standard_topics(patient.partitions)}
+    for reader in READERS:
+        places = [(topic, partition) for topic in reader.topics for partition in range(partitions[topic])]
         # asks for offsets without joining the group: it never subscribes
-        consumer = make_consumer(patient.bootstrap or "", group)
+        consumer = make_consumer(patient.bootstrap or "", reader.group)
         try:
             ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), _BROKER_S)[1] for place in places}
             before = committed_offsets(consumer, places, timeout_s=_BROKER_S)
-            if any((offset or 0) < ends[place] for place, offset in before.items()):
+            if waiting(before, ends):
                 time.sleep(_APART_S)
-            yield check_lag(role, before, committed_offsets(consumer, places, timeout_s=_BROKER_S), ends, apart_s=_APART_S)
+            yield check_lag(reader.role, before, committed_offsets(consumer, places, timeout_s=_BROKER_S), ends, apart_s=_APART_S)
         finally:
             consumer.close()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from schemas.bundle import Manifest
+from schemas.groups import Committed
 from schemas.records.control import CONTROLLER, EMBEDDER, NODE, SILENCE_MS, NodeStatus, Rollout, RolloutCommand
 from schemas.surfaces import Surfaces
 from schemas.topics import ACCOUNTS, ARTICLES, ENGAGEMENTS, IMPRESSIONS, ROLLOUT_COMMANDS, TWEETS, USER_EVENTS, USERS, dlq
@@ -38,6 +39,7 @@ class BrokerReading:
         history: by surface, its newest records with refusals, oldest first.
         heartbeats: by instance, silent ones too.
         ends: by topic and partition, the offset of the next record; topics that do not exist are absent.
+        committed: by role, what its group has committed of each partition that it reads.
     """
 
     trouble: str | None = None
@@ -45,6 +47,7 @@ class BrokerReading:
     history: Mapping[str, Sequence[Rollout]] = field(default_factory=dict)
     heartbeats: Mapping[str, Heartbeat] = field(default_factory=dict)
     ends: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    committed: Mapping[str, Committed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

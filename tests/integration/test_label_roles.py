@@ -14,6 +14,7 @@ import pytest
 
 from roost.broker import Broker
 from schemas.codec import decode, encode
+from schemas.groups import LABEL
 from schemas.records.candidates import CandidateFeatures, Counters
 from schemas.records.feedback import (
     CandidateToken,
@@ -34,7 +35,6 @@ from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetter
 from schemas.wire.tail import TailReader
 from streams.producer import Producer
-from streams.settings import LABEL_ROLES_GROUP as GROUP
 from tests.integration.waiting import until
 
 PARTITIONS = 4
@@ -129,7 +129,7 @@ def user_states(bootstrap: str) -> dict[str, UserState]:
 
 def committed(bootstrap: str, topic: str) -> int:
     """Return how many records of a topic the group has committed."""
-    consumer = make_consumer(bootstrap, GROUP)
+    consumer = make_consumer(bootstrap, LABEL.group)
     offsets = committed_offsets(consumer, [(topic, p) for p in range(PARTITIONS)])
     consumer.close()
     return sum(offset or 0 for offset in offsets.values())

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from schemas.groups import EMBED, LABEL, Place, sentence_of, standing, waiting
 from schemas.surfaces import Surface, Surfaces
+from schemas.topics import ENGAGEMENTS
 from serving.console.histogram import Histogram
 from serving.console.readings import INPUTS, NEW_SECONDS, QUERY_SECONDS, Heartbeat, Moment, NodeReading
 from serving.console.views import figures
@@ -30,7 +32,7 @@ class PartitionLag:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """The table: source topics the embedder reads, then nodes."""
+    """The table: what the write path's roles read, each by its role and topic, then nodes."""
 
     sources: tuple[str, ...]
     nodes: tuple[str, ...]
@@ -102,7 +104,7 @@ def overview(moments: Sequence[Moment], surface: Surface) -> Overview:
     return Overview(
         surface=surface.name,
         at_ms=now.at_ms,
-        troubles=_troubles(now),
+        troubles=(*_troubles(now), *_standing_still(moments)),
         figures=_figures(moments, surface.name, lag=lag, recall=recall, live=None if stats is None else stats.live),
         stages=freshness_stages(recent, surface.name),
         refreshed=refreshed_stage(recent, surface.name),
@@ -124,28 +126,27 @@ def default_surface(surfaces: Surfaces, moments: Sequence[Moment]) -> str:
 
 
 def lags(moment: Moment, surface: Surface) -> Lag:
-    """Return how far the embedder is behind the inputs, and the nodes behind the embedder, by partition.
+    """Return how far the roles are behind what they read, by what they committed, and the nodes behind the embedder, by partition.
 
     A topic written in transactions holds markers that nobody reads: there the lag may stand at one a partition.
     """
     state = moment.broker.states.get(surface.name)
     live = None if state is None else state.live
+    ends, committed = moment.broker.ends, moment.broker.committed
+    read = [(EMBED, topic) for topic in (surface.candidate_topic, ENGAGEMENTS)] + [(LABEL, topic) for topic in LABEL.topics]
+    sources = [(reader.role, topic) for reader, topic in read if reader.role in committed and topic in ends]
     # the newest report of a partition counts: after a rebalance two embedders may name it
     reports = {e.partition: e for beat in moment.live_embedders() for e in beat.status.progress if e.bundle == live}
     nodes = moment.live_nodes()
     applied = [{entry.partition: entry.applied for entry in beat.status.progress if entry.bundle == live} for beat in nodes]
-    sources = tuple(sorted({topic for report in reports.values() for topic in report.source}))
     rows = []
-    for partition, report in sorted(reports.items()):
-        behind = (
-            _behind(moment.broker.ends.get(topic, {}).get(partition), report.source[topic].next_offset)
-            if topic in report.source
-            else None
-            for topic in sources
-        )
-        of_nodes = (_behind(report.embeddings_end, node.get(partition)) for node in applied)
+    for partition in sorted({*reports, *(partition for _, topic in sources for partition in ends[topic])}):
+        behind = (_behind(ends[topic].get(partition), committed[role].get((topic, partition), 0) or 0) for role, topic in sources)
+        end = reports[partition].embeddings_end if partition in reports else None
+        of_nodes = (_behind(end, node.get(partition)) for node in applied)
         rows.append(PartitionLag(partition, tuple(behind), tuple(of_nodes)))
-    return Lag(sources, tuple(_short(beat.status.instance) for beat in nodes), tuple(rows))
+    names = tuple(f"{role} {topic}" for role, topic in sources)
+    return Lag(names, tuple(_short(beat.status.instance) for beat in nodes), tuple(rows))
 
 
 def event_rates(moments: Sequence[Moment]) -> dict[str, list[float | None]]:
@@ -249,6 +250,27 @@ def _troubles(moment: Moment) -> tuple[str, ...]:
             else []
         )
     return tuple(dict.fromkeys(found))
+
+
+def _standing_still(moments: Sequence[Moment]) -> Iterable[str]:
+    """Yield a sentence for each role that takes nothing of a partition in which records wait; not every role sends heartbeats."""
+    earlier, now = window(moments, RATE_S)[0], moments[-1]
+    apart_s = (now.at_ms - earlier.at_ms) / 1000
+    if apart_s < RATE_S:
+        return
+    ends, ends_now = _places(earlier), _places(now)
+    for role, committed in now.broker.committed.items():
+        before = earlier.broker.committed.get(role, {})
+        after = {place: offset for place, offset in committed.items() if place in before.keys() & ends.keys() & ends_now.keys()}
+        # one may be the marker of a transaction, which nobody reads
+        stuck = {place for place, count in standing(before, after, ends).items() if count > 1}
+        if stuck:
+            still = waiting({place: after[place] for place in stuck}, ends_now)
+            yield f"`roost {role}` stands still, or is not running: {sentence_of(still, round(apart_s))}"
+
+
+def _places(moment: Moment) -> dict[Place, int]:
+    return {(topic, partition): end for topic, ends in moment.broker.ends.items() for partition, end in ends.items()}
 
 
 def _tiers(nodes: Iterable[NodeReading], surface: str) -> Iterable[Tiers]:

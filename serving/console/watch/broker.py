@@ -1,4 +1,4 @@
-"""The control plane and the ends of the input topics, as the broker has them. Asks no node."""
+"""The control plane, the ends of the input topics and how far the roles are in them, as the broker has it. Asks no node."""
 
 import logging
 import threading
@@ -6,14 +6,17 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from schemas.codec import decode
-from schemas.errors import InvalidInput
+from schemas.errors import BrokerUnavailable, InvalidInput
+from schemas.groups import READERS, Committed, Reader
 from schemas.records.control import NodeStatus, Rollout
 from schemas.rollout import fold, nothing_yet
 from schemas.topics import NODE_STATUS, ROLLOUTS
+from schemas.wire.client import make_consumer
+from schemas.wire.committed import committed_offsets
 from schemas.wire.inbound import InboundRecord
 from serving.console.readings import BrokerReading, Heartbeat
 from serving.node.follower import FollowerCallbacks, TopicFollower
@@ -61,11 +64,13 @@ class ControlLog:
             self._states.clear()
             self._history.clear()
 
-    def reading(self, trouble: str | None, ends: Mapping[str, Mapping[int, int]]) -> BrokerReading:
+    def reading(
+        self, trouble: str | None, ends: Mapping[str, Mapping[int, int]], committed: Mapping[str, Committed] | None = None
+    ) -> BrokerReading:
         """Return what is known now."""
         with self._lock:
             history = {surface: tuple(records) for surface, records in self._history.items()}
-            return BrokerReading(trouble, dict(self._states), history, dict(self._heartbeats), ends)
+            return BrokerReading(trouble, dict(self._states), history, dict(self._heartbeats), ends, committed or {})
 
 
 def _decoded(kind: type[T], record: InboundRecord) -> T | None:
@@ -78,22 +83,23 @@ def _decoded(kind: type[T], record: InboundRecord) -> T | None:
 
 
 class BrokerWatch:
-    """Follows the control plane on threads of its own; the ends are asked for at each reading."""
+    """Follows the control plane on threads of its own; the ends, and what groups have committed, are asked for at each reading."""
 
     def __init__(self, bootstrap: str, topics: Sequence[str]) -> None:
         """Follow nothing yet.
 
         Args:
-            topics: those whose ends are wanted.
+            topics: those whose ends are wanted, besides what the roles read.
         """
         self._bootstrap = bootstrap
-        self._topics = tuple(topics)
+        self._topics = {*topics, *(topic for reader in READERS for topic in reader.topics)}
         self._log = ControlLog()
         self._rollouts = TopicFollower(
             bootstrap, ROLLOUTS, FollowerCallbacks(self._log.take_rollouts, start_over=self._log.forget_rollouts)
         )
         self._statuses = TopicFollower(bootstrap, NODE_STATUS, FollowerCallbacks(self._log.take_statuses))
         self._admin: AdminClient | None = None
+        self._groups: dict[str, Consumer] = {}
 
     def start(self) -> None:
         """Begin to follow."""
@@ -104,16 +110,28 @@ class BrokerWatch:
         """End the threads."""
         self._rollouts.stop()
         self._statuses.stop()
+        for consumer in self._groups.values():
+            consumer.close()
 
     def read(self) -> BrokerReading:
         """Return what is known now; one thread at a time. A broker that is away is a sentence in it, no error."""
         try:
             ends = self._ends()
+            committed = {reader.role: self._committed(reader, ends) for reader in READERS}
         except KafkaException as error:
             reason = error.args[0].str()
             return self._log.reading(f"the broker at {self._bootstrap} does not answer ({reason})", {})
+        except BrokerUnavailable as error:
+            return self._log.reading(str(error), ends)
         trouble = self._rollouts.trouble or self._statuses.trouble
-        return self._log.reading(trouble, ends)
+        return self._log.reading(trouble, ends, committed)
+
+    def _committed(self, reader: Reader, ends: Mapping[str, Mapping[int, int]]) -> Committed:
+        if reader.group not in self._groups:
+            # asks for offsets without joining the group: it never subscribes
+            self._groups[reader.group] = make_consumer(self._bootstrap, reader.group)
+        places = [(topic, partition) for topic in reader.topics for partition in ends.get(topic, ())]
+        return committed_offsets(self._groups[reader.group], places, timeout_s=_ASK_S) if places else {}
 
     def _ends(self) -> dict[str, dict[int, int]]:
         if self._admin is None:

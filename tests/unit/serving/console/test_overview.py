@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from schemas.groups import Place
 from schemas.records.control import Stage
 from serving.console.readings import BrokerReading, Delays, Moment, NodeReading, SampledDelays
 from serving.console.views.overview import Overview, default_surface, lags, overview, series
@@ -36,11 +37,33 @@ def test_before_the_first_reading_there_is_nothing_and_no_error() -> None:
 
 
 def test_lag_is_the_readers_distance_from_the_end_by_partition_and_never_negative() -> None:
-    """The end is asked for a moment before the report comes: a reader may be past it."""
-    lag = lags(moment(beats=[embedder(next_offset=130, end=50), node(applied=48), node(name="n2", applied=50)]), HOME)
-    assert lag.sources == ("engagements", "tweets")
+    """The end is asked for a moment before what was committed: a reader may be past it."""
+    embed = dict[Place, int | None]({("tweets", 0): 130, ("engagements", 0): None})
+    label = dict[Place, int | None]({("engagements", 0): 3})
+    lag = lags(
+        moment(beats=[embedder(end=50), node(applied=48), node(name="n2", applied=50)], committed={"embed": embed, "label": label}),
+        HOME,
+    )
+    assert lag.sources == ("embed tweets", "embed engagements", "label engagements")
     assert lag.nodes == ("n1", "n2")
-    assert [(row.sources, row.nodes) for row in lag.rows] == [((0, 0), (2, 0))]
+    assert [(row.sources, row.nodes) for row in lag.rows] == [((0, 7, 4), (2, 0))]
+
+
+def test_a_role_that_stands_still_is_a_trouble_whether_or_not_it_sends_heartbeats() -> None:
+    """The labeler sends none: stopped under traffic, thousands of records waited and the page said that all was well."""
+    earlier = moment(at_ms=NOW_MS - 10_000)
+    hung = {"embed": {("tweets", 0): 90, ("engagements", 0): 7}, "label": {("engagements", 0): 7}}
+    view = overview([earlier, moment(tweets_end=300, committed=hung)], HOME)
+    assert figure(view, "Largest lag") == ("210", "records", "")
+    assert view.troubles == ("`roost embed` stands still, or is not running: 210 records wait in tweets/0, none was taken in 10 s",)
+    slow = {"label": {("engagements", 0): 2}}
+    moments = [moment(at_ms=NOW_MS - 10_000, committed=slow), moment(committed=slow)]
+    (trouble,) = overview(moments, HOME).troubles
+    assert trouble.startswith("`roost label` stands still")
+    assert "5 records wait in engagements/0" in trouble
+    assert overview(moments[1:], HOME).troubles == (), "of one reading nothing is known"
+    marker = {"label": {("engagements", 0): 6}}
+    assert overview([moment(at_ms=NOW_MS - 10_000, committed=marker), moment(committed=marker)], HOME).troubles == ()
 
 
 def test_silent_instances_count_as_gone_and_the_page_says_what_to_start() -> None:
@@ -48,7 +71,7 @@ def test_silent_instances_count_as_gone_and_the_page_says_what_to_start() -> Non
     old = NOW_MS - 10_000
     view = overview([moment(beats=[embedder(at_ms=old), node(at_ms=old)], nodes=[])], HOME)
     assert view.nodes == ()
-    assert view.lag.rows == ()
+    assert view.lag.nodes == ()
     assert any("roost serve" in sentence for sentence in view.troubles)
     assert any("roost embed" in sentence for sentence in view.troubles)
 
