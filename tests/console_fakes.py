@@ -46,6 +46,7 @@ from serving.console.readings import (
     Moment,
     NodeReading,
     SampledDelays,
+    WrittenTable,
 )
 from serving.health import AuditHealth, BundleHealth, GroupKind, GroupRecall, NodeHealth, SurfaceHealth
 from serving.index import IndexStats
@@ -299,8 +300,9 @@ class FakeResults:
 class NoPaper:
     """Writes no experiment down: every result is shown as it is."""
 
-    def table(self, name: str, result: Mapping[str, object]) -> None:
+    def tables(self, name: str, result: Mapping[str, object]) -> dict[str, WrittenTable]:
         """See `PaperTables`."""
+        return {}
 
 
 @dataclass

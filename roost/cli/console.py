@@ -6,22 +6,32 @@ from typing import Annotated, Any
 
 import typer
 
-from lab.paper.shown import tables
+from lab.paper.shown import gate_tables, tables
 from roost import __version__
 from roost.cli.checked import settings_of
 from roost.cli.roles import announce, run_until_stopped
 from roost.cli.target import DEFAULT_DATA_DIR, Bootstrap, DataDir, Registry, registry_of
 from roost.machine.deployment import Deployment
 from schemas.records.control import Rollout, RolloutCommand
+from serving.console.readings import WrittenTable
 
 _WAIT_S = 15.0
-_DRAWN: Mapping[str, Callable[[Mapping[str, Any]], tuple[list[str], list[list[str]]]]] = {
-    "table1": tables.table1,
-    "table2": tables.table2,
-    "fig3": tables.fig3,
-    "fig5": tables.fig5,
-    "fig6": tables.fig6,
-    "continual": tables.continual,
+_Draw = Callable[[Mapping[str, Any]], tuple[list[str], list[list[str]]]]
+_SEEDS = "Below each figure, the lowest and highest seed"
+# by result, and by the key of the rows in it
+_DRAWN: Mapping[str, Mapping[str, tuple[str, _Draw]]] = {
+    "table1": {"rows": (_SEEDS, tables.table1)},
+    "table2": {"rows": (_SEEDS, tables.table2)},
+    "fig3": {"rows": (_SEEDS, tables.fig3)},
+    "fig5": {"rows": (_SEEDS, tables.fig5)},
+    "fig6": {"rows": (_SEEDS, tables.fig6)},
+    "continual": {"rows": (_SEEDS, tables.continual)},
+    "gates": {
+        "verdicts": ("Verdicts against the sign of the A/B test, with 95% intervals", gate_tables.summary_rows),
+        "metrics": ("How well each metric's change tells that sign, with 95% intervals", tables.gates),
+        "gates": ("What each gate refused", gate_tables.refusal_rows),
+        "rows": ("Every training; below each figure, the lowest and highest seed", gate_tables.training_rows),
+    },
 }
 
 
@@ -42,14 +52,13 @@ class ControllerSender:
 class PaperTables:
     """`PaperTables` of the console, as docs/paper.md has them."""
 
-    def table(self, name: str, result: Mapping[str, object]) -> tuple[list[str], list[list[str]]] | None:
-        """See `PaperTables.table`."""
-        draw = _DRAWN.get(name)
+    def tables(self, name: str, result: Mapping[str, object]) -> dict[str, WrittenTable]:
+        """See `PaperTables.tables`."""
         try:
-            return None if draw is None else draw(result)
+            return {key: WrittenTable(caption, *draw(result)) for key, (caption, draw) in _DRAWN.get(name, {}).items()}
         except (KeyError, TypeError, ValueError, AttributeError):
             # of another release, or by somebody else's hand: shown as it is
-            return None
+            return {}
 
 
 def console(

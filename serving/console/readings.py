@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from schemas.bundle import Manifest
 from schemas.groups import Committed
@@ -185,11 +185,19 @@ class ResultsFolder(Protocol):
         ...
 
 
+class WrittenTable(NamedTuple):
+    """A table of texts, a figure's range in brackets behind it."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 class PaperTables(Protocol):
     """How the paper's tables and figures are written down, beside what the paper prints."""
 
-    def table(self, name: str, result: Mapping[str, object]) -> tuple[Sequence[str], Sequence[Sequence[str]]] | None:
-        """Return the header and rows of an experiment's result; None for another result, or one that lacks a column."""
+    def tables(self, name: str, result: Mapping[str, object]) -> Mapping[str, WrittenTable]:
+        """Return what is written in place of lists of a result, by their keys; nothing of a result that lacks a column."""
         ...
 
 

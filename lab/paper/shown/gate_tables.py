@@ -1,9 +1,9 @@
-"""The study of the gates as Markdown: verdicts against the truth, refusals gate by gate, and every training. Computes no figure."""
+"""The study of the gates as rows of text and as Markdown: verdicts, refusals gate by gate, every training. Computes no figure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab.paper.shown.tables import METRIC_NAMES, MISSING, markdown, percent, signed_percent, three
+from lab.paper.shown.tables import METRIC_NAMES, MISSING, Rows, markdown, percent, signed_percent, three
 
 RULE_NAMES = {
     "shipped": "the gates as shipped",
@@ -21,7 +21,22 @@ AMONG_NAMES = {
 
 
 def verdicts(result: Mapping[str, Any]) -> str:
-    """Return the verdicts of every rule against the sign of the A/B test."""
+    """Return the verdicts of every rule against the sign of the A/B test, as Markdown; likewise the two below."""
+    return markdown(*verdict_rows(result))
+
+
+def refusals(result: Mapping[str, Any]) -> str:
+    """Return what each gate refused."""
+    return markdown(*refusal_rows(result))
+
+
+def trainings(result: Mapping[str, Any]) -> str:
+    """Return every training."""
+    return markdown(*training_rows(result))
+
+
+def verdict_rows(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows: the verdicts of every rule against the sign of the A/B test."""
     header = ["verdicts", "among", "accepted, not worse", "accepted, worse", "refused, not worse", "refused, worse"]
     header += ["right", "precision", "recall", "refusals that are right", "worse ones refused"]
     rows = [
@@ -33,20 +48,24 @@ def verdicts(result: Mapping[str, Any]) -> str:
         ]
         for one in result["verdicts"]
     ]
-    return markdown(header, rows)
+    return header, rows
 
 
-def refusals(result: Mapping[str, Any]) -> str:
-    """Return what each gate refused, and how much of it was worse."""
+def summary_rows(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows: the verdicts of every rule on all bundles, without those on some of them."""
+    header, rows = verdict_rows({"verdicts": [one for one in result["verdicts"] if one["among"] == "all"]})
+    return [header[0], *header[2:]], [[row[0], *row[2:]] for row in rows]
+
+
+def refusal_rows(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows: what each gate refused, and how much of it was worse."""
     header = ["gate", "refused", "of them worse", "refused by no other", "of them worse"]
-    return markdown(
-        header,
-        [[one["gate"], *(str(one[name]) for name in ("refused", "worse", "alone", "alone_worse"))] for one in result["gates"]],
-    )
+    counts = ("refused", "worse", "alone", "alone_worse")
+    return header, [[one["gate"], *(str(one[name]) for name in counts)] for one in result["gates"]]
 
 
-def trainings(result: Mapping[str, Any]) -> str:
-    """Return every training: how many of it were refused, and the A/B test, lowest to highest seed."""
+def training_rows(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows, one a training: how many of it were refused, and the A/B test, lowest to highest seed."""
     header = ["training", "bundles", "refused", "A/B favorites", "A/B retweets", "engagement@10", "gates that refused it"]
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for row in result["rows"]:
@@ -63,7 +82,7 @@ def trainings(result: Mapping[str, Any]) -> str:
                 ", ".join(refused_by) or MISSING,
             ]
         )
-    return markdown(header, rows)
+    return header, rows
 
 
 def sentence(result: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from serving.console.readings import PaperTables
+from serving.console.readings import PaperTables, WrittenTable
 from serving.console.views import figures
 from serving.console.views.paper_plots import paper_plots
 from serving.console.views.plot import Plot
@@ -19,6 +19,9 @@ TITLES: Mapping[str, str] = {
 }
 
 
+# of a file that nobody wrote a table for: enough to see what it is
+_RAW_ROWS = 12
+_FOLDED_ROWS = 24
 _HOW_IT_WAS_RUN = ("bench", "machine", "config", "commit", "seed_list", "seeds", "settings")
 
 
@@ -33,12 +36,20 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns. `numeric` tells by column whether it holds numbers."""
+    """Rows under columns.
+
+    Attributes:
+        numeric: by column, whether it holds numbers.
+        left_out: what the file has and the table has not, as a sentence; empty when it has all.
+        long: to be folded away, so that what follows it is found.
+    """
 
     caption: str
     columns: tuple[str, ...]
     numeric: tuple[bool, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    left_out: str = ""
+    long: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +77,14 @@ def results(files: Mapping[str, object], paper: PaperTables) -> tuple[Result, ..
 
 
 def _result(name: str, content: Mapping[str, object], paper: PaperTables) -> Result:
-    written = paper.table(name, content)
+    written = paper.tables(name, content)
     facts: list[tuple[str, str]] = []
     run: list[tuple[str, str]] = []
     tables: list[Table] = []
     for key, value in content.items():
         rows = _rows(value)
-        if rows and key == "rows" and written is not None:
-            tables.append(_written(*written))
+        if rows and key in written:
+            tables.append(_written(written[key]))
         elif rows:
             tables.append(_table(key.replace("_", " "), rows))
         elif (text := _scalar(value)) is not None:
@@ -93,20 +104,31 @@ def _rows(value: object) -> list[Mapping[str, object]]:
     return []
 
 
-def _written(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table of texts: the first column is named, the others are figures, their ranges in brackets."""
+def _written(written: WrittenTable) -> Table:
+    """Return a table of texts: columns of figures, their ranges in brackets, and of words."""
     cells = tuple(
-        tuple(Cell(text, interval.removesuffix(")"), is_number=at > 0) for at, (text, _, interval) in enumerate(parted))
-        for parted in ([cell.partition(" (") for cell in row] for row in rows)
+        tuple(Cell(text, interval.removesuffix(")"), is_number=_is_figure(text)) for text, _, interval in parted)
+        for parted in ([cell.partition(" (") for cell in row] for row in written.rows)
     )
-    return Table("Below each figure, the lowest and highest seed", tuple(header), tuple(at > 0 for at in range(len(header))), cells)
+    numeric = tuple(at > 0 and all(row[at].is_number for row in cells) for at in range(len(written.header)))
+    return Table(written.caption, tuple(written.header), numeric, cells, long=len(cells) > _FOLDED_ROWS)
+
+
+def _is_figure(text: str) -> bool:
+    return text == figures.MISSING or text.lstrip("+-.")[:1].isdigit()
 
 
 def _table(caption: str, rows: Sequence[Mapping[str, object]]) -> Table:
-    columns = tuple(dict.fromkeys(key for row in rows for key, value in row.items() if _scalar(value) is not None))
-    cells = tuple(tuple(_cell(row, column) for column in columns) for row in rows)
+    known = {key: any(_scalar(row.get(key)) is not None for row in rows) for row in rows for key in row}
+    columns = tuple(key for key, shown in known.items() if shown)
+    cells = tuple(tuple(_cell(row, column) for column in columns) for row in rows[:_RAW_ROWS])
+    # intervals stand below their figures
+    nested = [key.replace("_", " ") for key, shown in known.items() if not shown and key != "ci"]
+    left_out = [f"{len(rows) - _RAW_ROWS} more rows"] if len(rows) > _RAW_ROWS else []
+    left_out += [f"the lists of {', '.join(nested)}"] if nested else []
     numeric = tuple(all(row[at].is_number or row[at].text == figures.MISSING for row in cells) for at in range(len(columns)))
-    return Table(caption, tuple(column.replace("_", " ") for column in columns), numeric, cells)
+    names = tuple(column.replace("_", " ") for column in columns)
+    return Table(caption, names, numeric, cells, left_out=f"and {' and '.join(left_out)} in the file" if left_out else "")
 
 
 def _cell(row: Mapping[str, object], column: str) -> Cell:

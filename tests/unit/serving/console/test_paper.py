@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.paper.shown import tables
+from lab.paper.shown import gate_tables, tables
 from roost.cli.console import PaperTables
 from serving.console.views.paper import Result, results
 from serving.console.views.paper_plots import paper_plots
@@ -65,7 +65,7 @@ def test_a_line_has_gaps_where_a_row_is_missing_and_the_baseline_is_level() -> N
 def test_a_file_of_another_shape_is_no_figure_and_no_error(content: dict[str, Any]) -> None:
     """A folder is a folder: people put there what they like."""
     assert paper_plots("fig3", content) == ()
-    assert PaperTables().table("fig3", content) is None
+    assert PaperTables().tables("fig3", content) == {}
     assert len(results({"fig3": content}, PaperTables())) == 1
 
 
@@ -82,3 +82,26 @@ def test_results_become_tables_with_their_intervals_the_papers_own_first() -> No
     assert table.rows[1][1].text == "–"
     assert (found[0].facts, found[0].run) == ((), (("seeds", "1, 2"),))
     assert (found[1].facts, found[1].run) == ((("live", "50,000"),), (("machine cores", "2"),))
+
+
+def test_the_gates_are_summed_up_as_docs_paper_has_them_and_the_trainings_are_folded_away(kept: dict[str, Result]) -> None:
+    """84 raw rows, without what was nested in them, made the page eight screens long and told nothing."""
+    study = json.loads((BENCH / "gates.json").read_text())
+    verdicts, metrics, refusals, trainings = kept["gates"].tables
+    assert list(verdicts.columns) == gate_tables.summary_rows(study)[0]
+    shipped = [cell.text for cell in verdicts.rows[0]]
+    assert shipped == ["the gates as shipped", "6", "1", "62", "15", "25%", "86%", "9%", "19%", "94%"]
+    assert (verdicts.numeric[:2], metrics.columns[1], len(refusals.rows)) == ((False, True), "AUC for the sign", 11)
+    assert [table.long for table in kept["gates"].tables] == [False, False, False, True]
+    assert all(len(table.rows) <= 24 or table.long for result in kept.values() for table in result.tables)
+    assert trainings.columns[0] == "training"
+
+
+def test_of_a_long_raw_table_the_first_rows_are_shown_and_what_is_left_out_is_said() -> None:
+    """A page of a hundred rows is not read; a column that is missing without a word is looked for elsewhere."""
+    rows = [{"n": n, "ci": {"n": [0, 1]}, "outcomes": {"a": [n]}} for n in range(100)]
+    (table,) = results({"odd": {"rows": rows}}, NoPaper())[0].tables
+    assert (table.columns, len(table.rows)) == (("n",), 12)
+    assert table.left_out == "and 88 more rows and the lists of outcomes in the file"
+    (whole,) = results({"odd": {"rows": [{"n": 1}]}}, NoPaper())[0].tables
+    assert whole.left_out == ""
