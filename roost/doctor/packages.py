@@ -1,16 +1,13 @@
 """Whether the installed packages are those that Roost was released with. Pure: what is installed is passed in."""
 
-import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable
+
+from packaging.requirements import Requirement
 
 from roost.doctor.finding import Finding, note, ok, wrong
 
 # the extras that roles need; the others are for development
 ROLE_EXTRAS = ("streams", "serving", "trainer", "console")
-_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(?P<limits>[^;]*?)\s*(?:;(?P<marker>.*))?$")
-_LIMIT = re.compile(r"(==|>=|<=|<|>)\s*([0-9][0-9A-Za-z.+]*)")
-_EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 
 def check_packages(requirements: Iterable[str] | None, installed: Callable[[str], str | None]) -> list[Finding]:
@@ -22,19 +19,26 @@ def check_packages(requirements: Iterable[str] | None, installed: Callable[[str]
     """
     if requirements is None:
         return [note("packages", "roost runs from its source: what it needs is in pyproject.toml", "make setup")]
-    by_extra: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-    for requirement in requirements:
-        if (found := _REQUIREMENT.match(requirement)) is not None:
-            extra = _EXTRA.search(found["marker"] or "")
-            by_extra[extra[1] if extra else ""].append((found["name"], found["limits"]))
+    needed = [Requirement(requirement) for requirement in requirements]
+    base = [one for one in needed if _asked(one, "")]
+    by_extra = {"": base} | {extra: [one for one in needed if one not in base and _asked(one, extra)] for extra in ROLE_EXTRAS}
     return [_judge(extra, by_extra[extra], installed) for extra in ("", *ROLE_EXTRAS) if by_extra[extra]]
 
 
-def _judge(extra: str, needed: list[tuple[str, str]], installed: Callable[[str], str | None]) -> Finding:
+def _asked(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def _judge(extra: str, needed: list[Requirement], installed: Callable[[str], str | None]) -> Finding:
     check = f"packages [{extra}]" if extra else "packages"
     target = f"pip install 'roost[{extra}]'" if extra else "pip install roost"
-    versions = {name: installed(name) for name, _ in needed}
-    other = [f"{name} {versions[name]} (needs {limits})" for name, limits in needed if not _within(versions[name], limits)]
+    versions = {one.name: installed(one.name) for one in needed}
+    other = [
+        f"{one.name} {version} (needs {one.specifier})"
+        for one in needed
+        # one that is not installed breaks no limit
+        if (version := versions[one.name]) is not None and not one.specifier.contains(version, prereleases=True)
+    ]
     missing = [name for name, version in versions.items() if version is None]
     if other:
         return wrong(check, f"installed in a version Roost was not tested with: {', '.join(other)}", target)
@@ -43,24 +47,3 @@ def _judge(extra: str, needed: list[tuple[str, str]], installed: Callable[[str],
     if missing:
         return wrong(check, f"not installed: {', '.join(missing)}", target)
     return ok(check, ", ".join(f"{name} {version}" for name, version in versions.items()))
-
-
-def _within(version: str | None, limits: str) -> bool:
-    """Tell whether a version keeps all limits; one that is not installed breaks none."""
-    if version is None:
-        return True
-    have = _numbers(version)
-    for relation, limit in _LIMIT.findall(limits):
-        want = _numbers(limit)
-        kept = {"==": have == want, ">=": have >= want, "<=": have <= want, "<": have < want, ">": have > want}[relation]
-        if not kept:
-            return False
-    return True
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return the release's numbers, without zeros at the end (2.0 and 2 are one) or a local part such as +cu130."""
-    numbers = [int(part) for part in re.findall(r"\d+", version.partition("+")[0])]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)

@@ -39,6 +39,19 @@ def test_limits_are_kept_or_broken_by_number_not_by_text() -> None:
     assert judged({"numpy": "2.4", "confluent-kafka": "2.16", "torch": "2.13.0+cu130"})["packages [trainer]"].verdict is Verdict.OK
 
 
+def test_requirements_are_read_as_pip_reads_them() -> None:
+    """A limit that is passed over because of its form would call any release the tested one."""
+    needs = ("one~=1.4", "two!=2.1", 'three==3.*; python_version >= "3"', 'four>4; python_version < "3"', "five>=5rc1")
+
+    def sentence(**installed: str) -> str:
+        return check_packages(needs, installed.get)[0].sentence
+
+    sound = {"one": "1.9", "two": "2.2", "three": "3.7", "five": "5rc2"}
+    assert sentence(**sound) == "one 1.9, two 2.2, three 3.7, five 5rc2"
+    for broken in ({"one": "2.0"}, {"two": "2.1"}, {"three": "4.0"}, {"five": "5b1"}):
+        assert "not tested with" in sentence(**sound | broken)
+
+
 def test_the_base_install_must_be_whole() -> None:
     """Without the Kafka client nothing works."""
     assert judged({"numpy": "2.4.6"})["packages"].verdict is Verdict.WRONG
