@@ -3,11 +3,12 @@
     users.parquet        user_id, languages [string], region, interests [string], follows [string]      as declared
     tweets.parquet       candidate_id, author_id, created_ms, language, region, topics [string], author_followers; optional dead_ms
     impressions.parquet  request_id, user_id, candidate_id, position, time_ms, label: 1 engaged, 0 not, -1 asked for less of it
-    engagements.parquet  optional: request_id, candidate_id, kind (as in the engagement records), time_ms
+    engagements.parquet  optional: user_id, request_id, candidate_id, kind (as in the engagement records), time_ms
     truth.parquet        user_id, candidate_id, time_ms, p; optional p_favorite, p_retweet, readable
 
 Ids and words are strings, lists are lists of strings, times are Unix milliseconds (int64), p is float64. `truth` holds every (test
-user, candidate alive at test time) pair, all with one `time_ms`. Without `dead_ms` a tweet dies 48 h after `created_ms`; without
+user, candidate alive at test time) pair, all with one `time_ms`. A `request_id` is unique among its user's; engagements may do
+without `user_id` where it is unique among everybody's. Without `dead_ms` a tweet dies 48 h after `created_ms`; without
 engagements.parquet each label of 1 is a favorite at the time of its impression; without p_favorite and p_retweet both are p;
 without `readable` nobody says what a user truly reads. Order of rows and further columns do not matter.
 """
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -84,6 +86,7 @@ def to_parquet(log: WorldLog, folder: Path) -> None:
     )
     _write(
         folder / "engagements.parquet",
+        user_id=_words(shown.user[done.impression], names.users),
         request_id=pa.array([f"r:{request}" for request in shown.request[done.impression].tolist()]),
         candidate_id=_words(shown.tweet[done.impression], names.candidates),
         kind=_words(done.kind, [str(kind) for kind in KINDS]),
@@ -107,12 +110,13 @@ def from_parquet(folder: Path) -> WorldLog:
     """Read a log.
 
     Raises:
-        InvalidInput: a file or column is missing, an id is not known, or the truth is not whole; the sentence names which.
+        InvalidInput: a file or column is missing or of another type, an id is not known, an impression is there twice, a label or
+            probability is none, or the truth is not whole; the sentence names which.
     """
     users = _Table(folder / "users.parquet")
     tweets = _Table(folder / "tweets.parquet")
     tweets = tweets.sorted_by("created_ms")
-    origin_ms = int(tweets.numbers("created_ms").min(initial=EPOCH_MS) // _DAY_MS * _DAY_MS) if len(tweets) else EPOCH_MS
+    origin_ms = int(tweets.milliseconds("created_ms").min(initial=EPOCH_MS) // _DAY_MS * _DAY_MS) if len(tweets) else EPOCH_MS
     names = Names(
         users=tuple(users.strings("user_id")),
         authors=_vocabulary(tweets.strings("author_id"), *users.lists("follows")),
@@ -127,7 +131,7 @@ def from_parquet(folder: Path) -> WorldLog:
     author = tweets.rows("author_id", names.authors)
     followers = np.zeros(len(names.authors), np.int64)
     followers[author] = tweets.numbers("author_followers")
-    impressions, request_ids = _impressions(_Table(folder / "impressions.parquet"), names, origin_ms)
+    impressions, request = _impressions(_Table(folder / "impressions.parquet"), names, origin_ms)
     return WorldLog(
         names=names,
         profiles=Profiles(
@@ -139,7 +143,7 @@ def from_parquet(folder: Path) -> WorldLog:
         author_followers=followers,
         tweets=_tweets(tweets, names, author, origin_ms),
         impressions=impressions,
-        engagements=_engagements(folder / "engagements.parquet", names, impressions, request_ids, origin_ms),
+        engagements=_engagements(folder / "engagements.parquet", names, impressions, request, origin_ms),
         truth=_truth(_Table(folder / "truth.parquet"), names, origin_ms),
     )
 
@@ -168,25 +172,44 @@ class _Table:
 
     def numbers(self, name: str) -> NDArray[Any]:
         values: NDArray[Any] = self._column(name).to_numpy()
-        if values.dtype == object or (values.dtype.kind == "f" and not np.isfinite(values).all()):
-            raise InvalidInput(f"{self._path}: column {name} holds something that is no number")
+        if values.dtype.kind not in "biuf" or (values.dtype.kind == "f" and not np.isfinite(values).all()):
+            kind = self._table.column(name).type
+            raise InvalidInput(
+                f"{self._path}: column {name}, of type {kind}, holds something that is no number; write numbers alone"
+            )
         return values
 
+    def milliseconds(self, name: str) -> Ints:
+        kind = self._column(name).type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            raise InvalidInput(f"{self._path}: column {name} is of type {kind}; write Unix milliseconds as int64")
+        return self.numbers(name).astype(np.int64)
+
     def seconds(self, name: str, origin_ms: int) -> Floats:
-        return (self.numbers(name) - origin_ms) / 1000
+        return (self.milliseconds(name) - origin_ms) / 1000
+
+    def probabilities(self, name: str) -> Floats:
+        values = self.numbers(name).astype(np.float64)
+        if len(wrong := values[(values < 0) | (values > 1)]):
+            raise InvalidInput(f"{self._path}: column {name} holds {wrong[0]:g}; a probability lies in 0 to 1")
+        return values
 
     def strings(self, name: str) -> list[str]:
-        values: list[str] = self._column(name).cast(pa.string()).to_pylist()
+        values: list[str] = self._cast(name, pa.string(), "strings").to_pylist()
         return values
 
     def lists(self, name: str) -> list[list[str]]:
-        return [row or [] for row in self._column(name).to_pylist()]
+        column = self._cast(name, pa.list_(pa.string()), "lists of strings")
+        if nulls := pc.list_flatten(column).null_count:
+            raise InvalidInput(f"{self._path}: the lists of column {name} hold {nulls} nulls; leave those out of the lists")
+        values: list[list[str]] = column.to_pylist()
+        return values
 
     def rows(self, name: str, names: Sequence[str]) -> Ints:
         """Return where each value lies in `names`, int64 [rows]."""
         known = {text: row for row, text in enumerate(names)}
-        encoded = self._column(name).combine_chunks().dictionary_encode()
-        words = encoded.dictionary.cast(pa.string()).to_pylist()
+        encoded = self._cast(name, pa.string(), "strings").combine_chunks().dictionary_encode()
+        words = encoded.dictionary.to_pylist()
         if unknown := [word for word in words if word not in known]:
             raise InvalidInput(f"{self._path}: {name} {unknown[0]!r} is in no other file")
         place = np.array([known[word] for word in words] or [0], np.int64)
@@ -200,6 +223,13 @@ class _Table:
         for row, words in enumerate(self.lists(name)):
             held[row, [known[word] for word in words]] = True
         return held
+
+    def _cast(self, name: str, kind: pa.DataType, words: str) -> Any:
+        column = self._column(name)
+        try:
+            return column.cast(kind)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InvalidInput(f"{self._path}: column {name} is of type {column.type}; write {words}") from error
 
     def _column(self, name: str) -> Any:
         if name not in self._table.column_names:
@@ -232,17 +262,25 @@ def _tweets(table: _Table, names: Names, author: Ints, origin_ms: int) -> Tweets
 def _impressions(table: _Table, names: Names, origin_ms: int) -> tuple[Impressions, tuple[str, ...]]:
     table = table.sorted_by("time_ms")
     request_ids = _vocabulary(table.strings("request_id"))
-    label = table.numbers("label").astype(np.int8)
+    user, tweet = table.rows("user_id", names.users), table.rows("candidate_id", names.candidates)
+    label = table.numbers("label")
+    # before they become int8, in which 257 is 1
     if not np.isin(label, (-1, 0, 1)).all():
         raise InvalidInput("labels of impressions.parquet must be 1, 0 or -1")
     shown = Impressions(
-        table.rows("request_id", request_ids),
-        table.rows("user_id", names.users),
-        table.rows("candidate_id", names.candidates),
+        # others may number their requests user by user: a visit is a user's request
+        table.rows("request_id", request_ids) * len(names.users) + user,
+        user,
+        tweet,
         table.numbers("position").astype(np.int64),
         table.seconds("time_ms", origin_ms),
-        label,
+        label.astype(np.int8),
     )
+    if repeated := len(shown) - len(np.unique(_pairs(shown.request, tweet, names))):
+        raise InvalidInput(
+            f"impressions.parquet has {repeated} impressions whose user_id, request_id and candidate_id another has; "
+            "write each impression once"
+        )
     return shown, request_ids
 
 
@@ -252,19 +290,37 @@ def _engagements(path: Path, names: Names, shown: Impressions, request_ids: tupl
         return Engagements(engaged, np.full(len(engaged), FAVORITE, np.int8), shown.time_s[engaged])
     table = _Table(path)
     kinds = [str(kind) for kind in KINDS]
-    key = table.rows("request_id", request_ids) * len(names.candidates) + table.rows("candidate_id", names.candidates)
-    shown_key = shown.request * len(names.candidates) + shown.tweet
+    visits, asked = shown.request, table.rows("request_id", request_ids)
+    if "user_id" in table:
+        asked = asked * len(names.users) + table.rows("user_id", names.users)
+    else:
+        visits = visits // len(names.users)
+    tweets = np.concatenate([shown.tweet, table.rows("candidate_id", names.candidates)])
+    shown_key, key = np.split(_pairs(np.concatenate([visits, asked]), tweets, names), [len(shown)])
     order = np.argsort(shown_key, kind="stable")
-    at = np.minimum(np.searchsorted(shown_key[order], key), max(0, len(order) - 1))
-    if len(key) and not (len(order) and (shown_key[order][at] == key).all()):
+    begin, end = (np.searchsorted(shown_key[order], key, side=side) for side in ("left", "right"))
+    if (begin == end).any():
         raise InvalidInput(f"{path} has an engagement whose (request_id, candidate_id) is no impression")
-    return Engagements(
-        order[at] if len(key) else at, table.rows("kind", kinds).astype(np.int8), table.seconds("time_ms", origin_ms)
-    )
+    if (end - begin > 1).any():
+        raise InvalidInput(
+            f"{path} has an engagement whose (request_id, candidate_id) several users were shown; add a column user_id"
+        )
+    return Engagements(order[begin], table.rows("kind", kinds).astype(np.int8), table.seconds("time_ms", origin_ms))
+
+
+def _pairs(visits: Ints, tweets: Ints, names: Names) -> Ints:
+    """Return a number for each (visit, tweet), int64 [n]; of ranks, since the visits' own numbers leave 64 bits no room."""
+    _, rank = np.unique(visits, return_inverse=True)
+    pairs: Ints = rank * len(names.candidates) + tweets
+    return pairs
 
 
 def _truth(table: _Table, names: Names, origin_ms: int) -> Truth:
-    user, tweet, times = table.rows("user_id", names.users), table.rows("candidate_id", names.candidates), table.numbers("time_ms")
+    user, tweet, times = (
+        table.rows("user_id", names.users),
+        table.rows("candidate_id", names.candidates),
+        table.milliseconds("time_ms"),
+    )
     if not len(table) or times.min() != times.max():
         raise InvalidInput(f"truth.parquet must have one test time and some pairs; it has {len(table)} pairs of several times")
     # counting is many times faster than np.unique on millions of pairs
@@ -275,23 +331,21 @@ def _truth(table: _Table, names: Names, origin_ms: int) -> Truth:
             f"truth.parquet has {len(place)} pairs, not each of {len(users)} users with each of {len(tweets)} candidates once"
         )
 
-    def grid(name: str) -> NDArray[Any]:
-        values = table.numbers(name)
+    def grid(values: NDArray[Any]) -> NDArray[Any]:
         whole = np.empty(len(place), values.dtype)
         whole[place] = values
         return whole.reshape(len(users), len(tweets))
 
-    p = grid("p").astype(np.float64)
-    if p.min() < 0 or p.max() > 1:
-        raise InvalidInput(f"truth.parquet has a p of {p.min() if p.min() < 0 else p.max():g}; it must lie in 0 to 1")
+    p = grid(table.probabilities("p"))
+    p_favorite, p_retweet = (grid(table.probabilities(name)) if name in table else p for name in ("p_favorite", "p_retweet"))
     return Truth(
         float((times[0] - origin_ms) / 1000),
         users,
         tweets,
         p,
-        grid("p_favorite") if "p_favorite" in table else p,
-        grid("p_retweet") if "p_retweet" in table else p,
-        grid("readable").astype(np.bool_) if "readable" in table else None,
+        p_favorite,
+        p_retweet,
+        grid(table.numbers("readable").astype(np.bool_)) if "readable" in table else None,
     )
 
 

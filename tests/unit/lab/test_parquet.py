@@ -1,17 +1,21 @@
 """A world in files: what is written reads back equal, and somebody else's world is read or refused with a reason."""
 
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from lab.observed.log import WorldLog
 from lab.observed.parquet import from_parquet, to_parquet
+from lab.paper.encode import LogEncoder
 from lab.world import WorldSettings, simulate
 from schemas.errors import InvalidInput
+from schemas.features.catalog import TWEET
 
 SMALL = WorldSettings(seed=2, users=80, authors=30, tweets_per_day=150, languages=4)
 
@@ -65,7 +69,7 @@ def test_the_files_hold_the_documented_columns(folder: Path) -> None:
         "users": ["user_id", "languages", "region", "interests", "follows"],
         "tweets": ["candidate_id", "author_id", "created_ms", "dead_ms", "language", "region", "topics", "author_followers"],
         "impressions": ["request_id", "user_id", "candidate_id", "position", "time_ms", "label"],
-        "engagements": ["request_id", "candidate_id", "kind", "time_ms"],
+        "engagements": ["user_id", "request_id", "candidate_id", "kind", "time_ms"],
         "truth": ["user_id", "candidate_id", "time_ms", "p", "p_favorite", "p_retweet", "readable"],
     }
     assert schemas["users"].field("follows").type == pa.list_(pa.string())
@@ -99,6 +103,21 @@ def test_a_world_of_the_least_columns_in_any_order_is_read(log: WorldLog, folder
         ("impressions", "time_ms", None, "has no column time_ms"),
         ("engagements", "request_id", lambda n: ["nowhere"] * n, "request_id 'nowhere'"),
         ("engagements", "candidate_id", lambda n: ["t:0"] * n, "is no impression"),
+        ("impressions", "label", lambda n: [257] * n, "must be 1, 0 or -1"),
+        (
+            "impressions",
+            "time_ms",
+            lambda n: [datetime(2026, 1, 1, tzinfo=UTC)] * n,
+            "impressions.*time_ms.*write Unix milliseconds",
+        ),
+        ("tweets", "created_ms", lambda n: [datetime(2026, 1, 1, tzinfo=UTC)] * n, "created_ms.*write Unix milliseconds"),
+        ("truth", "time_ms", lambda n: [datetime(2026, 1, 1, tzinfo=UTC)] * n, "time_ms.*write Unix milliseconds"),
+        ("users", "languages", lambda n: ["en"] * n, "languages is of type string; write lists of strings"),
+        ("users", "follows", lambda n: [["a:1", None]] * n, "follows hold .* nulls"),
+        ("tweets", "topics", lambda n: [[None]] * n, "topics hold .* nulls"),
+        ("users", "region", lambda n: [["us"]] * n, "region is of type list.*; write strings"),
+        ("truth", "p_favorite", lambda n: [7.0] * n, "p_favorite holds 7"),
+        ("truth", "p_retweet", lambda n: [-1.0] * n, "p_retweet holds -1"),
         ("truth", "p", lambda n: [1.5] * n, "1.5"),
         ("truth", "p", lambda n: [float("nan")] * n, "no number"),
         ("truth", "p", lambda n: [None] * n, "nulls"),
@@ -114,6 +133,39 @@ def test_a_broken_world_is_refused_with_what_is_wrong(folder: Path, file: str, c
         from_parquet(folder)
 
 
+def test_an_impression_that_is_there_twice_is_refused(folder: Path) -> None:
+    """Two exports put together: each of its examples would weigh double."""
+    path = folder / "impressions.parquet"
+    table = pq.read_table(path)
+    pq.write_table(pa.concat_tables([table, table.slice(3, 2)]), path)
+    with pytest.raises(InvalidInput, match=r"impressions\.parquet has 2 impressions .* write each impression once"):
+        from_parquet(folder)
+
+
+def test_requests_may_be_numbered_user_by_user(log: WorldLog, folder: Path) -> None:
+    """A request is its user's: grouped by its id alone, a training reads another user's features, and nothing says so."""
+    expected = from_parquet(folder)
+    numbered = _numbered_by_user(log)
+    _change(folder / "impressions.parquet", drop="request_id", values=lambda _: numbered)
+    _change(folder / "engagements.parquet", drop="request_id", values=lambda _: numbered[log.engagements.impression])
+    read = from_parquet(folder)
+    assert (read.engagements.impression == expected.engagements.impression).all()
+    encoded, examples = (LogEncoder(one, TWEET).examples(np.arange(len(log.impressions))) for one in (read, expected))
+    assert (encoded.users == log.impressions.user).all()
+    assert len(encoded.queries) == len(examples.queries)
+    assert (encoded.queries.ids[encoded.query] == examples.queries.ids[examples.query]).all()
+
+
+def test_engagements_of_no_user_need_request_ids_of_one_user(log: WorldLog, folder: Path) -> None:
+    """Who engaged can be told by the request while only one user has it; else it would be anybody of several."""
+    _change(folder / "engagements.parquet", drop="user_id")
+    assert (from_parquet(folder).engagements.impression == log.engagements.impression).all()
+    _change(folder / "impressions.parquet", drop="request_id", values=lambda n: ["1"] * n)
+    _change(folder / "engagements.parquet", drop="request_id", values=lambda n: ["1"] * n)
+    with pytest.raises(InvalidInput, match="add a column user_id"):
+        from_parquet(folder)
+
+
 def test_a_missing_or_foreign_file_is_named(folder: Path) -> None:
     """`--world` pointing elsewhere is the commonest mistake."""
     (folder / "users.parquet").write_bytes(b"user_id\nann\n")
@@ -121,6 +173,14 @@ def test_a_missing_or_foreign_file_is_named(folder: Path) -> None:
         from_parquet(folder)
     with pytest.raises(InvalidInput, match=r"users\.parquet cannot be read"):
         from_parquet(folder / "nowhere")
+
+
+def _numbered_by_user(log: WorldLog) -> NDArray[np.str_]:
+    """Return each impression's request, numbered "1", "2" and so on among its user's."""
+    begun: dict[int, dict[int, str]] = {}
+    of_user = [begun.setdefault(user, {}) for user in log.impressions.user.tolist()]
+    requests = zip(of_user, log.impressions.request.tolist(), strict=True)
+    return np.array([known.setdefault(request, str(len(known) + 1)) for known, request in requests])
 
 
 def _change(path: Path, *, drop: str, values: object = None) -> None:
