@@ -12,7 +12,8 @@ embeddings a batch, not R a positive, which is what makes thousands of them affo
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import accumulate, pairwise
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class Negatives:
 
     Attributes:
         per_positive: negatives each positive is set against; `in_batch` alone takes all others of the batch.
-        mix: for `mixed`, each source's share of `per_positive`; shares sum to 1.
+        mix: for `mixed`, each source's share of `per_positive`; shares sum to 1, and each is of one negative at least.
     """
 
     kind: Kind = "uniform"
@@ -39,12 +40,22 @@ class Negatives:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn, with `ValueError`."""
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"there are no {self.kind!r} negatives; choose one of {', '.join(get_args(Kind))}")
         if not 1 <= self.per_positive <= 4_000:
             raise ValueError(f"{self.per_positive} negatives for each positive; choose 1 to 4,000")
         if (self.kind == "mixed") != bool(self.mix):
             raise ValueError("shares (mix) are needed by, and only by, mixed negatives")
-        if self.mix and (abs(sum(self.mix.values()) - 1.0) > 1e-6 or min(self.mix.values()) < 0.0):
+        if unknown := self.mix.keys() - set(get_args(Source)):
+            raise ValueError(
+                f"negatives are not mixed from {', '.join(sorted(unknown))}; choose from {', '.join(get_args(Source))}"
+            )
+        if self.mix and (abs(sum(self.mix.values()) - 1.0) > 1e-6 or min(self.mix.values()) <= 0.0):
             raise ValueError(f"the shares of mixed negatives must be positive and sum to 1, not {dict(self.mix)}")
+        if none := [source for source, count in self.counts.items() if not count]:
+            raise ValueError(
+                f"of {self.per_positive} negatives the share of {', '.join(none)} is none; raise per_positive or the share"
+            )
 
     @property
     def shares(self) -> Mapping[Source, float]:
@@ -53,6 +64,13 @@ class Negatives:
             # in one order, whatever order they were written in: they are drawn one after the other from one generator
             return dict(sorted(self.mix.items()))
         return {} if self.kind == "implicit" else {self.kind: 1.0}
+
+    @property
+    def counts(self) -> Mapping[Source, int]:
+        """How many of `per_positive` each source gives; together they are all of them."""
+        # differences of rounded sums: shares rounded one by one need not add up
+        ends = [round(self.per_positive * share) for share in accumulate(self.shares.values())]
+        return dict(zip(self.shares, (end - begin for begin, end in pairwise([0, *ends])), strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +81,7 @@ class Draw:
         shared: every row is a negative of every query; else rows [i * R, (i + 1) * R) are those of query i.
         candidate_ids: int32 [rows, candidate width].
         popularity: int64 [rows].
-        log_q: float32 [rows], the logarithm of the probability with which a draw yields the row's item.
+        log_q: float32 [rows], see `Sampler.log_q`.
         valid: bool [batch, R]: false where the negative is the query's own candidate, or none could be found.
     """
 
@@ -96,14 +114,17 @@ class Sampler:
         self._log_q = np.log(self._probabilities(shares)).astype(np.float32)
 
     def log_q(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return the logarithm of the probability with which one draw yields each item."""
+        """Return the logarithm of the probability with which one draw yields each item.
+
+        It is 0 of all items where negatives are implicit: what a user was served is no draw from items, and nothing is corrected.
+        """
         return self._log_q[items]
 
     def draw(self, positives: NDArray[np.int64], rng: np.random.Generator) -> Draw:
         """Draw negatives for the examples at rows `positives`."""
         if self._negatives.kind == "implicit":
             return self._draw_implicit(positives, rng)
-        parts = [self._draw_source(source, positives, rng) for source in self._negatives.shares]
+        parts = [self._draw_source(source, count, positives, rng) for source, count in self._negatives.counts.items()]
         ids, items, popularity = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return Draw(
             shared=True,
@@ -114,9 +135,8 @@ class Sampler:
         )
 
     def _draw_source(
-        self, source: Source, positives: NDArray[np.int64], rng: np.random.Generator
+        self, source: Source, count: int, positives: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
-        count = max(1, round(self._negatives.per_positive * self._negatives.shares[source]))
         if source == "uniform":
             rows = rng.integers(len(self._corpus), size=count)
             return self._corpus.candidate_ids[rows], self._corpus.items[rows], self._corpus.popularity[rows]
@@ -137,12 +157,14 @@ class Sampler:
             shared=False,
             candidate_ids=self._examples.candidate_ids[rows],
             popularity=self._examples.popularity[rows],
-            log_q=np.zeros(len(rows), np.float32),
+            log_q=self.log_q(self._examples.items[rows]),
             valid=np.repeat(count[users][:, None] > 0, per_positive, axis=1),
         )
 
     def _probabilities(self, shares: Mapping[Source, float]) -> NDArray[np.float64]:
         items = 1 + int(max(self._examples.items.max(initial=-1), self._corpus.items.max(initial=-1)))
+        if not shares:
+            return np.ones(items)
         drawn_from = {
             "uniform": self._corpus.items,
             "frequency": self._examples.items,

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -40,6 +40,11 @@ class Objective:
     scale: float = 10.0
     margin: float = 0.3
     popularity_t: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse, with `ValueError`, a loss that does not exist."""
+        if self.loss not in get_args(Loss):
+            raise ValueError(f"there is no loss {self.loss!r}; choose one of {', '.join(get_args(Loss))}")
 
     @property
     def is_pointwise(self) -> bool:

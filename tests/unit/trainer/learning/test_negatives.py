@@ -51,6 +51,13 @@ def test_mixed_negatives_say_the_probability_of_the_mixture(small: Encoded) -> N
     assert sampler.draw(small.train.positives[:4], np.random.default_rng(0)).valid.shape == (4, 100)
 
 
+def test_the_shares_of_a_mixture_add_up_to_what_was_asked_for(small: Encoded) -> None:
+    """Three of 2.5, 1.25 and 1.25: rounded one by one they are 2, 1 and 1, which is one too few."""
+    mix = {"uniform": 0.25, "frequency": 0.5, "in_batch": 0.25}
+    sampler = Sampler(Negatives("mixed", 5, mix), small.train, small.corpus)
+    assert sampler.draw(small.train.positives[:4], np.random.default_rng(0)).valid.shape == (4, 5)
+
+
 def test_in_batch_negatives_are_the_other_queries_positives(small: Encoded) -> None:
     """Each query of a batch of 16 has 15 negatives, less those that are its own candidate again."""
     rows = small.train.positives[:16]
@@ -106,6 +113,10 @@ def test_nonsense_options_are_refused_when_they_are_written() -> None:
         {"kind": "mixed"},
         {"kind": "uniform", "mix": {"uniform": 1.0}},
         {"kind": "mixed", "mix": {"uniform": 0.5, "frequency": 0.6}},
+        {"kind": "mixed", "mix": {"uniform": 1.0, "frequency": 0.0}},
+        {"kind": "mixed", "mix": {"uniform": 0.5, "implicit": 0.5}},
+        {"kind": "mixed", "mix": {"uniform": 0.4, "frequency": 0.3, "in_batch": 0.3}, "per_positive": 1},
+        {"kind": "nonsense"},
     ):
         with pytest.raises(ValueError, match="negatives"):
             Negatives(**wrong)
