@@ -1,5 +1,6 @@
 """Means with bootstrap confidence intervals over users, or over users and moments, and the interval of a share. Knows no metric."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Self
@@ -73,6 +74,11 @@ def ratio_over_users(numerator: Floats, denominator: Floats, *, draws: int = 1_0
     counts = _counts(np.random.default_rng(seed), len(numerator), draws)
     with np.errstate(invalid="ignore", divide="ignore"):
         return Interval.of_draws((counts @ numerator) / (counts @ denominator))
+
+
+def seeds_range(values: Sequence[float]) -> list[float] | None:
+    """Return the lowest and the highest of the seeds' values; None of a single seed, which says nothing of the others."""
+    return [min(values), max(values)] if len(values) > 1 else None
 
 
 def share_of(count: int, total: int) -> Interval:

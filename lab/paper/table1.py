@@ -9,6 +9,7 @@ import numpy as np
 
 from lab.paper.evaluate import Evaluation, evaluate
 from lab.paper.experiment import ExperimentSettings, OnProgress, Trained, experiment, silent
+from lab.paper.intervals import seeds_range
 
 
 class Row(TypedDict):
@@ -26,14 +27,14 @@ class Row(TypedDict):
     fresh_engagement: float | None
     ab_favorite_pct: float | None
     ab_retweet_pct: float | None
-    ci: dict[str, list[float]]
+    ci: dict[str, list[float] | None]
 
 
 FIGURES = tuple(field.name for field in fields(Evaluation))
 
 
 class Table(TypedDict):
-    """`rows` are means over the seeds, their intervals from the lowest seed to the highest; a seed's are bootstrapped."""
+    """`rows` are means over the seeds, their intervals from lowest to highest, None of one seed; a seed's are bootstrapped."""
 
     seeds: list[int]
     rows: list[Row]
@@ -77,15 +78,15 @@ def _row(model: str, measured: Evaluation) -> Row:
 
 def _mean(of_model: Sequence[Row]) -> Row:
     figures: dict[str, float | None] = {}
-    spread: dict[str, list[float]] = {}
+    spread: dict[str, list[float] | None] = {}
     for name in FIGURES:
         values = [row[name] for row in of_model if row[name] is not None]  # type: ignore[literal-required]
         figures[name] = float(np.mean(values)) if values else None
         if values:
-            spread[name] = [min(values), max(values)]
+            spread[name] = seeds_range(values)
     return _typed(of_model[0]["model"], figures, spread)
 
 
-def _typed(model: str, figures: dict[str, float | None], ci: dict[str, list[float]]) -> Row:
+def _typed(model: str, figures: dict[str, float | None], ci: dict[str, list[float] | None]) -> Row:
     row: Row = {"model": model, **figures, "ci": ci}  # type: ignore[typeddict-item]
     return row

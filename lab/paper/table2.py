@@ -11,7 +11,7 @@ from lab.observed.columns import Bools, Floats, Ints
 from lab.paper.ab_test import CANDIDATES, ab_test
 from lab.paper.evaluate import Split, mismatch, retrieve
 from lab.paper.experiment import ExperimentSettings, OnProgress, Trained, experiment, silent
-from lab.paper.intervals import Interval
+from lab.paper.intervals import Interval, seeds_range
 from lab.paper.truth import MISSING, oracle_lists
 from trainer.evaluation import Embedder
 from trainer.metrics import ranking_scores
@@ -33,11 +33,11 @@ class Row(TypedDict):
     noisy_favorite_pct: float
     noisy_retweet_pct: float
     language_mismatch: float
-    ci: dict[str, list[float]]
+    ci: dict[str, list[float] | None]
 
 
 class Table(TypedDict):
-    """`rows` are means over the seeds, their intervals from the lowest seed to the highest; a seed's are bootstrapped."""
+    """`rows` are means over the seeds, their intervals from lowest to highest, None of one seed; a seed's are bootstrapped."""
 
     seeds: list[int]
     candidates: int
@@ -133,10 +133,10 @@ def _mean(of_model: Sequence[Row]) -> Row:
     return _typed(
         of_model[0]["model"],
         {name: float(np.mean(figures)) for name, figures in values.items()},
-        {name: [min(figures), max(figures)] for name, figures in values.items()},
+        {name: seeds_range(figures) for name, figures in values.items()},
     )
 
 
-def _typed(model: str, figures: dict[str, float], ci: dict[str, list[float]]) -> Row:
+def _typed(model: str, figures: dict[str, float], ci: dict[str, list[float] | None]) -> Row:
     row: Row = {"model": model, **figures, "ci": ci}  # type: ignore[typeddict-item]
     return row

@@ -29,7 +29,8 @@ FirstSeed = Annotated[int, typer.Option(help="The first of them; worlds and reci
 World = Annotated[Path | None, typer.Option(help="A folder of Parquet files to run on instead; see lab/observed/parquet.py.")]
 Plots = Annotated[Path, typer.Option(help="Folder the plot is drawn into.")]
 Threads = Annotated[int, typer.Option(help="Threads of torch; figures are equal only for equal threads.", min=1)]
-DEFAULT_PLOTS = Path("docs/paper")
+# not docs/paper: `roost paper page` draws the published ones, from the kept results
+DEFAULT_PLOTS = Path("build/paper")
 
 
 @app.command()
@@ -265,7 +266,7 @@ def page(
     *,
     results: Annotated[Path, typer.Option(help="Folder of the kept results, JSON, one file an experiment.")] = Path("docs/bench"),
     document: Annotated[Path, typer.Option(help="The page whose tables are redrawn.")] = Path("docs/paper.md"),
-    plots: Plots = DEFAULT_PLOTS,
+    plots: Plots = Path("docs/paper"),
     as_json: AsJson = False,
 ) -> None:
     """Draw docs/paper.md's tables and the plots anew from the kept results; runs no experiment.
@@ -275,6 +276,8 @@ def page(
     from lab.paper.shown.page import draw_all, kept, rewritten  # noqa: PLC0415 - matplotlib takes a second to load
 
     found = kept(results)
+    if not found:
+        raise RoostError(f"{results} holds no result of `roost paper`; name their folder with --results")
     if not document.is_file():
         raise RoostError(f"there is no page {document}; name one with --document, or run this where Roost's sources are")
     document.write_text(rewritten(document.read_text("utf-8"), found), "utf-8")
@@ -286,11 +289,12 @@ def _show(name: str, result: Mapping[str, Any], plots: Path, *, as_json: bool) -
     from lab.paper.shown import plots as drawn  # noqa: PLC0415 - matplotlib takes a second to load
     from lab.paper.shown import tables  # noqa: PLC0415 - as above
 
+    header, rows = getattr(tables, name)(result)
+    # before the plot: what took minutes to measure is not lost where that cannot be written
+    emit(result, as_json=as_json, show=lambda: table([header[0], *(f"{title} #" for title in header[1:])], rows))
     picture = plots / f"{name}.png"
     drawn.save(getattr(drawn, name)(result), picture)
     say(f"the plot is in {picture}")
-    header, rows = getattr(tables, name)(result)
-    emit(result, as_json=as_json, show=lambda: table([header[0], *(f"{title} #" for title in header[1:])], rows))
 
 
 @contextmanager

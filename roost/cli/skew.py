@@ -23,7 +23,7 @@ def skew(
 ) -> None:
     """Compare the features that were served with those computed again from the raw records, field by field.
 
-    Exit code 3: a field differs in more of its examples than is allowed.
+    Exit code 3: a field differs in more of its examples than is allowed, or there is no example.
 
     Example: roost train skew --surface home-timeline
     """
@@ -34,6 +34,8 @@ def skew(
     configured = surface_named(surface, known)
     with TopicSources(broker_of(bootstrap, data_dir), configured, known, max_examples=4 * sample) as sources:
         evidence = sources.evidence(sources.window().examples(), sample=sample)
+    if not evidence.examples:
+        raise Refused(f"no served example of {surface} can be computed again; wait for some")
     audits = sorted(audit(evidence, CATALOG[configured.feature_spec]), key=lambda one: -one.share)
     skewed = [one.name for one in audits if one.share > allowed]
     columns = ("name", "side", "compared", "differing", "example")

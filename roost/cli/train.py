@@ -52,7 +52,7 @@ app.command()(evaluate)
 app.command()(export)
 
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
-Seed = Annotated[int, typer.Option(help="Equal seeds and data give equal towers on one machine.")]
+Seed = Annotated[int, typer.Option(help="Equal seeds and data give equal towers on one machine.", min=0)]
 Metric = Annotated[
     Literal["cosine", "inner_product", "euclidean"],
     typer.Option(

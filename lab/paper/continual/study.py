@@ -16,6 +16,7 @@ from lab.paper.continual.gated import Window, pretrained, tuned
 from lab.paper.continual.line import Arm, Line, Measured, cut
 from lab.paper.continual.served_log import ServedLog
 from lab.paper.experiment import set_threads
+from lab.paper.intervals import seeds_range
 from lab.paper.table2 import NOISE
 from lab.world.policy import Visits
 from lab.world.settings import DAY_S, WorldSettings
@@ -92,7 +93,7 @@ class Row(TypedDict):
         tuned_share: they are so much of the way from the anchor to what the last attempt came to, since all of it was refused.
         accepted: 1 where every gate passed, 0 where one did not; over seeds their mean; None of the frozen line.
         refused_by: names of those that did not.
-        ci: over seeds, the lowest and the highest by figure.
+        ci: over seeds, the lowest and the highest by figure; None of one seed.
     """
 
     arm: str
@@ -108,7 +109,7 @@ class Row(TypedDict):
     tuned_share: float | None
     accepted: float | None
     refused_by: list[str]
-    ci: dict[str, list[float]]
+    ci: dict[str, list[float] | None]
 
 
 _FIGURES = (
@@ -330,16 +331,16 @@ def _row(line: Line, day: int, measured: Measured, now_s: float, *, seed: int) -
 
 def _mean(of_day: Sequence[Row]) -> Row:
     figures: dict[str, float | None] = {}
-    spread: dict[str, list[float]] = {}
+    spread: dict[str, list[float] | None] = {}
     for name in _FIGURES:
         values = [row[name] for row in of_day if row[name] is not None]  # type: ignore[literal-required]
         if values:
-            figures[name], spread[name] = float(np.mean(values)), [min(values), max(values)]
+            figures[name], spread[name] = float(np.mean(values)), seeds_range(values)
     refused_by = sorted({name for row in of_day for name in row["refused_by"]})
     return _typed(of_day[0]["arm"], of_day[0]["day"], figures, refused_by, spread)
 
 
-def _typed(arm: str, day: int, figures: dict[str, float | None], refused_by: list[str], ci: dict[str, list[float]]) -> Row:
+def _typed(arm: str, day: int, figures: dict[str, float | None], refused_by: list[str], ci: dict[str, list[float] | None]) -> Row:
     known = {
         name: value if value is not None and np.isfinite(value) else None for name in _FIGURES for value in [figures.get(name)]
     }

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, embedding
 
 from lab.observed.columns import Columns
+from lab.paper.intervals import seeds_range
 from lab.replay.movielens import NAME, MovieLens
 from trainer.metrics import roc_auc
 
@@ -64,7 +65,7 @@ class Row(TypedDict):
     full_auc: float | None
     kept_share: float
     kept_positive_share: float | None
-    ci: dict[str, list[float]]
+    ci: dict[str, list[float] | None]
 
 
 class Baseline(TypedDict):
@@ -75,7 +76,7 @@ class Baseline(TypedDict):
 
 
 class Figure(TypedDict):
-    """`rows` are means over the seeds, their intervals from the lowest seed to the highest."""
+    """`rows` are means over the seeds, their intervals from the lowest seed to the highest; None of one seed."""
 
     dataset: str
     seeds: list[int]
@@ -214,10 +215,10 @@ def _mean(of_tau: Sequence[Row]) -> Row:
     return _typed(
         of_tau[0]["tau"],
         {name: float(np.mean(found)) if found else None for name, found in values.items()},
-        {name: [min(found), max(found)] for name, found in values.items() if found},
+        {name: seeds_range(found) for name, found in values.items() if found},
     )
 
 
-def _typed(tau: float, figures: dict[str, float | None], ci: dict[str, list[float]]) -> Row:
+def _typed(tau: float, figures: dict[str, float | None], ci: dict[str, list[float] | None]) -> Row:
     row: Row = {"tau": tau, **figures, "ci": ci}  # type: ignore[typeddict-item]
     return row

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lab.paper.experiment import set_threads
+from lab.paper.intervals import seeds_range
 from lab.world import WorldSettings
 from schemas.features.catalog import CATALOG
 from schemas.features.spec import FeatureSpec
@@ -81,13 +82,13 @@ def sweep(
 
 
 def mean(per_seed: Sequence[Sequence[Row]], columns: Sequence[str]) -> list[Row]:
-    """Return the rows' means over the seeds, their intervals from the lowest seed to the highest."""
+    """Return the rows' means over the seeds, their intervals from the lowest seed to the highest; None of one seed."""
     rows = []
     for of_step in zip(*per_seed, strict=True):
         values = {name: [row[name] for row in of_step if row[name] is not None] for name in FIGURES}
         row: Row = {name: of_step[0][name] for name in columns}
         row.update({name: float(np.mean(found)) if found else None for name, found in values.items()})
-        row["ci"] = {name: [min(found), max(found)] for name, found in values.items() if found}
+        row["ci"] = {name: seeds_range(found) for name, found in values.items() if found}
         rows.append(row)
     return rows
 

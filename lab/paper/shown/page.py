@@ -16,6 +16,8 @@ from schemas.errors import InvalidInput
 EXPERIMENTS = ("table1", "table2", "fig3", "fig5", "fig6", "continual", "gates", "freshness", "arms")
 # the benches have files of that name
 _FILES = {"freshness": "value-of-freshness"}
+# what of a kept result is read to judge it anew
+_READ = {"continual": ("seeds", "days", "replay", "per_seed"), "gates": ("seeds", "users", "rows")}
 _RANGES = {"gates": "95% intervals", "freshness": "95% intervals"}
 
 
@@ -37,7 +39,7 @@ def read(path: Path, name: str) -> dict[str, Any]:
     """Return one kept result.
 
     Raises:
-        InvalidInput: the file is not there, or no JSON object; the sentence names it.
+        InvalidInput: the file is not there, no JSON object, or another experiment's; the sentence names it.
     """
     advice = f"run `roost paper {name} --json > {path}`"
     try:
@@ -46,6 +48,8 @@ def read(path: Path, name: str) -> dict[str, Any]:
         raise InvalidInput(f"{path} is no JSON ({error}); {advice}") from error
     if not isinstance(content, dict):
         raise InvalidInput(f"{path} holds no JSON object; {advice}")
+    if lacking := [key for key in _READ.get(name, ()) if key not in content]:
+        raise InvalidInput(f"{path} is no result of `roost paper {name}`: it has no {', '.join(lacking)}; {advice}")
     return content
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lab.paper.shown.printed import NAMES, TABLE_1, TABLE_2
-from lab.paper.shown.tables import METRIC_NAMES
+from lab.paper.shown.printed import ELBOW_T, NAMES, TABLE_1, TABLE_2, TRIPLET_GAIN_PCT
+from lab.paper.shown.tables import METRIC_NAMES, signed_percent
 
 _OURS, _PAPER = "#1f5fa8", "#b8432f"
 _DPI = 110
@@ -57,23 +57,31 @@ def fig3(result: Mapping[str, Any]) -> Figure:
 
 
 def fig5(result: Mapping[str, Any]) -> Figure:
-    """Return Figure 5 as lines over the number of negatives; triplet loss is a single point, at the last."""
-    figure = _sweep([row for row in result["rows"] if row["loss"] == "cross_entropy"], "negatives", "negatives for each positive")
+    """Return Figure 5 as lines over the number of negatives; triplet loss is a single point, at the last, with its gain."""
+    gain = result["triplet_gain_pct"]
+    ours = "" if gain is None else f"{signed_percent(gain)} per-user ROC-AUC, "
+    label = f"triplet: {ours}in the paper {signed_percent(TRIPLET_GAIN_PCT)}"
+    figure = _sweep(
+        [row for row in result["rows"] if row["loss"] == "cross_entropy"],
+        "negatives",
+        "negatives for each positive",
+        label="cross-entropy",
+    )
     for axes, (name, _) in zip(figure.axes, _SWEPT, strict=True):
         triplet = [row for row in result["rows"] if row["loss"] == "triplet" and row[name] is not None]
-        axes.scatter(
-            [row["negatives"] for row in triplet], [row[name] for row in triplet], color=_PAPER, marker="^", label="triplet"
-        )
+        axes.scatter([row["negatives"] for row in triplet], [row[name] for row in triplet], color=_PAPER, marker="^", label=label)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
 
 
 def fig6(result: Mapping[str, Any]) -> Figure:
-    """Return Figure 6 as lines over t; the dotted line is the elbow, where there is one."""
-    figure = _sweep(result["rows"], "t", "t, engagements")
-    if result["elbow_t"] is not None:
-        for axes in figure.axes:
-            axes.axvline(result["elbow_t"], color="#3a7d44", linestyle=":")
+    """Return Figure 6 as lines over t; the dotted lines are the elbow, where there is one, and the paper's."""
+    figure = _sweep(result["rows"], "t", "t, engagements", label="triplet")
+    for axes in figure.axes:
+        if result["elbow_t"] is not None:
+            axes.axvline(result["elbow_t"], color="#3a7d44", linestyle=":", label="elbow")
+        axes.axvline(ELBOW_T, color=_PAPER, linestyle=":", label=f"elbow, printed in the paper: {ELBOW_T:,g}")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 
 
@@ -185,12 +193,12 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=_DPI, metadata={"Software": None})
 
 
-def _sweep(rows: Sequence[Mapping[str, Any]], over: str, title: str) -> Figure:
+def _sweep(rows: Sequence[Mapping[str, Any]], over: str, title: str, *, label: str) -> Figure:
     figure = Figure(figsize=(11, 3.2), layout="constrained")
-    for axes, (name, label) in zip(figure.subplots(1, len(_SWEPT)), _SWEPT, strict=True):
-        _line(axes, rows, over, name, label="cross-entropy", colour=_OURS)
+    for axes, (name, metric) in zip(figure.subplots(1, len(_SWEPT)), _SWEPT, strict=True):
+        _line(axes, rows, over, name, label=label, colour=_OURS)
         axes.set_xscale("log")
-        axes.set_title(label, fontsize=9)
+        axes.set_title(metric, fontsize=9)
         axes.set_xlabel(title, fontsize=8)
     return figure
 
@@ -200,7 +208,7 @@ def _line(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, y: str, *, labe
     there = [row for row in rows if row[y] is not None]
     at = [row[x] for row in there]
     axes.plot(at, [row[y] for row in there], marker="o", markersize=3, color=colour, label=label)
-    bounds = [row["ci"].get(y, (row[y], row[y])) for row in there]
+    bounds = [row["ci"].get(y) or (row[y], row[y]) for row in there]
     axes.fill_between(at, [low for low, _ in bounds], [high for _, high in bounds], color=colour, alpha=0.15, linewidth=0)
     axes.grid(color="0.9")
     axes.tick_params(labelsize=8)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from lab.paper.shown.printed import NAMES, TABLE_1, TABLE_2
+from lab.paper.shown.printed import ELBOW_T, NAMES, TABLE_1, TABLE_2, TRIPLET_GAIN_PCT
 from trainer.evaluation import MISMATCH_OF_PLACES
 
 Rows = list[list[str]]
@@ -97,15 +97,23 @@ def fig3(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
 
 
 def fig5(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
-    """Return header and rows of `lab.paper.figures.fig5`'s result: both losses, one row a ratio."""
+    """Return header and rows of `lab.paper.figures.fig5`'s result: both losses, one row a ratio; last the triplet loss's gain."""
     header, rows = _sweep(result["rows"], ("negatives", "negatives a positive"), _SWEEP_COLUMNS)
     losses = [row["loss"].replace("_", "-") for row in result["rows"]]
-    return ["loss", *header], [[loss, *row] for loss, row in zip(losses, rows, strict=True)]
+    rows = [[loss, *row] for loss, row in zip(losses, rows, strict=True)]
+    for name, gain in (("triplet's gain", result["triplet_gain_pct"]), ("triplet's gain, paper", TRIPLET_GAIN_PCT)):
+        row = dict.fromkeys(header, MISSING)
+        row["per-user AUC"] = MISSING if gain is None else signed_percent(gain)
+        rows.append([name, *row.values()])
+    return ["loss", *header], rows
 
 
 def fig6(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
-    """Return header and rows of `lab.paper.figures.fig6`'s result: one row a t."""
-    return _sweep(result["rows"], ("t", "t"), _SWEEP_COLUMNS)
+    """Return header and rows of `lab.paper.figures.fig6`'s result: one row a t; last the t of the elbow."""
+    header, rows = _sweep(result["rows"], ("t", "t"), _SWEEP_COLUMNS)
+    nothing = [MISSING] * (len(header) - 1)
+    elbow = MISSING if result["elbow_t"] is None else f"{result['elbow_t']:,g}"
+    return header, [*rows, [f"elbow: {elbow}", *nothing], [f"elbow, paper: {ELBOW_T:,g}", *nothing]]
 
 
 def continual(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
@@ -237,5 +245,5 @@ def _with_range(row: Mapping[str, Any], name: str, text: Callable[[float], str])
     value = row.get(name)
     if value is None:
         return MISSING
-    low, high = (text(bound) for bound in row["ci"].get(name, (value, value)))
+    low, high = (text(bound) for bound in row["ci"].get(name) or (value, value))
     return text(value) if low == high else f"{text(value)} ({low} to {high})"

@@ -182,6 +182,12 @@ def test_a_study_of_one_day_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     assert cli.run(["paper", "arms", "--share", "100", "--json"]) == 2
 
 
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_a_seed_below_zero_is_a_usage_error(command: str) -> None:
+    """No generator takes one: refused before the topics are read, not after."""
+    assert cli.run(["train", command, "--seed", "-1", "--bootstrap", "127.0.0.1:1"]) == 2
+
+
 def test_an_arm_that_is_no_bundle_is_a_usage_error() -> None:
     """A name that no answer can have would leave an empty window, and look like a day without traffic."""
     assert cli.run(["train", "finetune", "--served-by", "../3f9a", "--bootstrap", "127.0.0.1:1"]) == 2

@@ -137,6 +137,7 @@ def test_a_world_that_does_not_say_what_is_read_has_no_unreadable_share(tmp_path
     table = table1([1], replace(SETTINGS, recipes=SETTINGS.recipes[1:2], joinings=()), world=tmp_path)
     assert table["rows"][0]["unreadable"] is None
     assert "unreadable" not in table["per_seed"][0][0]["ci"]
+    assert set(table["rows"][0]["ci"].values()) == {None}, "one seed has no range over seeds"
     json.dumps(table, allow_nan=False)
 
 

@@ -59,6 +59,7 @@ def test_figure_5_has_a_row_a_ratio_and_the_triplet_loss_at_the_last() -> None:
     pointwise, triplet = figure["rows"][1]["per_user_auc"], figure["rows"][2]["per_user_auc"]
     assert figure["triplet_gain_pct"] == pytest.approx(100 * (triplet / pointwise - 1))
     assert told == [(1, 1), (1, 8), (1, 8)]
+    assert set(figure["rows"][0]["ci"].values()) == {None}, "from x to x is no interval"
     json.dumps(figure, allow_nan=False)
 
 

@@ -162,3 +162,17 @@ def test_a_sweep_has_a_row_a_step_and_a_gap_where_nothing_was_measured(tmp_path:
     assert rows[0][header.index("accuracy, full test")] == ".500 (.490 to .510)"
     assert {len(row) for row in rows} == {len(header)}
     plots.save(plots.fig3(FIG_3), tmp_path / "fig3.png")
+
+
+def test_figures_5_and_6_end_with_what_the_paper_prints() -> None:
+    """Of both the paper prints one number: a triplet loss better by 17% per user, and an elbow at 2,500."""
+    figures = dict.fromkeys(("auc", "per_user_auc", "sampled_auc", "language_mismatch", "popularity_correlation"), 0.5)
+    header, rows = tables.fig5(
+        {"triplet_gain_pct": -0.3, "rows": [{"loss": "triplet", "negatives": 4_000, **figures, "ci": {"auc": None}}]}
+    )
+    at = header.index("per-user AUC")
+    assert [(row[0], row[at]) for row in rows[1:]] == [("triplet's gain", "-0.3%"), ("triplet's gain, paper", "+17.0%")]
+    assert rows[0][header.index("AUC")] == ".500", "of one seed there is no range"
+    elbows = [tables.fig6({"elbow_t": t, "rows": [{"t": 3.0, **figures, "ci": {}}]})[1][1:] for t in (3.0, None)]
+    assert [[row[0] for row in two] for two in elbows] == [[f"elbow: {t}", "elbow, paper: 2,500"] for t in ("3", "–")]
+    assert {len(row) for row in rows} == {len(header)}

@@ -1,0 +1,44 @@
+"""`roost paper` on kept results: what is printed, drawn and refused without an experiment run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from roost import cli
+
+BENCH = Path(__file__).parents[3] / "docs" / "bench"
+AGAIN = ("paper", "continual", "--again", str(BENCH / "continual.json"), "--json")
+
+
+def test_a_result_is_printed_though_its_plot_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It took half an hour to measure; the plot can be drawn again from it."""
+    (tmp_path / "file").touch()
+    assert cli.run([*AGAIN, "--plots", str(tmp_path / "file")]) == 1
+    assert json.loads(capsys.readouterr().out)["days"] == 14
+
+
+def test_the_published_plots_are_drawn_by_the_page_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of one seed, or on a world of somebody else's, would leave its plot beside tables of other figures."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.run([*AGAIN]) == 0
+    assert "the plot is in build/paper/continual.png" in capsys.readouterr().err
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.png")] == [Path("build/paper/continual.png")]
+
+
+@pytest.mark.parametrize(("asked", "given"), [("continual", "gates"), ("gates", "continual")])
+def test_a_result_of_another_experiment_is_refused_by_name(asked: str, given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The two are kept side by side, and a wrong name is one key away."""
+    assert cli.run(["paper", asked, "--again", str(BENCH / f"{given}.json"), "--json"]) == 1
+    captured = capsys.readouterr()
+    assert f"{given}.json is no result of `roost paper {asked}`" in captured.err + captured.out
+
+
+def test_a_page_of_no_results_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong folder would pass for a page that is up to date."""
+    page = tmp_path / "page.md"
+    page.write_text("# The paper\n")
+    assert cli.run(["paper", "page", "--results", str(tmp_path / "nowhere"), "--document", str(page)]) == 1
+    assert "holds no result of `roost paper`" in capsys.readouterr().err
