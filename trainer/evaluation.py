@@ -45,7 +45,7 @@ def evaluate(towers: Embedder, examples: Examples, corpus: Corpus, config: Evalu
     """Return the metrics that can be measured on this window; one that cannot is left out.
 
     auc, per_user_auc, per_query_auc: on served pairs, positives against implicit negatives; explicit negatives are in neither.
-    sampled_auc: the positives against candidates drawn uniformly from the corpus.
+    sampled_auc, sampled_per_user_auc, sampled_per_query_auc: the positives against candidates drawn uniformly from the corpus.
     language_mismatch, popularity_correlation: of exhaustive retrieval for a sample of the window's queries.
     language_mismatch_at_5: of the first five places; the paper's, language_mismatch, is of the first alone. Half of that may be
     due to a single tweet, near everybody today and gone tomorrow, so that five places tell towers apart with less chance in it.
@@ -67,7 +67,14 @@ def evaluate(towers: Embedder, examples: Examples, corpus: Corpus, config: Evalu
     if len(corpus):
         candidates = towers.embed_candidates(corpus.candidate_ids)
         drawn = candidates[rng.integers(len(candidates), size=(int(positive.sum()), config.sampled_negatives))]
-        metrics["sampled_auc"] = _sampled_auc(scores[positive], queries[served.query[positive]], drawn, towers.metric)
+        engaged = served.take(positive)
+        against = _sampled_scores(queries[engaged.query], drawn, towers.metric)
+        of_both = np.concatenate([scores[positive], against.ravel()])
+        first = np.arange(len(of_both)) < len(engaged)
+        metrics["sampled_auc"] = roc_auc(of_both, first)
+        for name, groups in (("sampled_per_user_auc", engaged.users), ("sampled_per_query_auc", engaged.query)):
+            of_drawn = np.repeat(groups, config.sampled_negatives)
+            metrics[name] = grouped_roc_auc(of_both, first, np.concatenate([groups, of_drawn]))
         sample = rng.permutation(len(queries))[: config.max_queries]
         best = nearest(queries[sample], candidates, _TOP, metric=towers.metric)
         declared, languages = examples.queries.languages[sample], corpus.languages[best]
@@ -77,11 +84,8 @@ def evaluate(towers: Embedder, examples: Examples, corpus: Corpus, config: Evalu
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
-def _sampled_auc(
-    positive_scores: NDArray[np.float32], queries: NDArray[np.float32], drawn: NDArray[np.float32], metric: Metric
-) -> float:
-    """Of the positives' scores against those of their queries [n, dim] with candidates drawn for each [n, negatives, dim]."""
+def _sampled_scores(queries: NDArray[np.float32], drawn: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
+    """Return the similarities of queries [n, dim] with candidates drawn for each [n, negatives, dim], float32 [n, negatives]."""
     negatives = drawn.shape[1]
-    negative_scores = pair_scores(np.repeat(queries, negatives, axis=0), drawn.reshape(-1, queries.shape[1]), metric)
-    scores = np.concatenate([positive_scores, negative_scores])
-    return roc_auc(scores, np.arange(len(scores)) < len(positive_scores))
+    scores = pair_scores(np.repeat(queries, negatives, axis=0), drawn.reshape(-1, queries.shape[1]), metric)
+    return scores.reshape(-1, negatives)

@@ -10,13 +10,13 @@ from lab.observed.parquet import from_parquet
 from lab.paper.ab_test import ABSettings
 from lab.paper.evaluate import Split, split
 from lab.paper.models.joined import ROOST, Joining, join
-from lab.paper.models.recipes import PAPER, Recipe, TorchModel, train
+from lab.paper.models.recipes import PAPER, Recipe, train
 from lab.world import WorldSettings, simulate
 from schemas.features.catalog import CATALOG
 from schemas.features.spec import FeatureSpec
 from trainer.evaluation import Embedder
 from trainer.learning.fit import FitProgress
-from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def _train_all(data: Split, settings: ExperimentSettings, *, seed: int, on_progr
 
         parent = towers[recipe.parent] if recipe.parent else None
         made = train(recipe, data, spec=settings.spec, config=settings.towers, seed=seed, parent=parent, on_progress=told)
-        towers[recipe.name], models[recipe.name] = made, TorchModel(made)
+        towers[recipe.name], models[recipe.name] = made, TorchEmbedder(made)
     for joining in settings.joinings:
         weights = {models[part]: weight for part, weight in joining.weights.items()}
         models[joining.name] = join(weights, data, dim=settings.towers.dim, seed=seed)

@@ -10,22 +10,30 @@ import torch
 
 from schemas.bundle import read_bundle
 from schemas.errors import BundleCorrupt, BundleMismatch
-from schemas.features.catalog import TWEET
+from schemas.features.catalog import CATALOG, TWEET
+from schemas.features.spec import Field
 from schemas.manifest import Metric
+from schemas.records.candidates import Counters
+from schemas.records.feedback import Label
+from schemas.surfaces import load_surfaces
 from schemas.towers import Towers
 from serving.index import CompressedConfig, GraphConfig, IndexConfig, LiveIndex, Rows
 from tests.bundles import published
 from tests.tiny_world import tiny_world
 from trainer.data.columns import Encoder
 from trainer.export import ARCHITECTURE, WEIGHTS, export, pack_weights, unpack_towers
+from trainer.gates import GateLimits
 from trainer.learning.fit import FitConfig, fit
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
 from trainer.metrics import ranking_scores
+from trainer.recipes import PretrainConfig, pretrain
 from trainer.registry import Origin, entries, publish, show, verify
+from trainer.training import TrainingData
 
 SURFACE = "home-timeline"
+ANY = GateLimits(min_auc=0.0, min_sampled_auc=0.0, max_language_mismatch=1.0)
 K = 50
 ORIGIN = Origin(recipe="pretrain", code_version="test", created_ms=1_700_000_000_000, seeds={"towers": 5})
 
@@ -91,6 +99,29 @@ def test_a_trained_bundle_of_any_similarity_is_served_in_its_order(metric: Metri
     for index, plan in ((codes, "searches_codes"), (graph, "searches_graph")):
         assert [name for name in index.stats().counters if name.startswith("searches_")] == [plan]
         assert found[index] >= 0.98 * K * len(queries), f"recall {found[index] / K / len(queries):.3f} of {plan}"
+
+
+def test_a_feature_is_added_in_the_spec_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalog names one field more: encoded, trained, exported and served by the recipe and the runtime as they are."""
+    wider = replace(TWEET, candidate=(*TWEET.candidate, Field("show_less", "counters.show_less", "log", 24)))
+    monkeypatch.setitem(CATALOG, TWEET.name, wider)
+    world = tiny_world(users=60, tweets=200, impressions=1_000)
+    # engaged with where nobody asked for less of it: nothing but the new field tells
+    rows = [
+        replace(one, candidate=replace(one.candidate, counters=Counters(show_less=0 if one.label == Label.POSITIVE else 500)))
+        for one in world.examples
+    ]
+    data = TrainingData(rows[:800], rows[800:], world.corpus, {"0": (0, 800)})
+    surface = load_surfaces()[SURFACE]
+    config = PretrainConfig(
+        objectives=(Objective(negatives=Negatives("implicit", 1)),), learning_rate=0.01, epochs=1, min_steps=20, limits=ANY
+    )
+    bundle = read_bundle(tmp_path, SURFACE, pretrain(surface, data, config, registry=tmp_path))
+    served, query, seen = Towers(bundle), rows[0].query, rows[0].candidate
+    liked, disliked = (replace(seen, counters=Counters(show_less=count)) for count in (0, 500))
+    assert bundle.manifest.feature_spec == wider
+    near, far = served.embed_candidates([liked, disliked]) @ served.embed_queries([query])[0]
+    assert near > far + 0.1
 
 
 def _index(vectors: np.ndarray, *, compressed: CompressedConfig | None, graph: GraphConfig | None) -> LiveIndex:

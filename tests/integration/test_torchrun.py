@@ -24,6 +24,9 @@ NOISE = {
     "per_user_auc": 0.02,  # .0094
     "per_query_auc": 0.02,  # .0094
     "sampled_auc": 0.001,  # .0004
+    # of the same pairs in groups: a rounding that changes one order weighs more in a small one
+    "sampled_per_user_auc": 0.005,
+    "sampled_per_query_auc": 0.005,
     "language_mismatch": 1 / 120,  # 0; one query of the window's 120
     "popularity_correlation": 0.03,  # .0140: a few tweets are far more popular than all others, and one in a top 5 more moves it
     "loss": 0.001,  # .0004

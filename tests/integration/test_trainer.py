@@ -372,10 +372,11 @@ def test_a_skew_between_what_is_served_and_what_is_trained_on_is_found_on_the_to
         words = ["-s", own.surface.name, "--surfaces", str(own.surfaces_file), "--bootstrap", own.bootstrap, "--json"]
         command = [sys.executable, "-m", "roost", "train", "skew", *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-        return done.returncode, json.loads(done.stdout)
+        return done.returncode, json.loads(done.stdout or json.dumps({"error": done.stderr}))
 
     code, nothing = skew()
-    assert (code, nothing["error"]) == (3, f"no served example of {own.surface.name} can be computed again; wait for some")
+    assert code == 3, nothing
+    assert "can be computed again; wait for some" in nothing["error"]
     for name, state in TRUE.states.items():
         own.send(USER_STATES, user + name, replace(state, languages=("xx",)))
         own.send(USER_STATES, user + name, replace(state, user_id=user + name))

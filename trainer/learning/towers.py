@@ -5,7 +5,7 @@ length 1 (paper, section 4.2). All embedding tables are one matrix: one lookup a
 the same table share its rows by construction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Any, Literal, Self
@@ -22,6 +22,7 @@ from schemas.manifest import Metric
 from trainer.learning.similarity import INDEX_DIMENSIONS, in_space
 
 PADDING_ROW = 0
+_CHUNK_ROWS = 8_192
 # untrained rows (an author never seen) must not drown what was learned of the others
 _INITIAL_STD = 0.05
 
@@ -187,7 +188,7 @@ class TwoTowers(nn.Module):
 
 
 class TorchEmbedder:
-    """Towers as arrays in, arrays out, without an export: for experiments that evaluate many of them."""
+    """Towers as arrays in, arrays out, in pieces, without an export: for experiments that evaluate many of them."""
 
     def __init__(self, towers: TwoTowers) -> None:
         """Wrap; the towers stay the caller's, trained on or not."""
@@ -198,14 +199,18 @@ class TorchEmbedder:
         """How the vectors are compared."""
         return self._towers.config.metric
 
-    @torch.no_grad()
     def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return vectors, float32 [n, dim], of query ids [n, query width]."""
-        vectors: NDArray[np.float32] = self._towers.embed_queries(torch.from_numpy(ids)).numpy()
-        return vectors
+        return self._embed(self._towers.embed_queries, ids)
 
-    @torch.no_grad()
     def embed_candidates(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return vectors, float32 [n, dim], of candidate ids [n, candidate width]."""
-        vectors: NDArray[np.float32] = self._towers.embed_candidates(torch.from_numpy(ids)).numpy()
+        return self._embed(self._towers.embed_candidates, ids)
+
+    @torch.no_grad()
+    def _embed(self, tower: Callable[[Tensor], Tensor], ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        vectors = np.empty((len(ids), self._towers.config.dim), np.float32)
+        for start in range(0, len(ids), _CHUNK_ROWS):
+            part = slice(start, start + _CHUNK_ROWS)
+            vectors[part] = tower(torch.from_numpy(ids[part])).numpy()
         return vectors

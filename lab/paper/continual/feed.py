@@ -11,14 +11,13 @@ from lab.observed.log import Engagements, Impressions
 from lab.paper.ab_test import CANDIDATES
 from lab.paper.continual.gated import Window
 from lab.paper.continual.served_log import ServedLog
-from lab.paper.models.recipes import TorchModel
 from lab.paper.truth import MISSING
 from lab.world.policy import Visits
 from lab.world.reactions import react
 from lab.world.shown import Shown
 from lab.world.world import World
 from trainer.data.profile import WindowProfile
-from trainer.learning.towers import TwoTowers
+from trainer.learning.towers import TorchEmbedder, TwoTowers
 from trainer.metrics import nearest
 
 # purposes of `World.rng` below these are the world's own
@@ -94,7 +93,7 @@ class Feed:
         queries = encoder.queries(visits.user, visits.time_s).ids
         drawn = np.empty((len(visits), min(CANDIDATES, len(alive))), np.int64)
         for number, of_arm in enumerate(towers):
-            model, rows = TorchModel(of_arm), arm == number
+            model, rows = TorchEmbedder(of_arm), arm == number
             vectors = model.embed_candidates(candidates)
             drawn[rows] = alive[nearest(model.embed_queries(queries[rows]), vectors, CANDIDATES, metric=model.metric)]
         return drawn

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab.paper.models.recipes import TorchModel
 from schemas.bundle import CanaryVectors, Gate
 from schemas.features.spec import FeatureSpec
 from trainer.data.columns import Corpus, Examples
@@ -19,7 +18,7 @@ from trainer.evaluation import evaluate
 from trainer.export import export
 from trainer.gates import GateLimits, canary_gate, data_gates, drift_gates, label_rate, quality_gates
 from trainer.learning.fit import FitConfig, fit
-from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
 from trainer.recipes import FinetuneConfig, PretrainConfig
 
 _HOUR_MS = 3.6e6
@@ -107,7 +106,7 @@ def judge(
     """
 
     def measured(one: TwoTowers) -> dict[str, float]:
-        return evaluate(TorchModel(one), window.evaluation, window.corpus)
+        return evaluate(TorchEmbedder(one), window.evaluation, window.corpus)
 
     new, old = measured(towers), measured(live)
     exported = export(towers)

@@ -13,7 +13,6 @@ from lab.paper.continual.served_log import ServedLog
 from lab.paper.continual.thermometer import effective_share
 from lab.paper.encode import LogEncoder
 from lab.paper.evaluate import served_scores
-from lab.paper.models.recipes import TorchModel
 from lab.paper.truth import MISSING, true_engagement_at
 from lab.world.policy import Visits
 from lab.world.settings import DAY_S
@@ -21,7 +20,7 @@ from lab.world.world import World
 from trainer.data.columns import NO_LANGUAGE, POSITIVE
 from trainer.gates import lacks_examples
 from trainer.ladder import climb
-from trainer.learning.towers import TwoTowers
+from trainer.learning.towers import TorchEmbedder, TwoTowers
 from trainer.metrics import language_mismatch, nearest, roc_auc
 from trainer.recipes import FinetuneConfig, attempts
 from trainer.training import LAST_WINDOWS
@@ -88,7 +87,7 @@ class Line:
         encoder, rows = self.log.window()
         examples = encoder.examples(rows[len(rows) - len(today) :])
         served = examples.take(examples.implicit)
-        model = TorchModel(self.towers)
+        model = TorchEmbedder(self.towers)
         queries = encoder.queries(truth.user, np.full(len(truth.user), truth.time_s))
         corpus = encoder.corpus(truth.tweet, np.full(len(truth.tweet), truth.time_s))
         lists = nearest(

@@ -1,7 +1,7 @@
 """Figure 5 of the paper: more random negatives for each positive (section 5.1), and triplet loss against cross-entropy (5.2).
 
 Related tweets: the query is a tweet, the last one that the user engaged with, and nothing of the user. Section 5.2 compares on
-accounts to follow, which worlds do not suggest; the comparison is made on the same data here.
+accounts to follow, which these logs of tweets do not show; the comparison is made on the same data here.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Figure 6 of the paper: popularity weights on negatives (section 5.3). On tweets, by engagements: worlds suggest no accounts.
+"""Figure 6 of the paper: popularity weights on negatives (section 5.3). On tweets, by engagements: these logs show no accounts.
 
 Triplet loss, negatives in the batch, each weighted by 0.5 + 0.5 exp(-popularity / t). For t to 0 and for t to infinity all weights
 are equal, so whatever t does must come and go between.

@@ -15,14 +15,13 @@ from lab.paper.continual.gated import Window, judge, pretrained, tuned
 from lab.paper.gate_study.scene import Scene
 from lab.paper.gate_study.variants import Variant
 from lab.paper.intervals import Interval, ratio_over_users
-from lab.paper.models.recipes import TorchModel
 from lab.paper.table2 import NOISE
 from lab.paper.truth import true_engagement_at
 from schemas.bundle import CanaryVectors, Gate
 from trainer.data.columns import Examples
 from trainer.evaluation import MISMATCH_OF_PLACES, Embedder
 from trainer.gates import GateLimits
-from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
 from trainer.metrics import nearest
 from trainer.recipes import PretrainConfig
 from trainer.training import LAST_WINDOWS
@@ -74,11 +73,11 @@ def judged(variant: Variant, scene: Scene, shape: TowerConfig, *, seed: int) -> 
     window = data.window
     # the live towers came of their line's first fine-tune: they are the anchor too
     found = judge(towers, scene.live, window, GateLimits(), anchor=scene.live, last=scene.profiles[-LAST_WINDOWS:])
-    model = TorchModel(towers)
+    model = TorchEmbedder(towers)
     metrics, live = dict(found.metrics), dict(found.live_metrics)
     metrics["canary_vectors"] = next(gate.value for gate in found.gates if gate.name == "canary_vectors")
     metrics["canary_shift"], live["canary_vectors"], live["canary_shift"] = canary_shift(found.canary, scene.canary), 0.0, 0.0
-    for figures, one in ((metrics, model), (live, TorchModel(scene.live))):
+    for figures, one in ((metrics, model), (live, TorchEmbedder(scene.live))):
         figures["recall_at_200"] = recall(one, window.evaluation, window)
     return Judged(
         found.gates,

@@ -17,7 +17,6 @@ from lab.paper.continual.gated import Window, profile
 from lab.paper.continual.line import Line, cut
 from lab.paper.continual.study import FROZEN, ContinualSettings, common_past, play
 from lab.paper.encode import Ids
-from lab.paper.models.recipes import TorchModel
 from lab.world.settings import DAY_S
 from lab.world.simulation import Simulation, truth_at
 from lab.world.world import World
@@ -26,7 +25,7 @@ from trainer.data.columns import Corpus, Examples, Queries
 from trainer.data.profile import WindowProfile
 from trainer.evaluation import Embedder
 from trainer.export import export
-from trainer.learning.towers import TwoTowers
+from trainer.learning.towers import TorchEmbedder, TwoTowers
 from trainer.metrics import nearest
 
 
@@ -108,4 +107,4 @@ def _evening(past: Past, line: Line, now_s: float, test_users: int) -> Scene:
         corpus=encoder.corpus(truth.tweet, np.full(len(truth.tweet), now_s)),
         lists=np.zeros((0, 0), np.int64),
     )
-    return replace(made, lists=made.retrieve(TorchModel(past.towers)))
+    return replace(made, lists=made.retrieve(TorchEmbedder(past.towers)))

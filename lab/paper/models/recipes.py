@@ -3,19 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from lab.paper.evaluate import Split
 from schemas.features.spec import FeatureSpec
-from schemas.manifest import Metric
 from trainer.learning.fit import FitConfig, FitProgress, fit
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TowerConfig, TwoTowers
-
-_CHUNK_ROWS = 8_192
 
 OnProgress = Callable[[FitProgress], None]
 
@@ -52,26 +45,6 @@ PAPER = (
 )
 
 
-class TorchModel:
-    """Towers as a model to evaluate: in pieces, without gradients."""
-
-    def __init__(self, towers: TwoTowers) -> None:
-        self.towers = towers
-
-    @property
-    def metric(self) -> Metric:
-        """See `trainer.evaluation.Embedder`."""
-        return self.towers.config.metric
-
-    def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """See `trainer.evaluation.Embedder`."""
-        return _embed(self.towers.embed_queries, ids, self.towers.config.dim)
-
-    def embed_candidates(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """See `trainer.evaluation.Embedder`."""
-        return _embed(self.towers.embed_candidates, ids, self.towers.config.dim)
-
-
 def train(
     recipe: Recipe,
     data: Split,
@@ -95,12 +68,3 @@ def train(
     )
     fit(towers, data.train, data.train_corpus, how, progress=on_progress)
     return towers
-
-
-def _embed(tower: Callable[[torch.Tensor], torch.Tensor], ids: NDArray[np.integer], dim: int) -> NDArray[np.float32]:
-    vectors = np.empty((len(ids), dim), np.float32)
-    with torch.no_grad():
-        for start in range(0, len(ids), _CHUNK_ROWS):
-            part = slice(start, start + _CHUNK_ROWS)
-            vectors[part] = tower(torch.from_numpy(ids[part])).numpy()
-    return vectors

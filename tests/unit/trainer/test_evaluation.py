@@ -58,8 +58,20 @@ def test_every_metric_is_of_the_right_pairs() -> None:
     """
     metrics = evaluate(Chosen(), examples([1, 1, 0, 0, -1], [10, 10, 40, 50, 0]), CORPUS)
     assert metrics["auc"] == pytest.approx(0.5)
-    assert metrics["per_user_auc"] == metrics["per_query_auc"] == pytest.approx(0.5)
+    assert metrics["per_user_auc"] == pytest.approx(0.5)
     assert metrics["language_mismatch"] == metrics["language_mismatch_at_5"] == pytest.approx(0.5)
+
+
+def test_a_user_is_all_of_ones_queries_and_a_query_is_one_answer() -> None:
+    """User 0 asks twice at 0 degrees. First served 10 (engaged) and 20, then 30 (engaged) and 40: within either query the engaged
+    one is nearer, so per query 1. Over both, 30 is behind 20: of four pairs three are right, so per user 3/4. User 1 asks once, and
+    is served 80 (engaged) and 89, which is nearer to 90: 0. Per query (1 + 1 + 0) / 3, per user (3/4 + 0) / 2.
+    """
+    served = examples([1, 0, 1, 0, 1, 0], [10, 20, 30, 40, 80, 89])
+    queries = Queries(column([0, 0, 90]), np.array([0, 0, 1], np.int32), np.full((3, 1), NO_LANGUAGE, np.int32))
+    metrics = evaluate(Chosen(), replace(served, queries=queries, query=np.repeat(np.arange(3, dtype=np.int32), 2)), CORPUS)
+    assert metrics["per_query_auc"] == pytest.approx(2 / 3)
+    assert metrics["per_user_auc"] == pytest.approx(3 / 8)
 
 
 def test_every_metric_is_by_the_bundles_own_similarity() -> None:
@@ -90,6 +102,22 @@ def test_sampled_auc_sets_positives_against_the_corpus_not_the_served() -> None:
     """A positive right at its query beats every candidate of the corpus, whatever was served with it."""
     metrics = evaluate(Chosen(), examples([1, 0], [0, 90]), CORPUS, EvaluationConfig(sampled_negatives=50))
     assert metrics["sampled_auc"] == 1.0
+
+
+def test_sampled_auc_is_also_of_each_user_and_each_query_alone() -> None:
+    """One candidate, at 45 degrees, is all that can be drawn, four times for each positive. User 0 asks twice at 0 degrees, and
+    engages with 10, nearer than it (1), and with 60, further (0); user 1 asks at 90 and engages with 80, nearer (1). Per query
+    (1 + 0 + 1) / 3. Of user 0's two positives and eight draws half the pairs are right: per user (1/2 + 1) / 2. Cosines .985, .5
+    and .985 against .707 each: globally two of three.
+    """
+    served = examples([1, 1, 1], [10, 60, 80])
+    queries = Queries(column([0, 0, 90]), np.array([0, 0, 1], np.int32), np.full((3, 1), NO_LANGUAGE, np.int32))
+    window = replace(served, queries=queries, query=np.arange(3, dtype=np.int32))
+    corpus = Corpus(*(getattr(CORPUS, name)[1:2] for name in ("candidate_ids", "items", "languages", "popularity")))
+    metrics = evaluate(Chosen(), window, corpus, EvaluationConfig(sampled_negatives=4))
+    assert metrics["sampled_per_query_auc"] == pytest.approx(2 / 3)
+    assert metrics["sampled_per_user_auc"] == pytest.approx(3 / 4)
+    assert metrics["sampled_auc"] == pytest.approx(2 / 3)
 
 
 def test_two_bundles_meet_the_same_sample() -> None:

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from lab.observed.parquet import to_parquet
 from lab.paper.evaluate import Split, evaluate, evaluate_lists, retrieve, split
 from lab.paper.experiment import ExperimentSettings
-from lab.paper.models.recipes import PAPER, TorchModel
+from lab.paper.models.recipes import PAPER
 from lab.paper.table1 import table1
 from lab.paper.truth import oracle_lists
 from lab.world import WorldSettings, simulate
 from schemas.errors import InvalidInput
 from schemas.features.catalog import CATALOG
 from schemas.manifest import Metric
-from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
 
 SPEC = CATALOG["tweet-v1"]
 WORLD = WorldSettings(users=250, authors=60, tweets_per_day=200, languages=5)
@@ -98,7 +98,7 @@ def test_the_oracle_is_better_than_production_and_production_equals_itself(data:
 
 def test_every_figure_of_a_model_is_measured(data: Split) -> None:
     """An untrained model is near chance on AUC: the metric itself adds nothing."""
-    measured = evaluate(TorchModel(TwoTowers(SPEC, SETTINGS.towers, seed=0)), data)
+    measured = evaluate(TorchEmbedder(TwoTowers(SPEC, SETTINGS.towers, seed=0)), data)
     assert all(np.isfinite(value) for value in measured.values().values())
     assert 0.35 < measured.per_user_auc < 0.65
     for name, (low, high) in measured.intervals().items():

@@ -8,12 +8,11 @@ import pytest
 
 from lab.paper.evaluate import Split, split
 from lab.paper.experiment import ExperimentSettings, Trained
-from lab.paper.models.recipes import TorchModel
 from lab.paper.table2 import declared_only, popular, rows_of, table
 from lab.paper.truth import MISSING
 from lab.world import WorldSettings, simulate
 from schemas.features.catalog import CATALOG
-from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
 
 SPEC = CATALOG["tweet-v1"]
 SETTINGS = ExperimentSettings(towers=TowerConfig(dim=32, embedding_dim=8, hidden=(32,)), threads=1)
@@ -26,12 +25,12 @@ def data() -> Split:
 
 
 @pytest.fixture(scope="module")
-def model() -> TorchModel:
+def model() -> TorchEmbedder:
     """Untrained towers."""
-    return TorchModel(TwoTowers(SPEC, SETTINGS.towers, seed=0))
+    return TorchEmbedder(TwoTowers(SPEC, SETTINGS.towers, seed=0))
 
 
-def test_every_arm_is_put_against_production(data: Split, model: TorchModel) -> None:
+def test_every_arm_is_put_against_production(data: Split, model: TorchEmbedder) -> None:
     """The contract of `roost paper table2 --json`; no arm beats the oracle under a ranker that knows p."""
     rows = rows_of(Trained(3, data, {"implicit": model}), SETTINGS)
     result = table([(3, rows), (4, rows)], SETTINGS)
@@ -40,13 +39,14 @@ def test_every_arm_is_put_against_production(data: Split, model: TorchModel) -> 
     assert (result["candidates"], result["slots"], result["ranker_noise"]) == (200, 10, 1.0)
     changes = {row["model"]: row["ab_favorite_pct"] for row in result["rows"]}
     assert max(changes, key=lambda name: changes[name]) == "oracle"
-    low, high = rows[0]["ci"]["ab_favorite_pct"]
-    assert low < rows[0]["ab_favorite_pct"] < high
+    interval = rows[0]["ci"]["ab_favorite_pct"]
+    assert interval is not None
+    assert interval[0] < rows[0]["ab_favorite_pct"] < interval[1]
     assert result["rows"][0]["ab_favorite_pct"] == pytest.approx(rows[0]["ab_favorite_pct"])
     json.dumps(result, allow_nan=False)
 
 
-def test_a_hard_filter_mismatches_nobody(data: Split, model: TorchModel) -> None:
+def test_a_hard_filter_mismatches_nobody(data: Split, model: TorchEmbedder) -> None:
     """That it still loses engagements is what makes a mismatch of 0 prove nothing (section 4.3.2)."""
     lists = declared_only(model, data)
     for row, declared in zip(lists, data.queries.languages, strict=True):

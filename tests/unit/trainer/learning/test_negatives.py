@@ -53,8 +53,8 @@ def test_mixed_negatives_say_the_probability_of_the_mixture(small: Encoded) -> N
 
 def test_the_shares_of_a_mixture_add_up_to_what_was_asked_for(small: Encoded) -> None:
     """Three of 2.5, 1.25 and 1.25: rounded one by one they are 2, 1 and 1, which is one too few."""
-    mix = {"uniform": 0.25, "frequency": 0.5, "in_batch": 0.25}
-    sampler = Sampler(Negatives("mixed", 5, mix), small.train, small.corpus)
+    negatives = Negatives("mixed", 5, {"uniform": 0.25, "frequency": 0.5, "in_batch": 0.25})
+    sampler = Sampler(negatives, small.train, small.corpus)
     assert sampler.draw(small.train.positives[:4], np.random.default_rng(0)).valid.shape == (4, 5)
 
 

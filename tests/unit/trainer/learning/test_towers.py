@@ -91,8 +91,8 @@ def test_weights_of_another_architecture_are_refused_with_what_to_do() -> None:
         TwoTowers(SPEC, CONFIG, seed=0).load_weights(other.weights())
 
 
-def test_a_feature_is_added_in_the_spec_alone() -> None:
-    """The towers read the spec: a new field costs no line of code."""
+def test_a_towers_inputs_are_the_specs_fields() -> None:
+    """The towers read the spec: a new field costs no line of code. `test_trained_bundle` takes one all the way to an answer."""
     wider = FeatureSpec("wider", "seed", SPEC.query, (*SPEC.candidate, Field("author", "author_id", "hash", 9)))
     vectors = TwoTowers(wider, CONFIG, seed=0).embed_candidates(torch.tensor([[1, 2, 9]]))
     assert vectors.shape == (1, 32)

@@ -14,12 +14,12 @@ from lab.paper.gate_study.scene import Scene
 from lab.paper.gate_study.study import GateStudySettings, gates
 from lab.paper.gate_study.summed import GateStudy, Row, judged_again, summed
 from lab.paper.gate_study.variants import VARIANTS, Variant
-from lab.paper.models.recipes import TorchModel
 from lab.world.settings import DAY_S
 from schemas.bundle import CanaryVectors
 from schemas.errors import InvalidInput
 from trainer.evaluation import evaluate
 from trainer.learning.objectives import Objective
+from trainer.learning.towers import TorchEmbedder
 
 SAME = Variant("next to nothing", replace(SCHEDULE, learning_rate=1e-9))
 BROKEN = Variant("against the labels", replace(SCHEDULE, learning_rate=3e-2, epochs=3, replay=0.0))
@@ -41,7 +41,7 @@ def test_the_gates_are_asked_as_in_production_with_the_live_towers_on_the_same_w
 ) -> None:
     """The live figures are those of `trainer.evaluation` on the scene's window, and all four kinds of gates were asked."""
     found = judged(BROKEN, stage, base.towers, seed=0)
-    measured = evaluate(TorchModel(stage.live), stage.window.evaluation, stage.window.corpus)
+    measured = evaluate(TorchEmbedder(stage.live), stage.window.evaluation, stage.window.corpus)
     for name in ("auc", "per_user_auc", "sampled_auc", "language_mismatch", "popularity_correlation"):
         assert found.live_metrics[name] == measured[name]
     names = {gate.name for gate in found.gates}
@@ -75,7 +75,7 @@ def test_outcomes_are_relative_to_the_live_lists_and_in_percent() -> None:
 
 def test_recall_counts_held_out_positives_that_can_still_be_retrieved(stage: Scene) -> None:
     """With a corpus of 200 everything is among the nearest 200; what has expired is in neither part of the share."""
-    window, model = stage.window, TorchModel(stage.live)
+    window, model = stage.window, TorchEmbedder(stage.live)
     held_out = window.evaluation
     items = np.unique(held_out.items[held_out.positives])
     few = np.flatnonzero(np.isin(window.corpus.items, items))[:150]
