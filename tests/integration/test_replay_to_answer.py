@@ -32,6 +32,7 @@ from schemas.ids import is_bundle_id
 from schemas.records.candidates import Candidate
 from schemas.records.control import CommandKind, RolloutCommand
 from schemas.records.feedback import Engagement, EngagementKind, Example, Impression, Label
+from schemas.surfaces import load_surfaces
 from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUT_COMMANDS, TWEETS, USER_EVENTS, USER_STATES
 from schemas.wire.client import make_producer
 from schemas.wire.tail import TailReader
@@ -41,6 +42,10 @@ from streams.producer import Producer
 from tests.bundles import publish_bundle, sha256_of
 from tests.integration.waiting import until
 from tests.posts import now_ms
+from trainer.data.topics import TopicSources
+from trainer.gates import GateLimits
+from trainer.recipes import PretrainConfig, pretrain
+from trainer.training import TrainingData
 
 MOVIES, HOME = "movies", "home-timeline"
 RATINGS, MORE_RATINGS = 1_500, 2_500
@@ -180,6 +185,22 @@ def test_every_replayed_rating_is_an_example_soon_after(flight: Flight) -> None:
     """Training waits for them: event times of a replay without pauses are just past, and nothing more comes to move a watermark."""
     until(lambda: len(flight.labels()) == RATINGS, what="an example for each rating")
     until(lambda: Counter(flight.labels().values()) == flight.positives(RATINGS), what="the right labels")
+
+
+def test_what_was_replayed_is_trained_on(flight: Flight, tmp_path: Path) -> None:
+    """A replay feeds training too: towers come of its examples, with the features that the labeler put together for each."""
+    until(lambda: Counter(flight.labels().values()) == flight.positives(RATINGS), what="the right labels")
+    surfaces = load_surfaces()
+    with TopicSources(flight.machine.bootstrap, surfaces[MOVIES], surfaces) as sources:
+        window, corpus = sources.window(), sources.candidates(now_ms())
+    examples = window.examples()
+    assert Counter(example.label for example in examples) == flight.positives(RATINGS)
+    assert sum(bool(example.query.history_topics) for example in examples) > RATINGS / 2
+    config = PretrainConfig(min_steps=20, epochs=1, limits=GateLimits(min_auc=0.0, min_sampled_auc=0.0, min_corpus=100))
+    bundle = pretrain(surfaces[MOVIES], TrainingData.of_window(window, corpus), config, registry=tmp_path)
+    manifest = read_bundle(tmp_path, MOVIES, bundle).manifest
+    assert (manifest.dim, manifest.recipe) == (32, "pretrain")
+    assert sum(end - begin for begin, end in manifest.examples.values()) >= RATINGS
 
 
 def test_more_than_there_is_and_who_is_unknown_and_an_empty_index_are_answers(flight: Flight) -> None:
