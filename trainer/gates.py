@@ -15,7 +15,7 @@ from trainer.data.skew import FieldAudit
 from trainer.evaluation import MISMATCH_OF_PLACES
 
 _TAUGHT_BY_RANDOM_NEGATIVES = ("sampled_auc", "language_mismatch", "popularity_correlation")
-_COUNTED = ("train_", "evaluation_")
+_COUNTED = ("train_", "evaluation_", "corpus")
 _HIGHER_IS_BETTER = ("auc", "per_user_auc", "sampled_auc")
 
 
@@ -194,7 +194,7 @@ def refused_for_drift(gates: Iterable[Gate]) -> bool:
 
 
 def lacks_examples(gates: Iterable[Gate]) -> bool:
-    """Tell whether gates refused, and none but those that count a window's examples: a larger one of the same may pass."""
+    """Tell whether gates refused, and none but those that count examples and candidates: once there are more, the same may pass."""
     failed = [gate.name for gate in gates if not gate.passed]
     return bool(failed) and all(name.startswith(_COUNTED) for name in failed)
 

@@ -399,6 +399,27 @@ def test_a_window_that_lacked_nothing_but_examples_grows_until_it_has_enough(tmp
     assert setting.measured("roost_passed_over_examples_total") is None
 
 
+def test_a_window_that_met_too_few_candidates_is_trained_on_once_there_are_more(tmp_path: Path) -> None:
+    """The refusal says to wait for candidates: whoever does must not lose what came meanwhile."""
+    limits = replace(EASY, min_corpus=200)
+    setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=limits)))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    first = setting.schedule.step()
+    assert first is not None
+    setting.log.stage((first, Stage.LIVE))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:2_100], WORLD.corpus[:150]
+    setting.clock.now_s += 3_600
+    with pytest.raises(Refused, match=r"corpus 150 is below 200 \(wait for more candidates\)"):
+        setting.schedule.step()
+    assert setting.measured("roost_passed_over_examples_total") is None
+    setting.log.examples, setting.log.corpus = WORLD.examples, WORLD.corpus
+    setting.clock.now_s += 3_600
+    second = setting.schedule.step()
+    assert second is not None
+    manifest = read_bundle(setting.registry, SURFACE.name, second).manifest
+    assert (manifest.examples["0"][0], manifest.metrics["passed_over_examples"]) == (450, 0)
+
+
 def test_a_fine_tune_refused_for_drift_is_made_once_more_with_heavier_replay(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
