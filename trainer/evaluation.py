@@ -1,4 +1,4 @@
-"""Towers against a held-out window: every offline metric in one table. Judges nothing; see `trainer.gates`."""
+"""Towers against a held-out window, every offline metric in one table, and against others on the canary rows. Judges nothing."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.bundle import CanaryVectors
 from schemas.manifest import Metric
 from trainer.data.columns import POSITIVE, Corpus, Examples
 from trainer.metrics import grouped_roc_auc, language_mismatch, nearest, pair_scores, popularity_correlation, roc_auc
@@ -82,6 +83,18 @@ def evaluate(towers: Embedder, examples: Examples, corpus: Corpus, config: Evalu
         metrics[MISMATCH_OF_PLACES] = language_mismatch(languages, declared)
         metrics["popularity_correlation"] = popularity_correlation(best, corpus.popularity)
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
+
+
+def canary_shift(one: CanaryVectors, other: CanaryVectors) -> float:
+    """Return by how much the canary rows' similarities differ in the mean: 0 for towers that answer alike, however turned.
+
+    Vectors of two trainings lie elsewhere: only what they say of pairs can be compared.
+
+    Args:
+        one, other: of the same rows.
+    """
+    mine, theirs = (np.asarray(canary.query_vectors) @ np.asarray(canary.candidate_vectors).T for canary in (one, other))
+    return float(np.abs(mine - theirs).mean())
 
 
 def _sampled_scores(queries: NDArray[np.float32], drawn: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:

@@ -35,25 +35,34 @@ class GatesRefused(Refused):
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:
-    """What is allowed. Each default is explicit here and in every manifest.
+    """What is allowed. Each default is explicit here and in every manifest; operators set others, see `trainer.settings`.
 
     Attributes:
-        min_examples, min_positives, min_negatives: of the training window, and a fifth of each of the evaluation window.
+        min_examples: of the training window, and a fifth of it of the evaluation window, as of the two below.
+        min_positives: likewise, of those with an engagement.
+        min_negatives: likewise, of those that were served and went without one.
         min_corpus: candidates that can be retrieved.
-        min_label_rate, max_label_rate: positives in all of the training window.
-        max_volume_change, max_label_rate_change: factor by which examples an hour, and the label rate, may differ from the last
-            windows' median.
+        min_label_rate: positives in all of the training window, at least.
+        max_label_rate: and at most.
+        max_volume_change: factor by which examples an hour may differ from the last windows' median.
+        max_label_rate_change: factor by which the label rate may.
         max_language_mix_change: half the summed differences of language shares from the last windows' mean.
+        unresolved_rise: how far the share of examples without the served features may lie above the last windows' median.
         max_feature_skew: share of the compared examples in which a feature was served otherwise than the trainer computes it.
         min_skew_compared: what could be compared in fewer examples is not judged.
-        unresolved_rise: how far the share of examples without the served features may lie above the last windows' median.
         min_auc: below chance, for random negatives alone come near chance on served pairs (section 6.1.2).
         min_sampled_auc: positives against the corpus; what ranks these at chance has learned nothing.
         max_language_mismatch: the paper's implicit model, unfit to be served, had 0.76.
-        auc_regression, per_user_auc_regression, sampled_auc_regression: how far below the live bundle's, on the same window.
-        language_mismatch_rise, popularity_correlation_rise: how far above the live bundle's.
+        auc_regression: how far AUC may lie below the live bundle's on the same window, and the anchor's.
+        per_user_auc_regression: likewise, of the mean AUC of a user.
+        sampled_auc_regression: likewise, of the AUC of positives against the corpus.
+        language_mismatch_rise: how far mismatch may lie above the live bundle's.
+        popularity_correlation_rise: how far the popularity correlation may.
         popularity_correlation_free: up to here a rise is no reason: a live bundle that avoids what is popular is no model.
-        anchor_language_mismatch_rise, anchor_popularity_correlation_rise: how far above the anchor's, see `drift_gates`.
+        canary_shift: how far the canary rows' similarities may lie from the live bundle's, in the mean. Of 68 bundles that were
+            not worse than the live one none lay .25 away (docs/paper.md).
+        anchor_language_mismatch_rise: how far mismatch may lie above the anchor's, see `drift_gates`.
+        anchor_popularity_correlation_rise: how far the popularity correlation may.
     """
 
     min_examples: int = 200
@@ -77,6 +86,7 @@ class GateLimits:
     language_mismatch_rise: float = 0.08
     popularity_correlation_rise: float = 0.25
     popularity_correlation_free: float = 0.5
+    canary_shift: float = 0.3
     anchor_language_mismatch_rise: float = 0.01
     anchor_popularity_correlation_rise: float = 0.25
 
@@ -150,7 +160,8 @@ def quality_gates(candidate: Mapping[str, float], live: Mapping[str, float] | No
     """Return the verdicts on a candidate's metrics, by absolute limits and, where there is a live bundle, against its metrics.
 
     Args:
-        candidate, live: as `trainer.evaluation.evaluate` gives them, of the same window.
+        candidate, live: as `trainer.evaluation.evaluate` gives them, of the same window; the candidate's also `canary_shift`, from
+            the live bundle, where both read the same canary rows.
 
     A metric that the window does not allow to measure has no gate; the data gates see to it that AUC can be measured.
     """
@@ -168,7 +179,13 @@ def quality_gates(candidate: Mapping[str, float], live: Mapping[str, float] | No
                 "pre-train on random negatives, or replay them while fine-tuning",
             )
         )
-    return (*gates, *_against("live", candidate, live or {}, limits))
+    gates += _against("live", candidate, live or {}, limits)
+    if live and "canary_shift" in candidate:
+        advice = (
+            "lower the learning rate; towers trained for another metric differ by that alone: allow it with ROOST_GATE_CANARY_SHIFT"
+        )
+        gates.append(_at_most("canary_shift_against_live", candidate["canary_shift"], limits.canary_shift, advice))
+    return tuple(gates)
 
 
 def drift_gates(candidate: Mapping[str, float], anchor: Mapping[str, float] | None, limits: GateLimits) -> tuple[Gate, ...]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from schemas.bundle import Bundle, Gate, read_bundle
+from schemas.bundle import Bundle, CanaryVectors, Gate, read_bundle
 from schemas.features.spec import FeatureSpec
 from schemas.records.candidates import Candidate
 from schemas.records.feedback import Example
@@ -18,7 +18,7 @@ from trainer.data.columns import Corpus, Encoder, Examples
 from trainer.data.profile import WINDOW, WindowProfile, last_profiles
 from trainer.data.skew import FieldAudit
 from trainer.data.windows import CorpusAt, Window
-from trainer.evaluation import evaluate
+from trainer.evaluation import canary_shift, evaluate
 from trainer.export import Exported, OnnxTowers, export
 from trainer.gates import (
     GateLimits,
@@ -219,6 +219,7 @@ class Training:
         """Export towers and hold them against the others."""
         exported = export(towers, graphs=self._parent.files if self._parent else None)
         metrics = evaluate(OnnxTowers(exported.files, metric=exported.metric), self._evaluation, self._corpus)
+        metrics |= self._shift(exported.canary)
         gates = (
             *self._data_gates,
             *quality_gates(metrics, self._metrics_of(self._live) if against_live else None, self._limits),
@@ -226,6 +227,15 @@ class Training:
             canary_gate(exported.canary, exported.metric),
         )
         return Judged(exported, metrics, gates)
+
+    def _shift(self, canary: CanaryVectors) -> dict[str, float]:
+        """Return how far canary vectors are from the live bundle's; nothing where that one reads other features, or other rows."""
+        if self._live is None or self._live.manifest.feature_spec.digest != self._spec.digest:
+            return {}
+        live = self._live.manifest.canary
+        if (live.query_ids, live.candidate_ids) != (canary.query_ids, canary.candidate_ids):
+            return {}
+        return {"canary_shift": canary_shift(canary, live)}
 
     def refused(self, judged: Judged, fitted: Fitted) -> GatesRefused:
         """Return why judged towers are not to be published."""

@@ -43,18 +43,43 @@ class WindowProfile:
     @classmethod
     def of(cls, examples: Sequence[Example]) -> "WindowProfile":
         """Return the figures of a window's examples."""
+        times_ms, labels, languages, provenances = _figures(examples)
+        return cls.counted(
+            times_ms,
+            positives=labels[Label.POSITIVE],
+            implicit_negatives=labels[Label.IMPLICIT_NEGATIVE],
+            languages=languages,
+            unresolved=len(examples) - provenances[Provenance.SERVED],
+        )
+
+    @classmethod
+    def counted(
+        cls,
+        times_ms: NDArray[np.int64],
+        *,
+        positives: int,
+        implicit_negatives: int,
+        languages: Mapping[str, int],
+        unresolved: int,
+    ) -> "WindowProfile":
+        """Return the figures of a window of which somebody has counted the rest.
+
+        Args:
+            times_ms: int64 [examples], event times.
+            languages: examples by their candidate's language.
+        """
+        examples = len(times_ms)
         if not examples:
             return cls(0, 0.0, 0.0, {}, 0.0)
-        times_ms, labels, languages, provenances = _figures(examples)
         low, high = np.percentile(times_ms, (_OUTER_PERCENT, 100 - _OUTER_PERCENT))
         hours = max((high - low) / 3.6e6, _SHORTEST_H)
-        served = labels[Label.POSITIVE] + labels[Label.IMPLICIT_NEGATIVE]
+        served = positives + implicit_negatives
         return cls(
-            examples=len(examples),
-            per_hour=float(len(examples) * (1 - 2 * _OUTER_PERCENT / 100) / hours),
-            label_rate=labels[Label.POSITIVE] / served if served else 0.0,
-            languages={name: count / len(examples) for name, count in sorted(languages.items())},
-            unresolved=(len(examples) - provenances[Provenance.SERVED]) / len(examples),
+            examples=examples,
+            per_hour=float(examples * (1 - 2 * _OUTER_PERCENT / 100) / hours),
+            label_rate=positives / served if served else 0.0,
+            languages={name: count / examples for name, count in sorted(languages.items())},
+            unresolved=unresolved / examples,
         )
 
     def to_bytes(self) -> bytes:

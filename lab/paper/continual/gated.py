@@ -5,23 +5,20 @@ anchor, the canary gate.
 also go on against them.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from schemas.bundle import CanaryVectors, Gate
+from schemas.bundle import Gate
 from schemas.features.spec import FeatureSpec
 from trainer.data.columns import Corpus, Examples
 from trainer.data.profile import WindowProfile
-from trainer.evaluation import evaluate
+from trainer.evaluation import canary_shift, evaluate
 from trainer.export import export
-from trainer.gates import GateLimits, canary_gate, data_gates, drift_gates, label_rate, quality_gates
+from trainer.gates import GateLimits, canary_gate, data_gates, drift_gates, quality_gates
 from trainer.learning.fit import FitConfig, fit
 from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
 from trainer.recipes import FinetuneConfig, PretrainConfig
-
-_HOUR_MS = 3.6e6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +36,8 @@ class Candidate:
     """New towers and what was said of them.
 
     Attributes:
-        metrics, live_metrics: `trainer.evaluation.evaluate` of these towers and of the live ones, on the window's held-out share.
+        metrics, live_metrics: `trainer.evaluation.evaluate` of these towers and of the live ones, on the window's held-out share;
+            of these also how far their canary rows' similarities are from the live ones'.
         again: they are a second attempt, since a first was refused for drift.
         share: they are so much of the way from the anchor to what the last attempt came to.
     """
@@ -48,7 +46,6 @@ class Candidate:
     gates: tuple[Gate, ...]
     metrics: Mapping[str, float]
     live_metrics: Mapping[str, float]
-    canary: CanaryVectors
     again: bool = False
     share: float = 1.0
 
@@ -110,13 +107,14 @@ def judge(
 
     new, old = measured(towers), measured(live)
     exported = export(towers)
+    new["canary_shift"] = canary_shift(exported.canary, export(live).canary)
     gates = (
         *data_gates(window.train, window.evaluation, window.corpus, limits, window=window.profile, last=last),
         *quality_gates(new, old if against_live else None, limits),
         *drift_gates(new, measured(anchor) if anchor else None, limits),
         canary_gate(exported.canary, exported.metric),
     )
-    return Candidate(towers, gates, new, old, exported.canary)
+    return Candidate(towers, gates, new, old)
 
 
 def profile(examples: Examples, languages: Sequence[str]) -> WindowProfile:
@@ -126,12 +124,11 @@ def profile(examples: Examples, languages: Sequence[str]) -> WindowProfile:
         examples: the window.
         languages: of each example's candidate.
     """
-    names, counts = np.unique(languages, return_counts=True)
-    span_ms = float(np.ptp(examples.event_time_ms)) if len(examples) else 0.0
-    return WindowProfile(
-        examples=len(examples),
-        per_hour=len(examples) * _HOUR_MS / max(span_ms, 1_000.0),
-        label_rate=label_rate(examples),
-        languages=dict(zip(names.tolist(), (counts / max(len(examples), 1)).tolist(), strict=True)),
-        unresolved=0.0,
+    positives = len(examples.positives)
+    return WindowProfile.counted(
+        examples.event_time_ms,
+        positives=positives,
+        implicit_negatives=len(examples.implicit) - positives,
+        languages=Counter(languages),
+        unresolved=0,
     )

@@ -20,11 +20,9 @@ from lab.paper.encode import Ids
 from lab.world.settings import DAY_S
 from lab.world.simulation import Simulation, truth_at
 from lab.world.world import World
-from schemas.bundle import CanaryVectors
 from trainer.data.columns import Corpus, Examples, Queries
 from trainer.data.profile import WindowProfile
 from trainer.evaluation import Embedder
-from trainer.export import export
 from trainer.learning.towers import TorchEmbedder, TwoTowers
 from trainer.metrics import nearest
 
@@ -35,7 +33,6 @@ class Scene:
 
     Attributes:
         live: the towers to beat.
-        canary: their canary vectors.
         window: what the schedule would train on in the evening, the newest share held out.
         yesterday: what the live towers were tuned on.
         profiles: of the windows that they were trained on.
@@ -47,7 +44,6 @@ class Scene:
     """
 
     live: TwoTowers
-    canary: CanaryVectors
     window: Window
     yesterday: Window
     profiles: Sequence[WindowProfile]
@@ -95,7 +91,6 @@ def _evening(past: Past, line: Line, now_s: float, test_users: int) -> Scene:
     truth = truth_at(world, users, now_s)
     made = Scene(
         live=past.towers,
-        canary=export(past.towers).canary,
         window=window,
         yesterday=past.window,
         profiles=past.profiles,

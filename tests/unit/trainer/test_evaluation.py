@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from schemas.bundle import CanaryVectors
 from schemas.manifest import Metric
 from trainer.data.columns import NO_LANGUAGE, Corpus, Examples, Queries
-from trainer.evaluation import EvaluationConfig, evaluate
+from trainer.evaluation import EvaluationConfig, canary_shift, evaluate
 
 
 class Chosen:
@@ -138,3 +139,17 @@ def test_what_cannot_be_measured_is_left_out_and_nothing_is_nan() -> None:
     assert "language_mismatch" not in evaluate(Chosen(), examples([1, 1, 0], [10, 80, 30]), silent)
     none = examples([], [])
     assert np.isfinite(list(evaluate(Chosen(), none, CORPUS).values())).all()
+
+
+def test_towers_that_were_only_turned_have_not_shifted() -> None:
+    """Vectors of another training lie elsewhere; only what they say of pairs can be compared."""
+
+    def canary(queries: list[list[float]], candidates: list[list[float]]) -> CanaryVectors:
+        return CanaryVectors([[0]], queries, [[0]], candidates)
+
+    candidates = [[1.0, 0.0], [0.6, 0.8]]
+    one = canary([[1.0, 0.0], [0.0, 1.0]], candidates)
+    turned = canary([[0.0, 1.0], [-1.0, 0.0]], [[0.0, 1.0], [-0.8, 0.6]])
+    assert canary_shift(one, turned) == pytest.approx(0.0)
+    # similarities 1, .6, 0, .8 against 1, .6, 1, .6: differences 0, 0, 1, .2, in the mean .3
+    assert canary_shift(one, canary([[1.0, 0.0], [1.0, 0.0]], candidates)) == pytest.approx(0.3)

@@ -116,6 +116,15 @@ def test_a_floor_stays_a_floor_where_nothing_is_allowed() -> None:
     assert failed(quality_gates({**GOOD, "auc": 0.79}, GOOD, none)) == {"auc_against_live"}
 
 
+def test_towers_that_answer_the_canary_rows_otherwise_than_the_live_ones_are_refused() -> None:
+    """Each metric may look well on a window that leaves out what broke; how far a good training goes is known (docs/paper.md)."""
+    assert not failed(quality_gates({**GOOD, "canary_shift": 0.25}, GOOD, LIMITS))
+    gates = quality_gates({**GOOD, "canary_shift": 0.34}, GOOD, LIMITS)
+    assert failed(gates) == {"canary_shift_against_live"}
+    assert not failed(quality_gates({**GOOD, "canary_shift": 0.34}, None, LIMITS)), "there is nothing to be far from"
+    assert not refused_for_drift(gates), "no replay brings such towers back"
+
+
 def test_nan_never_passes() -> None:
     """NaN compares false with everything; a gate written the other way round would wave it through."""
     gates = quality_gates(dict.fromkeys(GOOD, math.nan), GOOD, LIMITS)
