@@ -33,6 +33,7 @@ from serving.query.explain import Explainer
 from serving.query.users import UserStore
 from serving.settings import NodeSettings
 from streams.settings import ControllerSettings, EmbedderSettings, LabelerSettings, UserStateSettings
+from trainer.options import FinetuneOptions, GateOptions, PretrainOptions
 from trainer.settings import TrainerSettings
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -46,6 +47,9 @@ _ROLES: dict[str, type[BaseSettings]] = {
     "roost control": ControllerSettings,
     "roost serve": NodeSettings,
     "roost train": TrainerSettings,
+    "roost train, pre-training": PretrainOptions,
+    "roost train, fine-tuning": FinetuneOptions,
+    "roost train, the gates": GateOptions,
     "roost console": ConsoleSettings,
     "roost up, roost demo": LauncherSettings,
 }

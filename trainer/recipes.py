@@ -77,7 +77,7 @@ class FinetuneConfig:
         accept_window: judge the window by no earlier one and by no feature's skew: somebody has looked at what the data gates said.
     """
 
-    objective: Objective = field(default_factory=lambda: Objective(negatives=Negatives("implicit")))
+    objective: Objective = field(default_factory=lambda: Objective(negatives=Negatives("implicit", NEGATIVES.per_positive)))
     replay: float = 0.0
     replay_negatives: Negatives = field(default_factory=lambda: NEGATIVES)
     learning_rate: float = LEARNING_RATE / 10

@@ -15,6 +15,7 @@ from trainer.data.topics import TopicSources
 from trainer.export import export_graphs
 from trainer.learning.towers import TowerConfig
 from trainer.monitoring import TrainerMetrics
+from trainer.options import Options
 from trainer.schedule import Plan, SurfaceSchedule
 from trainer.settings import TrainerSettings
 
@@ -24,7 +25,12 @@ OnBundle = Callable[[str, str], None]
 
 
 def run_schedule(
-    settings: TrainerSettings, *, on_bundle: OnBundle, stop: threading.Event, metrics: TrainerMetrics | None = None
+    settings: TrainerSettings,
+    options: Options,
+    *,
+    on_bundle: OnBundle,
+    stop: threading.Event,
+    metrics: TrainerMetrics | None = None,
 ) -> None:
     """Train every surface of `settings.train` on schedule until `stop` is set.
 
@@ -39,7 +45,7 @@ def run_schedule(
     surfaces = load_surfaces(settings.surfaces)
     if unknown := set(settings.train) - surfaces.keys():
         raise ValueError(f"no surface {sorted(unknown)}; there are {sorted(surfaces)}")
-    metrics = metrics or TrainerMetrics()
+    metrics, plan = metrics or TrainerMetrics(), Plan.of(settings, options)
     wait_for_broker(settings.bootstrap, timeout_s=settings.broker_wait_s, should_stop=stop.is_set)
     with ExitStack() as stack:
         schedules: dict[str, SurfaceSchedule] = {}
@@ -48,7 +54,7 @@ def run_schedule(
             # while there is nothing to train on yet: the exporter's first run takes seconds
             export_graphs(CATALOG[surface.feature_spec], TowerConfig(dim=surface.dim))
             sources = stack.enter_context(TopicSources(settings.bootstrap, surface, surfaces, max_examples=settings.max_examples))
-            schedules[name] = SurfaceSchedule(surface, sources, Plan.of(settings), registry=settings.registry, metrics=metrics)
+            schedules[name] = SurfaceSchedule(surface, sources, plan, registry=settings.registry, metrics=metrics)
             note_newest(settings.registry, name, metrics)
         untold: dict[str, str] = {}
         while not stop.wait(settings.poll_s):

@@ -23,6 +23,7 @@ from trainer.export import ARCHITECTURE, WEIGHTS
 from trainer.gates import GatesRefused, lacks_examples
 from trainer.learning.fit import FitProgress
 from trainer.monitoring import TrainerMetrics
+from trainer.options import Options
 from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, finetune, pretrain
 from trainer.settings import TrainerSettings
 from trainer.training import TrainingData
@@ -82,19 +83,18 @@ class Plan:
     diverted: bool = False
 
     @classmethod
-    def of(cls, settings: TrainerSettings) -> "Plan":
+    def of(cls, settings: TrainerSettings, options: Options) -> "Plan":
         """Return the plan that the settings ask for."""
+        limits, seed, threads = options.limits, settings.seed, settings.torch_threads
         return cls(
             pretrain_at=settings.min_pretrain_examples,
             corpus_at=settings.min_corpus,
             finetune_at=settings.min_fresh_examples,
             interval_s=settings.interval_s,
             evaluation_share=settings.evaluation_share,
-            pretrain=PretrainConfig(seed=settings.seed, threads=settings.torch_threads, min_steps=settings.pretrain_min_steps),
-            finetune=FinetuneConfig(
-                seed=settings.seed,
-                threads=settings.torch_threads,
-                replay=settings.replay,
+            pretrain=options.pretrain.config(limits=limits, min_steps=settings.pretrain_min_steps, seed=seed, threads=threads),
+            finetune=replace(
+                options.finetune.config(limits=limits, replay=settings.replay, seed=seed, threads=threads),
                 anchor_fine_tunes=settings.anchor_fine_tunes,
                 draw_back_steps=settings.draw_back_steps,
             ),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import typer
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import RoostError
@@ -17,8 +18,15 @@ def settings_of(kind: type[SettingsT]) -> SettingsT:
     try:
         return kind()
     except ValidationError as error:
-        faults = [f"{_variable(kind, fault['loc'])} {_lower(fault['msg'])} (it is {fault['input']!r})" for fault in error.errors()]
-        raise RoostError(f"a setting is wrong: {'; '.join(faults)}") from error
+        raise RoostError(f"a setting is wrong: {_faults(kind, error)}") from error
+
+
+def options_of(kind: type[SettingsT], options: Mapping[str, object]) -> SettingsT:
+    """Return settings of which options were given, or left to the environment where they are None; raises `BadParameter`."""
+    try:
+        return kind(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        raise typer.BadParameter(_faults(kind, error)) from error
 
 
 def surfaces_of(path: Path | None) -> dict[str, Surface]:
@@ -45,6 +53,16 @@ def check_surface_known(name: str, configured: Iterable[str], in_use: Iterable[s
     there = sorted({*configured, *in_use})
     if name not in there:
         raise RoostError(f"there is no surface {name!r}, but {', '.join(there)}; ROOST_SURFACES names the file of your deployment")
+
+
+def _faults(kind: type[BaseModel], error: ValidationError) -> str:
+    return "; ".join(
+        f"{_variable(kind, fault['loc'])} {_lower(fault['msg'])} (it is {fault['input']!r})"
+        if fault["loc"]
+        # of settings that do not fit together
+        else fault["msg"].removeprefix("Value error, ")
+        for fault in error.errors()
+    )
 
 
 def _variable(kind: type[BaseModel], place: tuple[int | str, ...]) -> str:

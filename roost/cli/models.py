@@ -1,6 +1,8 @@
 """`roost models …`: the bundles in the registry, and the aliases that name them. Trains and publishes nothing."""
 
+import math
 import time
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +22,7 @@ from roost.cli.target import (
     surfaces_file_of,
 )
 from schemas.aliases import aliases_in, bundle_at, is_alias, move_alias, moves_of
-from schemas.bundle import Manifest, list_bundles, read_bundle, surfaces_in
+from schemas.bundle import Gate, Manifest, list_bundles, read_bundle, surfaces_in
 from schemas.errors import RoostError
 from schemas.ids import actor_of_process
 from schemas.registry.place import RegistryPlace
@@ -102,10 +104,7 @@ def show(
         "code_version": manifest.code_version,
         "created_ms": manifest.created_ms,
         "metrics": dict(manifest.metrics),
-        "gate_results": [
-            {"name": gate.name, "value": gate.value, "limit": gate.limit, "passed": gate.passed, "sentence": gate.sentence}
-            for gate in manifest.gates
-        ],
+        "gate_results": gate_results(manifest.gates),
     }
     emit(data, as_json=as_json, show=lambda: table(["", ""], ((name, value) for name, value in data.items())))
 
@@ -188,6 +187,21 @@ def summary(manifest: Manifest) -> dict[str, Any]:
         **{name: manifest.metrics.get(name) for name in ("auc", "per_user_auc", "language_mismatch")},
         "gates": "passed" if all(gate.passed for gate in manifest.gates) else "failed",
     }
+
+
+def gate_results(gates: Iterable[Gate]) -> list[dict[str, Any]]:
+    """Return every gate's figures and verdict as plain JSON data."""
+    return [
+        {
+            "name": gate.name,
+            # a figure that is not a number failed, and is no JSON
+            "value": gate.value if math.isfinite(gate.value) else None,
+            "limit": gate.limit,
+            "passed": gate.passed,
+            "sentence": gate.sentence,
+        }
+        for gate in gates
+    ]
 
 
 def _cell(value: object) -> str:

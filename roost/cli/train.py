@@ -9,15 +9,31 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from roost.cli.checked import settings_of, surfaces_of
+from roost.cli.checked import options_of, settings_of, surfaces_of
 from roost.cli.evaluate import evaluate
 from roost.cli.export import export
-from roost.cli.models import summary
+from roost.cli.learning import (
+    BatchSize,
+    Epochs,
+    Freeze,
+    LearningRate,
+    Loss,
+    Margin,
+    Metric,
+    MinSteps,
+    Mix,
+    Negatives,
+    PopularityT,
+    Ratio,
+    Replay,
+    SparseGradients,
+)
+from roost.cli.models import gate_results, summary
 from roost.cli.output import emit, err, out, table
 from roost.cli.roles import announce, run_until_stopped
 from roost.cli.skew import skew
@@ -38,11 +54,14 @@ from roost.cli.target import (
     writable_registry_of,
 )
 from schemas.bundle import read_bundle
-from schemas.errors import RoostError
+from schemas.errors import Refused, RoostError
 from schemas.ids import actor_of_process
 from schemas.records.control import CommandKind, RolloutCommand
 from schemas.registry.place import RegistryPlace
 from streams.controller.client import RolloutClient
+
+if TYPE_CHECKING:
+    from roost.cli.training import Job
 
 log = logging.getLogger(__name__)
 
@@ -53,16 +72,6 @@ app.command()(export)
 
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
 Seed = Annotated[int, typer.Option(help="Equal seeds and data give equal towers on one machine.", min=0)]
-Metric = Annotated[
-    Literal["cosine", "inner_product", "euclidean"],
-    typer.Option(
-        help="How vectors are compared in training; each is exported so that an index, which ranks by cosine, ranks by it."
-    ),
-]
-Freeze = Annotated[
-    Literal["nothing", "embeddings", "all_but_last"],
-    typer.Option(help="Weights that stay the parent's: none, the embeddings, or all but the towers' last layers."),
-]
 AcceptWindow = Annotated[
     bool,
     typer.Option(
@@ -110,7 +119,18 @@ DEFAULT_SURFACE = "home-timeline"
 def pretrain(
     *,
     surface: Surface = DEFAULT_SURFACE,
-    metric: Metric = "cosine",
+    metric: Metric = None,
+    loss: Loss = None,
+    margin: Margin = None,
+    negatives: Negatives = None,
+    ratio: Ratio = None,
+    mix: Mix = None,
+    popularity_t: PopularityT = None,
+    learning_rate: LearningRate = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    min_steps: MinSteps = 120,
+    sparse_gradients: SparseGradients = None,
     accept_window: AcceptWindow = False,
     cache: Cache = None,
     kept: Kept = None,
@@ -130,18 +150,41 @@ def pretrain(
     The same command goes on with a training that was cut off, on the data that one had read. Several processes train together under
     `torchrun --standalone --nproc-per-node 2 -m roost train pretrain --kept FOLDER`, a fine-tune likewise.
 
+    A refusal is exit code 3, with --json the figures of every gate, passed or not.
+
     Example: roost train pretrain --surface home-timeline --cache ./trainings
     """
     from roost.cli.training import job_of  # noqa: PLC0415 - torch takes seconds to load
-    from trainer.learning.towers import TowerConfig  # noqa: PLC0415 - as above
     from trainer.lineage import training_digest  # noqa: PLC0415 - as above
-    from trainer.recipes import PRETRAIN, PretrainConfig  # noqa: PLC0415 - as above
+    from trainer.options import GateOptions, PretrainOptions  # noqa: PLC0415 - as above
+    from trainer.recipes import PRETRAIN  # noqa: PLC0415 - as above
     from trainer.recipes import pretrain as run  # noqa: PLC0415 - as above
 
+    options = options_of(
+        PretrainOptions,
+        {
+            "metric": metric,
+            "loss": loss,
+            "margin": margin,
+            "negatives": negatives,
+            "ratio": ratio,
+            "mix": mix,
+            "popularity_t": popularity_t,
+            "learning_rate": learning_rate,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "sparse_gradients": sparse_gradients,
+        },
+    )
+    limits = settings_of(GateOptions).limits
+    config = options.config(limits=limits, min_steps=min_steps, seed=seed, threads=threads, accept_window=accept_window)
     root = writable_registry_of(registry, data_dir)
-    config = PretrainConfig(TowerConfig(metric=metric), seed=seed, threads=threads, accept_window=accept_window)
     broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
-    with job_of(surface, surfaces, broker) as job, _bar("pre-train", leads=job.leads) as progress:
+    with (
+        job_of(surface, surfaces, broker) as job,
+        _refusals_shown(job, as_json=as_json),
+        _bar("pre-train", leads=job.leads) as progress,
+    ):
         asked = training_digest(job.surface, PRETRAIN, config)
         with job.checkpointed(checkpoints_of(checkpoints, data_dir), asked, every_s=checkpoint_every):
             data, live = (
@@ -169,8 +212,17 @@ def finetune(
     parent: Annotated[
         str | None, typer.Option(help="The bundle to start from, or its alias; the live one by default.", callback=checked_bundle)
     ] = None,
-    replay: Annotated[float, typer.Option(help="Weight of replayed random negatives; 0 is the paper's recipe.", min=0.0)] = 1.0,
-    freeze: Freeze = "nothing",
+    replay: Replay = 1.0,
+    freeze: Freeze = None,
+    loss: Loss = None,
+    margin: Margin = None,
+    negatives: Negatives = None,
+    ratio: Ratio = None,
+    mix: Mix = None,
+    popularity_t: PopularityT = None,
+    learning_rate: LearningRate = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
     served_by: ServedBy = None,
     accept_window: AcceptWindow = False,
     cache: Cache = None,
@@ -190,20 +242,43 @@ def finetune(
 
     The same command goes on with a training that was cut off, on the data that one had read.
 
+    A refusal is exit code 3, with --json the figures of every gate, passed or not.
+
     Example: roost train finetune --surface home-timeline --parent 3f9a0c11d2e4b567 --served-by 3f9a0c11d2e4b567
     """
     from roost.cli.training import job_of  # noqa: PLC0415 - torch takes seconds to load
     from trainer.lineage import training_digest  # noqa: PLC0415 - as above
-    from trainer.recipes import FINETUNE, FinetuneConfig  # noqa: PLC0415 - as above
+    from trainer.options import FinetuneOptions, GateOptions  # noqa: PLC0415 - as above
+    from trainer.recipes import FINETUNE  # noqa: PLC0415 - as above
     from trainer.recipes import finetune as run  # noqa: PLC0415 - as above
 
+    options = options_of(
+        FinetuneOptions,
+        {
+            "freeze": freeze,
+            "loss": loss,
+            "margin": margin,
+            "negatives": negatives,
+            "ratio": ratio,
+            "mix": mix,
+            "popularity_t": popularity_t,
+            "learning_rate": learning_rate,
+            "epochs": epochs,
+            "batch_size": batch_size,
+        },
+    )
+    limits = settings_of(GateOptions).limits
+    config = options.config(limits=limits, replay=replay, seed=seed, threads=threads, accept_window=accept_window)
     root = writable_registry_of(registry, data_dir)
     parent, served_by = (
         named and bundle_id_of(named, surface, registry=registry, data_dir=data_dir) for named in (parent, served_by)
     )
-    config = FinetuneConfig(seed=seed, threads=threads, replay=replay, frozen=freeze, accept_window=accept_window)
     broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
-    with job_of(surface, surfaces, broker) as job, _bar("fine-tune", leads=job.leads) as progress:
+    with (
+        job_of(surface, surfaces, broker) as job,
+        _refusals_shown(job, as_json=as_json),
+        _bar("fine-tune", leads=job.leads) as progress,
+    ):
         live = job.live() if kept is None else None
         start = parent or live
         if start is None:
@@ -290,17 +365,34 @@ def schedule(
     """
     from streams.metrics import metrics_served  # noqa: PLC0415 - only an extra brings Prometheus' client
     from trainer.monitoring import TrainerMetrics  # noqa: PLC0415 - as above
+    from trainer.options import FinetuneOptions, GateOptions, Options, PretrainOptions  # noqa: PLC0415 - as above
     from trainer.role import run_schedule  # noqa: PLC0415 - torch takes seconds to load
     from trainer.settings import TrainerSettings  # noqa: PLC0415 - as above
 
     settings = settings_of(TrainerSettings)
+    options = Options(settings_of(PretrainOptions), settings_of(FinetuneOptions), settings_of(GateOptions).limits)
     announce("trainer", settings)
     if unknown := set(settings.train) - surfaces_of(settings.surfaces).keys():
         raise RoostError(f"ROOST_TRAIN names no surface: {', '.join(sorted(unknown))}")
     hand_over = _starting_rollouts(settings.bootstrap) if rollout == "auto" else _asking
     with metrics_served(settings) as registry:
         metrics = TrainerMetrics(registry)
-        run_until_stopped("trainer", lambda stop: run_schedule(settings, on_bundle=hand_over, stop=stop, metrics=metrics))
+        run_until_stopped("trainer", lambda stop: run_schedule(settings, options, on_bundle=hand_over, stop=stop, metrics=metrics))
+
+
+@contextmanager
+def _refusals_shown(job: "Job", *, as_json: bool) -> Iterator[None]:
+    """Let programs read what a refused training's gates measured, of those too that passed; the exit code stays 3."""
+    from trainer.gates import GatesRefused  # noqa: PLC0415 - only an extra brings the trainer's packages
+
+    try:
+        yield
+    except Refused as refusal:
+        if as_json and job.leads:
+            gates = refusal.gates if isinstance(refusal, GatesRefused) else ()
+            data = {"surface": job.surface.name, "refused": str(refusal), "gate_results": gate_results(gates)}
+            emit(data, as_json=True, show=lambda: None)
+        raise
 
 
 @contextmanager

@@ -33,6 +33,8 @@ from tests.tiny_world import START_MS, TinyWorld, tiny_world
 from trainer.data.passed_over import PassedOver
 from trainer.data.tail import partitions_of
 from trainer.data.topics import CorpusTail, ExampleTail, RolloutTail, TopicSources, group_of, read_passed_over
+from trainer.gates import GateLimits
+from trainer.options import FinetuneOptions, Options, PretrainOptions
 from trainer.reproduce import TOWER_FILES
 from trainer.role import run_schedule
 from trainer.settings import TrainerSettings
@@ -418,6 +420,7 @@ def test_the_loop_closes_examples_in_two_bundles_out(own: OwnSurface, tmp_path: 
         # the tiny world counts favorites that no engagement on the topic has given
         skew_sample=0,
     )
+    options = Options(PretrainOptions(), FinetuneOptions(), GateLimits())
     handed: list[str] = []
     handed_over, stop = threading.Event(), threading.Event()
     refuse_once = [BrokerUnavailable("the broker is away")]
@@ -429,7 +432,9 @@ def test_the_loop_closes_examples_in_two_bundles_out(own: OwnSurface, tmp_path: 
         handed.append(bundle)
         handed_over.set()
 
-    thread = threading.Thread(target=run_schedule, args=(settings,), kwargs={"on_bundle": hand_over, "stop": stop}, daemon=True)
+    thread = threading.Thread(
+        target=run_schedule, args=(settings, options), kwargs={"on_bundle": hand_over, "stop": stop}, daemon=True
+    )
     thread.start()
     try:
         own.send_candidates(world.corpus)

@@ -1,0 +1,125 @@
+"""`roost train pretrain` and `finetune`, on kept data: no broker is asked for anything."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roost import cli
+from schemas.bundle import read_bundle
+from schemas.surfaces import load_surfaces
+from tests.tiny_world import START_MS, tiny_world
+from trainer.data.cache import read_cache, write_cache
+from trainer.data.windows import CorpusAt, LoggedExample, Window
+from trainer.learning.negatives import Negatives
+from trainer.learning.objectives import Objective
+from trainer.lineage import lineage_of
+from trainer.reproduce import reproduce
+
+HOME = "home-timeline"
+WORLD = tiny_world(users=60, tweets=120, impressions=1_200)
+# nothing of what a tiny world's towers are worth is asked
+OPEN = {"MIN_AUC": "0", "MIN_SAMPLED_AUC": "0", "MAX_LANGUAGE_MISMATCH": "1", "MIN_POSITIVES": "1"}
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """A folder of kept data."""
+    logged = tuple(LoggedExample(n % 2, n // 2, example) for n, example in enumerate(WORLD.examples))
+    corpus = CorpusAt(sorted(WORLD.corpus, key=lambda one: one.candidate_id), {0: 60, 1: 60}, START_MS)
+    folder = tmp_path / "kept"
+    write_cache(folder, HOME, Window(logged, {0: (0, 600), 1: (0, 600)}), corpus)
+    return folder
+
+
+def trained(command: str, *words: str, folder: Path) -> int:
+    """Return the exit code of the command; its registry, and where it would keep a state, are under the folder."""
+    places = ("--registry", str(folder / "registry"), "--data-dir", str(folder), "--bootstrap", "127.0.0.1:9")
+    return cli.run(["train", command, *words, *places, "--json"])
+
+
+def test_a_bundle_of_the_papers_options_says_so_and_is_rebuilt_with_them(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option that the lineage forgot would be rebuilt as another training, and called another bundle."""
+    for name, value in OPEN.items():
+        monkeypatch.setenv(f"ROOST_GATE_{name}", value)
+    cache = ("--kept", str(kept), "--cache", str(tmp_path / "cache"))
+    options = "--loss triplet --margin 0.2 --negatives mixed --mix uniform=0.5,in_batch=0.5 --ratio 8 --popularity-t 20"
+    pace = "--learning-rate 0.002 --epochs 2 --batch-size 64 --min-steps 1 --sparse-gradients"
+    assert trained("pretrain", *cache, *options.split(), *pace.split(), folder=tmp_path) == 0
+    first = json.loads(capsys.readouterr().out)["id"]
+    bundle = read_bundle(tmp_path / "registry", HOME, first)
+    fit = lineage_of(bundle).fit
+    mixed = Negatives("mixed", 8, {"uniform": 0.5, "in_batch": 0.5})
+    assert fit.objectives == (Objective("triplet", mixed, margin=0.2, popularity_t=20.0),)
+    assert (fit.learning_rate, fit.epochs, fit.batch_size, fit.min_steps) == (0.002, 2, 64, 1)
+    assert json.loads(bundle.files["towers.json"])["sparse_gradients"] is True
+    # what the environment says counts where no option is given
+    monkeypatch.setenv("ROOST_FINETUNE_LOSS", "sampled_softmax")
+    monkeypatch.setenv("ROOST_FINETUNE_EPOCHS", "7")
+    words = ("--parent", first, "--negatives", "frequency", "--ratio", "4", "--epochs", "2", "--accept-window", "--replay", "0")
+    assert trained("finetune", *cache, *words, folder=tmp_path) == 0
+    second = json.loads(capsys.readouterr().out)["id"]
+    fit = lineage_of(read_bundle(tmp_path / "registry", HOME, second)).fit
+    assert (fit.objectives, fit.epochs) == ((Objective("sampled_softmax", Negatives("frequency", 4)),), 2)
+    for made in (first, second):
+        window, corpus = read_cache(tmp_path / "cache" / HOME / made, HOME)
+        bundle = read_bundle(tmp_path / "registry", HOME, made)
+        assert reproduce(load_surfaces()[HOME], bundle, window, corpus, registry=tmp_path / "registry").equal
+
+
+def test_a_refused_training_gives_programs_the_figures_of_every_gate(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that passed too: whoever moves a limit wants to know how near the others were."""
+
+    def refusal() -> dict[str, Any]:
+        assert trained("pretrain", "--kept", str(kept), "--epochs", "1", "--min-steps", "1", folder=tmp_path) == 3
+        told = capsys.readouterr()
+        data: dict[str, Any] = json.loads(told.out)
+        assert data["refused"] in told.err.replace("\n", "")
+        return data
+
+    # before the training, by the window alone
+    monkeypatch.setenv("ROOST_GATE_MIN_EXAMPLES", "5000")
+    data = refusal()
+    assert data["surface"] == HOME
+    assert data["gate_results"][0] == {
+        "name": "train_examples",
+        "value": 960.0,
+        "limit": 5_000.0,
+        "passed": False,
+        "sentence": "train_examples 960 is below 5000 (wait for more examples)",
+    }
+    assert any(gate["passed"] for gate in data["gate_results"])
+    # after it
+    for name, value in {**OPEN, "MIN_EXAMPLES": "10", "MIN_SAMPLED_AUC": "1"}.items():
+        monkeypatch.setenv(f"ROOST_GATE_{name}", value)
+    gates = {gate["name"]: gate for gate in refusal()["gate_results"]}
+    assert (gates["sampled_auc"]["passed"], gates["sampled_auc"]["limit"]) == (False, 1.0)
+    assert gates["canary_vectors"]["passed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("pretrain --margin 0.2", "a margin is of the triplet loss"),
+        ("pretrain --negatives in_batch --ratio 4", "all others of the batch"),
+        ("pretrain --negatives mixed", "shares (mix) are needed"),
+        ("pretrain --ratio 4001", "less than or equal to 4000"),
+        ("pretrain --learning-rate 0", "greater than 0"),
+        ("finetune --ratio 4", "reads served pairs"),
+        ("finetune --loss hinge", "hinge"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_a_usage_error_before_a_topic_is_read(
+    words: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Told at once, and not by a broker that is away or after a training of minutes."""
+    command, *options = words.split()
+    assert trained(command, *options, folder=tmp_path) == 2
+    told = capsys.readouterr()
+    assert why in " ".join(told.err.replace("│", " ").split())
+    assert not told.out
