@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle
 from schemas.errors import BundleCorrupt, BundleMismatch
-from schemas.onnx_file import check_self_contained
+from schemas.onnx_file import check_model
 from schemas.records.candidates import CandidateFeatures
 from schemas.records.users import QueryFeatures
 
@@ -32,8 +32,8 @@ class Towers:
             threads: intra-op threads a session may use.
 
         Raises:
-            BundleCorrupt: not an ONNX graph of standard operators in one file, or it yields NaN, vectors that are not of length 1
-                although the metric is cosine, or other vectors than the trainer got.
+            BundleCorrupt: not an ONNX graph of standard operators and finite weights in one file, or it yields NaN, vectors that
+                are not of length 1 although the metric is cosine, or other vectors than the trainer got.
             BundleMismatch: another input width or output dimension than the manifest says, or a fixed batch size.
         """
         manifest = bundle.manifest
@@ -84,7 +84,7 @@ class Towers:
 
 
 def _session(bundle: Bundle, name: str, width: int, threads: int) -> ort.InferenceSession:
-    check_self_contained(bundle.files[name], f"bundle {bundle.id}: {name}")
+    check_model(bundle.files[name], f"bundle {bundle.id}: {name}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -74,8 +74,16 @@ def test_nan_weights_are_refused_at_load(bundle: Bundle) -> None:
         Towers(forged(bundle, with_table(lambda table: table.fill(np.nan))))
 
 
+def test_one_row_of_nan_is_refused_at_load_though_no_canary_input_reads_it(bundle: Bundle) -> None:
+    """It went live, and one tweet that read the row froze its surface."""
+    for side in (CANDIDATE_TOWER, QUERY_TOWER):
+        broken = forged(bundle, with_table(lambda table: table[4095].fill(np.nan)), side=side)
+        with pytest.raises(BundleCorrupt, match=f"{side} holds NaN or infinite weights"):
+            Towers(broken)
+
+
 def test_nan_on_one_input_only_is_noticed_when_that_input_comes(bundle: Bundle) -> None:
-    """The canary inputs miss it; the batch that holds the input must fail, not slip one NaN into an index."""
+    """Weights and canary inputs are fine; the batch that holds the input must fail, not slip one NaN into an index."""
     clean = Towers(bundle)
     used = {int(one) for row in bundle.manifest.canary.candidate_ids for one in row}
     bucket = next(i for i in range(1, 4000) if i not in used)
@@ -87,15 +95,16 @@ def test_nan_on_one_input_only_is_noticed_when_that_input_comes(bundle: Bundle) 
 
 
 def _nan_for_id(model: onnx.ModelProto, bucket: int) -> None:
-    """Make one bias of the last field NaN when its id is `bucket`."""
+    """Make the vector NaN, as the root of -1, when an id is `bucket`."""
     for node in model.graph.node:
         if node.op_type == "Div":
             node.output[0] = "fine"
     model.graph.initializer.append(numpy_helper.from_array(np.array(bucket, np.int64), "bad_id"))
-    model.graph.initializer.append(numpy_helper.from_array(np.array(np.nan, np.float32), "nan"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(-1, np.float32), "negative"))
     model.graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "columns"))
     model.graph.node.extend(
         [
+            helper.make_node("Sqrt", ["negative"], ["nan"]),
             helper.make_node("Equal", ["ids", "bad_id"], ["is_bad"]),
             helper.make_node("Cast", ["is_bad"], ["bad_number"], to=TensorProto.INT64),
             helper.make_node("ReduceMax", ["bad_number", "columns"], ["any_bad"], keepdims=1),
