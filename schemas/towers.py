@@ -78,7 +78,8 @@ class Towers:
             raise BundleCorrupt(f"bundle {self.bundle_id}: a tower yields {vectors.shape} for {len(ids)} rows; export it again")
         if not np.isfinite(vectors).all():
             raise BundleCorrupt(
-                f"bundle {self.bundle_id}: a tower yields NaN or infinite values; abort its rollout and export it again"
+                f"bundle {self.bundle_id}: a tower yields NaN or infinite values; "
+                "abort its rollout, or roll back from it where it is live, and export it again"
             )
         return vectors
 

@@ -154,6 +154,17 @@ class EmbedderMetrics:
             registry, "roost_candidates_live", "Candidates inside their surface's recency window, in owned partitions.", ["surface"]
         )
 
+        self._passed_over = Counter(
+            "roost_candidates_passed_over",
+            "Candidates that a tower yielded no finite vector for, each time it was asked; the others are embedded.",
+            ["surface"],
+            registry=registry,
+        )
+
+    def passed_over(self, surface: str) -> None:
+        """Note a candidate that goes without a vector of a bundle that is not building any more."""
+        self._passed_over.labels(surface).inc()
+
     def live(self, counts: Mapping[str, int]) -> None:
         """Say how many candidates are live, by surface."""
         self._live.values = {(surface,): count for surface, count in counts.items()}

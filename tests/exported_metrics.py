@@ -56,7 +56,9 @@ def _runner() -> CollectorRegistry:
 
 def _embedder() -> CollectorRegistry:
     registry = _runner()
-    EmbedderMetrics(registry).live({HOME.name: 1})
+    embedder = EmbedderMetrics(registry)
+    embedder.live({HOME.name: 1})
+    embedder.passed_over(HOME.name)
     return registry
 
 

@@ -15,7 +15,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from schemas.codec import SchemaLookup, encode
-from schemas.errors import BundleCorrupt, InvalidInput
+from schemas.errors import InvalidInput
 from schemas.positions import write_mark
 from schemas.records.candidates import Candidate
 from schemas.records.control import EMBEDDER, NodeStatus, Progress, SourcePosition
@@ -104,6 +104,8 @@ class EmbedderProcessor:
         # whose engagements wait for the event ids before them
         self._rereading: dict[int, Future[SeenEvents]] = {}
         self._policies: dict[tuple[int, str], Refresh] = {}
+        # by bundle, how often a candidate was passed over that its tower yields no vector for, and the last of them in a sentence
+        self._passed_over: dict[str, tuple[int, str]] = {}
         # by partition, how far its input was read when the last checkpoint began: the one under way, the last that is acknowledged
         self._sealed: dict[int, Source] = {}
         self._durable: dict[int, Source] = {}
@@ -188,6 +190,7 @@ class EmbedderProcessor:
             # rolled out again, it gets a new topic: nothing known of the old one may be reported of it
             self._backfills.drop(bundle=bundle)
             self._forget_ends(bundle)
+            self._passed_over.pop(bundle, None)
         for loaded in change.ready:
             # once more: what was under way when an earlier life ended was acknowledged after that. With its offsets for an end,
             # nodes would be behind until the topic of this life is as long
@@ -303,11 +306,15 @@ class EmbedderProcessor:
         return [record for loaded in self._targets.active(surface) for record in self._embed_for(loaded, candidates, now_ms)]
 
     def _embed_for(self, loaded: Loaded, candidates: Sequence[Candidate], now_ms: int) -> list[OutboundRecord]:
-        try:
-            return loaded.target.embed(candidates, now_ms=now_ms)
-        except BundleCorrupt as error:
-            self._set_aside(loaded.target.bundle, str(error))
+        bundle, made = loaded.target.bundle, loaded.target.embed(candidates, now_ms=now_ms)
+        if made.failed and self._targets.is_building(bundle):
+            # nobody is answered from it yet, and it must not become ready
+            self._set_aside(bundle, next(iter(made.failed.values())))
             return []
+        # without any vectors of a bundle that answers, one candidate would freeze its surface
+        for candidate_id, reason in made.failed.items():
+            self._pass_over(loaded, candidate_id, reason)
+        return made.records
 
     def _marked(self, made: list[OutboundRecord], partition_of_key: Mapping[bytes, int]) -> list[OutboundRecord]:
         """Mark the last record of each partition for each bundle that has its whole corpus; see `schemas.positions`."""
@@ -341,6 +348,15 @@ class EmbedderProcessor:
         self._targets.fail(bundle, reason)
         self._backfills.drop(bundle=bundle)
 
+    def _pass_over(self, loaded: Loaded, candidate_id: str, reason: str) -> None:
+        bundle, surface = loaded.target.bundle, loaded.target.surface.name
+        count = self._passed_over.get(bundle, (0, ""))[0] + 1
+        self._passed_over[bundle] = (count, f"candidates go without a vector, {count} so far, {candidate_id} the last: {reason}")
+        self._metrics.passed_over(surface)
+        if count.bit_count() == 1:
+            # at 1, 2, 4, 8 …, as below
+            log.error("%s: %s", bundle, self._passed_over[bundle][1], extra={"bundle": bundle, "surface": surface})
+
     def _skip(self, record: InboundRecord, error: InvalidInput) -> None:
         self.skipped += 1
         if self.skipped.bit_count() == 1:
@@ -371,7 +387,10 @@ class EmbedderProcessor:
                 if surface in self._surfaces
                 for partition in self._partitions
             ),
-            errors=tuple(f"{bundle}: {reason}" for bundle, reason in self._targets.errors.items()),
+            errors=(
+                *(f"{bundle}: {reason}" for bundle, reason in self._targets.errors.items()),
+                *(f"{bundle}: {sentence}" for bundle, (_, sentence) in self._passed_over.items()),
+            ),
         )
         return OutboundRecord(NODE_STATUS, self._instance.encode(), encode(status))
 

@@ -1,7 +1,7 @@
 """Which bundles are written for now, and by which refresh policy: follows the rollouts log, loads towers off the live thread.
 
-A bundle that cannot be loaded, or whose towers or topic fail later, is set aside with its reason and tried again; it never stops
-the others. Writes nothing.
+A bundle that cannot be loaded, whose topic fails, or whose towers fail while it is building, is set aside with its reason and tried
+again; it never stops the others. Writes nothing.
 """
 
 import logging

@@ -19,6 +19,7 @@ from streams.embedder import targets as targets_module
 from streams.embedder.embed import Target
 from streams.embedder.processor import EmbedderProcessor
 from streams.embedder.targets import Loaded, Targets
+from streams.metrics import EmbedderMetrics
 from streams.processor import Work
 from streams.runner.changelog import ChangelogStore
 from tests.bundles import published
@@ -60,7 +61,7 @@ class RolloutLog:
 class Embedder:
     """One embedder of one partition; `acknowledged` is what its producer notes, `topic_ends` what the broker says at a load."""
 
-    def __init__(self, towers: Towers) -> None:
+    def __init__(self, towers: Towers, metrics: EmbedderMetrics | None = None) -> None:
         self.bundle = towers.bundle_id
         self.topic = embeddings_topic_name(self.bundle)
         self.log = RolloutLog()
@@ -77,6 +78,7 @@ class Embedder:
             seen_before=_nothing_before,
             ends=self.acknowledged,
             topic_exists=lambda _: True,
+            metrics=metrics,
         )
         self.processor.assign(0, ChangelogStore({}), dict.fromkeys(INPUTS, 0))
 
