@@ -20,6 +20,7 @@ from schemas.records.users import QueryFeatures
 CANARY_TOLERANCE = 1e-4
 INPUT_NAME = "ids"
 OUTPUT_NAME = "vector"
+_MEND = "abort its rollout, or roll back from it where it is live, and export it again"
 
 
 class Towers:
@@ -63,8 +64,12 @@ class Towers:
         return self._run(self._query, self.spec.encode_queries(features))
 
     def embed_candidates(self, features: Sequence[CandidateFeatures]) -> NDArray[np.float32]:
-        """Return vectors, float32 [n, dim]; raises `BundleCorrupt` if the tower fails or one is not finite."""
-        return self._run(self._candidate, self.spec.encode_candidates(features))
+        """Return vectors, float32 [n, dim]; raises `BundleCorrupt` if the tower fails, or one is not finite, or of zeros."""
+        vectors = self._run(self._candidate, self.spec.encode_candidates(features))
+        # what a sum that overflows becomes once it is scaled to length 1; no index takes it
+        if self.manifest.metric == "cosine" and not vectors.any(axis=1).all():
+            raise BundleCorrupt(f"bundle {self.bundle_id}: a tower yields vectors of zeros; {_MEND}")
+        return vectors
 
     def _run(self, session: ort.InferenceSession, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         if not len(ids):
@@ -77,10 +82,7 @@ class Towers:
         if vectors.shape != (len(ids), self.dim):
             raise BundleCorrupt(f"bundle {self.bundle_id}: a tower yields {vectors.shape} for {len(ids)} rows; export it again")
         if not np.isfinite(vectors).all():
-            raise BundleCorrupt(
-                f"bundle {self.bundle_id}: a tower yields NaN or infinite values; "
-                "abort its rollout, or roll back from it where it is live, and export it again"
-            )
+            raise BundleCorrupt(f"bundle {self.bundle_id}: a tower yields NaN or infinite values; {_MEND}")
         return vectors
 
 

@@ -156,7 +156,7 @@ class EmbedderMetrics:
 
         self._passed_over = Counter(
             "roost_candidates_passed_over",
-            "Candidates that a tower yielded no finite vector for, each time it was asked; the others are embedded.",
+            "Candidates that a tower yielded no usable vector for, each time it was asked; the others are embedded.",
             ["surface"],
             registry=registry,
         )

@@ -82,34 +82,47 @@ def test_one_row_of_nan_is_refused_at_load_though_no_canary_input_reads_it(bundl
             Towers(broken)
 
 
+def test_a_vector_of_zeros_for_one_input_only_is_noticed_when_that_input_comes(bundle: Bundle) -> None:
+    """A finite weight so large that a length overflows makes one, and one such tweet took the node that read it out of service."""
+    used = {one for row in bundle.manifest.canary.candidate_ids for one in row}
+    clean = Towers(bundle)
+    features = [dataclasses.replace(FEATURES, author_id=f"a:{n}") for n in range(50)]
+    buckets = clean.spec.encode_candidates(features)[:, 1].tolist()
+    bad = next(n for n, bucket in enumerate(buckets) if bucket not in used and buckets.count(bucket) == 1)
+    broken = Towers(forged(bundle, lambda model: _root_for_id(model, buckets[bad], of=0)))
+    assert broken.embed_candidates([*features[:bad], *features[bad + 1 :]]).any(axis=1).all()
+    with pytest.raises(BundleCorrupt, match="zeros; abort its rollout"):
+        broken.embed_candidates(features)
+
+
 def test_nan_on_one_input_only_is_noticed_when_that_input_comes(bundle: Bundle) -> None:
     """Weights and canary inputs are fine; the batch that holds the input must fail, not slip one NaN into an index."""
     clean = Towers(bundle)
     used = {int(one) for row in bundle.manifest.canary.candidate_ids for one in row}
     bucket = next(i for i in range(1, 4000) if i not in used)
-    broken = Towers(forged(bundle, lambda model: _nan_for_id(model, bucket)))
+    broken = Towers(forged(bundle, lambda model: _root_for_id(model, bucket, of=-1)))
     good, bad = _ids(clean, bucket, present=False), _ids(clean, bucket, present=True)
     assert np.isfinite(broken._run(broken._candidate, good)).all()
     with pytest.raises(BundleCorrupt, match="abort its rollout"):
         broken._run(broken._candidate, np.concatenate([good, bad]))
 
 
-def _nan_for_id(model: onnx.ModelProto, bucket: int) -> None:
-    """Make the vector NaN, as the root of -1, when an id is `bucket`."""
+def _root_for_id(model: onnx.ModelProto, bucket: int, *, of: int) -> None:
+    """Make the vector a root, that of -1 is NaN, when an id is `bucket`."""
     for node in model.graph.node:
         if node.op_type == "Div":
             node.output[0] = "fine"
     model.graph.initializer.append(numpy_helper.from_array(np.array(bucket, np.int64), "bad_id"))
-    model.graph.initializer.append(numpy_helper.from_array(np.array(-1, np.float32), "negative"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(of, np.float32), "square"))
     model.graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "columns"))
     model.graph.node.extend(
         [
-            helper.make_node("Sqrt", ["negative"], ["nan"]),
+            helper.make_node("Sqrt", ["square"], ["root"]),
             helper.make_node("Equal", ["ids", "bad_id"], ["is_bad"]),
             helper.make_node("Cast", ["is_bad"], ["bad_number"], to=TensorProto.INT64),
             helper.make_node("ReduceMax", ["bad_number", "columns"], ["any_bad"], keepdims=1),
             helper.make_node("Cast", ["any_bad"], ["any_bad_flag"], to=TensorProto.BOOL),
-            helper.make_node("Where", ["any_bad_flag", "nan", "fine"], ["vector"]),
+            helper.make_node("Where", ["any_bad_flag", "root", "fine"], ["vector"]),
         ]
     )
 
