@@ -39,7 +39,9 @@ class Entry:
 COMMANDS: dict[str, Entry] = {
     "up": Entry("roost.cli.machine", "up", "Start all roles on this machine, on a real broker.", "streams,serving,trainer,console"),
     "down": Entry("roost.cli.machine", "down", "Stop what `roost up` started: every role flushed and committed."),
-    "status": Entry("roost.cli.machine", "status", "Say what runs, where, and whether the node is ready."),
+    "status": Entry(
+        "roost.cli.machine", "status", "Say what runs, where, whether the node is ready, and what embedders say is wrong."
+    ),
     "doctor": Entry("roost.cli.doctor", "doctor", "Look for what is wrong, and print what mends it."),
     "demo": Entry(
         "roost.cli.demo", "app", "Run the whole loop on a simulated world, in some three minutes.", "streams,serving,trainer"

@@ -41,8 +41,8 @@ def doctor(
 ) -> None:
     """Look for what is wrong, and print what mends it.
 
-    Packages, surfaces, disks, roles, broker, topics, clocks, lags, bundles, schema registry and the node. Exit code 1 when
-    something is wrong.
+    Packages, surfaces, disks, roles, broker, topics, clocks, lags, embedders, bundles, schema registry and the node. Exit code 1
+    when something is wrong.
 
     Example: roost doctor
     """

@@ -17,11 +17,12 @@ from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
 from roost.machine.deployment import Deployment, make_folder
 from roost.machine.machine import ROLES, Machine, MachinePlan
 from roost.settings import LauncherSettings
-from schemas.errors import RoostError
+from schemas.errors import BrokerUnavailable, RoostError
 
 DEFAULT_HTTP_PORT = 8470
 DEFAULT_CONSOLE_PORT = 8780
 _SILENT = "not answering"
+_BROKER_S = 3.0
 
 
 def up(
@@ -84,25 +85,31 @@ def down(
 
 
 def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
-    """Say what runs, where, and whether the node is ready.
+    """Say what runs, where, whether the node is ready, and what embedders say is wrong.
 
     Example: roost status --json
     """
     deployment = Deployment.require(data_dir.resolve())
     node = _node_state(deployment.node_url) if "serve" in deployment.roles else "not started"
+    errors = _embedder_errors(deployment.bootstrap)
     data = {
         "bootstrap": deployment.bootstrap,
+        "broker": _SILENT if errors is None else "answering",
         "node_url": deployment.node_url,
         "node": node,
         "console_url": deployment.console_url,
         "registry": deployment.registry,
         "roles": deployment.roles,
+        "embedder_errors": list(errors or ()),
     }
 
     def show() -> None:
-        tell(f"broker    {deployment.bootstrap}\nnode      {deployment.node_url} ({node})\nbundles   {deployment.registry}")
+        tell(f"broker    {deployment.bootstrap} ({data['broker']})\nnode      {deployment.node_url} ({node})")
+        tell(f"bundles   {deployment.registry}")
         tell(f"console   {deployment.console_url or 'not started'}")
         table(["role", "pid #"], ((name, pid or "starting again") for name, pid in deployment.roles.items()))
+        for error in errors or ():
+            tell(error)
 
     emit(data, as_json=as_json, show=show)
 
@@ -131,6 +138,18 @@ def _check_launcher(launcher: subprocess.Popen[bytes], log_path: Path, began_byt
         said = log_path.read_bytes()[began_byte:].decode(errors="replace").strip().splitlines()
         reason = said[-1].removeprefix("roost: ") if said else f"it ended with {launcher.returncode}"
         raise RoostError(f"`roost up` could not start: {reason} (log: {log_path})")
+
+
+def _embedder_errors(bootstrap: str) -> tuple[str, ...] | None:
+    """Return what embedders say is wrong; None when no broker answers."""
+    from roost.embedder_errors import read_embedder_errors  # noqa: PLC0415 - needs Kafka, `--help` does not
+    from schemas.wire.admin import wait_for_broker  # noqa: PLC0415 - as above
+
+    try:
+        wait_for_broker(bootstrap, timeout_s=_BROKER_S)
+        return read_embedder_errors(bootstrap)
+    except BrokerUnavailable:
+        return None
 
 
 def _node_state(url: str) -> str:

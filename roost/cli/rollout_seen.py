@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roost.cli.output import drawn_table, drawn_title
+from roost.embedder_errors import embedder_errors
 from schemas.heartbeats import live_of
 from schemas.parity import BundleProgress, progress_of
 from schemas.records.control import EMBEDDER, SILENCE_MS, CanaryReport, NodeStatus, Rollout, Stage
@@ -21,17 +22,25 @@ class Seen:
 
     Attributes:
         behind: embedders that act by an older revision, and by which.
+        errors: what embedders say is wrong with a bundle of the surface.
     """
 
     state: Rollout
     progress: tuple[BundleProgress, ...] = ()
     canary: CanaryReport | None = None
     behind: Mapping[str, int] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, state: Rollout, heard: Sequence[NodeStatus], now_ms: int) -> "Seen":
         """Return what the newest heartbeats say of a rollout."""
-        return cls(state, progress_of(state, heard, now_ms), _canary(heard, state), embedders_behind(state, heard, now_ms))
+        return cls(
+            state,
+            progress_of(state, heard, now_ms),
+            _canary(heard, state),
+            embedders_behind(state, heard, now_ms),
+            embedder_errors(heard, now_ms, of={entry.bundle for entry in state.bundles}),
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Return it as plain JSON data."""
@@ -39,6 +48,7 @@ class Seen:
             **as_data(self.state),
             "progress": [{**asdict(bundle), "eta_s": bundle.eta_s, "at_parity": bundle.at_parity} for bundle in self.progress],
             "embedders_behind": dict(self.behind),
+            "embedder_errors": list(self.errors),
             "canary": None if self.canary is None else {"verdict": self.canary.verdict, "sentence": self.canary.sentence},
         }
 
@@ -66,6 +76,8 @@ def _drawn_parts(seen: Seen) -> Iterator[RenderableType]:
     yield _drawn_title(seen.state)
     for embedder, revision in seen.behind.items():
         yield Text(f"embedder {embedder} still acts by revision {revision}")
+    for error in seen.errors:
+        yield Text(error)
     yield _drawn_bundles(seen.state)
     for bundle in seen.progress:
         eta = "" if bundle.eta_s is None else f", some {bundle.eta_s:.0f} s to go"

@@ -1,4 +1,4 @@
-"""The checks on what was measured: disk, clock, lag, topics, roles, node. Pure: every fact is passed in."""
+"""The checks on what was measured: disk, clock, lag, topics, roles, embedders, node. Pure: every fact is passed in."""
 
 from collections.abc import Mapping, Sequence
 
@@ -90,6 +90,14 @@ def check_roles(pids: Mapping[str, int]) -> Finding:
         logs = ", ".join(f"logs/{name}.log" for name in down)
         return wrong("roles", f"down: {', '.join(down)}; the launcher starts them again and again", f"read the end of {logs}")
     return ok("roles", f"running: {', '.join(pids)}")
+
+
+def check_embedders(errors: Sequence[str]) -> list[Finding]:
+    """Turn what embedders say is wrong into findings: a bundle set aside, or candidates that get no vector."""
+    if not errors:
+        return [ok("embedders", "none says that anything is wrong")]
+    fix = "roost rollout status; roll back from that bundle, or abort its rollout"
+    return [wrong("embedders", error, fix) for error in errors]
 
 
 def check_node(url: str, ready: bool | None, reasons: Sequence[str], alarms: Sequence[str]) -> Finding:  # noqa: FBT001 - a fact, no switch

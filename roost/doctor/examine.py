@@ -1,4 +1,4 @@
-"""Gathers the facts and has them judged: broker, topics, bundles, disks, clocks, lags, node. The thin shell of the checks.
+"""Gathers the facts and has them judged: broker, topics, bundles, disks, clocks, lags, roles. The thin shell of the checks.
 
 It reads, with one exception: a null under a key of its own goes to a dead-letter topic, whose readers pass nulls over. Only a write
 shows that the broker takes records, and only its append time shows the broker's clock.
@@ -16,10 +16,20 @@ import httpx
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from roost.doctor.bundles import check_bundles
-from roost.doctor.checks import ahead_ms, check_clock, check_disk, check_lag, check_node, check_roles, check_topics_found
+from roost.doctor.checks import (
+    ahead_ms,
+    check_clock,
+    check_disk,
+    check_embedders,
+    check_lag,
+    check_node,
+    check_roles,
+    check_topics_found,
+)
 from roost.doctor.finding import Finding, note, ok, wrong
 from roost.doctor.packages import check_packages
 from roost.doctor.schemas import check_schema_registry
+from roost.embedder_errors import read_embedder_errors
 from roost.topics_in_use import rollouts_at, topics_in_use
 from schemas.errors import RoostError
 from schemas.groups import READERS, waiting
@@ -88,6 +98,7 @@ def examine(patient: Patient) -> Iterator[Finding]:
                 yield from check_topics_found(len(wanted), topic_faults(admin, wanted), patient.bootstrap)
             yield from _probe(patient.bootstrap)
             yield from _lags(patient)
+            yield from check_embedders(read_embedder_errors(patient.bootstrap))
         except (RoostError, KafkaException) as error:
             reason = error.args[0].str() if isinstance(error, KafkaException) else error
             yield wrong("broker", str(reason), "start it, or name another with KAFKA_BOOTSTRAP_SERVERS")

@@ -61,3 +61,15 @@ def test_an_embedder_that_does_not_follow_yet_is_named_with_what_it_acts_by() ->
         NodeStatus("node:n1", NOW_MS, ready=True),
     ]
     assert embedders_behind(Rollout(HOME, 4), beats, NOW_MS) == {"1": 3, "2": 0}
+
+
+def test_what_an_embedder_says_is_wrong_with_a_bundle_of_the_surface_is_shown() -> None:
+    """A live bundle whose towers fail showed nowhere but in a log, while nothing new was found on its surface."""
+    embedder = NodeStatus(
+        "embedder:0", NOW_MS, ready=True, errors=(f"{LIVE}: candidates go without a vector", f"{'c' * 16}: other")
+    )
+    seen = Seen.of(CANARY, [embedder], NOW_MS)
+    assert seen.as_data()["embedder_errors"] == [f"embedder 0: {LIVE}: candidates go without a vector"]
+    assert f"embedder 0: {LIVE}: candidates go without a vector" in shown(seen)
+    silent = Seen.of(CANARY, [embedder], NOW_MS + 60_000)
+    assert silent.as_data()["embedder_errors"] == []

@@ -2,7 +2,16 @@
 
 import pytest
 
-from roost.doctor.checks import ahead_ms, check_clock, check_disk, check_lag, check_node, check_roles, check_topics_found
+from roost.doctor.checks import (
+    ahead_ms,
+    check_clock,
+    check_disk,
+    check_embedders,
+    check_lag,
+    check_node,
+    check_roles,
+    check_topics_found,
+)
 from roost.doctor.finding import Verdict
 from schemas.wire.admin import Setting, TopicFault
 
@@ -83,3 +92,11 @@ def test_a_node_that_waits_for_its_first_bundle_is_not_ill() -> None:
     assert check_node("u", ready=False, reasons=("no bundle is live",), alarms=()).verdict is Verdict.NOTE
     assert check_node("u", ready=False, reasons=(), alarms=("a bad embedding at 3",)).verdict is Verdict.WRONG
     assert check_node("u", ready=None, reasons=(), alarms=()).verdict is Verdict.WRONG
+
+
+def test_what_an_embedder_says_is_wrong_is_wrong() -> None:
+    """Its heartbeat alone knows that candidates get no vector: the node is ready, its topics are fine, and nothing lags."""
+    (finding,) = check_embedders(["embedder 0: 3f9a: candidates go without a vector"])
+    assert finding.verdict is Verdict.WRONG
+    assert "without a vector" in finding.sentence
+    assert check_embedders([])[0].verdict is Verdict.OK

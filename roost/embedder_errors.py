@@ -1,0 +1,32 @@
+"""What live embedders say is wrong, by their heartbeats: bundles set aside, candidates passed over. Judges nothing."""
+
+import time
+from collections.abc import Collection, Iterable
+from contextlib import closing
+
+from schemas.heartbeats import live_of
+from schemas.records.control import EMBEDDER, SILENCE_MS, NodeStatus
+from streams.controller.journal import Heartbeats
+
+
+def embedder_errors(statuses: Iterable[NodeStatus], now_ms: int, *, of: Collection[str] | None = None) -> tuple[str, ...]:
+    """Return their sentences, each with its embedder.
+
+    Args:
+        statuses: the newest heartbeat of each instance; `time_ms` is when it was heard.
+        of: the bundles to be told of; None for all.
+    """
+    live = [status for status in live_of(statuses, now_ms, SILENCE_MS) if status.instance.startswith(EMBEDDER)]
+    return tuple(
+        f"embedder {status.instance.removeprefix(EMBEDDER)}: {error}"
+        for status in sorted(live, key=lambda status: status.instance)
+        for error in status.errors
+        if of is None or error.partition(":")[0] in of
+    )
+
+
+def read_embedder_errors(bootstrap: str) -> tuple[str, ...]:
+    """Return what they say now; raises `BrokerUnavailable` when no broker answers."""
+    with closing(Heartbeats(bootstrap)) as heartbeats:
+        heartbeats.catch_up()
+        return embedder_errors(heartbeats.all(), time.time_ns() // 1_000_000)
