@@ -22,8 +22,8 @@ from roost.cli.target import (
     surfaces_file_of,
 )
 from schemas.aliases import aliases_in, bundle_at, is_alias, move_alias, moves_of
-from schemas.bundle import Gate, Manifest, list_bundles, read_bundle, surfaces_in
-from schemas.errors import RoostError
+from schemas.bundle import Gate, Manifest, bundles_in, list_bundles, read_bundle, surfaces_in
+from schemas.errors import BundleCorrupt, BundleMismatch, RoostError
 from schemas.ids import actor_of_process
 from schemas.registry.place import RegistryPlace
 
@@ -51,18 +51,23 @@ def list_(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """List a surface's bundles, oldest first, and its aliases.
+    """List a surface's bundles, oldest first, and its aliases; a damaged one with what is wrong with it.
 
     Example: roost models list --surface home-timeline
     """
     root = registry_of(registry, data_dir)
     check_surface_known(surface, surfaces_of(surfaces_file_of(surfaces, data_dir)), surfaces_in(root))
     aliases = aliases_in(root, surface)
-    rows = []
-    for bundle_id in list_bundles(root, surface):
-        manifest = read_bundle(root, surface, bundle_id).manifest
+    readable = list_bundles(root, surface)
+    rows: list[dict[str, Any]] = []
+    # of the others nobody can tell how old they are
+    for bundle_id in (*readable, *(other for other in bundles_in(root, surface) if other not in readable)):
         named = [alias for alias, named_id in aliases.items() if named_id == bundle_id]
-        rows.append({"id": bundle_id, "aliases": named, **summary(manifest)})
+        row = {"id": bundle_id, "aliases": named}
+        try:
+            rows.append({**row, **summary(read_bundle(root, surface, bundle_id).manifest), "fault": None})
+        except (BundleCorrupt, BundleMismatch) as error:
+            rows.append({**row, "fault": str(error)})
 
     def show() -> None:
         if not rows:
@@ -72,6 +77,8 @@ def list_(
             return
         columns = ["id", "aliases", "recipe", "parent", "auc #", "per_user_auc #", "language_mismatch #", "gates"]
         table(columns, ([_cell(row.get(column.removesuffix(" #"))) for column in columns] for row in rows))
+        for fault in (row["fault"] for row in rows if row["fault"]):
+            tell(f"unusable: {fault}")
 
     emit({"surface": surface, "bundles": rows, "aliases": aliases}, as_json=as_json, show=show)
 

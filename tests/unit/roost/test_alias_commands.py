@@ -105,3 +105,22 @@ def test_an_alias_that_is_not_there_is_said_before_a_broker_is_asked(
     said = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert "has no alias" in said
     assert "nobody" in said
+
+
+def test_a_damaged_bundle_is_listed_with_its_fault_and_hides_no_other(
+    bundles: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One flipped byte ended the whole list, just when an operator looks for a bundle to roll back to."""
+    first, second = bundles
+    tower = tmp_path / HOME / first / "query.onnx"
+    tower.write_bytes(tower.read_bytes()[:-1] + b"\x00")
+    third = publish_bundle(tmp_path, seed=3, dim=32)
+    (tmp_path / HOME / third / "manifest.json").write_bytes(b"{}")
+    assert cli.run(["models", "list", "--json"]) == 0
+    faults = {row["id"]: row["fault"] for row in told(capsys)["bundles"]}
+    assert faults.keys() == {first, second, third}
+    assert faults[second] is None
+    assert "query.onnx differs from its SHA-256" in faults[first]
+    assert "manifest was altered" in faults[third]
+    assert cli.run(["models", "list"]) == 0
+    assert f"unusable: bundle {first}: query.onnx differs" in capsys.readouterr().out
