@@ -27,7 +27,6 @@ from roost.cli.target import (
 )
 from schemas.errors import RoostError
 from schemas.ids import check_candidate_id
-from schemas.topics import DEFAULT_PARTITIONS
 
 
 def _candidate(candidate_id: str) -> str:
@@ -80,7 +79,7 @@ def explain(
     broker = broker_of(bootstrap, data_dir)
     if at_ms is not None:
         with registry_schemas(schema_registry) as lookup:
-            data = of_then(broker, configured, user, candidate, at_ms=at_ms, partitions=DEFAULT_PARTITIONS, lookup=lookup)
+            data = of_then(broker, configured, user, candidate, at_ms=at_ms, lookup=lookup)
     else:
         request = ExplainRequest(
             candidate_id=candidate,
@@ -91,7 +90,7 @@ def explain(
             pin=pin,
         )
         with Client(node_url_of(node, data_dir), timeout_s=30.0) as client, registry_schemas(schema_registry) as lookup:
-            data = of_now(broker, configured, client, request, partitions=DEFAULT_PARTITIONS, lookup=lookup)
+            data = of_now(broker, configured, client, request, lookup=lookup)
     emit(data, as_json=as_json, show=lambda: _show(data))
 
 

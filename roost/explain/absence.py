@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from roost.explain.timeline import Step
+from roost.explain.timeline import Step, Timeline
 from schemas.surfaces import Surface
 from schemas.topics import CANDIDATES
 
@@ -15,11 +15,14 @@ Cause = Literal[
     "deleted",
     "expired",
     "not_embedded",
+    "no_longer_known",
     "not_applied",
     "not_in_force",
     "in_index",
 ]
-"""In the order of the way. not_in_force: embedded and applied, and yet not in the index. in_index: nothing is missing."""
+"""In the order of the way. no_longer_known: the bundle's topic is gone, and what was in it. not_in_force: embedded and applied, and
+yet not in the index. in_index: nothing is missing.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Absence:
 
 
 def absence(
-    steps: Sequence[Step],
+    timeline: Timeline,
     candidate_id: str,
     surface: Surface,
     bundle: str,
@@ -43,18 +46,19 @@ def absence(
     """Return why the index of `bundle` lacks a candidate.
 
     Args:
-        steps: of the candidate, oldest first, up to `now_ms`.
+        timeline: of the candidate, up to `now_ms`.
         applied: next offset by partition that a node has applied; None where it is not known (in the past), then what is embedded
             counts as in the index.
         held: what the node says, once everything else is in place.
     """
+    steps = timeline.steps
     source = [step for step in steps if step.topic == surface.candidate_topic and step.what != "unreadable"]
     folded = [step for step in steps if step.topic == CANDIDATES and step.what != "unreadable"]
     embedded = [step for step in steps if step.bundle == bundle]
     newest = folded[-1] if folded else None
     if newest is None and not source and not embedded:
         return Absence("never_published", f"{candidate_id} is in no record of {surface.candidate_topic} that is still kept")
-    if newest is None and not embedded:
+    if newest is None and not embedded and bundle not in timeline.gone:
         where = f"{source[-1].topic}/{source[-1].partition}/{source[-1].offset}"
         return Absence("not_folded", f"{candidate_id} was published at {where}; the embedder has not written it to candidates yet")
     if newest is not None and newest.what == "stub":
@@ -69,6 +73,11 @@ def absence(
     if created_ms is not None and not surface.holds(created_ms, now_ms):
         over_s = (now_ms - created_ms) / 1000 - surface.recency_window_s
         return Absence("expired", f"{candidate_id} left the recency window of {surface.recency_window_s:g} s {over_s:.0f} s ago")
+    if bundle in timeline.gone:
+        return Absence(
+            "no_longer_known",
+            f"bundle {bundle} was retired since, and its topic with it: nothing tells whether it held {candidate_id}",
+        )
     return _of_epoch(embedded, candidate_id, bundle, applied, held=held)
 
 

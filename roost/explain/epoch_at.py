@@ -1,14 +1,27 @@
-"""Which bundle answered a user at a moment, from the rollouts log. Pure."""
+"""Which bundle answered a user at a moment, from the records of the rollouts log. Pure."""
 
-from lab.history.log_rules import Chain
+from collections.abc import Iterable
+
+from schemas.codec import decode
+from schemas.errors import InvalidInput
 from schemas.features.hashing import canary_bucket
 from schemas.records.control import Rollout, Stage
+from schemas.rollout import fold, nothing_yet
+from schemas.wire.inbound import InboundRecord
 
 
-def rollout_at(chain: Chain, at_ms: int) -> Rollout | None:
-    """Return the last revision written by a time; None before the first."""
-    by_then = [entry.rollout for entry in chain.entries if entry.append_ms <= at_ms]
-    return by_then[-1] if by_then else None
+def rollout_at(records: Iterable[InboundRecord], surface: str, at_ms: int) -> Rollout | None:
+    """Return the last revision of a surface that was written by a time; None before the first."""
+    state = nothing_yet(surface)
+    for record in records:
+        if record.timestamp_ms > at_ms:
+            continue
+        try:
+            state = fold(state, decode(Rollout, record.value or b""))
+        # to every reader of the log it is no revision
+        except InvalidInput:
+            continue
+    return state if state.revision else None
 
 
 def bundle_at(rollout: Rollout, user_id: str | None) -> str | None:

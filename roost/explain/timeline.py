@@ -1,15 +1,16 @@
 """One candidate's way through the topics: published, folded, embedded by each bundle. Reads a partition of each; judges nothing."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from schemas.codec import SchemaLookup, decode, decode_embedding
-from schemas.errors import BrokerUnavailable, InvalidInput
+from schemas.errors import InvalidInput, TopicMismatch
 from schemas.records.candidates import Candidate
 from schemas.surfaces import Surface
 from schemas.topics import CANDIDATES, PUBLICATIONS, embeddings_topic_name
+from schemas.wire.admin import make_admin, partition_counts
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
 from schemas.wire.tail import TailReader
@@ -38,36 +39,49 @@ class Step:
     created_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Every record of a candidate that topics still hold, oldest first, and the bundles whose topics are gone."""
+
+    steps: tuple[Step, ...]
+    gone: frozenset[str] = frozenset()
+
+    def until(self, at_ms: int) -> "Timeline":
+        """Return what was in the topics at a time, as far as they still hold it."""
+        return Timeline(tuple(step for step in self.steps if step.at_ms <= at_ms), self.gone)
+
+
 def read_timeline(
     bootstrap: str,
     surface: Surface,
     candidate_id: str,
     bundles: Iterable[str],
     *,
-    partitions: int,
     lookup: SchemaLookup | None = None,
-) -> tuple[Step, ...]:
-    """Return every record of the candidate that the topics still hold, oldest first; compaction keeps the newest of each.
+) -> Timeline:
+    """Return the candidate's way; of each topic compaction keeps the newest record.
 
     Args:
         lookup: for records under a schema registry's ids; see `schemas.codec.decode_mapping`.
 
     Raises:
         RegistryUnavailable: as `lookup` does.
-        BrokerUnavailable: no broker answered; a bundle's topic that is gone is passed over.
+        BrokerUnavailable: no broker answered, or a bundle's topic was deleted while it was read.
+        TopicMismatch: there is no topic of the surface's candidates.
     """
     key = candidate_id.encode()
-    partition = partition_of(key, partitions)
+    counts = partition_counts(make_admin(bootstrap))
+    if surface.candidate_topic not in counts:
+        raise TopicMismatch(f"topic {surface.candidate_topic} does not exist at {bootstrap}; `roost topics create` creates it")
+    # all topics keyed by candidate have as many
+    partition = partition_of(key, counts[surface.candidate_topic])
     steps = _of(bootstrap, surface.candidate_topic, partition, key, partial(source_step, lookup=lookup))
     steps += _of(bootstrap, CANDIDATES, partition, key, folded_step)
-    for bundle in bundles:
-        try:
-            of_bundle = partial(embedded_step, bundle=bundle, dim=surface.dim)
-            steps += _of(bootstrap, embeddings_topic_name(bundle), partition, key, of_bundle)
-        except BrokerUnavailable:
-            # deleted with its bundle between two looks; the other topics answered
-            continue
-    return tuple(sorted(steps, key=lambda step: step.at_ms))
+    topics = {bundle: embeddings_topic_name(bundle) for bundle in bundles}
+    gone = frozenset(bundle for bundle, topic in topics.items() if topic not in counts)
+    for bundle in topics.keys() - gone:
+        steps += _of(bootstrap, topics[bundle], partition, key, partial(embedded_step, bundle=bundle, dim=surface.dim))
+    return Timeline(tuple(sorted(steps, key=lambda step: step.at_ms)), gone)
 
 
 def _of(bootstrap: str, topic: str, partition: int, key: bytes, step: Callable[[InboundRecord], Step]) -> list[Step]:
@@ -121,8 +135,3 @@ def _step(
 ) -> Step:
     held = None if version is None else (version[0], version[1])
     return Step(record.timestamp_ms, what, record.topic, record.partition, record.offset, bundle, held, created_ms)
-
-
-def until(steps: Sequence[Step], at_ms: int) -> tuple[Step, ...]:
-    """Return what was in the topics at a time, as far as they still hold it."""
-    return tuple(step for step in steps if step.at_ms <= at_ms)

@@ -9,7 +9,8 @@ import pytest
 from roost import cli
 from schemas.codec import encode
 from schemas.records.candidates import Candidate, CandidateAttributes, Tweet
-from schemas.topics import CANDIDATES, TWEETS
+from schemas.topics import CANDIDATES, TWEETS, embeddings_topic_name
+from schemas.wire.admin import delete_topics, make_admin, partition_counts
 from tests.integration.conftest import RunningKafka
 from tests.posts import Post, now_ms
 from tests.served_node import ServedNode, node_on_a_thread, until
@@ -81,6 +82,9 @@ def test_the_command_tells_every_step_from_publish_to_retrievable(
         assert then["why"] == "nothing_live"
         past = ask(node, post.candidate_id, "--at", str(found["at_ms"]))
         assert (past["why"], past["bundle"], past["arm"]) == ("in_index", first, "live")
+        delete_topics(make_admin(path.bootstrap), [embeddings_topic_name(first)])
+        until(lambda: embeddings_topic_name(first) not in partition_counts(make_admin(path.bootstrap)))
+        assert ask(node, post.candidate_id, "--at", str(found["at_ms"]))["why"] == "no_longer_known"
 
 
 def test_a_node_that_is_not_there_or_a_moment_that_is_none_is_said_in_a_sentence(

@@ -137,7 +137,7 @@ def test_another_client_with_a_schema_of_its_own_is_read_as_well(
     assert cli.run(["schemas", "check", "--registry", registry.url]) == 0
     # and who asks how it came in is told
     with RegistrySchemas(registry.url) as lookup:
-        steps = read_timeline(machine.bootstrap, load_surfaces()[HOME], "t:theirs", [], partitions=4, lookup=lookup)
+        steps = read_timeline(machine.bootstrap, load_surfaces()[HOME], "t:theirs", [], lookup=lookup).steps
     assert [step.what for step in steps] == ["published", "folded"]
 
 

@@ -4,16 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from lab.history import Entry
-from lab.history.log_rules import Chain
 from roost.explain.absence import Absence, absence
 from roost.explain.epoch_at import bundle_at, rollout_at
-from roost.explain.timeline import Step, embedded_step, folded_step, source_step, until
+from roost.explain.timeline import Step, Timeline, embedded_step, folded_step, source_step
 from schemas.codec import encode
 from schemas.features.hashing import canary_bucket
 from schemas.records.candidates import Candidate, CandidateAttributes, Tweet, embedding_subject
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.surfaces import load_surfaces
+from schemas.topics import ROLLOUTS
 from schemas.wire.inbound import InboundRecord
 from tests.posts import Post, deletion, embedding
 
@@ -26,10 +25,11 @@ EMBEDDED = Step(NOW_MS - 300, "embedded", f"embeddings.{BUNDLE}", 2, 9, BUNDLE, 
 WHOLE = (PUBLISHED, FOLDED, EMBEDDED)
 
 
-def why(*steps: Step, applied: int | None = 10, held: bool = True, now_ms: int = NOW_MS) -> Absence:
+def why(*steps: Step, applied: int | None = 10, held: bool = True, now_ms: int = NOW_MS, gone: bool = False) -> Absence:
     """Return the absence of t:1."""
     positions = None if applied is None else {"2": applied}
-    return absence(steps, "t:1", HOME, BUNDLE, now_ms=now_ms, applied=positions, held=held)
+    timeline = Timeline(steps, frozenset({BUNDLE} if gone else ()))
+    return absence(timeline, "t:1", HOME, BUNDLE, now_ms=now_ms, applied=positions, held=held)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,21 @@ def test_compaction_that_left_only_the_embedding_is_no_absence() -> None:
 
 def test_a_moment_of_the_past_sees_only_what_was_there() -> None:
     """The user asks about the answer of ten minutes ago."""
-    assert why(*until(WHOLE, NOW_MS - 350), applied=None).cause == "not_embedded"
+    assert why(*Timeline(WHOLE).until(NOW_MS - 350).steps, applied=None).cause == "not_embedded"
+
+
+@pytest.mark.parametrize(
+    ("steps", "cause"),
+    [
+        ((), "never_published"),
+        ((PUBLISHED,), "no_longer_known"),
+        ((PUBLISHED, FOLDED), "no_longer_known"),
+        ((PUBLISHED, replace(FOLDED, what="deleted")), "deleted"),
+    ],
+)
+def test_what_a_retired_bundle_held_is_not_known_any_more(steps: tuple[Step, ...], cause: str) -> None:
+    """Its topic went with it: the moment that was told as in_index before would be told as not embedded, which it never was."""
+    assert why(*steps, applied=None, gone=True).cause == cause
 
 
 def record(topic: str, value: bytes | None) -> InboundRecord:
@@ -105,10 +119,11 @@ def test_the_epoch_of_a_moment_is_the_one_in_force_then_for_that_user() -> None:
         Rollout(HOME.name, 1, bundles=(live,)),
         Rollout(HOME.name, 2, bundles=(live, BundleStage(OTHER, Stage.CANARY, 5_000, "salt"))),
     ]
-    chain = Chain(HOME.name, tuple(Entry(n, 1_000 * (n + 1), state) for n, state in enumerate(states)))
-    assert rollout_at(chain, 999) is None
-    assert rollout_at(chain, 1_999) == states[0]
-    then = rollout_at(chain, 5_000)
+    lines = [encode(states[0]), b"garbled", encode(Rollout("news-push", 1)), encode(states[1])]
+    log = [InboundRecord(ROLLOUTS, 0, n, 1_000 * (n + 1), b"", value) for n, value in enumerate(lines)]
+    assert rollout_at(log, HOME.name, 999) is None
+    assert rollout_at(log, HOME.name, 3_999) == states[0]
+    then = rollout_at(log, HOME.name, 5_000)
     assert then == states[1]
     users = [f"u:{n}" for n in range(40)]
     assert {bundle_at(then, user) for user in users} == {BUNDLE, OTHER}
