@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.registry.remote import DEFAULT_CACHE
+from schemas.topics import DEFAULT_PARTITIONS
 
 # In a clone, `make setup` puts the jars beside the code; an installed package is told where they are.
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -49,6 +50,12 @@ class LauncherSettings(BaseSettings):
         default=_CHECKOUT / ".cache" / "kafka",
         validation_alias="ROOST_KAFKA_JARS_DIR",
         description="Folder with libs/*.jar of Kafka, and the class archive that makes it start sooner.",
+    )
+    partitions: int = Field(
+        default=DEFAULT_PARTITIONS,
+        ge=1,
+        validation_alias="ROOST_PARTITIONS",
+        description="Partition count of every topic keyed by candidate or by user; the roles read the same variable.",
     )
     java_home: Path | None = Field(default=None, description="Java 17 or later; unset means: `java` on the PATH.")
 

@@ -5,10 +5,15 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
+from roost.explain.timeline import read_timeline
 from roost.machine.machine import Machine, MachinePlan
 from roost.settings import LauncherSettings
-from schemas.topics import USER_STATES, standard_topics
-from schemas.wire.admin import Setting, TopicFault, alter_topics, topic_configs, wait_for_broker
+from schemas.surfaces import load_surfaces
+from schemas.topics import CANDIDATES, TWEETS, USER_STATES, standard_topics
+from schemas.wire.admin import Setting, TopicFault, alter_topics, make_admin, partition_counts, topic_configs, wait_for_broker
+from streams.producer import Producer
 
 
 def test_a_broker_that_died_is_started_again_with_what_it_held(launcher_settings: LauncherSettings, tmp_path: Path) -> None:
@@ -41,3 +46,22 @@ def test_topics_of_another_release_are_altered_at_the_start(launcher_settings: L
         found = topic_configs(wait_for_broker(machine.bootstrap, timeout_s=5.0), [USER_STATES])
     assert found[USER_STATES]["segment.bytes"] == wanted
     assert [line for line in said if USER_STATES in line] == [f"topic {USER_STATES}: segment.bytes is {wanted} now, not 1073741824"]
+
+
+def test_a_deployment_has_as_many_partitions_as_its_roles_are_told(
+    launcher_settings: LauncherSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`roost up` made 4 whatever it was told, which its roles refused; `roost explain` looked in one of 4 whatever there was."""
+    monkeypatch.setenv("ROOST_PARTITIONS", "8")
+    own = LauncherSettings(kafka_jars_dir=launcher_settings.kafka_jars_dir, kafka_bootstrap_servers=None)
+    with Machine(MachinePlan(tmp_path, roles=()), own) as machine:
+        counts = partition_counts(make_admin(machine.bootstrap))
+        assert counts[TWEETS] == counts[CANDIDATES] == 8
+        with Producer(machine.bootstrap) as producer:
+            for n in range(12):
+                producer.tweet(f"t:{n}", author_id="a:1")
+            producer.flush()
+        home = load_surfaces()["home-timeline"]
+        ways = [read_timeline(machine.bootstrap, home, f"t:{n}", []).steps for n in range(12)]
+        assert [[step.what for step in way] for way in ways] == [["published"]] * 12
+        assert len({way[0].partition for way in ways}) > 4
