@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.data import age
@@ -76,19 +77,17 @@ def explain(
     schema_registry = schema_registry and checked_url(schema_registry, example="http://127.0.0.1:8081")
     at_ms = None if at is None else _moment(at)
     pin = pin and bundle_id_of(pin, surface, registry=registry, data_dir=data_dir)
+    languages = None if language is None else tuple(language)
+    try:
+        request = ExplainRequest(candidate_id=candidate, user_id=user, k=k, languages=languages, max_age_s=max_age_s, pin=pin)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise typer.BadParameter(f"{fault['loc'][0]}: {fault['msg']}") from error
     broker = broker_of(bootstrap, data_dir)
     if at_ms is not None:
         with registry_schemas(schema_registry) as lookup:
             data = of_then(broker, configured, user, candidate, at_ms=at_ms, lookup=lookup)
     else:
-        request = ExplainRequest(
-            candidate_id=candidate,
-            user_id=user,
-            k=k,
-            languages=None if language is None else tuple(language),
-            max_age_s=max_age_s,
-            pin=pin,
-        )
         with Client(node_url_of(node, data_dir), timeout_s=30.0) as client, registry_schemas(schema_registry) as lookup:
             data = of_now(broker, configured, client, request, lookup=lookup)
     emit(data, as_json=as_json, show=lambda: _show(data))

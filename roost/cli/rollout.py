@@ -23,21 +23,48 @@ from roost.cli.target import (
     bundle_id_of,
     surfaces_file_of,
 )
-from schemas.errors import Refused
-from schemas.ids import actor_of_process
-from schemas.records.control import CommandKind, Rollout, RolloutCommand
+from schemas.errors import Refused, RoostError
+from schemas.ids import MAX_ID_BYTES, actor_of_process, check_name, check_text
+from schemas.records.control import MAX_REASON_BYTES, CommandKind, Rollout, RolloutCommand
 from schemas.surfaces import FIXED, asked_refresh_fault
 from streams.controller.client import RolloutClient
 from streams.controller.journal import Heartbeats
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Roll a tower version out, watch it, and roll it back.")
 
-Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
-Revision = Annotated[
-    int | None, typer.Option("--revision", help="Only if the surface is at this revision (exit code 4 otherwise).")
-]
-Reason = Annotated[str, typer.Option("--reason", help="Kept in the history.")]
 DEFAULT_SURFACE = "home-timeline"
+# a revision is a long of Avro
+_MAX_REVISION = 2**63 - 1
+
+
+def _checked_surface(name: str) -> str:
+    try:
+        check_name("surface", name, MAX_ID_BYTES)
+    except RoostError as error:
+        raise typer.BadParameter(str(error)) from error
+    return name
+
+
+def _checked_reason(reason: str) -> str:
+    try:
+        check_text("reason", reason, MAX_REASON_BYTES)
+    except RoostError as error:
+        raise typer.BadParameter(str(error)) from error
+    return reason
+
+
+Surface = Annotated[str, typer.Option("--surface", "-s", callback=_checked_surface, help="The product surface.")]
+Revision = Annotated[
+    int | None,
+    typer.Option(
+        "--revision",
+        min=0,
+        max=_MAX_REVISION,
+        show_default=False,
+        help="Only if the surface is at this revision (exit code 4 otherwise).",
+    ),
+]
+Reason = Annotated[str, typer.Option("--reason", callback=_checked_reason, help="Kept in the history.")]
 _WAIT_S = 30.0
 
 

@@ -374,3 +374,24 @@ def test_the_doctor_without_a_broker_says_so_and_fails(tmp_path: Path, capsys: p
     assert cli.run(["doctor", "--bootstrap", "127.0.0.1:1", "--data-dir", str(tmp_path), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert [finding["check"] for finding in report["findings"] if finding["verdict"] == "wrong"] == ["broker"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["rollout", "freeze", "--revision", "9" * 20],
+        ["rollout", "promote", "0" * 16, "--revision", "-1"],
+        ["rollout", "freeze", "--surface", ""],
+        ["rollout", "start", "0" * 16, "--reason", "x" * 1025],
+        ["explain", "--user", "", "--candidate", "t:1"],
+        ["explain", "--user", "", "--candidate", "t:1", "--at", "1"],
+        ["explain", "--user", "u:1", "--candidate", "t:1", "--max-age-s", "-1"],
+    ],
+    ids=" ".join,
+)
+def test_what_no_record_or_request_can_hold_is_a_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """It ended in a traceback, or as a failure of the broker's: here it is told before any is asked."""
+    assert cli.run([*words, "--bootstrap", "127.0.0.1:1"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
