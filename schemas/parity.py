@@ -7,7 +7,7 @@ finds what an exact scan finds: a graph that is damaged, or towers that one node
 The controller goes by it, the command line and the console show it: an operator who promotes by hand must see what it sees.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from schemas.heartbeats import Reports, complaint, embedder_reports, live_of, reports_of
@@ -59,7 +59,16 @@ class BundleProgress:
     @property
     def at_parity(self) -> bool:
         """Whether every live node, of which there is one at least, has the bundle in full."""
-        return not self.missing and bool(self.nodes) and not any(node.missing for node in self.nodes)
+        return not self.lack
+
+    @property
+    def lack(self) -> str:
+        """The first thing that keeps it from parity, as a sentence; empty at parity."""
+        if self.missing:
+            return f"embedders owe {self.missing}"
+        if not self.nodes:
+            return "no node is heard of"
+        return next((f"node {node.node} owes {node.missing}" for node in self.nodes if node.missing), "")
 
     @property
     def eta_s(self) -> float | None:
@@ -74,12 +83,32 @@ def at_parity(statuses: Iterable[NodeStatus], state: Rollout, now_ms: int, *, pa
 
 
 def progress_of(
-    state: Rollout, statuses: Iterable[NodeStatus], now_ms: int, *, partitions: int | None = None, silence_ms: int = SILENCE_MS
+    state: Rollout,
+    statuses: Iterable[NodeStatus],
+    now_ms: int,
+    *,
+    partitions: int | None = None,
+    silence_ms: int = SILENCE_MS,
+    applied_lately: Collection[str] = (),
 ) -> tuple[BundleProgress, ...]:
-    """Return the progress of each bundle of a surface that is building, ready or canary; arguments as `progress_with`."""
+    """Return the progress of each bundle of a surface that is building, ready or canary; arguments as `progress_with`.
+
+    Args:
+        applied_lately: bundles that every node had applied in full a moment ago. Heartbeats take turns: until the nodes' next ones,
+            an embedder's newest shows them behind, and these are not asked for it.
+    """
     heard = tuple(statuses)
     return tuple(
-        progress_with(entry, state, heard, now_ms, partitions=partitions, silence_ms=silence_ms) for entry in state.in_stage(*GATED)
+        progress_with(
+            entry,
+            state,
+            heard,
+            now_ms,
+            partitions=partitions,
+            silence_ms=silence_ms,
+            applied_lately=entry.bundle in applied_lately,
+        )
+        for entry in state.in_stage(*GATED)
     )
 
 
@@ -91,6 +120,7 @@ def progress_with(
     *,
     partitions: int | None = None,
     silence_ms: int = SILENCE_MS,
+    applied_lately: bool = False,
 ) -> BundleProgress:
     """Return the progress of one bundle of a surface, in whatever stage.
 
@@ -110,7 +140,7 @@ def progress_with(
         sum(report.backfill_done for report in mine.values()),
         len(places),
         ", ".join(_asked_of_embedders(whole, state.live, reports)),
-        tuple(_of_node(status, state.surface, entry, whole, now_ms) for status in nodes),
+        tuple(_of_node(status, state.surface, entry, whole, now_ms, applied_lately=applied_lately) for status in nodes),
     )
 
 
@@ -121,13 +151,15 @@ def _asked_of_embedders(whole: dict[int, Progress], live: str | None, reports: R
         yield f"its input within {MAX_BEHIND_LIVE_MS / 1000:g} s of the live bundle's"
 
 
-def _of_node(status: NodeStatus, surface: str, entry: BundleStage, reports: dict[int, Progress], now_ms: int) -> NodeProgress:
+def _of_node(
+    status: NodeStatus, surface: str, entry: BundleStage, reports: dict[int, Progress], now_ms: int, *, applied_lately: bool
+) -> NodeProgress:
     applied = {partition: one for (bundle, partition), one in reports_of(status, surface).items() if bundle == entry.bundle}
     # a node that says nothing of a partition holds nothing of it, not even its emptiness
     told = bool(reports) and reports.keys() <= applied.keys()
     behind = sum(max(0, report.embeddings_end - applied[p].applied) for p, report in reports.items()) if told else None
     coverage, recall = status.coverage.get(entry.bundle), status.recall.get(entry.bundle)
-    wants = ", ".join(_asked_of_node(behind, coverage, recall))
+    wants = ", ".join(_asked_of_node(0 if applied_lately else behind, coverage, recall))
     return NodeProgress(
         status.instance.removeprefix(NODE),
         sum(progress.live_count for progress in applied.values()),

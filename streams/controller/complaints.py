@@ -11,7 +11,7 @@ def unusable(statuses: Iterable[NodeStatus], state: Rollout, now_ms: int, *, sil
     live = live_of(statuses, now_ms, silence_ms)
     nodes = [status for status in live if status.instance.startswith(NODE)]
     found: dict[str, str] = {}
-    for entry in state.in_stage(Stage.BUILDING, Stage.READY):
+    for entry in state.in_stage(Stage.BUILDING, Stage.READY, Stage.CANARY):
         told = [complaint(status, entry.bundle) for status in live if status.instance.startswith(EMBEDDER)]
         by_nodes = [complaint(status, entry.bundle) for status in nodes]
         if by_nodes and all(by_nodes):

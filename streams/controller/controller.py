@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from schemas.errors import Refused
-from schemas.parity import at_parity
+from schemas.parity import progress_of
 from schemas.records.control import (
     ENDED,
     MAX_REASON_BYTES,
@@ -27,6 +27,9 @@ from streams.controller.log import RolloutLog
 from streams.metrics import ControllerMetrics
 
 log = logging.getLogger(__name__)
+
+# three heartbeats: so long may the newest of an embedder be ahead of those of nodes that keep up
+_TURNS_MS = 3_000
 
 
 class Journal(Protocol):
@@ -99,14 +102,20 @@ class Controller:
         self._let_go_ms = let_go_ms
         self._let_go_at_most_ms = let_go_at_most_ms
         self._metrics = metrics or ControllerMetrics()
+        # by (surface, salt of a rollout), when a bundle was last seen at parity
+        self._whole_ms: dict[tuple[str, str], int] = {}
         # (surface, bundle, since): one life of a bundle
         self._prepared: set[tuple[str, str, int]] = set()
         self._let_go: set[tuple[str, str, int]] = set()
         # by surface, the newest automatic start that came while another bundle was under way
         self._waiting: dict[str, RolloutCommand] = {}
 
-    def answer(self, command: RolloutCommand, now_ms: int) -> None:
-        """Answer a command on the log. One that was answered before gets no second answer."""
+    def answer(self, command: RolloutCommand, statuses: Iterable[NodeStatus], now_ms: int) -> None:
+        """Answer a command on the log. One that was answered before gets no second answer.
+
+        Args:
+            statuses: the newest heartbeats: what is not at parity is not promoted, whoever asks.
+        """
         if command.command_id in self._journal.log.outcomes:
             return
         state = self._journal.log.state(command.surface)
@@ -121,6 +130,9 @@ class Controller:
                 self._admit(command)
             except Refused as error:
                 record = refusal(state, command, str(error), now_ms)
+        elif command.kind is CommandKind.PROMOTE and record.outcome is Outcome.ACCEPTED:
+            if lack := self._lacking(state, tuple(statuses), now_ms, in_turn=True)[command.bundle or ""]:
+                record = refusal(state, command, f"{command.bundle} is not at parity on every live node: {lack}", now_ms)
         elif command.kind is CommandKind.START and command.automatic and state.in_stage(*UNDER_WAY) and not state.frozen:
             self._waiting[command.surface] = command
         log.info(
@@ -151,19 +163,15 @@ class Controller:
             if waiting is not None and not state.in_stage(*UNDER_WAY):
                 del self._waiting[name]
                 # a command of its own: the first was answered with a refusal that promised this
-                self.answer(replace(waiting, command_id=uuid.uuid4().hex, expected_revision=None), now_ms)
+                self.answer(replace(waiting, command_id=uuid.uuid4().hex, expected_revision=None), heard, now_ms)
                 state = self._journal.log.state(name)
             for bundle, reason in unusable(heard, state, now_ms, silence_ms=self._silence_ms).items():
                 self._journal.append(reject(self._journal.log.state(name), bundle, reason, now_ms=now_ms))
             # each step is one revision; a bundle takes three at most on its way to live
             for _ in range(8):
                 state = self._journal.log.state(name)
-                due = advance(
-                    state,
-                    prepared=self._prepare(state, surface),
-                    at_parity=at_parity(heard, state, now_ms, partitions=self._partitions, silence_ms=self._silence_ms),
-                    now_ms=now_ms,
-                )
+                at_parity = self._at_parity(state, heard, now_ms)
+                due = advance(state, prepared=self._prepare(state, surface), at_parity=at_parity, now_ms=now_ms)
                 if due is None:
                     break
                 log.info("%s revision %d: %s", name, due.revision, due.reason, extra={"surface": name, "revision": due.revision})
@@ -172,12 +180,32 @@ class Controller:
             self._clean_up(self._journal.log.state(name), heard, now_ms)
         self._metrics.stand({name: self._journal.log.state(name) for name in self._surfaces})
 
+    def _at_parity(self, state: Rollout, heard: Sequence[NodeStatus], now_ms: int) -> set[str]:
+        return {bundle for bundle, lack in self._lacking(state, heard, now_ms).items() if not lack}
+
+    def _lacking(self, state: Rollout, heard: Sequence[NodeStatus], now_ms: int, *, in_turn: bool = False) -> dict[str, str]:
+        """Return the shortfalls; `in_turn` lets pass what may come of heartbeats that take turns.
+
+        The controller's own steps wait for the next moment of parity; an operator who asks in another moment is answered at once.
+        """
+        rollouts = {entry.bundle: (state.surface, entry.salt) for entry in state.bundles}
+        lately = [
+            bundle for bundle, key in rollouts.items() if in_turn and now_ms - self._whole_ms.get(key, -_TURNS_MS) < _TURNS_MS
+        ]
+        found = progress_of(state, heard, now_ms, partitions=self._partitions, silence_ms=self._silence_ms, applied_lately=lately)
+        if not in_turn:
+            self._whole_ms.update({rollouts[progress.bundle]: now_ms for progress in found if progress.at_parity})
+        return {progress.bundle: progress.lack for progress in found}
+
     def _judge_canary(self, state: Rollout, heard: tuple[NodeStatus, ...], now_ms: int) -> None:
         reading = self._evidence.reading(state, heard, ramp=self._journal.log.ramps.get(state.surface, ()))
         canaries = state.in_stage(Stage.CANARY)
         if reading is None or not canaries or canaries[0].paused:
             return
         promote = reading.verdict is Verdict.BETTER
+        # neither a share more nor everybody is answered from what a node does not hold
+        if reading.verdict in (Verdict.WAIT, Verdict.BETTER) and canaries[0].bundle not in self._at_parity(state, heard, now_ms):
+            return
         # before the last share of a ramp, what is better only goes on: the first shares are there to find harm among few users, not
         # to promote what few have seen
         if reading.verdict is Verdict.WAIT or (promote and state.ramp_bp):

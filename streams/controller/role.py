@@ -48,6 +48,7 @@ class ControllerProcessor:
         """See `PartitionProcessor.process`: answers each command on the log at once, then takes the steps that are due."""
         self._journal.refresh()
         self._heartbeats.refresh()
+        heard = self._heartbeats.all()
         dead: list[tuple[InboundRecord, InvalidInput]] = []
         for record in batch:
             try:
@@ -55,8 +56,8 @@ class ControllerProcessor:
             except InvalidInput as error:
                 dead.append((record, error))
             else:
-                self._controller.answer(command, clock.now_ms)
-        self._controller.step(self._heartbeats.all(), clock.now_ms)
+                self._controller.answer(command, heard, clock.now_ms)
+        self._controller.step(heard, clock.now_ms)
         return Work(self._heartbeat.due(clock.now_ms), tuple(dead))
 
 
@@ -80,6 +81,8 @@ def _control(
     surfaces = load_surfaces(settings.surfaces)
     journal = TopicJournal(settings.bootstrap, Outbox(settings.bootstrap))
     heartbeats = Heartbeats(settings.bootstrap)
+    # the first command may be a promotion, which is answered by them
+    heartbeats.catch_up()
     evidence = CanaryEvidence(
         examples_since(settings.bootstrap, admin, partitions=settings.partitions),
         rules=CanaryRules(

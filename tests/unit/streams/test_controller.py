@@ -135,14 +135,18 @@ class Bench:
         command_id = command_id or f"c{self.sent}"
         command = RolloutCommand(command_id, surface, kind, "ada", NOW_MS, bundle, expected, share_bp, automatic)
         command = replace(command, ramp_bp=ramp_bp, ramp_hold_s=60 if ramp_bp else 0)
-        self.controller.answer(command, self.now_ms)
+        self.controller.answer(command, self.heard_now(), self.now_ms)
         return self.journal.log.outcomes[command_id]
 
     def step(self, *, after_s: float = 0.0) -> dict[str, Stage]:
         """Let time pass, take the due steps, and return the stages."""
         self.now_ms += int(after_s * 1000)
-        self.controller.step([replace(status, time_ms=self.now_ms) for status in self.heard], self.now_ms)
+        self.controller.step(self.heard_now(), self.now_ms)
         return self.stages()
+
+    def heard_now(self) -> list[NodeStatus]:
+        """Return the heartbeats as of this moment."""
+        return [replace(status, time_ms=self.now_ms) for status in self.heard]
 
     def stages(self) -> dict[str, Stage]:
         """Return the stage of each bundle."""
@@ -430,6 +434,74 @@ def test_a_paused_canary_is_left_alone_and_a_frozen_surface_promotes_none(bench:
     assert bench.step()[NEW] is Stage.CANARY
     bench.evidence.verdict = Verdict.WORSE
     assert bench.step()[NEW] is Stage.ABORTED
+
+
+def test_a_canary_that_cannot_be_used_is_rejected(bench: Bench) -> None:
+    """A share of the users is answered from it, or from nothing, for as long as it stays."""
+    for refusals in ((embedder(OLD, NEW), node("a", OLD)), (node("a", OLD, NEW), embedder(OLD, NEW))):
+        bench = Bench()
+        canaried(bench, automatic=True)
+        refused = replace(refusals[1], errors=(f"{NEW}: a tower yields NaN",))
+        bench.heard = [refusals[0], refused]
+        assert bench.step() == {OLD: Stage.LIVE, NEW: Stage.REJECTED}
+        assert bench.journal.log.state(HOME).reason == f"{NEW}: a tower yields NaN"
+
+
+def test_a_better_canary_takes_no_further_users_before_every_node_is_at_parity(bench: Bench) -> None:
+    """Whatever its users do, a node that holds a tenth of it would answer everybody from that tenth."""
+    canaried(bench, automatic=True)
+    bench.ask(CommandKind.CANARY, NEW, share_bp=100, ramp_bp=(500,), automatic=True)
+    whole, holed = bench.heard, [embedder(OLD, NEW), node("a", OLD, NEW, coverage=0.1), node("b", OLD)]
+    bench.evidence.verdict = Verdict.BETTER
+    bench.heard = holed
+    bench.step(after_s=61)
+    assert bench.journal.log.state(HOME).ramp_bp == (500,)
+    bench.heard = whole
+    bench.step()
+    assert bench.journal.log.state(HOME).ramp_bp == ()
+    bench.heard = holed
+    assert bench.step()[NEW] is Stage.CANARY
+    bench.heard = whole
+    assert bench.step()[NEW] is Stage.LIVE
+
+
+@pytest.mark.parametrize("stage", [Stage.READY, Stage.CANARY])
+@pytest.mark.parametrize(
+    ("heard", "lack"),
+    [
+        ([], "no node is heard of"),
+        ([("b", {"coverage": 0.1})], "node:b holds 10.000% of the live index's candidates; 99.99% are needed"),
+        ([("b", {"recall": 0.1})], "node:b finds 0.100 of what an exact scan finds; 0.95 is needed"),
+        ([("b", {"applied": 9})], "node:b has not applied its partition 0 up to 10"),
+    ],
+)
+def test_a_promotion_is_refused_until_every_node_is_at_parity(
+    bench: Bench, stage: Stage, heard: list[tuple[str, dict[str, float]]], lack: str
+) -> None:
+    """An operator in a hurry must not flip everybody to half an index; the sentence says whose."""
+    canaried(bench, automatic=False)
+    if stage is Stage.READY:
+        bench.ask(CommandKind.ABORT, NEW)
+        bench.now_ms += 1
+        bench.ask(CommandKind.START, NEW)
+        assert bench.step(after_s=1)[NEW] is stage
+    whole = bench.heard
+    bench.heard = [embedder(OLD, NEW), *(node(name, OLD, NEW, **figures) for name, figures in heard)]  # type: ignore[arg-type]
+    bench.step(after_s=4)
+    refused = bench.ask(CommandKind.PROMOTE, NEW)
+    assert (refused.outcome, bench.stages()[NEW]) == (Outcome.REFUSED, stage)
+    assert refused.reason == f"{NEW} is not at parity on every live node: {lack}"
+    bench.heard = whole
+    bench.restart()
+    assert bench.ask(CommandKind.PROMOTE, NEW).outcome is Outcome.ACCEPTED
+
+
+def test_a_promotion_is_not_refused_because_heartbeats_take_turns(bench: Bench) -> None:
+    """Under load the newest report of the embedder is ahead of the nodes' half of the time; nothing is missing then."""
+    canaried(bench, automatic=False)
+    bench.heard = [embedder(OLD, NEW, end=11), node("a", OLD, NEW)]
+    bench.step(after_s=2.9)
+    assert bench.ask(CommandKind.PROMOTE, NEW).outcome is Outcome.ACCEPTED
 
 
 def test_a_fourth_bundle_is_refused(bench: Bench) -> None:
