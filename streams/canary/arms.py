@@ -46,7 +46,7 @@ class Arms:
         """Begin with nobody.
 
         Args:
-            canary: in its stage, with salt, share and the moment since when.
+            canary: in its stage, with salt, share and the moment since when it stands beside `live`.
             live: the bundle that everybody else is answered from.
         """
         self._surface = surface

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from confluent_kafka import TopicPartition
@@ -43,7 +43,7 @@ class Tail(Protocol):
 
 @dataclass(slots=True)
 class _Watched:
-    """One canary: replaced whole when its share changes, for the users in it do."""
+    """One canary beside one live bundle: replaced whole when its share changes, for the users in it do, or when another is live."""
 
     surface: str
     live: str
@@ -85,16 +85,15 @@ class CanaryEvidence:
             heard: the newest heartbeats.
             ramp: the shares, in basis points, that the canary's ramp compares one after the other; empty without one.
         """
-        canaries, live = state.in_stage(Stage.CANARY), state.live
+        entry, live = _compared(state), state.live
         watched = self._watched.get(state.surface)
-        if watched is not None and (not canaries or _life(watched.entry) != _life(canaries[0])):
+        if watched is not None and (entry is None or (watched.live, _life(watched.entry)) != (live, _life(entry))):
             watched.tail.close()
             del self._watched[state.surface]
             watched = None
-        if not canaries or live is None:
+        if entry is None or live is None:
             return None
         if watched is None:
-            entry = canaries[0]
             arms, tail = Arms(state.surface, entry, live), self._open_tail(entry.since_ms)
             watched = _Watched(state.surface, live, entry, arms, tail, ServedArms(entry.bundle, live))
             self._watched[state.surface] = watched
@@ -154,6 +153,13 @@ def _report(watched: _Watched, reading: Reading) -> CanaryReport:
         int(live.engaged),
         watched.curve.points(),
     )
+
+
+def _compared(state: Rollout) -> BundleStage | None:
+    """Return the canary, as of the moment since when it is compared with what is live now."""
+    canaries, live = state.in_stage(Stage.CANARY), state.in_stage(Stage.LIVE)
+    # a flip puts another bundle in the other arm: what was shown before it counts for neither
+    return replace(canaries[0], since_ms=max(canaries[0].since_ms, live[0].since_ms)) if canaries and live else None
 
 
 def _life(entry: BundleStage) -> tuple[str, str, int, int]:

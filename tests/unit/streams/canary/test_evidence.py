@@ -10,7 +10,7 @@ from schemas.wire.inbound import InboundRecord
 from streams.canary.evidence import CanaryEvidence
 from streams.canary.judge import CanaryRules, Verdict
 from streams.canary.sequential import difference
-from tests.unit.streams.canary.test_arms import CANARY, HOME, LIVE, OTHERS, STAGE, THEIRS, example
+from tests.unit.streams.canary.test_arms import CANARY, HOME, LIVE, OTHERS, STAGE, THEIRS, USERS, example
 
 APPENDED_MS = 5_000
 STATE = Rollout(HOME, 5, bundles=(BundleStage(LIVE, Stage.LIVE), STAGE))
@@ -103,6 +103,27 @@ def test_another_share_is_another_comparison_and_an_end_stops_the_following() ->
     follower.evidence.reading(STATE)
     follower.evidence.close()
     assert follower.opened[2][1].closed
+
+
+def test_a_flip_beside_a_canary_begins_another_comparison_after_a_restart_too() -> None:
+    """A rollback, or a promotion of a third bundle: the other arm is answered by it, and a canary without others looks lopsided."""
+    next_live = "2" * 16
+    flipped = replace(STATE, bundles=(BundleStage(LIVE, Stage.DRAINING), BundleStage(next_live, Stage.LIVE, since_ms=1_900), STAGE))
+    shown = [
+        encode(example(user, bundle=CANARY if user in THEIRS else live, name=f"{at_ms}", at_ms=at_ms))
+        for live, at_ms in ((LIVE, 1_100), (next_live, 2_000))
+        for user in USERS
+    ]
+    follower = Follower(shown)
+    follower.evidence.reading(STATE)
+    for evidence in (follower.evidence, restarted := CanaryEvidence(follower.open, rules=CanaryRules(min_users=20))):
+        found = evidence.reading(flipped)
+        assert found is not None
+        assert (found.canary.shown, found.live.shown) == (len(THEIRS), len(OTHERS))
+        assert found.verdict is Verdict.WAIT
+    assert [since_ms for since_ms, _ in follower.opened] == [1_000, 1_900, 1_900]
+    (report,) = restarted.reports()
+    assert (report.live, report.since_ms) == (next_live, 1_900)
 
 
 def test_a_share_of_a_ramp_is_held_to_its_part_of_alpha() -> None:
