@@ -85,6 +85,27 @@ def advance(state: Rollout, *, prepared: Collection[str], at_parity: Collection[
     return None
 
 
+def lets_start(state: Rollout) -> bool:
+    """Tell whether nothing keeps an automatic start waiting."""
+    return not state.frozen and not state.in_stage(*UNDER_WAY)
+
+
+def waits(command: RolloutCommand, answered: Rollout) -> bool:
+    """Tell whether a start was refused only for now; the newest such one is to start by itself once its surface lets it.
+
+    Args:
+        answered: the record that answered the command; a refusal repeats the state that it refused at.
+    """
+    return (
+        command.kind is CommandKind.START
+        and command.automatic
+        and command.bundle is not None
+        and answered.outcome is Outcome.REFUSED
+        and not lets_start(answered)
+        and _stage(answered, command.bundle) in (None, *ENDED)
+    )
+
+
 def reject(state: Rollout, bundle: str, reason: str, *, now_ms: int) -> Rollout:
     """Return the step that ends a bundle no node can load; raises `Refused` unless it is under way.
 

@@ -415,7 +415,7 @@ def _starting_rollouts(bootstrap: str) -> Callable[[str, str], None]:
         command = RolloutCommand(
             uuid.uuid4().hex, surface, CommandKind.START, actor=actor_of_process(), time_ms=now_ms, bundle=bundle, automatic=True
         )
-        # refused when one is under way, or the surface is frozen: the next, newer bundle will do
+        # refused while one is under way, or the surface is frozen: the controller starts it then, or a newer one
         with RolloutClient(bootstrap) as client:
             client.send(command, timeout_s=30.0)
 

@@ -4,6 +4,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Protocol
 
 from schemas.errors import Refused
@@ -19,7 +20,7 @@ from schemas.records.control import (
     RolloutCommand,
     Stage,
 )
-from schemas.rollout import UNDER_WAY, advance, answer, conclude, ramp_due, ramped, refusal, reject
+from schemas.rollout import advance, answer, conclude, lets_start, ramp_due, ramped, refusal, reject, waits
 from schemas.surfaces import Surface, Surfaces
 from streams.canary.judge import Reading, Verdict
 from streams.controller.complaints import still_reported, unusable
@@ -81,11 +82,13 @@ class Controller:
         silence_ms: int,
         let_go_ms: int,
         let_go_at_most_ms: int,
+        asked: Iterable[RolloutCommand] = (),
         metrics: ControllerMetrics | None = None,
     ) -> None:
         """Take up the rollouts that the journal holds.
 
         Args:
+            asked: the commands of before this process, in log order: the newest start that waits among them is taken up too.
             admit: raises `Refused` when the bundle of a start must not be rolled out; see `streams.controller.admission`.
             evidence: decides canaries: a worse one is aborted, a better one promoted where the operator left that to the test.
             silence_ms: an instance not heard of for this long is not live.
@@ -107,8 +110,8 @@ class Controller:
         # (surface, bundle, since): one life of a bundle
         self._prepared: set[tuple[str, str, int]] = set()
         self._let_go: set[tuple[str, str, int]] = set()
-        # by surface, the newest automatic start that came while another bundle was under way
-        self._waiting: dict[str, RolloutCommand] = {}
+        # by surface, the newest start that could not begin when it came
+        self._waiting = {command.surface: command for command in asked if self._waited(command)}
 
     def answer(self, command: RolloutCommand, statuses: Iterable[NodeStatus], now_ms: int) -> None:
         """Answer a command on the log. One that was answered before gets no second answer.
@@ -125,16 +128,16 @@ class Controller:
         else:
             record = answer(state, command, now_ms=now_ms)
         if command.kind is CommandKind.START and record.outcome is Outcome.ACCEPTED:
-            self._waiting.pop(command.surface, None)
             try:
                 self._admit(command)
             except Refused as error:
                 record = refusal(state, command, str(error), now_ms)
-        elif command.kind is CommandKind.PROMOTE and record.outcome is Outcome.ACCEPTED:
-            if lack := self._lacking(state, tuple(statuses), now_ms, in_turn=True)[command.bundle or ""]:
-                record = refusal(state, command, f"{command.bundle} is not at parity on every live node: {lack}", now_ms)
-        elif command.kind is CommandKind.START and command.automatic and state.in_stage(*UNDER_WAY) and not state.frozen:
-            self._waiting[command.surface] = command
+        elif (
+            command.kind is CommandKind.PROMOTE
+            and record.outcome is Outcome.ACCEPTED
+            and (lack := self._lacking(state, tuple(statuses), now_ms, in_turn=True)[command.bundle or ""])
+        ):
+            record = refusal(state, command, f"{command.bundle} is not at parity on every live node: {lack}", now_ms)
         log.info(
             "%s %s of %s by %s: %s",
             command.surface,
@@ -152,6 +155,8 @@ class Controller:
         self._journal.append(record)
         # as the log has it: another controller may have been first
         outcome = self._journal.log.outcomes[command.command_id].outcome
+        if self._waited(command):
+            self._waiting[command.surface] = command
         self._metrics.answered(command.surface if command.surface in self._surfaces else None, command.kind, outcome)
 
     def step(self, statuses: Iterable[NodeStatus], now_ms: int) -> None:
@@ -160,10 +165,9 @@ class Controller:
         for name, surface in self._surfaces.items():
             state = self._journal.log.state(name)
             waiting = self._waiting.get(name)
-            if waiting is not None and not state.in_stage(*UNDER_WAY):
-                del self._waiting[name]
+            if waiting is not None and lets_start(state) and self._still_waits(waiting):
                 # a command of its own: the first was answered with a refusal that promised this
-                self.answer(replace(waiting, command_id=uuid.uuid4().hex, expected_revision=None), heard, now_ms)
+                self.answer(replace(waiting, command_id=self._own_id(waiting), expected_revision=None), heard, now_ms)
                 state = self._journal.log.state(name)
             for bundle, reason in unusable(heard, state, now_ms, silence_ms=self._silence_ms).items():
                 self._journal.append(reject(self._journal.log.state(name), bundle, reason, now_ms=now_ms))
@@ -179,6 +183,23 @@ class Controller:
             self._judge_canary(self._journal.log.state(name), heard, now_ms)
             self._clean_up(self._journal.log.state(name), heard, now_ms)
         self._metrics.stand({name: self._journal.log.state(name) for name in self._surfaces})
+
+    def _waited(self, command: RolloutCommand) -> bool:
+        answered = self._journal.log.outcomes.get(command.command_id)
+        return answered is not None and waits(command, answered)
+
+    def _still_waits(self, command: RolloutCommand) -> bool:
+        """Tell of a start that waited whether neither it nor a later one was taken up since."""
+        journal = self._journal.log
+        started_since = journal.started.get(command.surface, 0) > journal.outcomes[command.command_id].revision
+        return not started_since and self._own_id(command) not in journal.outcomes
+
+    def _own_id(self, command: RolloutCommand) -> str:
+        """Return the id under which a start that waited is taken up: the same after a restart, so that it happens once."""
+        outcomes = self._journal.log.outcomes
+        names = (uuid.uuid5(uuid.NAMESPACE_OID, f"{command.command_id}/{attempt}").hex for attempt in count())
+        # one that came second to another controller's record did not count
+        return next(name for name in names if name not in outcomes or outcomes[name].outcome is not Outcome.LOST)
 
     def _at_parity(self, state: Rollout, heard: Sequence[NodeStatus], now_ms: int) -> set[str]:
         return {bundle for bundle, lack in self._lacking(state, heard, now_ms).items() if not lack}

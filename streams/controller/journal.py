@@ -4,18 +4,20 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from operator import attrgetter
 
 from confluent_kafka.admin import AdminClient
 
-from schemas.codec import decode, encode
+from schemas.codec import SchemaLookup, decode, encode
 from schemas.errors import BrokerUnavailable, InvalidInput
-from schemas.records.control import NodeStatus, Rollout
+from schemas.records.control import NodeStatus, Rollout, RolloutCommand
 from schemas.surfaces import Surface
-from schemas.topics import NODE_STATUS, ROLLOUTS, embeddings_topic, embeddings_topic_name
+from schemas.topics import NODE_STATUS, ROLLOUT_COMMANDS, ROLLOUTS, embeddings_topic, embeddings_topic_name
 from schemas.wire.admin import create_topics, delete_topics
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 from streams.controller.log import RolloutLog
+from streams.intake import read
 from streams.outbox import Outbox, raise_for
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,24 @@ class RolloutReader:
         self._reader.close()
 
 
+def read_commands(bootstrap: str, *, lookup: SchemaLookup | None = None) -> list[RolloutCommand]:
+    """Return the commands on `rollout-commands` so far, in log order, without those that are dead letters."""
+    found: list[RolloutCommand] = []
+    with TailReader(bootstrap, ROLLOUT_COMMANDS, [_ONLY], once=True) as reader:
+        for record in reader.read_to_end():
+            try:
+                found.append(read_command(record, lookup=lookup))
+            except InvalidInput:
+                # its dead letter was written when it came
+                continue
+    return found
+
+
+def read_command(record: InboundRecord, *, lookup: SchemaLookup | None = None) -> RolloutCommand:
+    """Return the command in a record; raises as `streams.intake.read`."""
+    return read(RolloutCommand, record, attrgetter("surface"), lookup=lookup)
+
+
 class TopicJournal:
     """See `streams.controller.controller.Journal`: on the real topic."""
 
@@ -63,8 +83,12 @@ class TopicJournal:
         """Fold the log as it is: a restart goes on where it was."""
         self._reader = RolloutReader(bootstrap)
         self._outbox = outbox
-        self._reader.catch_up()
         self.log = self._reader.log
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Take in all that is there; raises `BrokerUnavailable` when the broker does not answer."""
+        self._reader.catch_up()
 
     def refresh(self) -> None:
         """Take in what others wrote; never waits."""

@@ -12,12 +12,14 @@ class RolloutLog:
     Attributes:
         states: the state of each surface that has one.
         outcomes: by command id, the record that answered the command first. An accepted one that came second in the log is lost.
+        started: by surface, the revision that began its newest rollout.
         ramps: by surface, all shares in basis points that its newest canary was asked for, those behind it too.
     """
 
     def __init__(self) -> None:
         self.states: dict[str, Rollout] = {}
         self.outcomes: dict[str, Rollout] = {}
+        self.started: dict[str, int] = {}
         self.ramps: dict[str, tuple[int, ...]] = {}
 
     def state(self, surface: str) -> Rollout:
@@ -30,6 +32,9 @@ class RolloutLog:
         after = fold(before, record)
         if after is not before:
             self.states[record.surface] = after
+            # a rollout's salt is the id of the command that began it
+            if any(entry.salt == after.command_id for entry in after.in_stage(Stage.REGISTERED)):
+                self.started[record.surface] = after.revision
             # a step of the ramp has no command, and other commands leave a canary as it was
             if after.command_id and (canary := _canary(after)) and canary != _canary(before):
                 self.ramps[record.surface] = (canary[0].share_bp, *after.ramp_bp)

@@ -2,10 +2,10 @@
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 from schemas.codec import SchemaLookup
 from schemas.errors import InvalidInput
-from schemas.records.control import RolloutCommand
 from schemas.surfaces import load_surfaces
 from schemas.topics import ROLLOUT_COMMANDS
 from schemas.wire.inbound import InboundRecord
@@ -15,8 +15,7 @@ from streams.canary.judge import CanaryRules
 from streams.controller.admission import Admission
 from streams.controller.controller import Controller
 from streams.controller.heartbeat import ControllerHeartbeat
-from streams.controller.journal import ClusterTopics, Heartbeats, TopicJournal
-from streams.intake import read
+from streams.controller.journal import ClusterTopics, Heartbeats, TopicJournal, read_command, read_commands
 from streams.metrics import ControllerMetrics, DiskCollector, RunnerMetrics, metrics_served
 from streams.outbox import Outbox
 from streams.processor import Clock, Work
@@ -52,7 +51,7 @@ class ControllerProcessor:
         dead: list[tuple[InboundRecord, InvalidInput]] = []
         for record in batch:
             try:
-                command = read(RolloutCommand, record, lambda command: command.surface, lookup=self._lookup)
+                command = read_command(record, lookup=self._lookup)
             except InvalidInput as error:
                 dead.append((record, error))
             else:
@@ -81,8 +80,6 @@ def _control(
     surfaces = load_surfaces(settings.surfaces)
     journal = TopicJournal(settings.bootstrap, Outbox(settings.bootstrap))
     heartbeats = Heartbeats(settings.bootstrap)
-    # the first command may be a promotion, which is answered by them
-    heartbeats.catch_up()
     evidence = CanaryEvidence(
         examples_since(settings.bootstrap, admin, partitions=settings.partitions),
         rules=CanaryRules(
@@ -92,27 +89,36 @@ def _control(
             min_users=settings.canary_min_users,
         ),
     )
-    controller = Controller(
-        journal,
-        ClusterTopics(admin, partitions=settings.partitions, replication=settings.replication),
-        surfaces=surfaces,
-        admit=Admission(settings.registry),
-        evidence=evidence,
-        partitions=settings.partitions,
-        silence_ms=round(settings.node_silence_s * 1000),
-        let_go_ms=round(settings.let_go_s * 1000),
-        let_go_at_most_ms=round(settings.let_go_at_most_s * 1000),
-        metrics=metrics,
-    )
     heartbeat = ControllerHeartbeat(settings.instance, evidence.reports)
     group = group_settings(settings, settings.group, wedged_after_s=settings.wedged_after_s)
     try:
         with registry_schemas(settings.schema_registry_url) as schemas:
+
+            def open_partition(*_: object) -> ControllerProcessor:
+                asked = read_commands(settings.bootstrap, lookup=schemas and partial(schemas.insist, should_stop=stop.is_set))
+                # what another controller answered since we began; and the first command may be a promotion, which heartbeats decide
+                journal.catch_up()
+                heartbeats.catch_up()
+                controller = Controller(
+                    journal,
+                    ClusterTopics(admin, partitions=settings.partitions, replication=settings.replication),
+                    surfaces=surfaces,
+                    admit=Admission(settings.registry),
+                    evidence=evidence,
+                    partitions=settings.partitions,
+                    silence_ms=round(settings.node_silence_s * 1000),
+                    let_go_ms=round(settings.let_go_s * 1000),
+                    let_go_at_most_ms=round(settings.let_go_at_most_s * 1000),
+                    asked=asked,
+                    metrics=metrics,
+                )
+                return ControllerProcessor(controller, journal, heartbeats, heartbeat, lookup=schemas)
+
             job = Job(
                 "controller",
                 (ROLLOUT_COMMANDS,),
                 None,
-                lambda *_: ControllerProcessor(controller, journal, heartbeats, heartbeat, lookup=schemas),
+                open_partition,
                 batch_within_s=settings.batch_within_s,
                 tick_s=settings.tick_s,
                 answered=schemas.answered if schemas else None,

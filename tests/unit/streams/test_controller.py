@@ -91,7 +91,7 @@ class Bench:
         self.admission: Admission | None = None
         self.heard: list[NodeStatus] = []
         self.evidence = FakeEvidence()
-        self.sent = 0
+        self.commands: list[RolloutCommand] = []
         self.controller = self.start()
 
     def start(self) -> Controller:
@@ -106,6 +106,7 @@ class Bench:
             silence_ms=10_000,
             let_go_ms=5_000,
             let_go_at_most_ms=60_000,
+            asked=self.commands,
         )
 
     def admit(self, command: RolloutCommand) -> None:
@@ -114,7 +115,7 @@ class Bench:
             self.admission(command)
 
     def restart(self) -> None:
-        """Come back with nothing but the log and the cluster."""
+        """Come back with nothing but the logs and the cluster."""
         self.journal = FakeJournal(self.journal.records)
         self.controller = self.start()
 
@@ -131,10 +132,10 @@ class Bench:
         ramp_bp: tuple[int, ...] = (),
     ) -> Rollout:
         """Have a command answered and return its outcome."""
-        self.sent += 1
-        command_id = command_id or f"c{self.sent}"
+        command_id = command_id or f"c{len(self.commands) + 1}"
         command = RolloutCommand(command_id, surface, kind, "ada", NOW_MS, bundle, expected, share_bp, automatic)
         command = replace(command, ramp_bp=ramp_bp, ramp_hold_s=60 if ramp_bp else 0)
+        self.commands.append(command)
         self.controller.answer(command, self.heard_now(), self.now_ms)
         return self.journal.log.outcomes[command_id]
 
@@ -324,6 +325,51 @@ def test_an_automatic_start_waits_for_the_one_under_way_and_the_newest_starts(be
     bench.hear(NEW, THIRD)
     bench.step()
     assert bench.step() == {NEW: Stage.DRAINING, THIRD: Stage.LIVE}
+
+
+def test_a_start_that_waits_outlives_restarts_and_a_freeze_and_begins_once(bench: Bench) -> None:
+    """Its refusal promised it: the trainer sends a bundle once, and the next may be a day away."""
+    bench.make_live(OLD)
+    bench.ask(CommandKind.START, NEW)
+    for bundle in ("3" * 16, THIRD, NEW):
+        bench.ask(CommandKind.START, bundle, automatic=True)
+    bench.ask(CommandKind.FREEZE)
+    bench.ask(CommandKind.ABORT, NEW)
+    bench.restart()
+    assert THIRD not in bench.step()
+    bench.ask(CommandKind.UNFREEZE)
+    bench.restart()
+    assert bench.step()[THIRD] is Stage.BUILDING
+    bench.ask(CommandKind.ABORT, THIRD)
+    bench.restart()
+    assert bench.step()[THIRD] is Stage.ABORTED
+
+
+def test_a_start_on_a_frozen_surface_waits_for_unfreeze(bench: Bench) -> None:
+    """So says the sentence that it is refused with."""
+    bench.ask(CommandKind.FREEZE)
+    assert "wait for `roost rollout unfreeze`" in bench.ask(CommandKind.START, NEW, automatic=True).reason
+    assert bench.step() == {}
+    bench.ask(CommandKind.UNFREEZE)
+    assert bench.step() == {NEW: Stage.BUILDING}
+
+
+def test_a_start_that_waited_is_refused_once_when_its_bundle_is_bad_and_again_when_another_controller_was_first(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """A record that did not count has not begun it; a refusal is an answer, which a restart must not write again."""
+    bench.ask(CommandKind.FREEZE)
+    bench.ask(CommandKind.START, NEW, automatic=True)
+    bench.ask(CommandKind.UNFREEZE)
+    bench.journal.ahead_of_us = Rollout(HOME, bench.journal.log.state(HOME).revision + 1, "z", reason="zombie")
+    assert bench.step() == {}
+    bench.admission = Admission(tmp_path)
+    assert bench.step() == {}
+    written = len(bench.journal.records)
+    assert "publish the bundle again" in bench.journal.records[-1].reason
+    bench.restart()
+    bench.step()
+    assert len(bench.journal.records) == written
 
 
 def test_a_frozen_surface_starts_nothing_by_itself(bench: Bench) -> None:
