@@ -125,6 +125,9 @@ class SurfaceKeeper:
         )
 
     def _live(self, whole: Mapping[str, Epoch], before: Routing, wanted: str | None) -> Epoch | None:
+        # a node that starts would answer a canary's users from the live bundle, by no revision that the log knows
+        if before.live is None and self._canary_to_come() is not None:
+            return None
         if wanted is None or wanted in whole:
             return whole.get(wanted or "")
         # the bundle that was live keeps answering until the new one's index is whole here
@@ -137,12 +140,21 @@ class SurfaceKeeper:
             return whole[fallback[-1]] if fallback else None
         return None
 
+    def _canary_to_come(self) -> str | None:
+        tails = {entry.bundle: self.tails.get(entry.bundle) for entry in self._rollout.in_stage(Stage.CANARY)}
+        return next(
+            (bundle for bundle, tail in tails.items() if tail is None or (tail.epoch is None and tail.refusal is None)), None
+        )
+
     def _waiting_for(self, wanted: str | None) -> str:
         if wanted is None:
             return Routing(self.surface).waiting_for
         tail = self.tails.get(wanted)
         if tail is not None and tail.refusal is not None:
             return tail.refusal
+        canary = self._canary_to_come()
+        if canary is not None and tail is not None and tail.epoch is not None:
+            return f"the index of canary {canary} is still being filled on this node; /readyz says how far it is"
         return f"the index of live bundle {wanted} is still being filled on this node; /readyz says how far it is"
 
     @property
@@ -152,10 +164,17 @@ class SurfaceKeeper:
             if not self._known:
                 return "the rollouts are still being read"
             wanted = self._rollout.live
-            tail = self.tails.get(wanted or "")
+            # a canary keeps from being ready only a node that answers nobody yet
+            canary = self._canary_to_come() if self.routing.live is None else None
+            needed = {
+                f"{kind} bundle {bundle}": self.tails.get(bundle)
+                for kind, bundle in (("live", wanted), ("canary", canary))
+                if bundle
+            }
         if wanted is None:
             return f"{self.surface.name}: {Routing(self.surface).waiting_for}"
-        return f"live bundle {wanted} is about to be loaded" if tail is None else tail.not_ready
+        reasons = (f"{name} is about to be loaded" if tail is None else tail.not_ready for name, tail in needed.items())
+        return next((reason for reason in reasons if reason is not None), None)
 
     def close(self) -> None:
         """Stop every tail."""

@@ -217,6 +217,28 @@ def test_a_canary_is_routed_once_its_index_is_whole_and_only_with_a_usable_salt(
     assert kept.routing.choose("u").bundle == A
 
 
+def test_a_node_that_joins_during_a_canary_answers_once_both_indices_are_whole_or_refused() -> None:
+    """It would answer the canary's users from the live bundle, at a revision that is in no log."""
+    live, trial = BundleStage(A, Stage.LIVE, salt="salt-a"), BundleStage(B, Stage.CANARY, share_bp=10_000, salt="s")
+    joined, other = Kept(), Kept()
+    for kept in (joined, other):
+        kept.roll_entries(live, trial)
+        kept.tail(A).fill()
+        assert (kept.live, kept.keeper.not_ready) == (None, "is being filled")
+        assert "canary" in kept.routing.waiting_for
+    joined.tail(B).fill()
+    assert (joined.live, joined.routing.revision, joined.keeper.not_ready) == (A, 1, None)
+    assert joined.routing.choose("u").bundle == B
+    other.tail(B).refuse("bundle b is corrupt")
+    assert (other.live, other.keeper.not_ready) == (A, None), "one node's trouble with a trial takes no node away"
+
+
+def test_a_canary_that_is_not_whole_here_keeps_no_answering_node_from_being_ready(kept: Kept) -> None:
+    """It answers by its own revision until it is: it is behind, and says so."""
+    kept.roll_entries(BundleStage(A, Stage.LIVE, salt="salt-a"), BundleStage(B, Stage.CANARY, share_bp=10_000, salt="s"))
+    assert (kept.live, kept.routing.revision, kept.keeper.not_ready) == (A, 1, None)
+
+
 def test_a_record_out_of_turn_changes_nothing(kept: Kept) -> None:
     """Two controllers may write; the first record of a revision counts, on every reader alike."""
     kept.keeper.fold(Rollout(HOME.name, 1, bundles=(BundleStage(B, Stage.LIVE),)))
