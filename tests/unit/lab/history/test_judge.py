@@ -8,7 +8,7 @@ import pytest
 from lab.history import Entry, History, Observed, judge
 from lab.history.answer_rules import MAX_BEHIND_MS
 from schemas.features.hashing import canary_bucket
-from schemas.records.control import CommandKind, Outcome, Rollout, RolloutCommand, Stage
+from schemas.records.control import BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
 from schemas.rollout import advance, answer, fold, nothing_yet, reject
 from schemas.surfaces import FILES_REFRESH
 
@@ -218,6 +218,70 @@ def setting_beside(whole: History) -> History:
     return changed(whole, where(whole, Stage.CANARY, SECOND), refresh="threshold")
 
 
+def edited(whole: History, at: int, bundle: str, **changes: object) -> History:
+    """Return the history with one bundle of one record changed."""
+    bundles = whole.entries[at].rollout.bundles
+    return changed(whole, at, bundles=tuple(replace(e, **changes) if e.bundle == bundle else e for e in bundles))  # type: ignore[arg-type]
+
+
+def named_twice(whole: History) -> History:
+    """Name a building bundle a second time."""
+    at = where(whole, Stage.BUILDING, FIRST)
+    return changed(whole, at, bundles=whole.entries[at].rollout.bundles * 2)
+
+
+def two_draining(whole: History) -> History:
+    """Keep the bundle that drained draining beside the one that begins to: two indexes too many."""
+    return edited(whole, where(whole, Stage.LIVE, THIRD), SECOND, state=Stage.DRAINING)
+
+
+def two_canaries(whole: History) -> History:
+    """Have a second canary: a user would be in both."""
+    at = where(whole, Stage.CANARY, SECOND)
+    return changed(whole, at, bundles=(*whole.entries[at].rollout.bundles, BundleStage(THIRD, Stage.CANARY, 1, "s")))
+
+
+def four_bundles(whole: History) -> History:
+    """Begin two more beside a live one and one that is built."""
+    at = where(whole, Stage.BUILDING, SECOND)
+    more = tuple(BundleStage(bundle, Stage.REGISTERED, salt="s") for bundle in (THIRD, NEVER))
+    return changed(whole, at, bundles=(*whole.entries[at].rollout.bundles, *more))
+
+
+def stage_of_tomorrow(whole: History) -> History:
+    """Read a stage that a newer controller wrote."""
+    return edited(whole, where(whole, Stage.BUILDING, FIRST), FIRST, state=Stage.UNKNOWN)
+
+
+def canary_of_nobody(whole: History) -> History:
+    """Have a canary that gets no user."""
+    return edited(whole, where(whole, Stage.CANARY, SECOND), SECOND, share_bp=0)
+
+
+def share_kept(whole: History) -> History:
+    """Leave its share with what is no canary any more."""
+    return edited(whole, where(whole, Stage.LIVE, SECOND), SECOND, share_bp=5_000)
+
+
+def nothing_takes_its_place(whole: History) -> History:
+    """Drain what is live and have nothing else go live."""
+    return edited(whole, where(whole, Stage.CANARY, SECOND), FIRST, state=Stage.DRAINING)
+
+
+def built_and_begun(whole: History) -> History:
+    """Begin a bundle in the revision in which another is ready."""
+    at = where(whole, Stage.READY, SECOND)
+    begun = BundleStage(THIRD, Stage.REGISTERED, salt="s")
+    return changed(whole, at, bundles=(*whole.entries[at].rollout.bundles, begun))
+
+
+def begun_in_a_flip(whole: History) -> History:
+    """Begin a bundle in the revision of a flip."""
+    at = where(whole, Stage.LIVE, SECOND)
+    begun = BundleStage(THIRD, Stage.REGISTERED, salt="s")
+    return changed(whole, at, bundles=(*whole.entries[at].rollout.bundles, begun))
+
+
 LOG_PLANTS: dict[str, Callable[[History], History]] = {
     "two live": two_live,
     "gap": revision_gap,
@@ -236,6 +300,28 @@ LOG_PLANTS: dict[str, Callable[[History], History]] = {
 def test_each_violation_planted_in_the_log_is_found(rule: str) -> None:
     """A checker that was never seen to fail proves nothing."""
     assert rule in rules(LOG_PLANTS[rule](history()))
+
+
+STATE_PLANTS: list[tuple[Callable[[History], History], str]] = [
+    (named_twice, "bundle twice"),
+    (two_draining, "two draining"),
+    (two_canaries, "two canary"),
+    (four_bundles, "too many bundles"),
+    (stage_of_tomorrow, "unknown stage"),
+    (canary_of_nobody, "share"),
+    (share_kept, "share"),
+    (nothing_takes_its_place, "nothing live"),
+    (built_and_begun, "two steps"),
+    (begun_in_a_flip, "two steps"),
+]
+
+
+@pytest.mark.parametrize(("plant", "rule"), STATE_PLANTS)
+def test_each_state_and_step_that_may_not_be_is_found_by_the_rule_that_forbids_it(
+    plant: Callable[[History], History], rule: str
+) -> None:
+    """Rules overlap: one that another covers today could be lost unseen, and with it what only it would find tomorrow."""
+    assert rule in rules(plant(history()))
 
 
 @pytest.mark.parametrize(("plant", "rule"), [(setting_misread, "setting"), (setting_beside, "two steps")])
@@ -305,8 +391,15 @@ def test_an_answer_by_the_wrong_arm_is_found_pinned_ones_apart() -> None:
     wrong = replace(whole.answers[at], bundle=FIRST, request_id="other", node="n9")
     assert rules(replace(whole, answers=(*whole.answers, wrong))) == {"wrong arm", "not sticky"}
     assert rules(replace(whole, answers=(*whole.answers, replace(wrong, pinned=True)))) == set()
-    draining = replace(whole.answers[0], bundle=SECOND, revision=whole.answers[-25].revision, asked_ms=10**9, answered_ms=10**9)
-    assert {"wrong epoch", "stuck"} & rules(replace(whole, answers=(draining,)))
+
+
+def test_an_answer_by_a_bundle_that_drains_is_found_pinned_ones_apart() -> None:
+    """It is as fresh as the live one's, and still not what the operator chose."""
+    whole = history()
+    at = next(n for n, one in enumerate(whole.answers) if (one.bundle, one.revision) == (SECOND, whole.answers[50].revision))
+    wrong = replace(whole.answers[at], bundle=FIRST, user_id=None)
+    assert rules(replace(whole, answers=(wrong,))) == {"wrong epoch"}
+    assert rules(replace(whole, answers=(replace(wrong, pinned=True),))) == set()
 
 
 def test_an_unreadable_record_is_a_violation() -> None:
