@@ -191,8 +191,8 @@ class Controller:
     def _still_waits(self, command: RolloutCommand) -> bool:
         """Tell of a start that waited whether neither it nor a later one was taken up since."""
         journal = self._journal.log
-        started_since = journal.started.get(command.surface, 0) > journal.outcomes[command.command_id].revision
-        return not started_since and self._own_id(command) not in journal.outcomes
+        since_the_newest_start = journal.refused.get(command.surface, ())
+        return command.command_id in since_the_newest_start and self._own_id(command) not in journal.outcomes
 
     def _own_id(self, command: RolloutCommand) -> str:
         """Return the id under which a start that waited is taken up: the same after a restart, so that it happens once."""

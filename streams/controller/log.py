@@ -12,14 +12,14 @@ class RolloutLog:
     Attributes:
         states: the state of each surface that has one.
         outcomes: by command id, the record that answered the command first. An accepted one that came second in the log is lost.
-        started: by surface, the revision that began its newest rollout.
+        refused: by surface, the commands refused since its newest rollout began, in the order of the log.
         ramps: by surface, all shares in basis points that its newest canary was asked for, those behind it too.
     """
 
     def __init__(self) -> None:
         self.states: dict[str, Rollout] = {}
         self.outcomes: dict[str, Rollout] = {}
-        self.started: dict[str, int] = {}
+        self.refused: dict[str, set[str]] = {}
         self.ramps: dict[str, tuple[int, ...]] = {}
 
     def state(self, surface: str) -> Rollout:
@@ -34,13 +34,15 @@ class RolloutLog:
             self.states[record.surface] = after
             # a rollout's salt is the id of the command that began it
             if any(entry.salt == after.command_id for entry in after.in_stage(Stage.REGISTERED)):
-                self.started[record.surface] = after.revision
+                self.refused.pop(record.surface, None)
             # a step of the ramp has no command, and other commands leave a canary as it was
             if after.command_id and (canary := _canary(after)) and canary != _canary(before):
                 self.ramps[record.surface] = (canary[0].share_bp, *after.ramp_bp)
         counts = after is not before or record.outcome is not Outcome.ACCEPTED
         if record.command_id and record.command_id not in self.outcomes:
             self.outcomes[record.command_id] = record if counts else _lost(record, after)
+            if record.outcome is Outcome.REFUSED:
+                self.refused.setdefault(record.surface, set()).add(record.command_id)
         return counts
 
 
