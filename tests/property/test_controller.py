@@ -220,11 +220,15 @@ class Rollouts(RuleBasedStateMachine):
     @rule(
         instances=st.sampled_from([(EMBEDDER,), *((node,) for node in NODES), (EMBEDDER, *NODES)]),
         what=st.sampled_from(["holed", "refused", "behind", ""]),
+        hasty=st.booleans(),
     )
-    def fail(self, instances: tuple[str, ...], what: str) -> None:
-        """An instance, or each, falls behind with what is under way, loses a part, or cannot load it; or has it in full again."""
+    def fail(self, instances: tuple[str, ...], what: str, *, hasty: bool) -> None:
+        """Instances fall behind with what is under way, lose a part, or cannot load it; somebody may promote it all the same."""
+        bundle = self.state.in_stage(*UNDER_WAY)[0].bundle
         for instance in instances:
-            self.troubles[instance, self.state.in_stage(*UNDER_WAY)[0].bundle] = (what, self.cluster.now_ms)
+            self.troubles[instance, bundle] = (what, self.cluster.now_ms)
+        if hasty:
+            self._send(CommandKind.PROMOTE, bundle)
 
     @rule(node=st.sampled_from(NODES), joins=st.booleans())
     def come_or_go(self, node: str, *, joins: bool) -> None:
