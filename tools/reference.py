@@ -33,7 +33,7 @@ from serving.query.explain import Explainer
 from serving.query.users import UserStore
 from serving.settings import NodeSettings
 from streams.settings import ControllerSettings, EmbedderSettings, LabelerSettings, UserStateSettings
-from trainer.options import FinetuneOptions, GateOptions, PretrainOptions
+from trainer.options.settings import FinetuneOptions, GateOptions, PretrainOptions
 from trainer.settings import TrainerSettings
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"

@@ -15,7 +15,7 @@ from trainer.data.topics import TopicSources
 from trainer.export import export_graphs
 from trainer.learning.towers import TowerConfig
 from trainer.monitoring import TrainerMetrics
-from trainer.options import Options
+from trainer.options.settings import Options
 from trainer.schedule import Plan, SurfaceSchedule
 from trainer.settings import TrainerSettings
 

@@ -23,7 +23,7 @@ from trainer.export import ARCHITECTURE, WEIGHTS
 from trainer.gates import GatesRefused, lacks_examples
 from trainer.learning.fit import FitProgress
 from trainer.monitoring import TrainerMetrics
-from trainer.options import Options
+from trainer.options.settings import Options
 from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, finetune, pretrain
 from trainer.settings import TrainerSettings
 from trainer.training import TrainingData

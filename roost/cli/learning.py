@@ -1,4 +1,4 @@
-"""The paper's options as words of `roost train pretrain` and `finetune`. What fits together `trainer.options` says."""
+"""The paper's options as words of `roost train pretrain` and `finetune`. What fits together `trainer.options.settings` says."""
 
 from typing import Annotated, Literal
 

@@ -156,7 +156,7 @@ def pretrain(
     """
     from roost.cli.training import job_of  # noqa: PLC0415 - torch takes seconds to load
     from trainer.lineage import training_digest  # noqa: PLC0415 - as above
-    from trainer.options import GateOptions, PretrainOptions  # noqa: PLC0415 - as above
+    from trainer.options.settings import GateOptions, PretrainOptions  # noqa: PLC0415 - as above
     from trainer.recipes import PRETRAIN  # noqa: PLC0415 - as above
     from trainer.recipes import pretrain as run  # noqa: PLC0415 - as above
 
@@ -248,7 +248,7 @@ def finetune(
     """
     from roost.cli.training import job_of  # noqa: PLC0415 - torch takes seconds to load
     from trainer.lineage import training_digest  # noqa: PLC0415 - as above
-    from trainer.options import FinetuneOptions, GateOptions  # noqa: PLC0415 - as above
+    from trainer.options.settings import FinetuneOptions, GateOptions  # noqa: PLC0415 - as above
     from trainer.recipes import FINETUNE  # noqa: PLC0415 - as above
     from trainer.recipes import finetune as run  # noqa: PLC0415 - as above
 
@@ -365,7 +365,7 @@ def schedule(
     """
     from streams.metrics import metrics_served  # noqa: PLC0415 - only an extra brings Prometheus' client
     from trainer.monitoring import TrainerMetrics  # noqa: PLC0415 - as above
-    from trainer.options import FinetuneOptions, GateOptions, Options, PretrainOptions  # noqa: PLC0415 - as above
+    from trainer.options.settings import FinetuneOptions, GateOptions, Options, PretrainOptions  # noqa: PLC0415 - as above
     from trainer.role import run_schedule  # noqa: PLC0415 - torch takes seconds to load
     from trainer.settings import TrainerSettings  # noqa: PLC0415 - as above
 

@@ -34,7 +34,7 @@ from trainer.data.passed_over import PassedOver
 from trainer.data.tail import partitions_of
 from trainer.data.topics import CorpusTail, ExampleTail, RolloutTail, TopicSources, group_of, read_passed_over
 from trainer.gates import GateLimits
-from trainer.options import FinetuneOptions, Options, PretrainOptions
+from trainer.options.settings import FinetuneOptions, Options, PretrainOptions
 from trainer.reproduce import TOWER_FILES
 from trainer.role import run_schedule
 from trainer.settings import TrainerSettings

@@ -10,7 +10,7 @@ from trainer.gates import GateLimits
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TowerConfig
-from trainer.options import FinetuneOptions, GateOptions, Options, PretrainOptions
+from trainer.options.settings import FinetuneOptions, GateOptions, Options, PretrainOptions
 from trainer.recipes import FinetuneConfig, PretrainConfig
 from trainer.schedule import Plan
 from trainer.settings import TrainerSettings

@@ -91,7 +91,7 @@ def test_the_gates_are_summed_up_as_docs_paper_has_them_and_the_trainings_are_fo
     assert list(verdicts.columns) == gate_tables.summary_rows(study)[0]
     shipped = [cell.text for cell in verdicts.rows[0]]
     assert shipped == ["the gates as shipped", "6", "1", "62", "15", "25%", "86%", "9%", "19%", "94%"]
-    assert (verdicts.numeric[:2], metrics.columns[1], len(refusals.rows)) == ((False, True), "AUC for the sign", 11)
+    assert (verdicts.numeric[:2], metrics.columns[1], len(refusals.rows)) == ((False, True), "AUC for the sign", 12)
     assert [table.long for table in kept["gates"].tables] == [False, False, False, True]
     assert all(len(table.rows) <= 24 or table.long for result in kept.values() for table in result.tables)
     assert trainings.columns[0] == "training"
