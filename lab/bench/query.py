@@ -10,7 +10,7 @@ import numpy as np
 from lab.bench.baselines import BREADTHS, Alternative, faiss_alternatives, rebuilt_graph
 from lab.bench.churn import CONFIGS, Churn, ConfigName, exact_nearest
 from lab.bench.machine import commit, machine
-from lab.bench.stream import DriftingStream, FloatArray, StreamShape
+from lab.bench.stream import LANGUAGES, DriftingStream, FloatArray, StreamShape
 from serving.index import Filter, LiveIndex, Rows
 
 K = 200
@@ -81,7 +81,7 @@ def _cost(live: int, turnovers: float, seed: int, config: ConfigName, count: int
         "cpu_vs_rebuilt_single": spent["ours"] / spent[single.name],
         "cpu_us": {name: round(cpu_s * 1e6) for name, cpu_s in spent.items()},
         "recall": {name: round(_recall(answer, queries, truth), 4) for name, answer in contenders.items()},
-        "filters_cpu_us": _filters(churn, queries[:60]),
+        "filters": _filters(churn, queries[:60]),
         "plans": {name: count for name, count in churn.index.stats().counters.items() if name.startswith("searches_")},
     }
 
@@ -110,17 +110,33 @@ def _interleaved(contenders: dict[str, Callable[[FloatArray], list[str]]], queri
     return {name: cpu_s / len(queries) for name, cpu_s in spent.items()}
 
 
-def _filters(churn: Churn, queries: FloatArray) -> dict[str, int]:
-    """Microseconds of processor time a filtered query, by the share of live rows that match."""
-    newest = churn.stream.rows_drawn
-    costs = {}
-    for share in (0.5, 0.05, 0.005):
-        where = Filter(created_from_ms=int(newest - share * churn.live))
+def _filters(churn: Churn, queries: FloatArray) -> dict[str, dict[str, float]]:
+    """Processor time and recall of filtered queries: by the share of live rows that match, by language, after a long history."""
+    index, newest = churn.index, churn.stream.rows_drawn
+    everybody = {
+        **{f"newest {share:.1%}": Filter(created_from_ms=int(newest - share * churn.live)) for share in (0.5, 0.05, 0.005)},
+        **{f"language {language}": Filter(languages=frozenset({language})) for language in LANGUAGES[:3]},
+        "one an author": Filter(per_author_cap=1),
+    }
+    seen = min(1_000, churn.live // 4)
+    unseen = [Filter(exclude_ids=frozenset(index.search_exact(query, seen).candidate_ids)) for query in queries]
+    found = {name: _filtered(index, queries, [where] * len(queries)) for name, where in everybody.items()}
+    return {**found, f"its own best {seen:,} excluded": _filtered(index, queries, unseen)}
+
+
+def _filtered(index: LiveIndex, queries: FloatArray, wheres: Sequence[Filter]) -> dict[str, float]:
+    spent_s, recalls = 0.0, []
+    for query, where in zip(queries, wheres, strict=True):
         began = time.thread_time()
-        for query in queries:
-            churn.index.search(query, K, where)
-        costs[f"{share:.1%} match"] = round((time.thread_time() - began) / len(queries) * 1e6)
-    return costs
+        found = index.search(query, K, where)
+        spent_s += time.thread_time() - began
+        truth = frozenset(index.search_exact(query, K, where).candidate_ids)
+        recalls.append(len(truth.intersection(found.candidate_ids)) / len(truth))
+    return {
+        "cpu_us": round(spent_s / len(queries) * 1e6),
+        "recall_at_200": round(float(np.mean(recalls)), 4),
+        "worst_query": round(min(recalls), 4),
+    }
 
 
 def _latency(live: int, seed: int, config: ConfigName, seconds: float, writes_per_s: int) -> dict[str, object]:

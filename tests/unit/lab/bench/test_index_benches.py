@@ -37,6 +37,8 @@ def test_the_query_bench_compares_at_equal_recall_and_measures_waits() -> None:
     single = next(name for name in row["recall"] if name.startswith("rebuilt"))
     assert row["recall"][single] >= row["recall"]["ours"] - 0.01
     assert report["latency"]["writing_p99_ms"] > 0  # type: ignore[index]
+    assert {"newest 0.5%", "language en", "one an author", "its own best 150 excluded"} <= row["filters"].keys()
+    assert all(found["worst_query"] >= 0.9 for found in row["filters"].values())
     json.dumps(report)
 
 
