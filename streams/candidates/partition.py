@@ -41,6 +41,8 @@ class CandidatePartition:
         # surfaces of one prefix and window hold the same ids: kept once
         shared = {(surface.id_prefix, surface.recency_window_s): LiveIds(surface) for surface in surfaces.values()}
         self.live = {name: shared[surface.id_prefix, surface.recency_window_s] for name, surface in surfaces.items()}
+        # insertion-ordered: whose delete markers the store holds
+        self._deleted: dict[str, None] = {}
         self._store = store
         self._surfaces_of = surface_finder(surfaces)
         self._seen = SeenEvents()
@@ -68,6 +70,10 @@ class CandidatePartition:
         if known is None and (value := self._store.get(candidate_id)) is not None:
             known = decode(Candidate, value)
         return known
+
+    def deleted(self, surface: str) -> list[str]:
+        """Return the deleted ids of a surface whose markers are still held."""
+        return [i for i in self._deleted if any(one.name == surface for one in self._surfaces_of(i))]
 
     def fold_publication(self, record: InboundRecord, candidate_id: str, told: Publication | None) -> None:
         """Fold a create, update, delete, or (None) a foreign null."""
@@ -182,6 +188,10 @@ class CandidatePartition:
         return written
 
     def _place(self, candidate: Candidate, now_ms: int) -> None:
+        if candidate.deleted:
+            self._deleted[candidate.candidate_id] = None
+        else:
+            self._deleted.pop(candidate.candidate_id, None)
         for surface in self._surfaces_of(candidate.candidate_id):
             if candidate.attributes is not None and surface.holds(candidate.attributes.created_ms, now_ms):
                 self.live[surface.name].add(candidate.candidate_id, candidate.attributes.created_ms)
@@ -191,6 +201,7 @@ class CandidatePartition:
     def _remove(self, candidate_id: str) -> None:
         self._store.delete(candidate_id)
         self._decoded.pop(candidate_id, None)
+        self._deleted.pop(candidate_id, None)
         for live in self.live.values():
             live.discard(candidate_id)
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from schemas.codec import SchemaLookup, encode
@@ -331,11 +331,13 @@ class EmbedderProcessor:
         found = [loaded for loaded in self._targets.active() if loaded.target.bundle == bundle]
         state = self._partitions[partition]
         # read now, not when the backfill began: a candidate deleted since must not come back
-        candidates = [candidate for candidate in map(state.get, ids) if candidate is not None and not candidate.deleted]
+        candidates = [candidate for candidate in map(state.get, ids) if candidate is not None]
         return [record for loaded in found for record in self._embed_for(loaded, candidates, self._clock())]
 
     def _start_backfill(self, loaded: Loaded, partition: int) -> None:
-        self._backfills.start(loaded.target.bundle, partition, self._live_ids(loaded, partition))
+        # a bundle that was set aside, or could not be loaded, has missed deletes too: its topic still says that they live
+        deleted = self._partitions[partition].deleted(loaded.target.surface.name)
+        self._backfills.start(loaded.target.bundle, partition, chain(deleted, self._live_ids(loaded, partition)))
 
     def _live_ids(self, loaded: Loaded, partition: int) -> Iterator[str]:
         return self._partitions[partition].live[loaded.target.surface.name].ids(self._clock())
