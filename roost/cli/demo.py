@@ -28,7 +28,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def demo(
     context: typer.Context,
     *,
-    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed, another world.", min=0)] = 0,
     live_s: Annotated[float, typer.Option(help="Seconds of live traffic before the fine-tune.")] = 30.0,
     keep: Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")] = None,
     as_json: AsJson = False,
