@@ -20,6 +20,7 @@ from roost import __version__
 from roost.cli.commands import COMMANDS
 from roost.settings import LauncherSettings
 from schemas.topics import standard_topics
+from serving import api
 from serving.api import RetrieveRequest
 from serving.console.settings import ConsoleSettings
 from serving.filling.masks import Masks
@@ -53,14 +54,17 @@ _ROLES: dict[str, type[BaseSettings]] = {
     "roost console": ConsoleSettings,
     "roost up, roost demo": LauncherSettings,
 }
+_LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
 # what a machine puts in, and not the code
 _OF_THE_MACHINE = {socket.gethostname(): "the host's name"}
 
 
 def pages() -> dict[str, str]:
     """Return every page's text, by file name."""
+    interface = _interface()
     return {
-        OPENAPI: _interface(),
+        OPENAPI: json.dumps(interface, indent=2, ensure_ascii=False) + "\n",
+        "http.md": _page("HTTP interface", _http(interface)),
         "configuration.md": _page("Configuration", _configuration()),
         "events.md": _page("Events and topics", _events()),
         "commands.md": _page("Commands", _commands()),
@@ -77,7 +81,7 @@ async def _ask(surface: str, _: RetrieveRequest) -> bytes:
     raise UnknownSurface(f"no surface {surface!r}: nothing is served here")
 
 
-def _interface() -> str:
+def _interface() -> dict[str, Any]:
     table = RoutingTable({})
     app = build_routes(
         _ask,
@@ -87,7 +91,7 @@ def _interface() -> str:
         census=SurfaceCensus(table),
         version=__version__,
     )
-    return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
+    return app.openapi()
 
 
 def _page(title: str, lines: Iterator[str]) -> str:
@@ -134,9 +138,67 @@ def _attributes(of: type) -> dict[str, str]:
     """Return what the "Attributes:" of a class and its bases say, by name."""
     found: dict[str, str] = {}
     for kind in reversed(of.__mro__):
-        _, _, section = cleandoc(kind.__doc__ or "").partition("Attributes:\n")
-        found |= dict(re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", section, re.MULTILINE))
+        found |= _meanings(cleandoc(kind.__doc__ or ""))
     return found
+
+
+def _meanings(text: str) -> dict[str, str]:
+    _, _, section = text.partition("Attributes:\n")
+    found: dict[str, str] = {}
+    for names, meaning in re.findall(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8,}.*)*)", section, re.MULTILINE):
+        found |= dict.fromkeys(names.split(", "), meaning)
+    return found
+
+
+def _http(interface: dict[str, Any]) -> Iterator[str]:
+    yield "What a node answers, as its [OpenAPI document](openapi.json) has it, which generators of clients read. Python has"
+    yield "[clients](../guides/serving.md)."
+    for path, methods in interface["paths"].items():
+        for method, route in methods.items():
+            yield f"\n## {method.upper()} {path}\n"
+            yield " ".join(route.get("description", route["summary"]).split())
+            yield ""
+            yield from _table("", "status", "JSON")
+            if "requestBody" in route:
+                yield _row("request", "", _content(route["requestBody"]))
+            for status, answer in route["responses"].items():
+                yield _row("answer", status, _content(answer))
+    for name, schema in interface["components"]["schemas"].items():
+        told = cleandoc(schema.get("description", ""))
+        yield f"\n## {name}\n"
+        yield " ".join(told.partition("Attributes:")[0].split())
+        yield ""
+        yield from _table("field", "type", "default", "meaning")
+        # of its bases too, which the document does not know
+        meanings = _attributes(getattr(api, name)) if hasattr(api, name) else _meanings(told)
+        for field, of in schema["properties"].items():
+            default = (
+                "required" if field in schema.get("required", ()) else f"`{json.dumps(of['default'])}`" if "default" in of else ""
+            )
+            yield _row(f"`{field}`", _json_type(of), default, meanings.get(field, ""))
+
+
+def _content(of: dict[str, Any]) -> str:
+    (content,) = of.get("content", {"": {}}).values()
+    return _json_type(content["schema"]) if content.get("schema") else "no JSON"
+
+
+def _json_type(of: dict[str, Any]) -> str:
+    if "$ref" in of:
+        name = of["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in of:
+        return " or ".join(_json_type(one) for one in of["anyOf"])
+    if "const" in of or "enum" in of:
+        return ", ".join(f"`{value}`" for value in of.get("enum", [of.get("const")]))
+    kind = of.get("type", "any")
+    if kind == "array":
+        items = of.get("items") or (of["prefixItems"][0] if "prefixItems" in of else {})
+        return f"array of {_json_type(items)}"
+    if kind == "object" and isinstance(of.get("additionalProperties"), dict):
+        return f"map to {_json_type(of['additionalProperties'])}"
+    limits = [f"{sign} {of[name]:g}" for name, sign in _LIMITS.items() if name in of]
+    return f"{kind} {', '.join(limits)}".strip()
 
 
 def _events() -> Iterator[str]:
