@@ -223,7 +223,7 @@ def test_the_embedder_goes_on_by_itself_when_the_registry_is_back(
     assert registry.url in letter.error
 
 
-def test_an_embedder_that_starts_without_its_registry_waits_for_the_event_ids_it_must_know(
+def test_an_embedder_that_starts_without_its_registry_takes_tweets_and_waits_for_the_event_ids_it_must_know(
     bootstrap: str, registry: Apicurio, register: Register, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Left out, a duplicate that comes just after a restart would be counted twice; and a stop must not wait for anybody."""
@@ -237,7 +237,8 @@ def test_an_embedder_that_starts_without_its_registry_waits_for_the_event_ids_it
     send(bootstrap, TWEETS, "t:1", tweet("t:1"))
     with registry.frozen(), running_embedder(settings):
         wait_until(lambda: "does not answer" in caplog.text, what="the reason in the log")
-        assert candidates(bootstrap)["t:1"].is_stub
+        wait_until(lambda: not candidates(bootstrap)["t:1"].is_stub, what="the tweet, of a schema that ships with Roost")
+        assert candidates(bootstrap)["t:1"].source[ENGAGEMENTS] == 1, "the second click waits"
     with running_embedder(settings):
         wait_until(lambda: all_committed(bootstrap), what="all committed")
     assert candidates(bootstrap)["t:1"].counters == Counters(click=1)
