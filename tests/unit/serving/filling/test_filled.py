@@ -59,15 +59,19 @@ def test_a_null_forgets_the_candidate_here_and_masks_nobody(tmp_path: Path, mask
     assert len(first.filled) == 1
 
 
-def test_what_was_forgotten_and_comes_again_unchanged_is_not_held(tmp_path: Path, masks: Masks) -> None:
-    """A redelivered record of before the null: held by the roster alone, no expiry ends it, and no other epoch ever covers it."""
+def test_what_was_forgotten_and_comes_again_is_held_by_index_and_roster_alike(tmp_path: Path, masks: Masks) -> None:
+    """Held by the roster alone, no expiry would end it, and no other epoch ever cover it."""
     epoch = FilledEpoch(tmp_path, seed=1, masks=masks)
     gone = tweeted("t:1", version=Version(5, 0))
     epoch.fill(gone)
     epoch.filled.apply(decode_batch(epoch.bundle, DIM, [InboundRecord("e", 0, 0, 99, b"t:1", None)]))
+    assert (epoch.filled.ids(), len(epoch.filled)) == (set(), 0)
     epoch.fill(gone)
-    assert epoch.filled.ids() == set()
-    assert len(epoch.filled) == 0
+    assert (epoch.filled.ids(), len(epoch.filled)) == ({"t:1"}, 1)
+    assert epoch.filled.expire(10_000) == 1
+    assert (epoch.filled.ids(), len(epoch.filled)) == (set(), 0)
+    epoch.fill(gone)
+    assert (epoch.filled.ids(), len(epoch.filled)) == (set(), 0)
 
 
 def test_expiry_takes_rows_and_roster_and_refuses_stragglers(tmp_path: Path, masks: Masks) -> None:

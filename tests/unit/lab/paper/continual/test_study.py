@@ -50,6 +50,7 @@ OPEN = GateLimits(
     language_mismatch_rise=1.0,
     popularity_correlation_rise=2.0,
     anchor_popularity_correlation_rise=2.0,
+    canary_shift=2.0,
 )
 
 
