@@ -335,8 +335,9 @@ class EmbedderProcessor:
         return [record for loaded in found for record in self._embed_for(loaded, candidates, self._clock())]
 
     def _start_backfill(self, loaded: Loaded, partition: int) -> None:
-        # a bundle that was set aside, or could not be loaded, has missed deletes too: its topic still says that they live
-        deleted = self._partitions[partition].deleted(loaded.target.surface.name)
+        # a bundle that was set aside, or could not be loaded, has missed deletes too: its topic, unless new, does not hold them
+        written = loaded.ends.get(partition, 0) > 0
+        deleted = self._partitions[partition].deleted(loaded.target.surface.name) if written else []
         self._backfills.start(loaded.target.bundle, partition, chain(deleted, self._live_ids(loaded, partition)))
 
     def _live_ids(self, loaded: Loaded, partition: int) -> Iterator[str]:

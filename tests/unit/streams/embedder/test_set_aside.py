@@ -47,6 +47,7 @@ def test_what_was_deleted_while_a_live_bundle_was_set_aside_is_deleted_in_its_to
     """Its registry was away when the embedder started: nodes that hold no other bundle went on answering with a takedown."""
     work = embedder.processor.process([told(0, "t:1"), told(1, "t:2")])
     assert states(embedder, work) == {"t:1": False, "t:2": False}
+    embedder.topic_ends[0] = 2
     embedder.targets.fail(embedder.bundle, "its registry is away")
     work = embedder.processor.process([told(2, "t:1", deleted=True), told(3, "t:3")])
     assert states(embedder, work) == {}
