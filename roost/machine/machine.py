@@ -115,9 +115,10 @@ class Machine:
         self._say(f"broker at {self.bootstrap} ({time.monotonic() - started_s:.1f} s)")
         admin = wait_for_broker(self.bootstrap, timeout_s=60)
         topics = standard_topics(self._settings.partitions)
-        # nobody else could: a release that asks for other settings would end here, and the broker with it
-        for topic, setting in alter_topics(admin, topic_faults(admin, topics)):
-            self._say(f"topic {topic}: {setting.name} is {setting.wanted} now, not {setting.found}")
+        if self.broker is not None:
+            # nobody else could: a release that asks for other settings would end here, and the broker with it
+            for topic, setting in alter_topics(admin, topic_faults(admin, topics)):
+                self._say(f"topic {topic}: {setting.name} is {setting.wanted} now, not {setting.found}")
         create_topics(admin, topics)
         environment = {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,

@@ -10,6 +10,7 @@ import pytest
 from roost.explain.timeline import read_timeline
 from roost.machine.machine import Machine, MachinePlan
 from roost.settings import LauncherSettings
+from schemas.errors import TopicMismatch
 from schemas.surfaces import load_surfaces
 from schemas.topics import CANDIDATES, TWEETS, USER_STATES, standard_topics
 from schemas.wire.admin import Setting, TopicFault, alter_topics, make_admin, partition_counts, topic_configs, wait_for_broker
@@ -46,6 +47,19 @@ def test_topics_of_another_release_are_altered_at_the_start(launcher_settings: L
         found = topic_configs(wait_for_broker(machine.bootstrap, timeout_s=5.0), [USER_STATES])
     assert found[USER_STATES]["segment.bytes"] == wanted
     assert [line for line in said if USER_STATES in line] == [f"topic {USER_STATES}: segment.bytes is {wanted} now, not 1073741824"]
+
+
+def test_somebody_elses_broker_is_not_altered(launcher_settings: LauncherSettings, tmp_path: Path) -> None:
+    """Its operator decides, and has `roost topics alter` for it: a start says what differs, and ends."""
+    own = launcher_settings.model_copy(update={"kafka_bootstrap_servers": None})
+    with Machine(MachinePlan(tmp_path / "own", roles=()), own) as machine:
+        admin = wait_for_broker(machine.bootstrap, timeout_s=5.0)
+        alter_topics(admin, [TopicFault(USER_STATES, "", setting=Setting("segment.bytes", "", "1073741824"))])
+        others = own.model_copy(update={"kafka_bootstrap_servers": machine.bootstrap})
+        guest = Machine(MachinePlan(tmp_path / "guest", roles=()), others)
+        with pytest.raises(TopicMismatch, match="roost topics alter"), guest:
+            pass
+        assert topic_configs(admin, [USER_STATES])[USER_STATES]["segment.bytes"] == "1073741824"
 
 
 def test_a_deployment_has_as_many_partitions_as_its_roles_are_told(
