@@ -55,6 +55,11 @@ class Filter:
     per_author_cap: int | None = None
 
     @property
+    def takes_ranked(self) -> bool:
+        """Whether any condition takes away what ranks high, so that an answer goes on further down the ranking."""
+        return self.per_author_cap is not None or bool(self.exclude_ids)
+
+    @property
     def tests_attributes(self) -> bool:
         """Whether any condition reads a column (the author cap and the excluded ids do not)."""
         return (

@@ -126,7 +126,7 @@ def search(view: View, query: FloatArray, k: int, where: Filter, config: IndexCo
             return search_exact(view, query, k, where)
         while room < view.live:
             slots, scores, plan = _proposals(request, room)
-            if where is not EVERYTHING:
+            if where.takes_ranked:
                 # beyond the best `room` proposals have gaps: what is excluded above must not be made up for with those
                 slots, scores = _largest(slots, scores, room)
             found = _best(view.arena, slots, scores, k, where)
@@ -300,12 +300,11 @@ def _cosines(vectors: FloatArray, query: FloatArray) -> FloatArray:
 
 def _best(arena: Arena, slots: SlotArray, scores: FloatArray, k: int, where: Filter) -> Found:
     """The best k in order, without excluded ids and beyond no author's cap."""
-    plain = where.per_author_cap is None and not where.exclude_ids
-    if plain:
+    if not where.takes_ranked:
         slots, scores = _largest(slots, scores, k)
     order = np.argsort(-scores, kind="stable")
     slots, scores = slots[order], scores[order]
-    if plain:
+    if not where.takes_ranked:
         return Found(slots, scores)
     if where.exclude_ids:
         excluded = where.exclude_ids
