@@ -21,8 +21,13 @@ def settings_of(kind: type[SettingsT]) -> SettingsT:
         raise RoostError(f"a setting is wrong: {_faults(kind, error)}") from error
 
 
-def options_of(kind: type[SettingsT], options: Mapping[str, object]) -> SettingsT:
-    """Return settings of which options were given, or left to the environment where they are None; raises `BadParameter`."""
+def options_of(kind: type[SettingsT], given: Mapping[str, object]) -> SettingsT:
+    """Return settings, of which those with a value in `given` are that; the environment has the others. Raises `BadParameter`.
+
+    Args:
+        given: by the settings' names, None for what was not given; other names are passed over, so that it may be all of a command.
+    """
+    options = {name: given[name] for name in kind.model_fields.keys() & given.keys()}
     try:
         return kind(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:

@@ -1,20 +1,14 @@
-"""`roost train …`: pre-train, fine-tune, or do both on a schedule. Parses words; `trainer` does the work.
+"""`roost train …`: one training, made, or made once more. Parses words; `trainer` does the work."""
 
-The composition root ties the ends: the trainer returns a bundle, and this module sends the rollout command.
-"""
-
-import logging
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from roost.cli.checked import options_of, settings_of, surfaces_of
+from roost.cli.checked import options_of, settings_of
 from roost.cli.evaluate import evaluate
 from roost.cli.export import export
 from roost.cli.learning import (
@@ -35,7 +29,7 @@ from roost.cli.learning import (
 )
 from roost.cli.models import gate_results, summary
 from roost.cli.output import emit, err, out, table
-from roost.cli.roles import announce, run_until_stopped
+from roost.cli.schedule import schedule
 from roost.cli.skew import skew
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
@@ -55,20 +49,16 @@ from roost.cli.target import (
 )
 from schemas.bundle import read_bundle
 from schemas.errors import Refused, RoostError
-from schemas.ids import actor_of_process
-from schemas.records.control import CommandKind, RolloutCommand
 from schemas.registry.place import RegistryPlace
-from streams.controller.client import RolloutClient
 
 if TYPE_CHECKING:
     from roost.cli.training import Job
-
-log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train towers and publish them as bundles.")
 app.command()(skew)
 app.command()(evaluate)
 app.command()(export)
+app.command()(schedule)
 
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
 Seed = Annotated[int, typer.Option(help="Equal seeds and data give equal towers on one machine.", min=0)]
@@ -160,22 +150,7 @@ def pretrain(
     from trainer.recipes import PRETRAIN  # noqa: PLC0415 - as above
     from trainer.recipes import pretrain as run  # noqa: PLC0415 - as above
 
-    options = options_of(
-        PretrainOptions,
-        {
-            "metric": metric,
-            "loss": loss,
-            "margin": margin,
-            "negatives": negatives,
-            "ratio": ratio,
-            "mix": mix,
-            "popularity_t": popularity_t,
-            "learning_rate": learning_rate,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "sparse_gradients": sparse_gradients,
-        },
-    )
+    options = options_of(PretrainOptions, locals())
     limits = settings_of(GateOptions).limits
     config = options.config(limits=limits, min_steps=min_steps, seed=seed, threads=threads, accept_window=accept_window)
     root = writable_registry_of(registry, data_dir)
@@ -252,21 +227,7 @@ def finetune(
     from trainer.recipes import FINETUNE  # noqa: PLC0415 - as above
     from trainer.recipes import finetune as run  # noqa: PLC0415 - as above
 
-    options = options_of(
-        FinetuneOptions,
-        {
-            "freeze": freeze,
-            "loss": loss,
-            "margin": margin,
-            "negatives": negatives,
-            "ratio": ratio,
-            "mix": mix,
-            "popularity_t": popularity_t,
-            "learning_rate": learning_rate,
-            "epochs": epochs,
-            "batch_size": batch_size,
-        },
-    )
+    options = options_of(FinetuneOptions, locals())
     limits = settings_of(GateOptions).limits
     config = options.config(limits=limits, replay=replay, seed=seed, threads=threads, accept_window=accept_window)
     root = writable_registry_of(registry, data_dir)
@@ -349,37 +310,6 @@ def reproduce(
         raise RoostError(f"{bundle} was rebuilt from the same data with other towers; compare code, torch and machine")
 
 
-@app.command()
-def schedule(
-    *,
-    rollout: Annotated[
-        Literal["auto", "ask"],
-        typer.Option(help="auto: a bundle that passes its gates starts a rollout; ask: it is only published."),
-    ] = "auto",
-) -> None:
-    """Fine-tune surfaces on fresh examples, again and again; settings from the environment, as for every role.
-
-    ROOST_TRAIN names the surfaces, separated by commas; home-timeline by default.
-
-    Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 ROOST_REGISTRY=./bundles roost train schedule --rollout ask
-    """
-    from streams.metrics import metrics_served  # noqa: PLC0415 - only an extra brings Prometheus' client
-    from trainer.monitoring import TrainerMetrics  # noqa: PLC0415 - as above
-    from trainer.options.settings import FinetuneOptions, GateOptions, Options, PretrainOptions  # noqa: PLC0415 - as above
-    from trainer.role import run_schedule  # noqa: PLC0415 - torch takes seconds to load
-    from trainer.settings import TrainerSettings  # noqa: PLC0415 - as above
-
-    settings = settings_of(TrainerSettings)
-    options = Options(settings_of(PretrainOptions), settings_of(FinetuneOptions), settings_of(GateOptions).limits)
-    announce("trainer", settings)
-    if unknown := set(settings.train) - surfaces_of(settings.surfaces).keys():
-        raise RoostError(f"ROOST_TRAIN names no surface: {', '.join(sorted(unknown))}")
-    hand_over = _starting_rollouts(settings.bootstrap) if rollout == "auto" else _asking
-    with metrics_served(settings) as registry:
-        metrics = TrainerMetrics(registry)
-        run_until_stopped("trainer", lambda stop: run_schedule(settings, options, on_bundle=hand_over, stop=stop, metrics=metrics))
-
-
 @contextmanager
 def _refusals_shown(job: "Job", *, as_json: bool) -> Iterator[None]:
     """Let programs read what a refused training's gates measured, of those too that passed; the exit code stays 3."""
@@ -407,23 +337,6 @@ def _bar(what: str, *, leads: bool) -> Iterator[Callable[[Any], None]]:
     with Progress(*columns, console=err, disable=not leads) as progress:
         task = progress.add_task(what, total=None, loss="")
         yield lambda fit: progress.update(task, completed=fit.step, total=fit.steps, loss=f"loss {fit.loss:.4f}")
-
-
-def _starting_rollouts(bootstrap: str) -> Callable[[str, str], None]:
-    def start(surface: str, bundle: str) -> None:
-        now_ms = time.time_ns() // 1_000_000
-        command = RolloutCommand(
-            uuid.uuid4().hex, surface, CommandKind.START, actor=actor_of_process(), time_ms=now_ms, bundle=bundle, automatic=True
-        )
-        # refused while one is under way, or the surface is frozen: the controller starts it then, or a newer one
-        with RolloutClient(bootstrap) as client:
-            client.send(command, timeout_s=30.0)
-
-    return start
-
-
-def _asking(surface: str, bundle: str) -> None:
-    log.info("%s is published; `roost rollout start %s --surface %s` rolls it out", bundle, bundle, surface)
 
 
 def _show(root: RegistryPlace, surface: str, bundle: str, *, as_json: bool) -> None:
