@@ -4,8 +4,8 @@ import time
 from collections.abc import Collection, Iterable
 from contextlib import closing
 
-from schemas.heartbeats import live_of
-from schemas.records.control import EMBEDDER, SILENCE_MS, NodeStatus
+from schemas.heartbeats import live_embedders
+from schemas.records.control import SILENCE_MS, NodeStatus
 from streams.controller.journal import Heartbeats
 
 
@@ -16,10 +16,9 @@ def embedder_errors(statuses: Iterable[NodeStatus], now_ms: int, *, of: Collecti
         statuses: the newest heartbeat of each instance; `time_ms` is when it was heard.
         of: the bundles to be told of; None for all.
     """
-    live = [status for status in live_of(statuses, now_ms, SILENCE_MS) if status.instance.startswith(EMBEDDER)]
     return tuple(
-        f"embedder {status.instance.removeprefix(EMBEDDER)}: {error}"
-        for status in sorted(live, key=lambda status: status.instance)
+        f"embedder {name}: {error}"
+        for name, status in live_embedders(statuses, now_ms, SILENCE_MS).items()
         for error in status.errors
         if of is None or error.partition(":")[0] in of
     )

@@ -6,11 +6,9 @@ Whoever runs a role commits under its name here, whoever watches it asks under i
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from schemas.positions import SOURCE_TOPICS
+from schemas.positions import SOURCE_TOPICS, Place
 from schemas.topics import ENGAGEMENTS, IMPRESSIONS, ROLLOUT_COMMANDS, USER_EVENTS, USERS
 
-Place = tuple[str, int]
-"""A topic and a partition."""
 Committed = Mapping[Place, int | None]
 """The next offset that a group has committed; None where it never has."""
 

@@ -13,6 +13,12 @@ def live_of(statuses: Iterable[NodeStatus], now_ms: int, silence_ms: int) -> lis
     return [status for status in statuses if now_ms - status.time_ms < silence_ms]
 
 
+def live_embedders(statuses: Iterable[NodeStatus], now_ms: int, silence_ms: int) -> dict[str, NodeStatus]:
+    """Return the embedders among `live_of`, by their names, in order."""
+    live = (status for status in live_of(statuses, now_ms, silence_ms) if status.instance.startswith(EMBEDDER))
+    return {status.instance.removeprefix(EMBEDDER): status for status in sorted(live, key=lambda status: status.instance)}
+
+
 def reports_of(status: NodeStatus, surface: str) -> Reports:
     """Return what an instance says of a surface's bundles."""
     return {(entry.bundle, entry.partition): entry for entry in status.progress if entry.surface == surface}

@@ -13,6 +13,9 @@ from schemas.topics import ENGAGEMENTS, PUBLICATIONS
 Positions = Mapping[str, Mapping[int, int]]
 """The next offset by topic and partition."""
 
+Place = tuple[str, int]
+"""A topic and a partition."""
+
 Header = tuple[str, bytes]
 
 # only of these an index can say how far it reflects them

@@ -19,6 +19,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from schemas.errors import InvalidInput, RoostError
+from schemas.positions import Place
 from schemas.records.control import CommandKind, Outcome, Rollout
 from schemas.records.feedback import Label, Provenance
 from schemas.topics import embeddings_topic_name
@@ -28,8 +29,6 @@ log = logging.getLogger(__name__)
 
 _BATCH_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
 _EMBEDDINGS = embeddings_topic_name("")
-
-Place = tuple[str, int]
 
 
 class CannotServeMetrics(RoostError):

@@ -35,7 +35,7 @@ class GatesRefused(Refused):
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:
-    """What is allowed. Each default is explicit here and in every manifest; operators set others, see `trainer.settings`.
+    """What is allowed. Each default is explicit here and in every manifest; operators set others, see `trainer.options`.
 
     Attributes:
         min_examples: of the training window, and a fifth of it of the evaluation window, as of the two below.

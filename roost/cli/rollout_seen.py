@@ -11,9 +11,9 @@ from rich.text import Text
 
 from roost.cli.output import drawn_table, drawn_title
 from roost.embedder_errors import embedder_errors
-from schemas.heartbeats import live_of
+from schemas.heartbeats import live_embedders
 from schemas.parity import BundleProgress, progress_of
-from schemas.records.control import EMBEDDER, SILENCE_MS, CanaryReport, NodeStatus, Rollout, Stage
+from schemas.records.control import SILENCE_MS, CanaryReport, NodeStatus, Rollout, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class Seen:
 
 def embedders_behind(state: Rollout, statuses: Iterable[NodeStatus], now_ms: int) -> dict[str, int]:
     """Return the live embedders that act by an older revision of a surface, with that revision; 0 where they know of none."""
-    embedders = [status for status in live_of(statuses, now_ms, SILENCE_MS) if status.instance.startswith(EMBEDDER)]
-    acting = {status.instance.removeprefix(EMBEDDER): status.revisions.get(state.surface, 0) for status in embedders}
-    return {instance: revision for instance, revision in sorted(acting.items()) if revision < state.revision}
+    embedders = live_embedders(statuses, now_ms, SILENCE_MS)
+    acting = {name: status.revisions.get(state.surface, 0) for name, status in embedders.items()}
+    return {name: revision for name, revision in acting.items() if revision < state.revision}
 
 
 def as_data(rollout: Rollout) -> dict[str, Any]:

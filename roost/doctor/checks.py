@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from roost.doctor.finding import Finding, note, ok, wrong
-from schemas.groups import Committed, Place, sentence_of, standing, waiting
+from schemas.groups import Committed, sentence_of, standing, waiting
+from schemas.positions import Place
 from schemas.wire.admin import TopicFault
 
 _GIB = 1 << 30

@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Protocol
@@ -174,13 +174,13 @@ class Controller:
             # each step is one revision; a bundle takes three at most on its way to live
             for _ in range(8):
                 state = self._journal.log.state(name)
-                at_parity = self._at_parity(state, heard, now_ms)
+                at_parity = {bundle for bundle, lack in self._lacking(state, heard, now_ms).items() if not lack}
                 due = advance(state, prepared=self._prepare(state, surface), at_parity=at_parity, now_ms=now_ms)
                 if due is None:
                     break
                 log.info("%s revision %d: %s", name, due.revision, due.reason, extra={"surface": name, "revision": due.revision})
                 self._journal.append(due)
-            self._judge_canary(self._journal.log.state(name), heard, now_ms)
+            self._judge_canary(self._journal.log.state(name), heard, at_parity, now_ms)
             self._clean_up(self._journal.log.state(name), heard, now_ms)
         self._metrics.stand({name: self._journal.log.state(name) for name in self._surfaces})
 
@@ -201,9 +201,6 @@ class Controller:
         # one that came second to another controller's record did not count
         return next(name for name in names if name not in outcomes or outcomes[name].outcome is not Outcome.LOST)
 
-    def _at_parity(self, state: Rollout, heard: Sequence[NodeStatus], now_ms: int) -> set[str]:
-        return {bundle for bundle, lack in self._lacking(state, heard, now_ms).items() if not lack}
-
     def _lacking(self, state: Rollout, heard: Sequence[NodeStatus], now_ms: int, *, in_turn: bool = False) -> dict[str, str]:
         """Return the shortfalls; `in_turn` lets pass what may come of heartbeats that take turns.
 
@@ -218,14 +215,14 @@ class Controller:
             self._whole_ms.update({rollouts[progress.bundle]: now_ms for progress in found if progress.at_parity})
         return {progress.bundle: progress.lack for progress in found}
 
-    def _judge_canary(self, state: Rollout, heard: tuple[NodeStatus, ...], now_ms: int) -> None:
+    def _judge_canary(self, state: Rollout, heard: tuple[NodeStatus, ...], at_parity: Collection[str], now_ms: int) -> None:
         reading = self._evidence.reading(state, heard, ramp=self._journal.log.ramps.get(state.surface, ()))
         canaries = state.in_stage(Stage.CANARY)
         if reading is None or not canaries or canaries[0].paused:
             return
         promote = reading.verdict is Verdict.BETTER
         # neither a share more nor everybody is answered from what a node does not hold
-        if reading.verdict in (Verdict.WAIT, Verdict.BETTER) and canaries[0].bundle not in self._at_parity(state, heard, now_ms):
+        if reading.verdict in (Verdict.WAIT, Verdict.BETTER) and canaries[0].bundle not in at_parity:
             return
         # before the last share of a ramp, what is better only goes on: the first shares are there to find harm among few users, not
         # to promote what few have seen

@@ -12,7 +12,7 @@ class RolloutLog:
     Attributes:
         states: the state of each surface that has one.
         outcomes: by command id, the record that answered the command first. An accepted one that came second in the log is lost.
-        refused: by surface, the commands refused since its newest rollout began, in the order of the log.
+        refused: by surface, the ids of the commands refused since its newest rollout began.
         ramps: by surface, all shares in basis points that its newest canary was asked for, those behind it too.
     """
 

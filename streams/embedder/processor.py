@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from schemas.codec import SchemaLookup, encode
 from schemas.errors import InvalidInput
-from schemas.positions import write_mark
+from schemas.positions import Place, write_mark
 from schemas.records.candidates import Candidate
 from schemas.records.control import EMBEDDER, NodeStatus, Progress, SourcePosition
 from schemas.surfaces import WRITE_TIME, Surfaces, surface_finder
@@ -27,9 +27,10 @@ from streams.candidates.intake import read_engagement, read_publication
 from streams.candidates.partition import CandidatePartition
 from streams.embedder.backfill import Backfills
 from streams.embedder.pace import Pace
+from streams.embedder.passed_over import PassedOver
 from streams.embedder.refresh import Refresh, refresh_for
 from streams.embedder.targets import Loaded, Targets
-from streams.metrics import EmbedderMetrics, Place
+from streams.metrics import EmbedderMetrics
 from streams.outbox import Failure
 from streams.processor import Work
 from streams.runner.stirring import Stirring
@@ -104,8 +105,7 @@ class EmbedderProcessor:
         # whose engagements wait for the event ids before them
         self._rereading: dict[int, Future[SeenEvents]] = {}
         self._policies: dict[tuple[int, str], Refresh] = {}
-        # by bundle, how often a candidate was passed over that its tower yields no vector for, and the last of them in a sentence
-        self._passed_over: dict[str, tuple[int, str]] = {}
+        self._passed_over = PassedOver(self._metrics)
         # by partition, how far its input was read when the last checkpoint began: the one under way, the last that is acknowledged
         self._sealed: dict[int, Source] = {}
         self._durable: dict[int, Source] = {}
@@ -190,7 +190,7 @@ class EmbedderProcessor:
             # rolled out again, it gets a new topic: nothing known of the old one may be reported of it
             self._backfills.drop(bundle=bundle)
             self._forget_ends(bundle)
-            self._passed_over.pop(bundle, None)
+            self._passed_over.forget(bundle)
         for loaded in change.ready:
             # once more: what was under way when an earlier life ended was acknowledged after that. With its offsets for an end,
             # nodes would be behind until the topic of this life is as long
@@ -313,7 +313,7 @@ class EmbedderProcessor:
             return []
         # without any vectors of a bundle that answers, one candidate would freeze its surface
         for candidate_id, reason in made.failed.items():
-            self._pass_over(loaded, candidate_id, reason)
+            self._passed_over.note(bundle, loaded.target.surface.name, candidate_id, reason)
         return made.records
 
     def _marked(self, made: list[OutboundRecord], partition_of_key: Mapping[bytes, int]) -> list[OutboundRecord]:
@@ -351,15 +351,6 @@ class EmbedderProcessor:
         self._targets.fail(bundle, reason)
         self._backfills.drop(bundle=bundle)
 
-    def _pass_over(self, loaded: Loaded, candidate_id: str, reason: str) -> None:
-        bundle, surface = loaded.target.bundle, loaded.target.surface.name
-        count = self._passed_over.get(bundle, (0, ""))[0] + 1
-        self._passed_over[bundle] = (count, f"candidates go without a vector, {count} so far, {candidate_id} the last: {reason}")
-        self._metrics.passed_over(surface)
-        if count.bit_count() == 1:
-            # at 1, 2, 4, 8 …, as below
-            log.error("%s: %s", bundle, self._passed_over[bundle][1], extra={"bundle": bundle, "surface": surface})
-
     def _skip(self, record: InboundRecord, error: InvalidInput) -> None:
         self.skipped += 1
         if self.skipped.bit_count() == 1:
@@ -390,10 +381,7 @@ class EmbedderProcessor:
                 if surface in self._surfaces
                 for partition in self._partitions
             ),
-            errors=(
-                *(f"{bundle}: {reason}" for bundle, reason in self._targets.errors.items()),
-                *(f"{bundle}: {sentence}" for bundle, (_, sentence) in self._passed_over.items()),
-            ),
+            errors=(*(f"{bundle}: {reason}" for bundle, reason in self._targets.errors.items()), *self._passed_over.errors),
         )
         return OutboundRecord(NODE_STATUS, self._instance.encode(), encode(status))
 

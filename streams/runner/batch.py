@@ -18,6 +18,7 @@ from operator import attrgetter
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from schemas.errors import BrokerUnavailable
+from schemas.positions import Place
 from schemas.topics import STIR_KEY
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
@@ -25,7 +26,7 @@ from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.tail import TailReader
 from schemas.wire.tracing import Tracing
-from streams.metrics import Place, RunnerMetrics
+from streams.metrics import RunnerMetrics
 from streams.outbox import Outbox, raise_for
 from streams.processor import Work
 from streams.runner.batch_processor import BatchProcessor

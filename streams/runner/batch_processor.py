@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from schemas.positions import Place
 from schemas.wire.inbound import InboundRecord
-from streams.metrics import Place
 from streams.outbox import Failure
 from streams.processor import Work
 from streams.state import StateStore

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException
 
+from schemas.positions import Place
 from schemas.wire.inbound import InboundRecord
-from streams.metrics import Place
 from streams.outbox import Parcel
 from streams.runner.spread import Spread
 

@@ -35,8 +35,9 @@ from faust.types import TP
 from mode.threads import WorkerThread
 
 from schemas.errors import BrokerUnavailable
+from schemas.positions import Place
 from schemas.wire.inbound import InboundRecord
-from streams.metrics import Place, RunnerMetrics
+from streams.metrics import RunnerMetrics
 from streams.outbox import Outbox
 from streams.processor import Clock
 from streams.runner.partitions import Job, OwnedPartitions

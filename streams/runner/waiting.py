@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Iterable
 from itertools import chain
 
+from schemas.positions import Place
 from schemas.wire.inbound import InboundRecord
-from streams.metrics import Place
 
 
 class WaitingRecords:

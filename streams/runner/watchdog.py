@@ -14,11 +14,12 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerUnavailable
+from schemas.positions import Place
 from schemas.wire.admin import make_admin
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.tail import TailReader
-from streams.metrics import Place, RunnerMetrics
+from streams.metrics import RunnerMetrics
 
 log = logging.getLogger(__name__)
 

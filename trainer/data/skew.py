@@ -5,9 +5,9 @@ it. Each served example carries in its token what the tower read; here the same 
 moment of the impression, and both are encoded by the spec. What has changed since (a profile, an edited tweet) is not compared.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from operator import attrgetter
 
 import numpy as np
@@ -133,20 +133,24 @@ def _candidate(example: Example, evidence: Evidence) -> CandidateFeatures | None
     candidate = evidence.candidates.get(example.candidate_id)
     if candidate is None or candidate.deleted or candidate.attributes is None or candidate.event_time_ms >= example.event_time_ms:
         return None
-    engagements = evidence.engagements.get(example.candidate_id, ())
-    before = {one.event_id: one for one in engagements if one.event_time_ms < example.event_time_ms}
-    served, counts = example.candidate.counters, dict.fromkeys(_COUNTERS, 0)
-    best, least_apart = Counters(), math.inf
-    for at, engagement in enumerate(in_time := sorted(before.values(), key=attrgetter("event_time_ms")), 1):
+    counted = _counters_before(example.event_time_ms, evidence.engagements.get(example.candidate_id, ()))
+    return candidate.attributes.features(min(counted, key=partial(_apart, example.candidate.counters)))
+
+
+def _counters_before(moment_ms: int, engagements: Sequence[Engagement]) -> list[Counters]:
+    """Return what had been counted at a moment, and before each engagement of the lag that came before it; the newest first."""
+    once = {one.event_id: one for one in engagements if one.event_time_ms < moment_ms}
+    counts, found = dict.fromkeys(_COUNTERS, 0), []
+    for engagement in sorted(once.values(), key=attrgetter("event_time_ms")):
+        if engagement.event_time_ms >= moment_ms - _LAG_MS:
+            found.append(Counters(**counts))
         if (step := counter_step(engagement.kind)) is not None:
             counts[step[0]] += step[1]
-        # from the last moment before the lag on, each that an engagement ends
-        if at == len(in_time) or in_time[at].event_time_ms >= example.event_time_ms - _LAG_MS:
-            counters = Counters(**counts)
-            apart = sum(abs(getattr(counters, name) - getattr(served, name)) for name in _COUNTERS)
-            if apart <= least_apart:
-                best, least_apart = counters, apart
-    return candidate.attributes.features(best)
+    return [Counters(**counts), *reversed(found)]
+
+
+def _apart(one: Counters, other: Counters) -> int:
+    return sum(abs(getattr(one, name) - getattr(other, name)) for name in _COUNTERS)
 
 
 def _compare(

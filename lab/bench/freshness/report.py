@@ -28,20 +28,24 @@ def percentiles(values_ms: Floats, *, prefix: str = "") -> dict[str, float | Non
 
 def latencies_ms(wanted: Sequence[Probe], seen: Seen, start_s: float) -> Floats:
     """Return the milliseconds from scheduled send to first answer, of the probes that were seen."""
-    return np.array([(seen.seen_s[p.candidate_id] - start_s - p.due_s) * 1000 for p in wanted if p.candidate_id in seen.seen_s])
+    return np.array([waited_ms for waited_ms in _waited_ms(wanted, seen, start_s) if waited_ms is not None])
 
 
 def rows(wanted: Sequence[Probe], seen: Seen, start_s: float) -> list[dict[str, object]]:
     """Return for each probe when it was sent, and how many milliseconds until the first answer with it; None where it was lost."""
-    seen_s = [seen.seen_s.get(probe.candidate_id) for probe in wanted]
     return [
         {
             "probe": probe.candidate_id,
             "due_s": round(probe.due_s, 3),
-            "retrievable_ms": None if at_s is None else round((at_s - start_s - probe.due_s) * 1000, 2),
+            "retrievable_ms": None if waited_ms is None else round(waited_ms, 2),
         }
-        for probe, at_s in zip(wanted, seen_s, strict=True)
+        for probe, waited_ms in zip(wanted, _waited_ms(wanted, seen, start_s), strict=True)
     ]
+
+
+def _waited_ms(wanted: Sequence[Probe], seen: Seen, start_s: float) -> list[float | None]:
+    seen_s = [seen.seen_s.get(probe.candidate_id) for probe in wanted]
+    return [None if at_s is None else (at_s - start_s - probe.due_s) * 1000 for probe, at_s in zip(wanted, seen_s, strict=True)]
 
 
 def stages_ms(

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from schemas.groups import EMBED, LABEL, Place, sentence_of, standing, waiting
+from schemas.groups import EMBED, LABEL, sentence_of, standing, waiting
+from schemas.positions import Place
 from schemas.surfaces import Surface, Surfaces
 from schemas.topics import ENGAGEMENTS
 from serving.console.histogram import Histogram

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from schemas.groups import Place
+from schemas.positions import Place
 from schemas.records.control import Stage
 from serving.console.readings import BrokerReading, Delays, Moment, NodeReading, SampledDelays
 from serving.console.views.overview import Overview, default_surface, lags, overview, series

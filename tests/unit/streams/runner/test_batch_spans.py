@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from schemas.errors import InvalidInput, InvalidRecord
+from schemas.positions import Place
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tracing import Tracing
-from streams.metrics import Place
 from streams.outbox import Failure, Outbox
 from streams.processor import Work
 from streams.runner.batch import BatchRunner, RunnerSettings
