@@ -34,7 +34,7 @@ from serving.query.explain import Explainer
 from serving.query.users import UserStore
 from serving.settings import NodeSettings
 from streams.settings import ControllerSettings, EmbedderSettings, LabelerSettings, UserStateSettings
-from trainer.options.settings import FinetuneOptions, GateOptions, PretrainOptions
+from trainer.options.settings import EnsembleOptions, FinetuneOptions, GateOptions, PretrainOptions
 from trainer.settings import TrainerSettings
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -50,6 +50,7 @@ _ROLES: dict[str, type[BaseSettings]] = {
     "roost train": TrainerSettings,
     "roost train, pre-training": PretrainOptions,
     "roost train, fine-tuning": FinetuneOptions,
+    "roost train, ensembles": EnsembleOptions,
     "roost train, the gates": GateOptions,
     "roost console": ConsoleSettings,
     "roost up, roost demo": LauncherSettings,

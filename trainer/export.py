@@ -24,6 +24,7 @@ from schemas.errors import BundleCorrupt, BundleMismatch
 from schemas.features.spec import FeatureSpec, Side
 from schemas.manifest import INDEXED_METRIC, Metric
 from schemas.towers import INPUT_NAME, OUTPUT_NAME
+from trainer.learning.ensemble import Ensemble, EnsembleShape, Head
 from trainer.learning.similarity import for_index
 from trainer.learning.towers import Tower, TowerConfig, TwoTowers
 
@@ -77,7 +78,7 @@ class OnnxTowers:
 _SIDES: tuple[tuple[Side, str], ...] = (("query", QUERY_TOWER), ("candidate", CANDIDATE_TOWER))
 
 
-def export(towers: TwoTowers, *, graphs: Mapping[str, bytes] | None = None, seed: int = 0) -> Exported:
+def export(towers: TwoTowers | Ensemble, *, graphs: Mapping[str, bytes] | None = None, seed: int = 0) -> Exported:
     """Export both towers and check them against torch on random rows, full rows, rows of padding, and batches of 1.
 
     Args:
@@ -89,17 +90,15 @@ def export(towers: TwoTowers, *, graphs: Mapping[str, bytes] | None = None, seed
         NotAtParity: a vector differs from torch's by 1e-5 or more (of the largest value, where that is above 1), or is not finite.
     """
     rows = {side: parity_rows(towers.spec, side, seed=seed) for side, _ in _SIDES}
-    # how gradients are kept is no part of the graph
-    graphs = graphs or export_graphs(towers.spec, replace(towers.config, sparse_gradients=False))
-    files = {name: _filled(graphs[name], _Exportable(towers, side)) for side, name in _SIDES}
+    graphs = graphs or export_graphs(towers.spec, _graph_shape(towers.config))
+    files = {name: _filled(graphs[name], _exportable(towers, side)) for side, name in _SIDES}
     onnx_towers = OnnxTowers(files)
     worst = 0.0
     canary: dict[str, list[list[float]]] = {}
     for (side, _), embed_onnx in zip(_SIDES, (onnx_towers.embed_queries, onnx_towers.embed_candidates), strict=True):
         for batch in (rows[side], rows[side][:1], rows[side][-1:]):
             with torch.no_grad():
-                raw = getattr(towers, side).raw(torch.from_numpy(batch), towers.table)
-                expected = for_index(raw, towers.config.metric, side).numpy()
+                expected = towers.for_index(torch.from_numpy(batch), side).numpy()
             difference = float(np.abs(embed_onnx(batch) - expected).max() / max(1.0, np.abs(expected).max()))
             # not >=: a NaN must fail too
             if not difference < PARITY_LIMIT:
@@ -110,7 +109,7 @@ def export(towers: TwoTowers, *, graphs: Mapping[str, bytes] | None = None, seed
             worst = max(worst, difference)
         canary[side] = embed_onnx(rows[side][:CANARY_ROWS]).tolist()
     return Exported(
-        files={**files, **pack_weights(towers)},
+        files={**files, **pack(towers)},
         canary=CanaryVectors(
             query_ids=rows["query"][:CANARY_ROWS].tolist(),
             query_vectors=canary["query"],
@@ -132,13 +131,18 @@ def parity_rows(spec: FeatureSpec, side: str, *, seed: int) -> NDArray[np.int64]
     return np.concatenate([np.zeros((1, len(last)), np.int64), last[None, :], random])
 
 
-def pack_weights(towers: TwoTowers) -> dict[str, bytes]:
-    """Return the files a later fine-tune starts from: plain arrays and JSON, which cannot carry code as a pickle can."""
+def pack(towers: TwoTowers | Ensemble) -> dict[str, bytes]:
+    """Return the files a rebuild or a fine-tune starts from: plain arrays and JSON, which cannot carry code as a pickle can.
+
+    An ensemble's weights are not among them: it is trained anew, not fine-tuned.
+    """
+    architecture = {ARCHITECTURE: json.dumps(towers.config.to_json(), sort_keys=True).encode()}
+    if isinstance(towers, Ensemble):
+        return architecture
     buffer = io.BytesIO()
     # mypy takes each array for the allow_pickle flag
     np.savez(buffer, **towers.weights())  # type: ignore[arg-type]
-    architecture = json.dumps(towers.config.to_json(), sort_keys=True).encode()
-    return {WEIGHTS: buffer.getvalue(), ARCHITECTURE: architecture}
+    return {WEIGHTS: buffer.getvalue(), **architecture}
 
 
 def unpack_towers(bundle: Bundle) -> TwoTowers:
@@ -178,17 +182,37 @@ class _Exportable(nn.Module):
         return for_index(self.tower.raw_by_operators(ids, self.table), self._metric, self._side)
 
 
+class _ExportableEnsemble(nn.Module):
+    def __init__(self, ensemble: Ensemble, side: Side) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(_Exportable(part, side) for part in ensemble.parts)
+        self.head: Head = getattr(ensemble, side)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        vectors: Tensor = self.head([part(ids) for part in self.parts])
+        return vectors
+
+
+def _exportable(towers: TwoTowers | Ensemble, side: Side) -> nn.Module:
+    return _ExportableEnsemble(towers, side) if isinstance(towers, Ensemble) else _Exportable(towers, side)
+
+
+def _graph_shape(config: TowerConfig | EnsembleShape) -> TowerConfig | EnsembleShape:
+    # how gradients are kept is no part of the graph
+    return config if isinstance(config, EnsembleShape) else replace(config, sparse_gradients=False)
+
+
 @lru_cache(maxsize=8)
-def export_graphs(spec: FeatureSpec, config: TowerConfig) -> Mapping[str, bytes]:
+def export_graphs(spec: FeatureSpec, config: TowerConfig | EnsembleShape) -> Mapping[str, bytes]:
     """Return both towers' graphs, with untrained weights: what the exporter makes depends on spec and configuration alone.
 
     The first call takes seconds (measured: 3 to 7 s of a core); later ones are remembered.
     """
-    towers = TwoTowers(spec, config, seed=0)
-    return {name: _to_onnx(_Exportable(towers, side), parity_rows(spec, side, seed=0)[:4]) for side, name in _SIDES}
+    towers = Ensemble.untrained(spec, config, seed=0) if isinstance(config, EnsembleShape) else TwoTowers(spec, config, seed=0)
+    return {name: _to_onnx(_exportable(towers, side), parity_rows(spec, side, seed=0)[:4]) for side, name in _SIDES}
 
 
-def _filled(graph: bytes, exportable: _Exportable) -> bytes:
+def _filled(graph: bytes, exportable: nn.Module) -> bytes:
     """Return the graph with the weights of this tower in place of its own."""
     model = onnx.load_from_string(graph)
     weights = {name: tensor.detach().numpy() for name, tensor in exportable.state_dict().items()}
@@ -201,7 +225,7 @@ def _filled(graph: bytes, exportable: _Exportable) -> bytes:
     return data
 
 
-def _to_onnx(exportable: _Exportable, example: NDArray[np.int64]) -> bytes:
+def _to_onnx(exportable: nn.Module, example: NDArray[np.int64]) -> bytes:
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     with _quiet_exporter():
         program = torch.onnx.export(

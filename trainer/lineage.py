@@ -23,6 +23,7 @@ from schemas.errors import BundleMismatch
 from schemas.features.catalog import CATALOG
 from schemas.surfaces import Surface
 from trainer.data.columns import Corpus, Examples
+from trainer.learning.ensemble_fit import EnsembleFit, Part
 from trainer.learning.fit import FitConfig
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
@@ -37,7 +38,7 @@ class Lineage:
     """What a fit depended on, beside what the manifest says.
 
     Attributes:
-        fit: how it was configured.
+        fit: how it was configured; of an ensemble, each part's.
         threads: of torch; sums are ordered by them.
         towers_seed: of the first weights; None where they are the parent's.
         corpus_at_ms: candidates within their recency window then were the corpus.
@@ -50,7 +51,7 @@ class Lineage:
         processes: that fitted together; sums are ordered by them too.
     """
 
-    fit: FitConfig
+    fit: FitConfig | EnsembleFit
     threads: int
     towers_seed: int | None
     corpus_at_ms: int
@@ -75,7 +76,7 @@ def lineage_of(bundle: Bundle) -> Lineage:
         raw = json.loads(bundle.files[LINEAGE])
         if raw.pop("format") != FORMAT:
             raise BundleMismatch(f"the lineage of bundle {bundle.id} is of another format; use the release that wrote it")
-        return Lineage(**{**raw, "fit": _fit_config(raw["fit"])})
+        return Lineage(**{**raw, "fit": _ensemble_fit(raw["fit"]) if "parts" in raw["fit"] else _fit_config(raw["fit"])})
     except (ValueError, KeyError, TypeError) as error:
         raise BundleMismatch(
             f"the lineage of bundle {bundle.id} cannot be read ({error}); use the release that wrote it"
@@ -141,3 +142,8 @@ def code_version() -> str:
 def _fit_config(raw: Mapping[str, Any]) -> FitConfig:
     objectives = tuple(Objective(**{**one, "negatives": Negatives(**one["negatives"])}) for one in raw["objectives"])
     return FitConfig(**{**raw, "objectives": objectives})
+
+
+def _ensemble_fit(raw: Mapping[str, Any]) -> EnsembleFit:
+    parts = tuple(Part(**{**part, "fit": _fit_config(part["fit"])}) for part in raw["parts"])
+    return EnsembleFit(**{**raw, "parts": parts})

@@ -1,4 +1,6 @@
-"""The two recipes: pre-train on random negatives, fine-tune on implicit ones (paper, section 6). Read no topic, start no rollout.
+"""The recipes: pre-train on random negatives, fine-tune on implicit ones (paper, section 6), or both at once, as an ensemble.
+
+They read no topic and start no rollout.
 
 Each takes records, trains, exports, compares with the live bundle on the same held-out window, and publishes; what a gate refuses
 is not published.
@@ -7,6 +9,7 @@ is not published.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from schemas.bundle import read_bundle
@@ -19,7 +22,9 @@ from trainer.export import unpack_towers
 from trainer.gates import GateLimits, GatesRefused
 from trainer.ladder import climb
 from trainer.learning.checkpoint import Checkpoint
-from trainer.learning.fit import FitConfig
+from trainer.learning.ensemble import Ensemble, EnsembleShape
+from trainer.learning.ensemble_fit import EnsembleFit, Part, fit_ensemble
+from trainer.learning.fit import FitConfig, fit
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import Frozen, TowerConfig, TwoTowers
@@ -29,6 +34,7 @@ from trainer.training import Fitted, Judged, Progress, Training, TrainingData
 
 PRETRAIN = "pretrain"
 FINETUNE = "fine-tune"
+ENSEMBLE = "ensemble"
 LEARNING_RATE = 3e-3
 # measured on simulated worlds of 3,600 to 12,000 training examples: 64 left twice the mismatch, and 300 steps on the small ones
 # memorised the positives (AUC against the corpus .84 to .88, instead of .88 to .92 at 100)
@@ -56,6 +62,59 @@ class PretrainConfig:
     seed: int = 0
     threads: int = 1
     limits: GateLimits = field(default_factory=GateLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class PartConfig:
+    """One of an ensemble's parts: what it is pulled towards, how often its examples are gone through, the weight of its cosine."""
+
+    name: str
+    objective: Objective
+    epochs: int
+    weight: float
+
+
+# Served AUC needs implicit negatives, which order users and candidates by how much is engaged at all; languages need random ones.
+# Those in the batch are served candidates: they teach least of popularity, most of language.
+PARTS = (
+    PartConfig("implicit", Objective(negatives=Negatives("implicit", 1)), epochs=3, weight=0.6),
+    PartConfig("random", Objective(negatives=Negatives("uniform", 256)), epochs=16, weight=0.2),
+    PartConfig("random_in_batch", Objective(negatives=Negatives("in_batch")), epochs=12, weight=0.2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleConfig:
+    """How three pairs of towers are trained as one, from scratch. Attributes as in `PretrainConfig`."""
+
+    towers: TowerConfig = field(default_factory=TowerConfig)
+    parts: tuple[PartConfig, ...] = PARTS
+    learning_rate: float = 1e-3
+    batch_size: int = 256
+    min_steps: int = 120
+    accept_window: bool = False
+    seed: int = 0
+    threads: int = 1
+    limits: GateLimits = field(default_factory=GateLimits)
+
+    def shape(self, dim: int) -> EnsembleShape:
+        """Return the shape for an index of `dim` dimensions, which are each part's too."""
+        return EnsembleShape(self.towers.of_served_dim(dim), len(self.parts), dim)
+
+    @property
+    def fit(self) -> EnsembleFit:
+        """How the parts are fitted."""
+        return EnsembleFit(
+            tuple(
+                Part(
+                    part.name,
+                    part.weight,
+                    FitConfig((part.objective,), self.learning_rate, part.epochs, self.batch_size, self.min_steps, self.seed),
+                )
+                for part in self.parts
+            ),
+            self.seed,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +198,46 @@ def pretrain(
     towers = TwoTowers(spec, config.towers.of_served_dim(surface.dim), seed=config.seed)
     fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, config.seed)
     fitted = job.train(
-        towers, fit_config, threads=config.threads, towers_seed=config.seed, progress=progress, checkpoint=checkpoint
+        partial(fit, towers, config=fit_config),
+        fit_config,
+        threads=config.threads,
+        towers_seed=config.seed,
+        progress=progress,
+        checkpoint=checkpoint,
     )
-    origin = Origin(
-        recipe=PRETRAIN,
-        code_version=code_version(),
-        created_ms=_now_ms() if created_ms is None else created_ms,
-        examples=data.offsets,
-        seeds={"towers": config.seed, "fit": config.seed, "evaluation": EvaluationConfig().seed},
+    return job.publish(job.judge(towers), fitted, _from_scratch(PRETRAIN, data, seed=config.seed, created_ms=created_ms))
+
+
+def ensemble(
+    surface: Surface,
+    data: TrainingData,
+    config: EnsembleConfig | None = None,
+    *,
+    registry: RegistryPlace,
+    live: str | None = None,
+    progress: Progress = lambda _: None,
+    checkpoint: Checkpoint | None = None,
+    tensorboard: Path | None = None,
+    created_ms: int | None = None,
+) -> str:
+    """Train an ensemble of towers on implicit and random negatives, publish it as one bundle and return its id.
+
+    Arguments and errors are `pretrain`'s. The bundle serves as any other does, embeds at nearly three times the cost, and cannot be
+    fine-tuned.
+    """
+    config = config or EnsembleConfig()
+    spec = CATALOG[surface.feature_spec]
+    job = Training(surface, data, spec, config, recipe=ENSEMBLE, registry=registry, live=live, tensorboard=tensorboard)
+    towers = Ensemble.untrained(spec, config.shape(surface.dim), seed=config.seed)
+    fitted = job.train(
+        partial(fit_ensemble, towers, config=config.fit),
+        config.fit,
+        threads=config.threads,
+        towers_seed=config.seed,
+        progress=progress,
+        checkpoint=checkpoint,
     )
-    return job.publish(job.judge(towers), fitted, origin)
+    return job.publish(job.judge(towers), fitted, _from_scratch(ENSEMBLE, data, seed=config.seed, created_ms=created_ms))
 
 
 def finetune(
@@ -203,7 +292,8 @@ def finetune(
         towers = unpack_towers(bundle)
         fit_config = FitConfig(one.objectives, one.learning_rate, one.epochs, one.batch_size, seed=one.seed, frozen=one.frozen)
         kept = checkpoint if one is first else None
-        return towers, job.train(towers, fit_config, threads=one.threads, progress=progress, checkpoint=kept)
+        fitting = partial(fit, towers, config=fit_config)
+        return towers, job.train(fitting, fit_config, threads=one.threads, progress=progress, checkpoint=kept)
 
     def judge(towers: TwoTowers, *, against_live: bool) -> Judged:
         return job.judge(towers, against_live=against_live or anchor is None)
@@ -227,6 +317,16 @@ def finetune(
         seeds={"fit": config.seed, "evaluation": EvaluationConfig().seed},
     )
     return job.publish(made.judged, fitted, origin)
+
+
+def _from_scratch(recipe: str, data: TrainingData, *, seed: int, created_ms: int | None) -> Origin:
+    return Origin(
+        recipe=recipe,
+        code_version=code_version(),
+        created_ms=_now_ms() if created_ms is None else created_ms,
+        examples=data.offsets,
+        seeds={"towers": seed, "fit": seed, "evaluation": EvaluationConfig().seed},
+    )
 
 
 def _now_ms() -> int:

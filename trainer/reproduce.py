@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -14,6 +15,8 @@ from schemas.surfaces import Surface
 from trainer.data.columns import Encoder
 from trainer.data.windows import CorpusAt, Window
 from trainer.export import ARCHITECTURE, WEIGHTS, export, unpack_towers
+from trainer.learning.ensemble import Ensemble, EnsembleShape
+from trainer.learning.ensemble_fit import EnsembleFit, fit_ensemble
 from trainer.learning.fit import FitProgress, fit
 from trainer.learning.interpolation import between
 from trainer.learning.ranks import processes
@@ -75,19 +78,29 @@ def reproduce(
             f"the {len(train)} examples and {len(candidates)} candidates that are there are not what {bundle.id} was trained on: "
             "retention, compaction or an erasure has taken some; name the cache that was kept of its training"
         )
-    parent = None if manifest.parent is None else read_bundle(registry, surface.name, manifest.parent)
-    if lineage.towers_seed is None and parent is not None:
-        towers = unpack_towers(parent)
-    else:
-        config = TowerConfig.from_json(json.loads(bundle.files[ARCHITECTURE]))
-        towers = TwoTowers(manifest.feature_spec, config, seed=lineage.towers_seed or 0)
     torch.set_num_threads(lineage.threads)
-    fit(towers, train, candidates, lineage.fit, progress=progress)
-    if lineage.drawn_back_to is not None:
-        towers = between(unpack_towers(read_bundle(registry, surface.name, lineage.drawn_back_to)), towers, lineage.share)
-    files = export(towers, graphs=parent.files if parent else None).files
+    if isinstance(lineage.fit, EnsembleFit):
+        ensemble = Ensemble.untrained(manifest.feature_spec, EnsembleShape.from_json(_shape(bundle)), seed=lineage.towers_seed or 0)
+        fit_ensemble(ensemble, train, candidates, lineage.fit, progress=progress)
+        files = export(ensemble).files
+    else:
+        parent = None if manifest.parent is None else read_bundle(registry, surface.name, manifest.parent)
+        if lineage.towers_seed is None and parent is not None:
+            towers = unpack_towers(parent)
+        else:
+            config = TowerConfig.from_json(_shape(bundle))
+            towers = TwoTowers(manifest.feature_spec, config, seed=lineage.towers_seed or 0)
+        fit(towers, train, candidates, lineage.fit, progress=progress)
+        if lineage.drawn_back_to is not None:
+            towers = between(unpack_towers(read_bundle(registry, surface.name, lineage.drawn_back_to)), towers, lineage.share)
+        files = export(towers, graphs=parent.files if parent else None).files
     return Reproduction(
-        hashes={name: (manifest.files[name], hashlib.sha256(files[name]).hexdigest()) for name in TOWER_FILES},
+        hashes={name: (manifest.files[name], hashlib.sha256(files[name]).hexdigest()) for name in TOWER_FILES if name in files},
         code=(manifest.code_version, code_version()),
         torch=(lineage.torch, torch.__version__),
     )
+
+
+def _shape(bundle: Bundle) -> dict[str, Any]:
+    shape: dict[str, Any] = json.loads(bundle.files[ARCHITECTURE])
+    return shape

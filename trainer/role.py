@@ -52,7 +52,8 @@ def run_schedule(
         for name in settings.train:
             surface = surfaces[name]
             # while there is nothing to train on yet: the exporter's first run takes seconds
-            export_graphs(CATALOG[surface.feature_spec], TowerConfig(dim=surface.dim))
+            shape = TowerConfig(dim=surface.dim) if plan.ensemble is None else plan.ensemble.shape(surface.dim)
+            export_graphs(CATALOG[surface.feature_spec], shape)
             sources = stack.enter_context(TopicSources(settings.bootstrap, surface, surfaces, max_examples=settings.max_examples))
             schedules[name] = SurfaceSchedule(surface, sources, plan, registry=settings.registry, metrics=metrics)
             note_newest(settings.registry, name, metrics)

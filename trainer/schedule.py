@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,13 +19,23 @@ from schemas.surfaces import Surface
 from trainer.data.cache import prune, remove_erased, write_cache
 from trainer.data.passed_over import Kept, PassedOver, WindowStart
 from trainer.data.skew import Evidence, FieldAudit, audit
-from trainer.data.windows import CorpusAt, Window
+from trainer.data.windows import CorpusAt, Window, next_offsets
 from trainer.export import ARCHITECTURE, WEIGHTS
 from trainer.gates import GatesRefused, lacks_examples
 from trainer.learning.fit import FitProgress
 from trainer.monitoring import TrainerMetrics
 from trainer.options.settings import Options
-from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig, finetune, pretrain
+from trainer.recipes import (
+    ENSEMBLE,
+    FINETUNE,
+    PRETRAIN,
+    EnsembleConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    ensemble,
+    finetune,
+    pretrain,
+)
 from trainer.settings import TrainerSettings
 from trainer.training import TrainingData
 
@@ -66,6 +77,7 @@ class Plan:
         caches_kept: the newest that are kept, of each surface.
         tensorboard: folder that trainings' scalars are written under; None writes none.
         diverted: fine-tune on nothing but what the bundle that is tuned served itself.
+        ensemble: train one each time in place of pre-training and fine-tuning; None does as the others say.
     """
 
     pretrain_at: int
@@ -81,18 +93,26 @@ class Plan:
     caches_kept: int = 10
     tensorboard: Path | None = None
     diverted: bool = False
+    ensemble: EnsembleConfig | None = None
+
+    @property
+    def from_scratch(self) -> str:
+        """The recipe of a bundle that comes of no other."""
+        return PRETRAIN if self.ensemble is None else ENSEMBLE
 
     @classmethod
     def of(cls, settings: TrainerSettings, options: Options) -> "Plan":
         """Return the plan that the settings ask for."""
         limits, seed, threads = options.limits, settings.seed, settings.torch_threads
+        min_steps = settings.pretrain_min_steps
+        ensembles = settings.train_recipe == "ensemble"
         return cls(
             pretrain_at=settings.min_pretrain_examples,
             corpus_at=settings.min_corpus,
             finetune_at=settings.min_fresh_examples,
             interval_s=settings.interval_s,
             evaluation_share=settings.evaluation_share,
-            pretrain=options.pretrain.config(limits=limits, min_steps=settings.pretrain_min_steps, seed=seed, threads=threads),
+            pretrain=options.pretrain.config(limits=limits, min_steps=min_steps, seed=seed, threads=threads),
             finetune=replace(
                 options.finetune.config(limits=limits, replay=settings.replay, seed=seed, threads=threads),
                 anchor_fine_tunes=settings.anchor_fine_tunes,
@@ -104,6 +124,7 @@ class Plan:
             caches_kept=settings.train_caches_kept,
             tensorboard=settings.train_tensorboard,
             diverted=settings.train_served_by == "parent",
+            ensemble=options.ensemble.config(limits=limits, min_steps=min_steps, seed=seed, threads=threads) if ensembles else None,
         )
 
 
@@ -195,7 +216,8 @@ class SurfaceSchedule:
             return Waiting("rollout", f"{under_way[0].bundle} is {under_way[0].state}")
         if self._last is not None and self._monotonic_s() - self._last.monotonic_s < self._plan.interval_s:
             return Waiting("interval", f"the last training was less than {self._plan.interval_s:.0f} s ago")
-        parent = self._parent(state.live)
+        live = self._live(state.live)
+        parent = self._tunable(live)
         passed_over = self._start.of(parent, state)
         window = self._sources.window(passed_over.offsets)
         self._forget_erased(window.erased_ms)
@@ -205,9 +227,8 @@ class SurfaceSchedule:
         needed = self._plan.finetune_at if parent else self._plan.pretrain_at
         if len(window.logged) < needed:
             return Waiting("examples", f"{len(window.logged)} of {needed} examples are there")
-        if self._last is not None and self._last.live == state.live:
-            # whatever came of the last attempt from this bundle, the same data would end the same way
-            since = sum(entry.offset >= self._last.offsets.get(entry.partition, 0) for entry in window.logged)
+        if seen := self._seen(live):
+            since = sum(entry.offset >= seen.get(entry.partition, 0) for entry in window.logged)
             if since < self._plan.finetune_at:
                 return Waiting("further examples", f"{since} of {self._plan.finetune_at} examples came since the last attempt")
         now_ms = int(self._wall_clock_s() * 1000)
@@ -244,7 +265,8 @@ class SurfaceSchedule:
     def _train(self, due: _Due) -> str:
         data = TrainingData.of_window(due.window, due.corpus, evaluation_share=self._plan.evaluation_share)
         data = replace(data, skew=due.skew, passed_over=due.passed_over.examples)
-        what = f"fine-tuning {due.parent.id}" if due.parent else "pre-training"
+        recipe = FINETUNE if due.parent else self._plan.from_scratch
+        what = f"{recipe} of {due.parent.id}" if due.parent else recipe
         log.info("%s: %s on %d examples, %d candidates", self._surface.name, what, len(data.train), len(data.corpus))
         begin_s = self._monotonic_s()
         outcome = "failed"
@@ -263,7 +285,6 @@ class SurfaceSchedule:
             raise
         finally:
             took_s = self._monotonic_s() - begin_s
-            recipe = FINETUNE if due.parent else PRETRAIN
             self._metrics.ended(self._surface.name, recipe, outcome, took_s=took_s, examples=len(data.train))
         fields = {"surface": self._surface.name, "bundle": bundle}
         log.info("%s: published %s after %.1f s", self._surface.name, bundle, took_s, extra=fields)
@@ -298,10 +319,14 @@ class SurfaceSchedule:
                 tensorboard=self._plan.tensorboard,
                 created_ms=due.now_ms,
             )
-        return pretrain(
+        train = (
+            partial(pretrain, config=self._plan.pretrain)
+            if self._plan.ensemble is None
+            else partial(ensemble, config=self._plan.ensemble)
+        )
+        return train(
             self._surface,
             data,
-            self._plan.pretrain,
             registry=self._registry,
             live=due.live,
             progress=self._progress,
@@ -314,19 +339,29 @@ class SurfaceSchedule:
         # of the parent, not of the anchor: what was learned since is kept, what was forgotten is taught again
         log.warning("%s: %s; once more, with replay of weight %g", self._surface.name, refusal, self._plan.drift_replay)
 
-    def _parent(self, live: str | None) -> Bundle | None:
-        """Return the live bundle if it can be fine-tuned; None when the next one must be pre-trained."""
-        if live is None:
-            return None
+    def _seen(self, live: Bundle | None) -> Mapping[int, int]:
+        """Return the next offsets after examples that need not be trained on again; empty where any are worth it."""
+        if self._last is not None and self._last.live == (live and live.id):
+            # whatever came of the last attempt from this bundle, the same data would end the same way
+            return self._last.offsets
+        # a fine-tune's window begins after these, an ensemble's at the beginning
+        return next_offsets(live.manifest.examples) if live and self._plan.ensemble is not None else {}
+
+    def _live(self, live: str | None) -> Bundle | None:
         try:
-            bundle = read_bundle(self._registry, self._surface.name, live)
+            return None if live is None else read_bundle(self._registry, self._surface.name, live)
         except BundleError as error:
             raise type(error)(f"the live bundle cannot be read: {error}") from error
+
+    def _tunable(self, bundle: Bundle | None) -> Bundle | None:
+        """Return the live bundle if it is to be fine-tuned; None when the next one is trained from scratch."""
+        if bundle is None or self._plan.ensemble is not None:
+            return None
         if not {WEIGHTS, ARCHITECTURE} <= bundle.files.keys():
-            log.warning("%s: live bundle %s carries no weights; the next one is pre-trained", self._surface.name, live)
+            log.warning("%s: live bundle %s carries no weights; the next one is pre-trained", self._surface.name, bundle.id)
             return None
         if bundle.manifest.feature_spec.digest != CATALOG[self._surface.feature_spec].digest:
-            log.info("%s: the feature spec has changed since %s; the next bundle is pre-trained", self._surface.name, live)
+            log.info("%s: the feature spec has changed since %s; the next bundle is pre-trained", self._surface.name, bundle.id)
             return None
         return bundle
 

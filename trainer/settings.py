@@ -27,9 +27,10 @@ class TrainerSettings(BaseSettings):
         interval_s: shortest time between two trainings of a surface.
         poll_s: how often the rollout state and the topics are looked at.
         min_fresh_examples: fine-tune once this many came since those the live bundle was trained on.
-        min_pretrain_examples: pre-train the first bundle once there are this many examples.
+        min_pretrain_examples: train the first bundle, or an ensemble, once there are this many examples.
         min_corpus: and this many candidates.
-        pretrain_min_steps: a small window is gone through more often, until a pre-training has made this many steps.
+        pretrain_min_steps: a small window is gone through more often, until a pre-training, or each part of an ensemble, has made
+            this many steps.
         max_examples: the newest examples that are kept in memory and trained on at once.
         skew_sample: before each training so many of the newest served examples' features are computed again from the raw records,
             and a feature that was served otherwise stops it; 0 compares none.
@@ -41,6 +42,8 @@ class TrainerSettings(BaseSettings):
             by nothing but gates of what random negatives teach; 0 makes none.
         draw_back_steps: what even the last fine-tune of a window is refused for by such gates alone is drawn back to the anchor
             until nothing refuses it, to a whole number of so many even steps; 0 draws nothing back.
+        train_recipe: `finetune` tunes the live bundle, and pre-trains the first; `ensemble` trains an ensemble on all examples that
+            are held, each time anew.
         train_served_by: whose answers a fine-tune learns from: `anyone`'s, or those that the bundle to be tuned gave, the
             `parent`: then neither a canary nor what was live before it teaches it.
         train_cache: folder that each training's data are kept in, as Parquet, for `roost train reproduce`; None keeps none.
@@ -77,6 +80,7 @@ class TrainerSettings(BaseSettings):
     anchor_fine_tunes: int = Field(default=1, ge=0)
     drift_replay: float = Field(default=16.0, ge=0)
     draw_back_steps: int = Field(default=16, ge=0)
+    train_recipe: Literal["finetune", "ensemble"] = "finetune"
     train_served_by: Literal["anyone", "parent"] = "anyone"
     train_cache: Path | None = None
     train_caches_kept: int = Field(default=10, ge=1)

@@ -31,7 +31,9 @@ from trainer.gates import (
     refuse_unless_passed,
 )
 from trainer.learning.checkpoint import Checkpoint
-from trainer.learning.fit import FitConfig, FitProgress, FitReport, fit
+from trainer.learning.ensemble import Ensemble
+from trainer.learning.ensemble_fit import EnsembleFit
+from trainer.learning.fit import FitConfig, FitProgress, FitReport
 from trainer.learning.ranks import leads, on_leader, processes
 from trainer.learning.towers import TwoTowers
 from trainer.lineage import LINEAGE, Lineage, inputs_digest
@@ -42,6 +44,16 @@ from trainer.scalars import folder_of, scalars_in
 LAST_WINDOWS = 5
 
 Progress = Callable[[FitProgress], None]
+
+
+class Fitting(Protocol):
+    """Fits some towers."""
+
+    def __call__(
+        self, examples: Examples, corpus: Corpus, *, progress: Progress, on_step: Progress, checkpoint: Checkpoint | None
+    ) -> FitReport:
+        """Fit them in place."""
+        ...
 
 
 class Judging(Protocol):
@@ -181,8 +193,8 @@ class Training:
 
     def train(
         self,
-        towers: TwoTowers,
-        config: FitConfig,
+        fitting: Fitting,
+        config: FitConfig | EnsembleFit,
         *,
         threads: int,
         towers_seed: int | None = None,
@@ -192,6 +204,7 @@ class Training:
         """Fit towers in place.
 
         Args:
+            fitting: `fit` or `fit_ensemble` of the towers, as `config` says.
             towers_seed: of their first weights; None where they are the parent's.
         """
         torch.set_num_threads(threads)
@@ -199,10 +212,10 @@ class Training:
         folder = folder_of(self._tensorboard, self._surface.name, self._recipe)
         with scalars_in(folder) as scalars:
             on_step = partial(scalars.step, learning_rate=config.learning_rate)
-            report = fit(towers, self._train, self._corpus, config, progress=progress, on_step=on_step, checkpoint=checkpoint)
+            report = fitting(self._train, self._corpus, progress=progress, on_step=on_step, checkpoint=checkpoint)
         return Fitted(report, self._lineage(config, threads=threads, towers_seed=towers_seed), folder)
 
-    def _lineage(self, config: FitConfig, *, threads: int, towers_seed: int | None) -> Lineage:
+    def _lineage(self, config: FitConfig | EnsembleFit, *, threads: int, towers_seed: int | None) -> Lineage:
         return Lineage(
             fit=config,
             threads=threads,
@@ -215,7 +228,7 @@ class Training:
             processes=processes(),
         )
 
-    def judge(self, towers: TwoTowers, *, against_live: bool = True) -> Judged:
+    def judge(self, towers: TwoTowers | Ensemble, *, against_live: bool = True) -> Judged:
         """Export towers and hold them against the others."""
         exported = export(towers, graphs=self._parent.files if self._parent else None)
         metrics = evaluate(OnnxTowers(exported.files, metric=exported.metric), self._evaluation, self._corpus)

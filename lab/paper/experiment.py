@@ -9,12 +9,13 @@ import torch
 from lab.observed.parquet import from_parquet
 from lab.paper.ab_test import ABSettings
 from lab.paper.evaluate import Split, split
-from lab.paper.models.joined import ROOST, Joining, join
+from lab.paper.models.joined import ROOST, Joining
 from lab.paper.models.recipes import PAPER, Recipe, train
 from lab.world import WorldSettings, simulate
 from schemas.features.catalog import CATALOG
 from schemas.features.spec import FeatureSpec
 from trainer.evaluation import Embedder
+from trainer.learning.ensemble import Ensemble
 from trainer.learning.fit import FitProgress
 from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
 
@@ -104,6 +105,7 @@ def _train_all(data: Split, settings: ExperimentSettings, *, seed: int, on_progr
         made = train(recipe, data, spec=settings.spec, config=settings.towers, seed=seed, parent=parent, on_progress=told)
         towers[recipe.name], models[recipe.name] = made, TorchEmbedder(made)
     for joining in settings.joinings:
-        weights = {models[part]: weight for part, weight in joining.weights.items()}
-        models[joining.name] = join(weights, data, dim=settings.towers.dim, seed=seed)
+        ensemble = Ensemble([towers[name] for name in joining.weights], settings.towers.dim)
+        ensemble.join(list(joining.weights.values()), data.train, data.train_corpus, seed=seed)
+        models[joining.name] = TorchEmbedder(ensemble)
     return models

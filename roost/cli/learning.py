@@ -1,4 +1,4 @@
-"""The paper's options as words of `roost train pretrain` and `finetune`. What fits together `trainer.options.settings` says."""
+"""The paper's options as words of `roost train`'s commands. What fits together `trainer.options.settings` says."""
 
 from typing import Annotated, Literal
 
@@ -42,7 +42,10 @@ PopularityT = Annotated[
     ),
 ]
 LearningRate = Annotated[
-    float | None, typer.Option(help="Of Adam; .003 for a pre-training, a tenth of it for a fine-tune.", rich_help_panel=_PANEL)
+    float | None,
+    typer.Option(
+        help="Of Adam; .003 for a pre-training, a tenth of it for a fine-tune, .001 for an ensemble.", rich_help_panel=_PANEL
+    ),
 ]
 Epochs = Annotated[
     int | None,
@@ -63,6 +66,14 @@ SparseGradients = Annotated[
     typer.Option(
         "--sparse-gradients/--dense-gradients",
         help="Touch only the embeddings that a batch names; wins on tables far larger than a batch.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the parts' cosines, adding up to 1; implicit=0.6,random=0.2,random_in_batch=0.2 by default. "
+        "A part that is not named is not trained.",
         rich_help_panel=_PANEL,
     ),
 ]

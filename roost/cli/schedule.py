@@ -25,20 +25,32 @@ def schedule(
         typer.Option(help="auto: a bundle that passes its gates starts a rollout; ask: it is only published."),
     ] = "auto",
 ) -> None:
-    """Fine-tune surfaces on fresh examples, again and again; settings from the environment, as for every role.
+    """Train surfaces on fresh examples, again and again; settings from the environment, as for every role.
 
-    ROOST_TRAIN names the surfaces, separated by commas; home-timeline by default.
+    ROOST_TRAIN names the surfaces, separated by commas; home-timeline by default. ROOST_TRAIN_RECIPE=ensemble trains ensembles in
+    place of fine-tunes.
 
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 ROOST_REGISTRY=./bundles roost train schedule --rollout ask
     """
     from streams.metrics import metrics_served  # noqa: PLC0415 - only an extra brings Prometheus' client
     from trainer.monitoring import TrainerMetrics  # noqa: PLC0415 - as above
-    from trainer.options.settings import FinetuneOptions, GateOptions, Options, PretrainOptions  # noqa: PLC0415 - as above
+    from trainer.options.settings import (  # noqa: PLC0415 - as above
+        EnsembleOptions,
+        FinetuneOptions,
+        GateOptions,
+        Options,
+        PretrainOptions,
+    )
     from trainer.role import run_schedule  # noqa: PLC0415 - torch takes seconds to load
     from trainer.settings import TrainerSettings  # noqa: PLC0415 - as above
 
     settings = settings_of(TrainerSettings)
-    options = Options(settings_of(PretrainOptions), settings_of(FinetuneOptions), settings_of(GateOptions).limits)
+    options = Options(
+        settings_of(PretrainOptions),
+        settings_of(FinetuneOptions),
+        settings_of(EnsembleOptions),
+        settings_of(GateOptions).limits,
+    )
     announce("trainer", settings)
     if unknown := set(settings.train) - surfaces_of(settings.surfaces).keys():
         raise RoostError(f"ROOST_TRAIN names no surface: {', '.join(sorted(unknown))}")

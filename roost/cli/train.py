@@ -26,6 +26,7 @@ from roost.cli.learning import (
     Ratio,
     Replay,
     SparseGradients,
+    Weights,
 )
 from roost.cli.models import gate_results, summary
 from roost.cli.output import emit, err, out, table
@@ -53,6 +54,7 @@ from schemas.registry.place import RegistryPlace
 
 if TYPE_CHECKING:
     from roost.cli.training import Job
+    from trainer.recipes import EnsembleConfig, PretrainConfig
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train towers and publish them as bundles.")
 app.command()(skew)
@@ -144,40 +146,85 @@ def pretrain(
 
     Example: roost train pretrain --surface home-timeline --cache ./trainings
     """
-    from roost.cli.training import job_of  # noqa: PLC0415 - torch takes seconds to load
-    from trainer.lineage import training_digest  # noqa: PLC0415 - as above
-    from trainer.options.settings import GateOptions, PretrainOptions  # noqa: PLC0415 - as above
+    from trainer.options.settings import GateOptions, PretrainOptions  # noqa: PLC0415 - torch takes seconds to load
     from trainer.recipes import PRETRAIN  # noqa: PLC0415 - as above
     from trainer.recipes import pretrain as run  # noqa: PLC0415 - as above
 
     options = options_of(PretrainOptions, locals())
     limits = settings_of(GateOptions).limits
     config = options.config(limits=limits, min_steps=min_steps, seed=seed, threads=threads, accept_window=accept_window)
-    root = writable_registry_of(registry, data_dir)
-    broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
-    with (
-        job_of(surface, surfaces, broker) as job,
-        _refusals_shown(job, as_json=as_json),
-        _bar("pre-train", leads=job.leads) as progress,
-    ):
-        asked = training_digest(job.surface, PRETRAIN, config)
-        with job.checkpointed(checkpoints_of(checkpoints, data_dir), asked, every_s=checkpoint_every):
-            data, live = (
-                (job.data(served_by=None, audited=not accept_window), job.live()) if kept is None else (job.data_in(kept), None)
-            )
-            bundle = run(
-                job.surface,
-                data,
-                config,
-                registry=root,
-                live=live,
-                progress=progress,
-                checkpoint=job.checkpoint,
-                tensorboard=tensorboard,
-            )
-        job.keep(cache, bundle)
-    if job.leads:
-        _show(root, surface, bundle, as_json=as_json)
+    _from_scratch(
+        PRETRAIN,
+        run,
+        config,
+        surface=surface,
+        cache=cache,
+        kept=kept,
+        checkpoints=checkpoints,
+        checkpoint_every=checkpoint_every,
+        tensorboard=tensorboard,
+        surfaces=surfaces,
+        bootstrap=bootstrap,
+        registry=registry,
+        data_dir=data_dir,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def ensemble(
+    *,
+    surface: Surface = DEFAULT_SURFACE,
+    weights: Weights = None,
+    learning_rate: LearningRate = None,
+    batch_size: BatchSize = None,
+    min_steps: MinSteps = 120,
+    accept_window: AcceptWindow = False,
+    cache: Cache = None,
+    kept: Kept = None,
+    checkpoints: Checkpoints = None,
+    checkpoint_every: CheckpointEvery = 30.0,
+    tensorboard: TensorBoard = None,
+    seed: Seed = 0,
+    threads: Threads = 1,
+    surfaces: SurfacesFile = None,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Train towers on implicit negatives, on random ones and on those of the batch, and join them in one bundle.
+
+    It has the dimension of any other, takes three trainings, and embeds at up to three times the cost; on simulated worlds it
+    retrieves what engages more than what a fine-tune does (docs/paper.md). It is trained anew each time, never fine-tuned.
+
+    A refusal is exit code 3, with --json the figures of every gate, passed or not.
+
+    Example: roost train ensemble --surface home-timeline --weights implicit=0.6,random=0.2,random_in_batch=0.2
+    """
+    from trainer.options.settings import EnsembleOptions, GateOptions  # noqa: PLC0415 - torch takes seconds to load
+    from trainer.recipes import ENSEMBLE  # noqa: PLC0415 - as above
+    from trainer.recipes import ensemble as run  # noqa: PLC0415 - as above
+
+    options = options_of(EnsembleOptions, locals())
+    limits = settings_of(GateOptions).limits
+    config = options.config(limits=limits, min_steps=min_steps, seed=seed, threads=threads, accept_window=accept_window)
+    _from_scratch(
+        ENSEMBLE,
+        run,
+        config,
+        surface=surface,
+        cache=cache,
+        kept=kept,
+        checkpoints=checkpoints,
+        checkpoint_every=checkpoint_every,
+        tensorboard=tensorboard,
+        surfaces=surfaces,
+        bootstrap=bootstrap,
+        registry=registry,
+        data_dir=data_dir,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -308,6 +355,53 @@ def reproduce(
         emit(data, as_json=as_json, show=lambda: table(["", ""], data.items(), to=out))
     if not made.equal:
         raise RoostError(f"{bundle} was rebuilt from the same data with other towers; compare code, torch and machine")
+
+
+def _from_scratch(
+    recipe: str,
+    run: Callable[..., str],
+    config: "PretrainConfig | EnsembleConfig",
+    *,
+    surface: str,
+    cache: Path | None,
+    kept: Path | None,
+    checkpoints: Path | None,
+    checkpoint_every: float,
+    tensorboard: Path | None,
+    surfaces: Path | None,
+    bootstrap: str | None,
+    registry: str | None,
+    data_dir: Path,
+    as_json: bool,
+) -> None:
+    """Train by a recipe that starts from no bundle, and show what was published."""
+    from roost.cli.training import job_of  # noqa: PLC0415 - torch takes seconds to load
+    from trainer.lineage import training_digest  # noqa: PLC0415 - as above
+
+    root = writable_registry_of(registry, data_dir)
+    broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
+    with (
+        job_of(surface, surfaces, broker) as job,
+        _refusals_shown(job, as_json=as_json),
+        _bar(recipe, leads=job.leads) as progress,
+    ):
+        asked = training_digest(job.surface, recipe, config)
+        with job.checkpointed(checkpoints_of(checkpoints, data_dir), asked, every_s=checkpoint_every):
+            audited = not config.accept_window
+            data, live = (job.data(served_by=None, audited=audited), job.live()) if kept is None else (job.data_in(kept), None)
+            bundle = run(
+                job.surface,
+                data,
+                config,
+                registry=root,
+                live=live,
+                progress=progress,
+                checkpoint=job.checkpoint,
+                tensorboard=tensorboard,
+            )
+        job.keep(cache, bundle)
+    if job.leads:
+        _show(root, surface, bundle, as_json=as_json)
 
 
 @contextmanager

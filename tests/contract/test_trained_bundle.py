@@ -21,7 +21,7 @@ from serving.index import CompressedConfig, GraphConfig, IndexConfig, LiveIndex,
 from tests.bundles import published
 from tests.tiny_world import tiny_world
 from trainer.data.columns import Encoder
-from trainer.export import ARCHITECTURE, WEIGHTS, export, pack_weights, unpack_towers
+from trainer.export import ARCHITECTURE, WEIGHTS, export, pack, unpack_towers
 from trainer.gates import GateLimits
 from trainer.learning.fit import FitConfig, fit
 from trainer.learning.negatives import Negatives
@@ -147,7 +147,7 @@ def test_a_bundle_that_an_older_release_made_for_another_metric_is_not_tuned_on(
     """Its towers' vectors were of any length: tuned on inside the unit ball, they would be other towers."""
     bundle = published(tmp_path, metric="inner_product")
     config = json.dumps(TowerConfig(metric="inner_product").to_json()).encode()
-    weights = pack_weights(TwoTowers(TWEET, TowerConfig(metric="inner_product"), seed=0))[WEIGHTS]
+    weights = pack(TwoTowers(TWEET, TowerConfig(metric="inner_product"), seed=0))[WEIGHTS]
     old = replace(bundle, files={**bundle.files, WEIGHTS: weights, ARCHITECTURE: config})
     with pytest.raises(BundleMismatch, match="pre-train anew"):
         unpack_towers(old)

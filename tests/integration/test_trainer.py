@@ -34,7 +34,7 @@ from trainer.data.passed_over import PassedOver
 from trainer.data.tail import partitions_of
 from trainer.data.topics import CorpusTail, ExampleTail, RolloutTail, TopicSources, group_of, read_passed_over
 from trainer.gates import GateLimits
-from trainer.options.settings import FinetuneOptions, Options, PretrainOptions
+from trainer.options.settings import EnsembleOptions, FinetuneOptions, Options, PretrainOptions
 from trainer.reproduce import TOWER_FILES
 from trainer.role import run_schedule
 from trainer.settings import TrainerSettings
@@ -420,7 +420,7 @@ def test_the_loop_closes_examples_in_two_bundles_out(own: OwnSurface, tmp_path: 
         # the tiny world counts favorites that no engagement on the topic has given
         skew_sample=0,
     )
-    options = Options(PretrainOptions(), FinetuneOptions(), GateLimits())
+    options = Options(PretrainOptions(), FinetuneOptions(), EnsembleOptions(), GateLimits())
     handed: list[str] = []
     handed_over, stop = threading.Event(), threading.Event()
     refuse_once = [BrokerUnavailable("the broker is away")]

@@ -4,14 +4,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from schemas.errors import Refused
 from trainer.data.columns import Corpus, Examples
-from trainer.learning.checkpoint import Checkpoint
 from trainer.learning.objectives import Objective, Task
 from trainer.learning.ranks import SharedTowers, leads, processes
 from trainer.learning.towers import Frozen, TwoTowers
@@ -63,6 +62,23 @@ class FitReport:
     def examples_per_s(self) -> float:
         """Rows of the first objective a second."""
         return self.examples / max(self.seconds, 1e-9)
+
+
+class Kept(Protocol):
+    """Where a fit's state is kept; see `trainer.learning.checkpoint`."""
+
+    @property
+    def every_s(self) -> float:
+        """Seconds between two states."""
+        ...
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the state to go on from."""
+        ...
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep a state."""
+        ...
 
 
 @dataclass(slots=True)
@@ -120,7 +136,7 @@ def fit(
     *,
     progress: Callable[[FitProgress], None] = lambda _: None,
     on_step: Callable[[FitProgress], None] = lambda _: None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Kept | None = None,
 ) -> FitReport:
     """Train the towers in place. The same towers, data, configuration and machine give the same weights, bit for bit.
 
@@ -140,8 +156,7 @@ def fit(
         Task(objective, examples, corpus, batch_size=config.batch_size, rng=np.random.default_rng(seed))
         for objective, seed in zip(config.objectives, seeds, strict=True)
     ]
-    steps_per_epoch = -(-len(tasks[0].rows) // config.batch_size)
-    steps = max(config.epochs, -(-config.min_steps // steps_per_epoch)) * steps_per_epoch
+    steps = steps_of(config, examples)
     towers.freeze(config.frozen)
     run = _Run(towers, tasks, _optimisers(towers, tasks, config.learning_rate))
     run.shared = SharedTowers(towers) if processes() > 1 else None
@@ -171,6 +186,12 @@ def fit(
             saved_s = time.monotonic()
     towers.freeze("nothing")
     return FitReport(steps, run.seen, float(np.mean(run.losses[-max(1, steps // 10) :])), time.monotonic() - run.begin_s)
+
+
+def steps_of(config: FitConfig, examples: Examples) -> int:
+    """Return how many steps a fit makes."""
+    steps_per_epoch = max(1, -(-len(config.objectives[0].rows(examples)) // config.batch_size))
+    return max(config.epochs, -(-config.min_steps // steps_per_epoch)) * steps_per_epoch
 
 
 def _optimisers(towers: TwoTowers, tasks: list[Task], learning_rate: float) -> list[torch.optim.Optimizer]:

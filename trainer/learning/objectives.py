@@ -51,6 +51,10 @@ class Objective:
         """Each served pair is an example by itself; else each positive is set against negatives."""
         return self.loss == "cross_entropy" and self.negatives.kind == "implicit"
 
+    def rows(self, examples: Examples) -> NDArray[np.int64]:
+        """Return the rows of the examples that are gone through."""
+        return examples.implicit if self.is_pointwise else examples.positives
+
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
@@ -81,7 +85,7 @@ class Task(nn.Module):
         self._examples = examples
         self._batch_size = batch_size
         self._rng = rng
-        self.rows = examples.implicit if objective.is_pointwise else examples.positives
+        self.rows = objective.rows(examples)
         positives = len(examples.positives)
         if not positives or (objective.is_pointwise and positives == len(self.rows)):
             raise Refused(

@@ -8,7 +8,7 @@ the same table share its rows by construction.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, pairwise
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schemas.errors import BundleMismatch
-from schemas.features.spec import FeatureSpec, Field
+from schemas.features.spec import FeatureSpec, Field, Side
 from schemas.manifest import Metric
-from trainer.learning.similarity import INDEX_DIMENSIONS, in_space
+from trainer.learning.similarity import INDEX_DIMENSIONS, for_index, in_space
 
 PADDING_ROW = 0
 _CHUNK_ROWS = 8_192
@@ -154,6 +154,11 @@ class TwoTowers(nn.Module):
         vectors: Tensor = self.candidate(ids, self.table)
         return vectors
 
+    def for_index(self, ids: Tensor, side: Side) -> Tensor:
+        """Return the vectors that an index holds, float32 [batch, `TowerConfig.served_dim`], of either side's ids."""
+        tower = self.query if side == "query" else self.candidate
+        return for_index(tower.raw(ids, self.table), self.config.metric, side)
+
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Return copies of all weights by name."""
         return {name: tensor.detach().numpy().copy() for name, tensor in self.state_dict().items()}
@@ -187,10 +192,41 @@ class TwoTowers(nn.Module):
                     nn.init.uniform_(layer.bias, -0.05, 0.05, generator=generator)
 
 
+class Shape(Protocol):
+    """What is known of vectors."""
+
+    @property
+    def dim(self) -> int:
+        """Their dimension."""
+        ...
+
+    @property
+    def metric(self) -> Metric:
+        """How they are compared."""
+        ...
+
+
+class Pair(Protocol):
+    """A query and a candidate tower, however they are built."""
+
+    @property
+    def config(self) -> Shape:
+        """What their vectors are like."""
+        ...
+
+    def embed_queries(self, ids: Tensor) -> Tensor:
+        """Return vectors, float32 [batch, dim], of query ids, integers [batch, query width]."""
+        ...
+
+    def embed_candidates(self, ids: Tensor) -> Tensor:
+        """Return vectors, float32 [batch, dim], of candidate ids, integers [batch, candidate width]."""
+        ...
+
+
 class TorchEmbedder:
     """Towers as arrays in, arrays out, in pieces, without an export: for experiments that evaluate many of them."""
 
-    def __init__(self, towers: TwoTowers) -> None:
+    def __init__(self, towers: Pair) -> None:
         """Wrap; the towers stay the caller's, trained on or not."""
         self._towers = towers
 

@@ -4,18 +4,19 @@ Read once from the environment; what the command line gives goes before. `traine
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, create_model, model_validator
+from pydantic import BeforeValidator, Field, create_model, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.manifest import Metric
 from trainer.gates import GateLimits
+from trainer.learning.ensemble import check_weights
 from trainer.learning.negatives import Kind, Negatives, Source
 from trainer.learning.objectives import Loss, Objective
 from trainer.learning.towers import Frozen, TowerConfig
-from trainer.recipes import LEARNING_RATE, NEGATIVES, FinetuneConfig, PretrainConfig
+from trainer.recipes import LEARNING_RATE, NEGATIVES, PARTS, EnsembleConfig, FinetuneConfig, PretrainConfig
 
 # of a factor, 1 allows no change at all
 _FACTORS = ("max_volume_change", "max_label_rate_change")
@@ -139,6 +140,44 @@ class FinetuneOptions(_LearningOptions):
         )
 
 
+class EnsembleOptions(_Options):
+    """Of ensembles: `ROOST_ENSEMBLE_` and the field's name.
+
+    Attributes:
+        weights: of the parts' cosines, which add up to 1: `implicit`, `random` and `random_in_batch` say by what negatives a part
+            is trained. One that is not named is not trained.
+        learning_rate: of Adam.
+        batch_size: examples in a batch.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ROOST_ENSEMBLE_")
+
+    weights: Annotated[Mapping[str, float], NoDecode, BeforeValidator(shares_of)] = {part.name: part.weight for part in PARTS}
+    learning_rate: float = Field(default=EnsembleConfig().learning_rate, gt=0)
+    batch_size: int = Field(default=EnsembleConfig().batch_size, ge=2)
+
+    @field_validator("weights")
+    @classmethod
+    def _of_parts(cls, weights: Mapping[str, float]) -> Mapping[str, float]:
+        if unknown := weights.keys() - {part.name for part in PARTS}:
+            raise ValueError(f"there is no part {sorted(unknown)}, but {', '.join(part.name for part in PARTS)}")
+        check_weights(list(weights.values()))
+        return weights
+
+    def config(self, *, limits: GateLimits, min_steps: int, seed: int, threads: int, accept_window: bool = False) -> EnsembleConfig:
+        """Return the recipe's configuration."""
+        return EnsembleConfig(
+            parts=tuple(replace(part, weight=self.weights[part.name]) for part in PARTS if part.name in self.weights),
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            min_steps=min_steps,
+            accept_window=accept_window,
+            seed=seed,
+            threads=threads,
+            limits=limits,
+        )
+
+
 class _GateOptions(_Options):
     model_config = SettingsConfigDict(env_prefix="ROOST_GATE_")
 
@@ -163,4 +202,5 @@ class Options:
 
     pretrain: PretrainOptions
     finetune: FinetuneOptions
+    ensemble: EnsembleOptions
     limits: GateLimits

@@ -12,6 +12,8 @@ from schemas.surfaces import load_surfaces
 from tests.tiny_world import START_MS, tiny_world
 from trainer.data.cache import read_cache, write_cache
 from trainer.data.windows import CorpusAt, LoggedExample, Window
+from trainer.learning.ensemble_fit import EnsembleFit
+from trainer.learning.fit import FitConfig
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.lineage import lineage_of
@@ -52,6 +54,7 @@ def test_a_bundle_of_the_papers_options_says_so_and_is_rebuilt_with_them(
     first = json.loads(capsys.readouterr().out)["id"]
     bundle = read_bundle(tmp_path / "registry", HOME, first)
     fit = lineage_of(bundle).fit
+    assert isinstance(fit, FitConfig)
     mixed = Negatives("mixed", 8, {"uniform": 0.5, "in_batch": 0.5})
     assert fit.objectives == (Objective("triplet", mixed, margin=0.2, popularity_t=20.0),)
     assert (fit.learning_rate, fit.epochs, fit.batch_size, fit.min_steps) == (0.002, 2, 64, 1)
@@ -63,11 +66,40 @@ def test_a_bundle_of_the_papers_options_says_so_and_is_rebuilt_with_them(
     assert trained("finetune", *cache, *words, folder=tmp_path) == 0
     second = json.loads(capsys.readouterr().out)["id"]
     fit = lineage_of(read_bundle(tmp_path / "registry", HOME, second)).fit
+    assert isinstance(fit, FitConfig)
     assert (fit.objectives, fit.epochs) == ((Objective("sampled_softmax", Negatives("frequency", 4)),), 2)
     for made in (first, second):
         window, corpus = read_cache(tmp_path / "cache" / HOME / made, HOME)
         bundle = read_bundle(tmp_path / "registry", HOME, made)
         assert reproduce(load_surfaces()[HOME], bundle, window, corpus, registry=tmp_path / "registry").equal
+
+
+def test_an_ensemble_is_one_bundle_of_the_surfaces_dimension_and_is_rebuilt(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It serves as any other does; a fine-tune of it, which has no weights to start from, says what to do in place of it."""
+    for name, value in OPEN.items():
+        monkeypatch.setenv(f"ROOST_GATE_{name}", value)
+    cache = ("--kept", str(kept), "--cache", str(tmp_path / "cache"))
+    words = ("--weights", "implicit=0.75,random_in_batch=0.25", "--batch-size", "64", "--min-steps", "1")
+    assert trained("ensemble", *cache, *words, folder=tmp_path) == 0
+    made = json.loads(capsys.readouterr().out)["id"]
+    bundle = read_bundle(tmp_path / "registry", HOME, made)
+    fit = lineage_of(bundle).fit
+    assert isinstance(fit, EnsembleFit)
+    assert [(part.name, part.weight, part.fit.epochs) for part in fit.parts] == [
+        ("implicit", 0.75, 3),
+        ("random_in_batch", 0.25, 12),
+    ]
+    assert bundle.manifest.dim == load_surfaces()[HOME].dim
+    window, corpus = read_cache(tmp_path / "cache" / HOME / made, HOME)
+    again = reproduce(load_surfaces()[HOME], bundle, window, corpus, registry=tmp_path / "registry")
+    assert again.equal
+    assert set(again.hashes) == {"query.onnx", "candidate.onnx"}
+    assert trained("finetune", "--kept", str(kept), "--parent", made, folder=tmp_path) == 1
+    assert "it can be served but not fine-tuned" in capsys.readouterr().err
+    assert trained("ensemble", *cache, "--weights", "implicit=0.75", folder=tmp_path) == 2
+    assert "must be positive and add up to 1" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_refused_training_gives_programs_the_figures_of_every_gate(

@@ -19,6 +19,7 @@ from trainer.ancestry import anchor_of
 from trainer.data.cache import CORPUS, EXAMPLES, CacheUnusable, prune, read_cache, remove_erased, write_cache
 from trainer.data.windows import CorpusAt, LoggedExample, Window
 from trainer.gates import GateLimits
+from trainer.learning.fit import FitConfig
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TowerConfig
@@ -107,6 +108,7 @@ def test_another_seed_in_the_lineage_gives_other_towers_and_they_are_not_called_
     """The comparison can fail: equal hashes are not the only thing it knows to say."""
     bundle = read_bundle(registry, SURFACE.name, first)
     lineage = lineage_of(bundle)
+    assert isinstance(lineage.fit, FitConfig)
     other = replace(lineage, fit=replace(lineage.fit, seed=99))
     altered = replace(bundle, files={**bundle.files, LINEAGE: other.to_bytes()})
     assert not reproduce(SURFACE, altered, WINDOW, CORPUS_AT, registry=registry).equal
@@ -118,6 +120,7 @@ def test_the_lineage_reads_back_what_was_written_and_a_bundle_without_one_says_s
     """One made elsewhere can be served and not rebuilt."""
     lineage = lineage_of(read_bundle(registry, SURFACE.name, tuned))
     assert lineage.towers_seed is None
+    assert isinstance(lineage.fit, FitConfig)
     assert lineage.fit.frozen == "embeddings"
     assert (lineage.corpus_at_ms, lineage.corpus_offsets) == (START_MS, {"0": 90, "1": 110})
     assert json.loads(lineage.to_bytes())["fit"]["seed"] == 4

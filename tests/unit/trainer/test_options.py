@@ -10,8 +10,8 @@ from trainer.gates import GateLimits
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TowerConfig
-from trainer.options.settings import FinetuneOptions, GateOptions, Options, PretrainOptions
-from trainer.recipes import FinetuneConfig, PretrainConfig
+from trainer.options.settings import EnsembleOptions, FinetuneOptions, GateOptions, Options, PretrainOptions
+from trainer.recipes import PARTS, EnsembleConfig, FinetuneConfig, PretrainConfig
 from trainer.schedule import Plan
 from trainer.settings import TrainerSettings
 
@@ -22,6 +22,7 @@ def test_who_sets_nothing_gets_the_recipes_as_they_are() -> None:
     """A default that is written twice would drift from the one that was measured."""
     assert PretrainOptions().config(limits=LIMITS, min_steps=120, seed=0, threads=1) == PretrainConfig()
     assert FinetuneOptions().config(limits=LIMITS, replay=0.0, seed=0, threads=1) == FinetuneConfig()
+    assert EnsembleOptions().config(limits=LIMITS, min_steps=120, seed=0, threads=1) == EnsembleConfig()
     assert GateOptions().limits == LIMITS
 
 
@@ -46,7 +47,7 @@ def test_the_schedule_trains_and_judges_as_the_environment_says(monkeypatch: pyt
     }.items():
         monkeypatch.setenv(f"ROOST_{name}", value)
     limits = GateOptions().limits
-    plan = Plan.of(TrainerSettings(replay=2.0), Options(PretrainOptions(), FinetuneOptions(), limits))
+    plan = Plan.of(TrainerSettings(replay=2.0), Options(PretrainOptions(), FinetuneOptions(), EnsembleOptions(), limits))
     assert plan.pretrain.towers == TowerConfig(metric="euclidean", sparse_gradients=True)
     assert plan.pretrain.objectives == (
         Objective("sampled_softmax", Negatives("mixed", 4_000, {"uniform": 0.25, "in_batch": 0.75})),
@@ -77,6 +78,36 @@ def test_options_that_do_not_fit_together_are_refused(given: dict[str, Any], why
     """An option that is passed over in silence is a training that nobody asked for."""
     with pytest.raises(ValidationError, match=why):
         PretrainOptions(**given)
+
+
+def test_the_schedule_trains_ensembles_of_the_parts_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On other data than those that the weights were chosen on, others may be better."""
+    monkeypatch.setenv("ROOST_ENSEMBLE_WEIGHTS", "random=0.25, implicit=0.75")
+    monkeypatch.setenv("ROOST_ENSEMBLE_LEARNING_RATE", "0.002")
+    options = Options(PretrainOptions(), FinetuneOptions(), EnsembleOptions(), LIMITS)
+    assert Plan.of(TrainerSettings(), options).ensemble is None
+    config = Plan.of(TrainerSettings(train_recipe="ensemble", pretrain_min_steps=7), options).ensemble
+    assert config is not None
+    assert {part.name: part.weight for part in config.parts} == {"implicit": 0.75, "random": 0.25}
+    assert [part.fit.objectives[0] for part in config.fit.parts] == [PARTS[0].objective, PARTS[1].objective]
+    assert {(part.fit.learning_rate, part.fit.min_steps) for part in config.fit.parts} == {(0.002, 7)}
+
+
+@pytest.mark.parametrize(
+    ("weights", "why"),
+    [
+        ("implicit=0.6,uniform=0.4", "there is no part"),
+        ("implicit=0.6,random=0.6", "add up to 1"),
+        ("implicit=1.2,random=-0.2", "add up to 1"),
+        ("implicit=1,random=0", "add up to 1"),
+        ("implicit", "weights"),
+        ("", "add up to 1"),
+    ],
+)
+def test_weights_under_which_vectors_would_not_have_length_1_are_refused(weights: str, why: str) -> None:
+    """An index of unit vectors would rank them wrongly, and nobody would see it."""
+    with pytest.raises(ValidationError, match=why):
+        EnsembleOptions.model_validate({"weights": weights})
 
 
 def test_every_limit_is_a_setting_and_none_may_be_senseless(monkeypatch: pytest.MonkeyPatch) -> None:

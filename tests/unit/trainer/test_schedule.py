@@ -26,7 +26,7 @@ from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.lineage import lineage_of
 from trainer.monitoring import TrainerMetrics
-from trainer.recipes import FINETUNE, PRETRAIN, FinetuneConfig, PretrainConfig
+from trainer.recipes import ENSEMBLE, FINETUNE, PARTS, PRETRAIN, EnsembleConfig, FinetuneConfig, PartConfig, PretrainConfig
 from trainer.role import note_newest, step
 from trainer.schedule import Plan, SurfaceSchedule
 
@@ -514,6 +514,27 @@ def test_a_live_bundle_that_cannot_be_tuned_is_followed_by_a_pretrained_one(sett
     manifest = read_bundle(setting.registry, SURFACE.name, bundle).manifest
     assert manifest.recipe == PRETRAIN
     assert any(gate.name == "auc_against_live" for gate in manifest.gates)
+
+
+def test_a_schedule_of_ensembles_trains_each_anew_on_all_that_is_held_once_fresh_examples_have_come(tmp_path: Path) -> None:
+    """None is tuned, whatever is live; and none follows on the same data."""
+    parts = tuple(PartConfig(part.name, part.objective, epochs=1, weight=part.weight) for part in PARTS)
+    setting = a_setting(tmp_path, replace(PLAN, ensemble=EnsembleConfig(parts=parts, min_steps=20)))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    first = setting.schedule.step()
+    assert first is not None
+    setting.log.stage((first, Stage.LIVE))
+    setting.clock.now_s += 61
+    assert setting.schedule.step() is None
+    setting.log.examples = WORLD.examples[:2_400]
+    setting.clock.now_s += 61
+    second = setting.schedule.step()
+    assert second is not None
+    manifest = read_bundle(setting.registry, SURFACE.name, second).manifest
+    assert (manifest.recipe, manifest.parent) == (ENSEMBLE, None)
+    assert manifest.examples == {"0": (0, 900), "1": (0, 900)}, "three quarters of all"
+    assert any(gate.name == "auc_against_live" for gate in manifest.gates)
+    assert setting.measured("roost_trainings_total", recipe=ENSEMBLE, outcome="published") == 2
 
 
 def test_a_live_bundle_that_is_not_in_the_registry_is_said_not_guessed(setting: Setting) -> None:
