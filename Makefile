@@ -40,14 +40,14 @@ docs: setup ## the reference anew from the code, and the site in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "docs: build/site/index.html"
 
-lock: ## resolve requirements.lock and the sums of Kafka's jars anew, after a change of pyproject.toml or the pom
+lock: ## resolve requirements.lock and the sums of the jars anew, after a change of pyproject.toml or a pom
 	@test -x $(BIN)/uv || { echo "lock: run \`make setup\` once; it brings uv." >&2; exit 1; }
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
-	@rm -rf .cache/kafka
-	@mvn -q -B -ntp --strict-checksums -f tools/kafka/pom.xml dependency:copy-dependencies \
-		-DoutputDirectory=$(CURDIR)/.cache/kafka/libs -DincludeScope=runtime
-	@cd .cache/kafka/libs && sha256sum *.jar > $(CURDIR)/tools/kafka/jars.sha256
+	@rm -rf .cache/kafka .cache/java
+	@for jars in kafka java; do mvn -q -B -ntp --strict-checksums -f tools/$$jars/pom.xml dependency:copy-dependencies \
+		-DoutputDirectory=$(CURDIR)/.cache/$$jars/libs -DincludeScope=runtime && \
+		(cd .cache/$$jars/libs && sha256sum *.jar) > tools/$$jars/jars.sha256 || exit 1; done
 
 clean: ## remove everything that the other targets made
 	rm -rf .venv .cache .roost build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

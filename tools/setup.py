@@ -1,6 +1,7 @@
 """Makes this checkout runnable: `.venv` from requirements.lock and Kafka's jars in `.cache/kafka`. Standard library only.
 
-Run by `make setup` with any Python 3.11, and by `make test` with `--with-registry`, which adds the schema registry of the tests.
+Run by `make setup` with any Python 3.11, and by `make test` with `--with-registry`, which adds what the tests need to speak to a
+schema registry: Apicurio, and the jars of a Java program that uses it, in `.cache/java`.
 Done twice it does nothing the second time: each part is stamped with a digest of what it was made from, and a part is only made
 again when that has changed or the last attempt did not finish.
 """
@@ -31,6 +32,9 @@ DATASETS = ROOT / "tools" / "datasets.lock"
 KAFKA = ROOT / ".cache" / "kafka"
 POM = ROOT / "tools" / "kafka" / "pom.xml"
 JAR_SUMS = ROOT / "tools" / "kafka" / "jars.sha256"
+JAVA_CLIENT = ROOT / ".cache" / "java"
+JAVA_POM = ROOT / "tools" / "java" / "pom.xml"
+JAVA_SUMS = ROOT / "tools" / "java" / "jars.sha256"
 REGISTRY = ROOT / ".cache" / "apicurio"
 REGISTRY_ARTIFACT = "io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all"
 REGISTRY_SHA256 = "8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63"
@@ -73,9 +77,11 @@ def _set_up(*, with_registry: bool) -> bool:
     kafka_is_due = _read(kafka_stamp) != want_kafka
     registry_stamp = REGISTRY / ".roost-setup"
     registry_is_due = with_registry and _read(registry_stamp) != REGISTRY_SHA256
-    if not (python_is_due or kafka_is_due or registry_is_due):
+    want_java, java_stamp = _digest(JAVA_POM, JAVA_SUMS), JAVA_CLIENT / ".roost-setup"
+    java_is_due = with_registry and _read(java_stamp) != want_java
+    if not (python_is_due or kafka_is_due or registry_is_due or java_is_due):
         return False
-    missing = _missing(kafka_is_due=kafka_is_due, maven_is_due=kafka_is_due or registry_is_due)
+    missing = _missing(kafka_is_due=kafka_is_due, maven_is_due=kafka_is_due or registry_is_due or java_is_due)
     if missing:
         raise SetupFailed("this machine lacks something:\n" + "\n".join(f"  - {sentence}" for sentence in missing))
     if python_is_due:
@@ -89,6 +95,10 @@ def _set_up(*, with_registry: bool) -> bool:
     if registry_is_due:
         _fetch_registry()
         registry_stamp.write_text(REGISTRY_SHA256)
+    if java_is_due:
+        java_stamp.unlink(missing_ok=True)
+        _fetch_jars(JAVA_CLIENT / "libs", JAVA_POM, JAVA_SUMS, "of a Java producer of the tests, by Maven (7 MB)")
+        java_stamp.write_text(want_java)
     return True
 
 
@@ -201,21 +211,25 @@ def _download(command: list[str], env: Mapping[str, str]) -> None:
 
 
 def _fetch_kafka() -> None:
-    libs = KAFKA / "libs"
-    sums = {name: digest for digest, name in map(str.split, JAR_SUMS.read_text().splitlines())}
-    if not _is_exactly(libs, sums):
-        with _step(f"the {len(sums)} jars of Kafka, by Maven (54 MB), each checked against its hash"):
-            shutil.rmtree(libs, ignore_errors=True)
-            KAFKA.mkdir(parents=True, exist_ok=True)
-            goal = ["dependency:copy-dependencies", f"-DoutputDirectory={libs}", "-DincludeScope=runtime"]
-            # Maven writes colour codes even when told not to.
-            _run(["mvn", "-q", "-B", "-ntp", "--strict-checksums", "-f", str(POM), *goal], show=False)
-        if not _is_exactly(libs, sums):
-            raise SetupFailed(
-                f"Maven's jars in {libs} differ from tools/kafka/jars.sha256; empty your Maven repository of them and run again."
-            )
+    _fetch_jars(KAFKA / "libs", POM, JAR_SUMS, "of Kafka, by Maven (54 MB)")
     with _step("a class archive, with which Kafka starts in half the time"):
         _run([str(VENV_PYTHON), "-m", "roost.broker.archive"])
+
+
+def _fetch_jars(libs: Path, pom: Path, sums_file: Path, what: str) -> None:
+    sums = {name: digest for digest, name in map(str.split, sums_file.read_text().splitlines())}
+    if _is_exactly(libs, sums):
+        return
+    with _step(f"the {len(sums)} jars {what}, each checked against its hash"):
+        shutil.rmtree(libs, ignore_errors=True)
+        libs.parent.mkdir(parents=True, exist_ok=True)
+        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={libs}", "-DincludeScope=runtime"]
+        # Maven writes colour codes even when told not to.
+        _run(["mvn", "-q", "-B", "-ntp", "--strict-checksums", "-f", str(pom), *goal], show=False)
+    if not _is_exactly(libs, sums):
+        raise SetupFailed(
+            f"Maven's jars in {libs} differ from {sums_file.relative_to(ROOT)}; empty your Maven repository of them and run again."
+        )
 
 
 def _fetch_registry() -> None:

@@ -16,6 +16,7 @@ from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from roost import cli
+from roost.broker import KafkaInstall
 from roost.explain.timeline import read_timeline
 from roost.machine.machine import Machine, MachinePlan
 from roost.settings import LauncherSettings
@@ -32,6 +33,7 @@ from tests.apicurio import Apicurio
 from tests.bundles import publish_bundle
 from tests.integration.test_label_roles import user_states
 from tests.integration.waiting import until
+from tests.java_client import JavaClient
 from tests.posts import now_ms
 from tests.streams_kit import candidates
 
@@ -139,6 +141,35 @@ def test_another_client_with_a_schema_of_its_own_is_read_as_well(
     with RegistrySchemas(registry.url) as lookup:
         steps = read_timeline(machine.bootstrap, load_surfaces()[HOME], "t:theirs", [], lookup=lookup).steps
     assert [step.what for step in steps] == ["published", "folded"]
+
+
+def test_a_java_producer_is_indexed_and_the_console_consumer_reads_it_back(
+    machine: Machine, registry: Apicurio, kafka_install: KafkaInstall, tmp_path: Path
+) -> None:
+    """Most producers are Java: Kafka's own client, a serializer of others, the guide's settings; and the tool Kafka ships."""
+    (block,) = re.findall(r"^```properties\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    addresses = {"127.0.0.1:9092": machine.bootstrap, "http://127.0.0.1:8081": registry.url.removesuffix("/apis/ccompat/v7")}
+    for shown, real in addresses.items():
+        assert shown in block
+        block = block.replace(shown, real)
+    settings, schema = tmp_path / "producer.properties", tmp_path / "tweet.avsc"
+    settings.write_text(block)
+    schema.write_text(json.dumps(THEIR_TWEET))
+    java = JavaClient(kafka_install, tmp_path)
+    java.compile(Path(__file__).with_name("TheirProducer.java"))
+    partition, offset = java.run("TheirProducer", str(settings), str(schema)).split()
+    until(lambda: finds(machine, "t:java"), what="the tweet is found")
+    (found,) = [found for found in answer(machine).candidates if found.candidate_id == "t:java"]
+    assert (found.text, found.author_id) == ("Uma garça no telhado", "a:9")
+    reading = {"value.deserializer": "io.apicurio.registry.serde.avro.AvroKafkaDeserializer"}
+    for line in block.splitlines():
+        name, _, value = line.partition("=")
+        if name.startswith("apicurio."):
+            reading[f"value.deserializer.{name}"] = value
+    options = [word for name, value in reading.items() for word in ("--formatter-property", f"{name}={value}")]
+    place = ["--topic", "tweets", "--partition", partition, "--offset", offset, "--max-messages", "1"]
+    printed = java.run("org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", machine.bootstrap, *place, *options)
+    assert json.loads(printed)["text"] == "Uma garça no telhado"
 
 
 def test_a_rollout_command_under_a_registry_s_id_is_answered(machine: Machine, registry: Apicurio) -> None:
