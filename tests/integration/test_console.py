@@ -232,6 +232,16 @@ def test_the_overview_shows_what_the_node_holds_and_draws_its_charts(watched: Wa
     expect(page.locator(".audit").get_by_role("row", name="Arabic")).to_be_visible(timeout=15_000)
 
 
+def test_every_reader_s_lag_is_seen_on_a_phone_without_scrolling(watched: Watched) -> None:
+    """A column a reader stood outside of its card, on a desktop too: the node that fell behind was the one not shown."""
+    page = watched.page
+    page.set_viewport_size(PHONE)
+    page.goto("/overview")
+    table = page.get_by_role("region", name="Lag by partition")
+    expect(table.get_by_role("rowheader")).not_to_have_count(0)
+    assert table.evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
 def test_an_operator_starts_a_canary_and_sees_its_curve_with_its_bounds(watched: Watched, deployment: Deployment) -> None:
     """The figures are the controller's; the chart must be there, and stay while the board refreshes around it."""
     page, path = watched.page, deployment.path
