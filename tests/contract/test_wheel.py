@@ -93,6 +93,23 @@ def test_the_base_install_brings_nothing_heavy(light_python: Path) -> None:
     assert json.loads(_run(light_python, "-I", "-c", program, cwd=light_python.parent)) == []
 
 
+def test_the_base_install_is_as_large_as_the_guide_says(light_python: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever adds a producer to a small image asks for one figure; a dependency that doubles it must be seen."""
+    folder = Path(
+        _run(light_python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=light_python.parent).strip()
+    )
+    megabytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    packages = len(list(folder.glob("*.dist-info")))
+    with capsys.disabled():
+        print(f"\nthe base install: {packages} packages, {megabytes:.0f} MB")  # noqa: T201  a run shows what it is today
+    told = re.search(
+        r"base install \((\d+) packages, (\d+) MB", (_ROOT / "docs" / "guides" / "producers.md").read_text(encoding="utf-8")
+    )
+    assert told is not None
+    assert int(told[1]) == packages
+    assert abs(int(told[2]) - megabytes) < 0.1 * megabytes
+
+
 def test_every_sdk_module_imports_in_the_base_install(light_python: Path) -> None:
     """An import of an extra at the top of an SDK module breaks every producer and client."""
     program = f"""

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import struct
@@ -400,3 +401,29 @@ def test_the_code_of_the_guides_runs_as_it_is_shown(
             lambda: "t:1" in {found.candidate_id for found in flight.ask("ann", surface=HOME, k=1000).candidates},
             what="the tweet is found",
         )
+
+
+def test_the_examples_run_and_are_short(
+    flight: Flight, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A producer, a serving caller, an operator: the first that a newcomer runs, and copies."""
+    folder = Path(__file__).parents[2] / "examples"
+    assert {path.name for path in folder.glob("*.py")} == {"publish.py", "answer.py", "operate.py"}
+    assert max(len(path.read_text(encoding="utf-8").splitlines()) for path in folder.glob("*.py")) < 30
+
+    def run(name: str, *arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", [name, *arguments])
+        capsys.readouterr()
+        runpy.run_path(str(folder / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    bootstrap = flight.machine.bootstrap
+    assert run("publish.py", bootstrap).startswith("acknowledged at ")
+    until(
+        lambda: "t:example" in {found.candidate_id for found in flight.ask("ann", surface=HOME, k=1000).candidates},
+        what="the tweet is found",
+    )
+    shown = run("answer.py", flight.machine.node_url, bootstrap)
+    assert re.match(r"0 t:\S+ \S", shown)
+    assert f"{HOME} {flight.live[HOME]} frozen: True" in run("operate.py", bootstrap, "freeze", "a", "holiday")
+    assert f"{HOME} {flight.live[HOME]} frozen: False" in run("operate.py", bootstrap, "unfreeze")
