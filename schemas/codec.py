@@ -73,7 +73,8 @@ def writer_id(subject: str) -> int:
 
 
 @cache
-def _parsed(subject: str, version: int) -> Any:
+def parsed_schema(subject: str, version: int) -> Any:
+    """Return a schema as fastavro's reader and writer take it."""
     return parse_schema(schema_json(subject, version))
 
 
@@ -96,14 +97,20 @@ def encode(message: Message, *, subject: str | None = None, schema_id: int | Non
 
 @cache
 def _head_and_writer(subject: str) -> tuple[bytes, Callable[[Any], bytes]]:
-    return _FRAME.pack(0, writer_id(subject)), compile_writer(schema_json(subject, writer_version(subject)))
+    return _FRAME.pack(0, writer_id(subject)), body_writer(subject)
+
+
+@cache
+def body_writer(subject: str) -> Callable[[Any], bytes]:
+    """Return the function that writes a message of a subject as Avro bytes, without a frame."""
+    return compile_writer(schema_json(subject, writer_version(subject)))
 
 
 def encode_mapping(subject: str, data: Mapping[str, Any], *, schema_id: int | None = None) -> bytes:
     """Return the framed bytes of an Avro mapping, for writers that hold values, not records; a record is written faster."""
     buffer = io.BytesIO()
     buffer.write(_FRAME.pack(0, writer_id(subject) if schema_id is None else schema_id))
-    fastavro.schemaless_writer(buffer, _parsed(subject, writer_version(subject)), data)
+    fastavro.schemaless_writer(buffer, parsed_schema(subject, writer_version(subject)), data)
     return buffer.getvalue()
 
 
@@ -140,7 +147,7 @@ def decode_mapping(subject: str, data: bytes, lookup: SchemaLookup | None = None
         UnknownSchema: an id nobody here knows.
     """
     writer = _writer_schema(subject, frame_id(data), lookup)
-    reader = _parsed(subject, writer_version(subject))
+    reader = parsed_schema(subject, writer_version(subject))
     buffer = io.BytesIO(data)
     buffer.seek(HEADER_BYTES)
     try:
@@ -192,7 +199,7 @@ def _writer_schema(subject: str, schema_id: int, lookup: SchemaLookup | None) ->
             )
         if known[0] != subject:
             raise UndecodableRecord(f"the frame holds a {known[0]} record where a {subject} record belongs")
-        return _parsed(*known)
+        return parsed_schema(*known)
     if lookup is None:
         raise UnknownSchema(f"schema id {schema_id} belongs to a schema registry; set its address (ROOST_SCHEMA_REGISTRY_URL)")
     found = lookup(schema_id)

@@ -2,25 +2,21 @@
 
 import base64
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import fastavro
-from fastavro.schema import parse_schema
 
-from schemas.codec import schema_json, versions
+from schemas.codec import MessageT, body_writer, parsed_schema, versions, writer_version
 from schemas.errors import InvalidRecord
 from schemas.records.base import Message
 from schemas.records.feedback import QueryToken
 from schemas.records.users import QueryFeatures
-from schemas.writing import compile_writer
 
 MAX_CANDIDATE_TOKEN_BYTES = 512
 # the bounds of `QueryFeatures.check`: 32 ids of 64 bytes, 52 words of 24, 8 context entries, in base64url
 MAX_QUERY_TOKEN_BYTES = 8192
-
-MessageT = TypeVar("MessageT", bound=Message)
 
 
 def write_token(token: Message, *, max_bytes: int = MAX_CANDIDATE_TOKEN_BYTES) -> str:
@@ -29,7 +25,7 @@ def write_token(token: Message, *, max_bytes: int = MAX_CANDIDATE_TOKEN_BYTES) -
     Raises:
         InvalidRecord: the text would be longer than `max_bytes`; the bounds of `Publication.check` keep candidate tokens below.
     """
-    return token_of(token.SUBJECT, _writer(token.SUBJECT)(token), max_bytes=max_bytes).decode("ascii")
+    return token_of(token.SUBJECT, body_writer(token.SUBJECT)(token), max_bytes=max_bytes).decode("ascii")
 
 
 def context_token(context: Mapping[str, str]) -> str:
@@ -51,9 +47,15 @@ def token_of(subject: str, body: bytes, *, max_bytes: int = MAX_CANDIDATE_TOKEN_
     return text
 
 
+def bounded(text: str | None) -> str | None:
+    """Return a token, or None for one that is longer than any may be: it cannot be read, so nobody need keep it."""
+    return text if text is not None and len(text) <= MAX_QUERY_TOKEN_BYTES else None
+
+
 def read_token(token_type: type[MessageT], text: str | None) -> MessageT | None:
     """Return the token in `text`, or None when there is none or it cannot be read: then the labeler reconstructs."""
-    if not text or len(text) > MAX_QUERY_TOKEN_BYTES:
+    text = bounded(text)
+    if not text:
         return None
     try:
         data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
@@ -61,8 +63,8 @@ def read_token(token_type: type[MessageT], text: str | None) -> MessageT | None:
             return None
         buffer = io.BytesIO(data)
         buffer.seek(1)
-        writer = _parsed(token_type.SUBJECT, data[0])
-        reader = _parsed(token_type.SUBJECT, versions(token_type.SUBJECT)[-1])
+        writer = parsed_schema(token_type.SUBJECT, data[0])
+        reader = parsed_schema(token_type.SUBJECT, writer_version(token_type.SUBJECT))
         decoded: Any = fastavro.schemaless_reader(buffer, writer, reader)
         return token_type.from_avro(decoded) if buffer.tell() == len(data) else None
     except Exception:  # noqa: BLE001  a token comes from outside: whatever it provokes in the reader means "unreadable"
@@ -71,14 +73,4 @@ def read_token(token_type: type[MessageT], text: str | None) -> MessageT | None:
 
 @cache
 def _version_byte(subject: str) -> bytes:
-    return bytes([versions(subject)[-1]])
-
-
-@cache
-def _writer(subject: str) -> Callable[[Any], bytes]:
-    return compile_writer(schema_json(subject, versions(subject)[-1]))
-
-
-@cache
-def _parsed(subject: str, version: int) -> Any:
-    return parse_schema(schema_json(subject, version))
+    return bytes([writer_version(subject)])

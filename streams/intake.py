@@ -1,15 +1,11 @@
 """From a consumed record to a checked, typed message, in one step. Only `InvalidInput` comes out for a bad one."""
 
 from collections.abc import Callable
-from typing import TypeVar
 
-from schemas.codec import SchemaLookup, decode
+from schemas.codec import MessageT, SchemaLookup, decode
 from schemas.errors import UndecodableRecord
 from schemas.ids import check_key
-from schemas.records.base import Message
 from schemas.wire.inbound import InboundRecord
-
-MessageT = TypeVar("MessageT", bound=Message)
 
 
 def read(

@@ -165,7 +165,7 @@ def released(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, dict[st
     versions, schema = codec.versions, codec.schema_json
 
     def clear() -> None:
-        for cached in (codec.writer_id, codec._parsed, codec._local_schemas):
+        for cached in (codec.writer_id, codec.parsed_schema, codec._local_schemas):
             cached.cache_clear()
 
     def release(subject: str, new: dict[str, Any]) -> None:
