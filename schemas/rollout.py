@@ -125,6 +125,16 @@ def conclude(state: Rollout, bundle: str, *, promote: bool, reason: str, now_ms:
     return _step(state, changed, reason, now_ms)
 
 
+def compared_canary(state: Rollout) -> BundleStage | None:
+    """Return the canary, as of the moment since when it is compared with what is live now; None where there is not both.
+
+    Whoever compares its arms, and whoever shows what came of it, tell one comparison from another by that moment.
+    """
+    canaries, live = state.in_stage(Stage.CANARY), state.in_stage(Stage.LIVE)
+    # a flip puts another bundle in the other arm: what was shown before it counts for neither
+    return replace(canaries[0], since_ms=max(canaries[0].since_ms, live[0].since_ms)) if canaries and live else None
+
+
 def ramp_due(state: Rollout, now_ms: int) -> BundleStage | None:
     """Return the canary that has kept its share for as long as its ramp asks, and may go on to the next; else None."""
     canaries = state.in_stage(Stage.CANARY)

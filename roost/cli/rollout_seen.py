@@ -13,7 +13,8 @@ from roost.cli.output import drawn_table, drawn_title
 from roost.embedder_errors import embedder_errors
 from schemas.heartbeats import live_embedders
 from schemas.parity import BundleProgress, progress_of
-from schemas.records.control import SILENCE_MS, CanaryReport, NodeStatus, Rollout, Stage
+from schemas.records.control import SILENCE_MS, CanaryReport, NodeStatus, Rollout
+from schemas.rollout import compared_canary
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,5 +132,5 @@ def _clock(time_ms: int) -> str:
 def _canary(heard: Iterable[NodeStatus], state: Rollout) -> CanaryReport | None:
     reports = [report for status in heard for report in status.canaries if report.surface == state.surface]
     # what a controller said last of a canary that has ended is history
-    current = {(entry.bundle, entry.since_ms) for entry in state.in_stage(Stage.CANARY)}
-    return next((report for report in reports if (report.bundle, report.since_ms) in current), None)
+    current = compared_canary(state)
+    return next((r for r in reports if current is not None and (r.bundle, r.since_ms) == (current.bundle, current.since_ms)), None)

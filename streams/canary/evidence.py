@@ -3,17 +3,18 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient
 
 from schemas.codec import decode
 from schemas.errors import InvalidInput
-from schemas.records.control import BundleStage, CanaryPoint, CanaryReport, NodeStatus, Rollout, Stage
+from schemas.records.control import BundleStage, CanaryPoint, CanaryReport, NodeStatus, Rollout
 from schemas.records.feedback import Example
+from schemas.rollout import compared_canary
 from schemas.topics import EXAMPLES
+from schemas.wire.admin import offsets_since
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 from streams.canary.arms import Arms
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 # a controller's tick must stay short: so many examples are taken at each, and both arms are summed this often
 _RECORDS_A_LOOK = 2_000
 _READ_EVERY_S = 2.0
-_ASK_S = 10.0
 
 
 class Tail(Protocol):
@@ -85,7 +85,7 @@ class CanaryEvidence:
             heard: the newest heartbeats.
             ramp: the shares, in basis points, that the canary's ramp compares one after the other; empty without one.
         """
-        entry, live = _compared(state), state.live
+        entry, live = compared_canary(state), state.live
         watched = self._watched.get(state.surface)
         if watched is not None and (entry is None or (watched.live, _life(watched.entry)) != (live, _life(entry))):
             watched.tail.close()
@@ -155,28 +155,15 @@ def _report(watched: _Watched, reading: Reading) -> CanaryReport:
     )
 
 
-def _compared(state: Rollout) -> BundleStage | None:
-    """Return the canary, as of the moment since when it is compared with what is live now."""
-    canaries, live = state.in_stage(Stage.CANARY), state.in_stage(Stage.LIVE)
-    # a flip puts another bundle in the other arm: what was shown before it counts for neither
-    return replace(canaries[0], since_ms=max(canaries[0].since_ms, live[0].since_ms)) if canaries and live else None
-
-
 def _life(entry: BundleStage) -> tuple[str, str, int, int]:
     return (entry.bundle, entry.salt, entry.share_bp, entry.since_ms)
 
 
 def examples_since(bootstrap: str, admin: AdminClient, *, partitions: int) -> Callable[[int], Tail]:
-    """Return what opens the examples of a cluster appended from a time on."""
+    """Return what opens the examples of a cluster appended from a time on; it raises as `offsets_since`."""
 
     def open_tail(since_ms: int) -> Tail:
-        wanted = {TopicPartition(EXAMPLES, p): OffsetSpec.for_timestamp(since_ms) for p in range(partitions)}
-        newest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's types name it nowhere
-        ends = {TopicPartition(EXAMPLES, p): newest for p in range(partitions)}
-        last = {place.partition: future.result(_ASK_S).offset for place, future in admin.list_offsets(ends).items()}
-        found = {place.partition: future.result(_ASK_S).offset for place, future in admin.list_offsets(wanted).items()}
-        # -1: nothing was appended since
-        start = {partition: offset if offset >= 0 else last[partition] for partition, offset in found.items()}
-        return TailReader(bootstrap, EXAMPLES, range(partitions), start=start)
+        every = range(partitions)
+        return TailReader(bootstrap, EXAMPLES, every, start=offsets_since(admin, EXAMPLES, every, since_ms))
 
     return open_tail

@@ -44,11 +44,11 @@ def examples(canary: BundleStage, live: str, *, engaged_of_canary: int, engaged_
     return found
 
 
-def newest_report(bootstrap: str) -> CanaryReport:
-    """Return what the controller last said of its canary."""
+def newest_reports(bootstrap: str) -> tuple[CanaryReport, ...]:
+    """Return what the controller last said of its canary; nothing while its newest heartbeat is of before it looked."""
     with TailReader(bootstrap, NODE_STATUS, [0], once=True) as reader:
         beats = [decode(NodeStatus, record.value or b"") for record in reader.read_to_end() if record.key == b"controller:0"]
-    return beats[-1].canaries[0]
+    return beats[-1].canaries
 
 
 @pytest.mark.parametrize(("engaged_of_canary", "ends"), [(1, Stage.ABORTED), (3, Stage.LIVE)])
@@ -81,12 +81,12 @@ def test_a_canary_ends_by_what_its_users_do(
         machine.write_all(EXAMPLES, [(example.user_id, encode(example)) for example in few])
 
         def all_counted() -> bool:
-            report = newest_report(machine.bootstrap)
-            return (report.users + report.live_users, report.shown + report.live_shown) == (200, 200 * SHOWN)
+            counted = [(r.users + r.live_users, r.shown + r.live_shown) for r in newest_reports(machine.bootstrap)]
+            return counted == [(200, 200 * SHOWN)]
 
         until(all_counted, what="a report of the 200 users")
         assert stages(client)[new] is Stage.CANARY, "decided by too few users"
-        report = newest_report(machine.bootstrap)
+        (report,) = newest_reports(machine.bootstrap)
         assert (report.surface, report.bundle, report.live, report.verdict) == (HOME, new, old, "wait")
         assert report.curve[-1].low < report.curve[-1].effect < report.curve[-1].high
         words = ["rollout", "status", "--bootstrap", machine.bootstrap]

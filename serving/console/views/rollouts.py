@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from schemas.bundle import Gate, Manifest
 from schemas.parity import GATED, BundleProgress, progress_with
 from schemas.records.control import ENDED, BundleStage, CommandKind, Outcome, Rollout, Stage
-from schemas.rollout import UNDER_WAY, nothing_yet
+from schemas.rollout import UNDER_WAY, compared_canary, nothing_yet
 from schemas.surfaces import Surface
 from serving.console.readings import Catalog, Moment
 from serving.console.views import figures
@@ -242,6 +242,7 @@ def _card(entry: BundleStage, state: Rollout, moments: Sequence[Moment], catalog
     gates = () if manifest is None else manifest.gates
     progress = None if ended or not moments else _progress(entry, state, moments[-1])
     gated = entry.state in GATED
+    canary = compared_canary(state) if entry.state is Stage.CANARY else None
     return BundleCard(
         bundle=entry.bundle,
         stage=str(entry.state),
@@ -249,7 +250,7 @@ def _card(entry: BundleStage, state: Rollout, moments: Sequence[Moment], catalog
         since=figures.ago(entry.since_ms, now_ms),
         since_ms=entry.since_ms,
         canary=_share(entry, state) if entry.state is Stage.CANARY else "",
-        canary_view=canary_view(moments[-1], state.surface, entry) if moments and entry.state is Stage.CANARY else None,
+        canary_view=canary_view(moments[-1], state.surface, canary) if moments and canary is not None else None,
         paused=entry.paused,
         automatic=entry.automatic,
         track=() if ended else tuple(_track(entry.state)),

@@ -38,6 +38,14 @@ def test_a_canary_is_shown_with_what_the_controller_says_of_it() -> None:
     assert "2.5 %" in shown(seen)
 
 
+def test_a_canary_is_shown_over_a_flip_beside_it() -> None:
+    """After a rollback the controller compares anew, from that moment on: its sentence was not shown again."""
+    rolled_back = BundleStage("c" * 16, Stage.LIVE, since_ms=NOW_MS - 2_000)
+    flipped = replace(CANARY, bundles=(replace(CANARY.bundles[0], state=Stage.DRAINING), rolled_back, CANARY.bundles[1]))
+    for since_ms, is_shown in ((NOW_MS - 2_000, True), (NOW_MS - 5_000, False)):
+        assert (Seen.of(flipped, [controller(since_ms=since_ms)], NOW_MS).canary is not None) is is_shown
+
+
 @pytest.mark.parametrize("said", [controller(since_ms=NOW_MS - 9_000), controller(surface="movies", since_ms=NOW_MS - 5_000)])
 def test_what_was_said_of_an_earlier_share_or_another_surface_is_not_shown(said: NodeStatus) -> None:
     """It is history, and would be taken for the present canary's."""

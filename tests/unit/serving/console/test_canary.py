@@ -46,6 +46,15 @@ def test_what_was_said_of_another_share_or_by_a_controller_that_is_gone_is_not_s
     assert board_trouble(moment(STATE)) == ""
 
 
+def test_a_canary_stays_on_the_board_over_a_flip_beside_it() -> None:
+    """A rollback begins another comparison, of which the controller says so: for the canary's rest, the board was silent on it."""
+    flipped = rollout(stage(LIVE, Stage.DRAINING), stage("3" * 16, Stage.LIVE, since_ms=NOW_MS - 20_000), ENTRY)
+    said = replace(REPORT, live="3" * 16, since_ms=NOW_MS - 20_000)
+    for report, is_shown in ((said, True), (REPORT, False)):
+        cards = board([moment(flipped, beats=[controller(report)])], HOME, FakeCatalog()).bundles
+        assert [card.canary_view is not None for card in cards if card.bundle == NEXT] == [is_shown]
+
+
 def test_before_the_first_bounds_there_are_arms_and_no_curve() -> None:
     """The first minutes of a canary."""
     unbounded = tuple(CanaryPoint(NOW_MS - 9_000 + n, 0.3, float("-inf"), float("inf")) for n in range(3))
