@@ -152,7 +152,6 @@ class EmbedderMetrics:
         self._live = _now(
             registry, "roost_candidates_live", "Candidates inside their surface's recency window, in owned partitions.", ["surface"]
         )
-
         self._passed_over = Counter(
             "roost_candidates_passed_over",
             "Candidates that a tower yielded no usable vector for, each time it was asked; the others are embedded.",
@@ -179,6 +178,12 @@ class LabelerMetrics:
         self._corrections = Counter(
             "roost_example_corrections", "Corrections emitted: an engagement came after its example.", ["label"], registry=registry
         )
+        self._left_out = Counter(
+            "roost_labeler_left_out",
+            "Impressions that give no example, or no further one, and engagements that none of them takes, by why.",
+            ["why"],
+            registry=registry,
+        )
         self._watermark = _Now(
             "roost_watermark_lag_seconds",
             "From event time that has surely come to now; examples wait for it.",
@@ -197,6 +202,11 @@ class LabelerMetrics:
         """Note the corrections of a batch, by the label they corrected to."""
         for label, count in counts.items():
             self._corrections.labels(str(label)).inc(count)
+
+    def left_out(self, counts: Mapping[str, int]) -> None:
+        """Note what a batch gave no example of, by why."""
+        for why, count in counts.items():
+            self._left_out.labels(why).inc(count)
 
     def reached(self, partition: int, watermarks_ms: Mapping[str, int]) -> None:
         """Say how far event time has come on a partition, by surface, in Unix milliseconds."""

@@ -67,6 +67,7 @@ def _labeler() -> CollectorRegistry:
     labeler = LabelerMetrics(registry)
     labeler.emitted({(Label.POSITIVE, Provenance.RECONSTRUCTED): 1})
     labeler.corrected({Label.POSITIVE: 1})
+    labeler.left_out({"crowded_out": 1})
     labeler.reached(0, {HOME.name: 1})
     return registry
 

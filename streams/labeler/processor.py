@@ -16,7 +16,7 @@ from schemas.records.candidates import CandidateAttributes, CandidateFeatures
 from schemas.records.feedback import CandidateToken, Engagement, Example, Impression, Label, LabelJoin, Provenance, example_id
 from schemas.records.users import UserEntry, UserEvent, UserEventKind
 from schemas.surfaces import Surface, Surfaces, surfaces_of
-from schemas.tokens import read_token
+from schemas.tokens import bounded, read_token
 from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS, USER_EVENTS
 from schemas.wire.inbound import InboundRecord
 from streams.intake import read
@@ -29,6 +29,9 @@ from streams.state import OutboundRecord, StateStore
 LABELER_TOPICS = (IMPRESSIONS, ENGAGEMENTS)
 # how long an emitted join takes corrections, and an engagement counts, in label windows after the first
 CORRECTION_WINDOWS = 3
+# engagements with one impression that a join takes; a client that repeats one under ever new ids must not make a join that costs
+# more with each, and in the end is over the largest message, which its partition would never get past
+_FULL = 100
 
 _POSITION = "@position"
 _JOINS = "join/"
@@ -57,11 +60,7 @@ def joins_end_ms(surfaces: Surfaces) -> int:
 
 
 class LabelProcessor:
-    """One partition.
-
-    Attributes:
-        counts: what happened since the start, by name, for logs and metrics.
-    """
+    """One partition."""
 
     def __init__(
         self,
@@ -74,11 +73,11 @@ class LabelProcessor:
         metrics: LabelerMetrics | None = None,
     ) -> None:
         """Take up the joins that `store` holds."""
-        self.counts: Counter[str] = Counter()
         self._metrics = metrics or LabelerMetrics()
         # of the batch under way
         self._emitted: Counter[tuple[Label, Provenance]] = Counter()
         self._corrected: Counter[Label] = Counter()
+        self._left_out: Counter[str] = Counter()
         self._partition = partition
         self._store = store
         self._surfaces = surfaces
@@ -94,7 +93,7 @@ class LabelProcessor:
         for key, data in store.scan(_JOINS):
             join = decode(LabelJoin, data)
             if join.surface and join.surface not in surfaces:
-                self.counts["surface_gone"] += 1
+                self._left_out["surface_gone"] += 1
                 store.delete(key)
             else:
                 self._take_up(key, join)
@@ -123,8 +122,9 @@ class LabelProcessor:
     def _report(self, clock: Clock) -> None:
         self._metrics.emitted(self._emitted)
         self._metrics.corrected(self._corrected)
-        self._emitted.clear()
-        self._corrected.clear()
+        self._metrics.left_out(self._left_out)
+        for counted in (self._emitted, self._corrected, self._left_out):
+            counted.clear()
         reached_ms = {name: self._watermark.at(clock, window.lateness_ms) for name, window in self._windows.items()}
         # before anything came on a topic, event time has come nowhere
         self._metrics.reached(self._partition, {name: at_ms for name, at_ms in reached_ms.items() if at_ms > 0})
@@ -144,7 +144,6 @@ class LabelProcessor:
         return self._fold_engagement(engagement)
 
     def _fold_impression(self, impression: Impression, offset: int) -> list[OutboundRecord]:
-        self.counts["impressions"] += 1
         name = example_id(impression.request_id, impression.candidate_id)
         token = read_token(CandidateToken, impression.token)
         entry = self._entry(
@@ -153,13 +152,12 @@ class LabelProcessor:
         outputs = [_user_event(impression.user_id, entry, impression.surface, impression.source_time_ms)]
         join = self._load(_JOINS + name) or LabelJoin()
         if join.impression is not None or join.example is not None:
-            self.counts["duplicates"] += 1
             return outputs
         join = LabelJoin(
             impression.surface,
             impression.event_time_ms,
             offset,
-            encode(impression),
+            encode(replace(impression, token=bounded(impression.token), query_token=bounded(impression.query_token))),
             snapshot(impression.candidate_id, self._sight) if token is None else None,
             join.entries,
         )
@@ -168,7 +166,6 @@ class LabelProcessor:
         return outputs
 
     def _fold_engagement(self, engagement: Engagement) -> list[OutboundRecord]:
-        self.counts["engagements"] += 1
         kind = UserEventKind(engagement.kind)
         entry = self._entry(engagement.event_id, kind, engagement.candidate_id, engagement.event_time_ms, None)
         outputs = [_user_event(engagement.user_id, entry, None, engagement.source_time_ms)]
@@ -180,7 +177,10 @@ class LabelProcessor:
             join = LabelJoin(entries=(entry,))
             self._take_up(key, join)
         elif any(known.entry_id == entry.entry_id for known in join.entries):
-            self.counts["duplicates"] += 1
+            return outputs
+        elif len(join.entries) >= _FULL and any(known.kind is entry.kind for known in join.entries):
+            # one of each kind still comes in: a rejection must make a negative of whatever was repeated
+            self._left_out["crowded_out"] += 1
             return outputs
         else:
             join = replace(join, entries=(*join.entries, entry))
@@ -191,7 +191,6 @@ class LabelProcessor:
                 return outputs
             label, kinds = label_of(self._counting(join))
             if (label, kinds) != (example.label, example.kinds):
-                self.counts["corrections"] += 1
                 self._corrected[label] += 1
                 frame = encode(replace(example, revision=example.revision + 1, label=label, kinds=kinds))
                 join = replace(join, example=frame)
@@ -227,7 +226,7 @@ class LabelProcessor:
         return state is not None and event_time_ms <= state.erased_ms
 
     def _forget_erased(self, key: str) -> None:
-        self.counts["erased"] += 1
+        self._left_out["user_erased"] += 1
         self._store.delete(key)
 
     def _emit(self, key: str, join: LabelJoin, impression: Impression) -> list[OutboundRecord]:
@@ -236,7 +235,7 @@ class LabelProcessor:
             return []
         features = serve_time_features(impression, join.candidate, self._sight)
         if features is None:
-            self.counts["without_features"] += 1
+            self._left_out["candidate_unknown"] += 1
             self._store.delete(key)
             return []
         query, candidate, provenance = features
@@ -260,7 +259,6 @@ class LabelProcessor:
             impression_offset=join.impression_offset,
             source_time_ms=impression.source_time_ms,
         )
-        self.counts["examples"] += 1
         self._emitted[label, provenance] += 1
         frame = encode(example)
         emitted = replace(join, impression=None, candidate=None, example=frame)
@@ -281,7 +279,6 @@ class LabelProcessor:
                 join = self._load(key)
                 # a key may be scheduled twice: its engagements came first, then its impression
                 if join is not None and join.impression is None and self._end(join)[1] <= watermark_ms:
-                    self.counts["corrections_ended" if join.example else "engagements_alone"] += 1
                     self._store.delete(key)
 
     def _take_up(self, key: str, join: LabelJoin) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from schemas.codec import decode, encode
 from schemas.records.base import Message
@@ -15,6 +16,7 @@ from schemas.records.feedback import (
     Example,
     Impression,
     Label,
+    LabelJoin,
     Provenance,
     QueryToken,
 )
@@ -24,6 +26,7 @@ from schemas.tokens import context_token, write_token
 from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS, USER_EVENTS
 from schemas.wire.inbound import InboundRecord
 from streams.labeler.processor import LabelProcessor
+from streams.metrics import LabelerMetrics
 from streams.processor import Clock, Work
 from streams.runner.changelog import ChangelogStore
 
@@ -57,13 +60,19 @@ class Timeline:
     def __init__(self) -> None:
         self.sight = FakeSight({"t:1": Candidate("t:1", T0, 0, T0, attributes=ATTRIBUTES, counters=Counters(favorite=2, click=-1))})
         self.store = ChangelogStore()
+        self.registry = CollectorRegistry()
+        self.metrics = LabelerMetrics(self.registry)
         self.labeler = self.start()
         self.offsets = {IMPRESSIONS: 0, ENGAGEMENTS: 0}
         self.work = Work()
 
     def start(self) -> LabelProcessor:
         """Return a labeler on the state there is: what a restart does."""
-        return LabelProcessor(2, self.store, surfaces={"home": HOME}, sight=self.sight)
+        return LabelProcessor(2, self.store, surfaces={"home": HOME}, sight=self.sight, metrics=self.metrics)
+
+    def left_out(self, why: str) -> float | None:
+        """Return what the metric says was left out, so far."""
+        return self.registry.get_sample_value("roost_labeler_left_out_total", {"why": why})
 
     def restart(self) -> None:
         """Come back with nothing but the state."""
@@ -187,7 +196,6 @@ def test_an_engagement_whose_impression_never_comes_is_forgotten_after_the_windo
     passed(timeline, 12)
     passed(timeline, 12.001)
     assert [key for key, _ in timeline.store.scan("join/r/")] == []
-    assert timeline.labeler.counts["engagements_alone"] == 1
 
 
 def test_an_engagement_after_emission_emits_a_correction_with_the_same_features(timeline: Timeline) -> None:
@@ -243,8 +251,9 @@ def test_duplicate_events_change_nothing(timeline: Timeline) -> None:
     timeline.feed(shown(0), did(FAVORITE, 1, event="e"), shown(0), did(FAVORITE, 1, event="e"))
     examples = passed(timeline, 11)
     assert [(example.revision, example.label) for example in examples] == [(0, Label.POSITIVE)]
+    held = list(timeline.store.scan("join/r/"))
     assert timeline.feed(did(FAVORITE, 1, event="e"), shown(0), at=12) == []
-    assert timeline.labeler.counts["duplicates"] == 4
+    assert list(timeline.store.scan("join/r/")) == held
 
 
 def test_a_redelivered_batch_does_nothing_at_all(timeline: Timeline) -> None:
@@ -256,6 +265,28 @@ def test_a_redelivered_batch_does_nothing_at_all(timeline: Timeline) -> None:
     timeline.restart()
     assert timeline.process(batch, 61, {}) == []
     assert timeline.work.outputs == ()
+
+
+def test_an_engagement_that_is_repeated_under_new_ids_makes_no_join_that_grows_for_ever(timeline: Timeline) -> None:
+    """A client in a loop: each repeat cost as much as all before it, and a join over the largest message stops its partition."""
+    timeline.feed(shown(0), *(did(CLICK, 3, event=f"{n}") for n in range(150)), did(FAVORITE, 4))
+    timeline.feed(*(did(FAVORITE, 5, event=f"again-{n}") for n in range(50)))
+    (frame,) = (value for key, value in timeline.store.scan("join/"))
+    assert len(decode(LabelJoin, frame).entries) == 101
+    assert timeline.left_out("crowded_out") == 100
+    (example,) = passed(timeline, 11)
+    assert (example.label, example.kinds) == (Label.POSITIVE, ("click", "favorite"))
+    (corrected,) = timeline.feed(did(EngagementKind.SHOW_LESS, 12), at=12)
+    assert corrected.label is Label.EXPLICIT_NEGATIVE, "however often it was clicked"
+
+
+def test_tokens_that_nobody_can_read_are_not_kept_with_the_join(timeline: Timeline) -> None:
+    """An impression may fill the largest message; a join that holds it whole, and its engagements, would be over it."""
+    timeline.feed(shown(0, token="x" * 1_000_000, query_token="y" * 20_000))
+    (frame,) = (value for key, value in timeline.store.scan("join/"))
+    assert len(frame) < 1_000
+    (example,) = passed(timeline, 11)
+    assert example.provenance is Provenance.RECONSTRUCTED
 
 
 def test_corrections_end_three_windows_after_the_first(timeline: Timeline) -> None:
@@ -348,7 +379,7 @@ def test_without_any_features_there_is_no_example(timeline: Timeline) -> None:
     timeline.sight.candidates.clear()
     timeline.feed(shown(0))
     assert passed(timeline, 11) == []
-    assert timeline.labeler.counts["without_features"] == 1
+    assert timeline.left_out("candidate_unknown") == 1
     assert [key for key, _ in timeline.store.scan("join/r/")] == []
 
 
@@ -408,9 +439,10 @@ def test_a_surface_taken_out_of_the_configuration_takes_its_joins_along(timeline
     """A state from before must not stop the labeler from starting."""
     timeline.feed(shown(0))
     other = replace(HOME, name="other")
-    labeler = LabelProcessor(2, timeline.store, surfaces={"other": other}, sight=timeline.sight)
-    assert labeler.counts["surface_gone"] == 1
+    labeler = LabelProcessor(2, timeline.store, surfaces={"other": other}, sight=timeline.sight, metrics=timeline.metrics)
     assert list(timeline.store.scan("join/")) == []
+    labeler.process([], Clock(T0))
+    assert timeline.left_out("surface_gone") == 1
 
 
 def test_no_example_comes_of_what_a_user_was_shown_before_being_deleted(timeline: Timeline) -> None:
@@ -419,7 +451,7 @@ def test_no_example_comes_of_what_a_user_was_shown_before_being_deleted(timeline
     timeline.feed(replace(shown(request="later"), event_time_ms=T0 + 2_000), at=2)
     timeline.sight.users["u:1"] = UserState("u:1", erased_ms=T0 + 1_000)
     assert [example.request_id for example in passed(timeline, 60)] == ["later"], "who came back counts again"
-    assert timeline.labeler.counts["erased"] == 1
+    assert timeline.left_out("user_erased") == 1
     assert not [key for key, _ in timeline.store.scan("join/r/")]
 
 

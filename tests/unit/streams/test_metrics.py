@@ -87,6 +87,9 @@ def test_examples_and_corrections_are_counted_by_label(registry: CollectorRegist
     metrics = LabelerMetrics(registry)
     metrics.emitted({(Label.POSITIVE, Provenance.SERVED): 2, (Label.IMPLICIT_NEGATIVE, Provenance.RECONSTRUCTED): 3})
     metrics.corrected({Label.POSITIVE: 1})
+    metrics.left_out({"crowded_out": 2})
+    metrics.left_out({"crowded_out": 1})
+    assert registry.get_sample_value("roost_labeler_left_out_total", {"why": "crowded_out"}) == 3
     found = {"label": "positive", "provenance": "served"}
     assert registry.get_sample_value("roost_examples_total", found) == 2
     assert registry.get_sample_value("roost_example_corrections_total", {"label": "positive"}) == 1
