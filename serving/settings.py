@@ -41,7 +41,9 @@ class NodeSettings(BaseSettings):
         drain_s: how long the node answers on after it has said that it is leaving.
     """
 
-    model_config = SettingsConfigDict(env_prefix="ROOST_", frozen=True, extra="forbid", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ROOST_", frozen=True, extra="forbid", env_ignore_empty=True, populate_by_name=True
+    )
 
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
     registry_cache: Path = DEFAULT_CACHE

@@ -1,5 +1,6 @@
 """The node's settings: read once, frozen, and strict about what they do not know."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     settings = NodeSettings()
     assert (settings.bootstrap, settings.registry, settings.node_id) == ("k1:9092,k2:9092", FolderRegistry(Path("/registry")), "n7")
     assert (settings.http_port, settings.serve) == (8701, ("movies",))
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose files hand on `${ROOST_SNAPSHOTS:-}`: as a path it is the folder the node happens to run in, which it then cleans."""
+    for name in ("ROOST_SNAPSHOTS", "ROOST_SURFACES", "ROOST_HTTP_PORT", "ROOST_NODE_ID"):
+        monkeypatch.setenv(name, "")
+    assert NodeSettings() == NodeSettings(snapshots=None, surfaces=None, http_port=8700, node_id=socket.gethostname())
 
 
 def test_a_node_binds_this_machine_only_unless_told_otherwise() -> None:
