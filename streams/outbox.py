@@ -1,6 +1,7 @@
 """A Kafka producer that waits when its queue is full and remembers what was not acknowledged. Knows no records."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class Outbox(Producer):
         """Connect in the background; settings as `schemas.wire.client.producer_config`."""
         super().__init__(dict(producer_config(bootstrap, **overrides)), logger=kafka_log)
         self._failures: list[Failure] = []
+        # of failures, which are reported in whichever threads poll
+        self._lock = threading.Lock()
         self._parcel = Parcel()
         # next offset behind the last acknowledged record, by (topic, partition)
         self.ends: dict[tuple[str, int], int] = {}
@@ -83,7 +86,7 @@ class Outbox(Producer):
                 # the client gives these no public names
                 if reason.code() in (KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):  # noqa: SLF001
                     # the topic was deleted: noted as for the records before it, which the broker no longer took
-                    self._failures.append(Failure(topic, reason.code(), reason.str()))
+                    self._fail(Failure(topic, reason.code(), reason.str()))
                     return
                 raise DeliveryFailed(f"a record for {topic} was refused: {reason.str()}") from error
             else:
@@ -98,8 +101,15 @@ class Outbox(Producer):
 
     def take_failures(self) -> list[Failure]:
         """Return the failures reported since the last call, and forget them."""
-        failures, self._failures = self._failures, []
+        if not self._failures:
+            return []
+        with self._lock:
+            failures, self._failures = self._failures, []
         return failures
+
+    def _fail(self, failure: Failure) -> None:
+        with self._lock:
+            self._failures.append(failure)
 
     def topic_exists(self, topic: str) -> bool:
         """Tell whether the broker knows a topic; raises `BrokerUnavailable` when none answers."""
@@ -128,7 +138,7 @@ class Outbox(Producer):
             if end > self.ends.get(place, 0):
                 self.ends[place] = end
         else:
-            self._failures.append(Failure(topic, error.code(), error.str()))
+            self._fail(Failure(topic, error.code(), error.str()))
         # last: whoever sees a settled parcel must find its failures and ends noted
         parcel.under_way -= 1
         if report is not None:

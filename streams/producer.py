@@ -309,7 +309,7 @@ class Producer:
         try:
             event.check(append_time_ms=_now_ms())
             value = encode(event)
-        # what fastavro raises for a value that does not fit its field, such as a string where a number belongs
+        # for a value that does not fit its field, such as a string where a number belongs
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidRecord(f"the {event.SUBJECT} does not fit its schema: {error}") from error
         if self._tracing is None:
@@ -328,7 +328,7 @@ class Producer:
             raise
 
     def send_and_wait(self, event: Event, *, timeout_s: float = 30.0) -> Delivery:
-        """Send an event and return where it lies; raises `DeliveryFailed` when it was not acknowledged in time."""
+        """Send an event and return where it lies; raises `DeliveryFailed` when it, or one before it, was not acknowledged."""
         outcomes: list[Delivery | DeliveryFailed] = []
         self.send(event, on_delivery=outcomes.append)
         deadline = time.monotonic() + timeout_s
@@ -338,7 +338,8 @@ class Producer:
             self._outbox.poll(0.05)
         outcome = outcomes[0]
         if isinstance(outcome, DeliveryFailed):
-            self._outbox.take_failures()
+            # it is among them, unless another thread was told of it; others that failed would be told by nobody else
+            raise_for(self._outbox.take_failures())
             raise outcome
         return outcome
 

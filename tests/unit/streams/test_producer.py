@@ -1,5 +1,6 @@
 """The producer SDK against librdkafka's mock broker: what it refuses, what it fills in, and that failures surface."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from schemas.records.candidates import Tweet
 from schemas.records.feedback import Impression, QueryToken
 from schemas.records.users import QueryFeatures
 from schemas.tokens import read_token
+from streams.outbox import Failure, Outbox
 from streams.producer import Delivery, Event, OnDelivery, Producer
 
 
@@ -76,6 +78,31 @@ def test_an_unacknowledged_event_fails_the_flush() -> None:
     producer.tweet("t:1", author_id="a:1")
     with pytest.raises(DeliveryFailed, match="1 records were not acknowledged"):
         producer.flush()
+
+
+def test_a_failure_that_nobody_waits_for_is_told_with_the_one_that_is_waited_for() -> None:
+    """It was forgotten with the other's, and a later flush told the caller that all was well."""
+    producer = Producer("127.0.0.1:9", delivery_timeout_s=0.3)
+    producer.tweet("t:1", author_id="a:1")
+    with pytest.raises(DeliveryFailed, match="2 records were not acknowledged"):
+        producer.send_and_wait(Tweet("t:2", 1_000, 0, "a:1", 1_000), timeout_s=10)
+
+
+def test_a_failure_reported_while_another_thread_takes_them_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A producer may be shared: a report came between one thread's look and its swap, and no call ever raised for it."""
+    outbox = Outbox("127.0.0.1:9", message_timeout_ms=100)
+    taken: list[Failure] = []
+
+    def interrupted(*fields: Any) -> Failure:
+        taker = threading.Thread(target=lambda: taken.extend(outbox.take_failures()))
+        taker.start()
+        taker.join(5)
+        return Failure(*fields)
+
+    monkeypatch.setattr("streams.outbox.Failure", interrupted)
+    outbox.produce("tweets", b"", b"t:1")
+    outbox.flush(10)
+    assert [failure.topic for failure in (*taken, *outbox.take_failures())] == ["tweets"]
 
 
 def test_leaving_the_block_raises_for_an_unacknowledged_event() -> None:
