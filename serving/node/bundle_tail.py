@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -28,7 +29,7 @@ from serving.filling.filled import FilledIndex
 from serving.filling.masks import Masks
 from serving.filling.reach import SourceReach
 from serving.health import SnapshotHealth
-from serving.index import CandidateIndex
+from serving.index import CandidateIndex, IndexClosed
 from serving.metrics import NodeMetrics
 from serving.node.contact import BrokerContact
 from serving.node.follower import FollowerCallbacks, TopicFollower
@@ -230,7 +231,9 @@ class BundleTail:
         if loaded is None or self.surface.recency_window_s == 0:
             return
         horizon_ms = now_ms - int(self.surface.recency_window_s * 1000)
-        loaded.filled.expire(horizon_ms)
+        # the bundle may leave, or its index be replaced, at this moment: then there is nothing to expire
+        with suppress(IndexClosed):
+            loaded.filled.expire(horizon_ms)
         self._bad.expire(horizon_ms)
 
     def _load(self) -> None:

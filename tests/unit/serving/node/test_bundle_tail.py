@@ -2,6 +2,7 @@
 
 import gc
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -48,6 +49,20 @@ def test_a_bundle_that_is_no_longer_followed_gives_its_towers_back_at_once(tmp_p
         assert len(towers) == 0
     finally:
         gc.enable()
+
+
+def test_a_bundle_that_leaves_while_the_node_sweeps_costs_no_heartbeat(tmp_path: Path) -> None:
+    """The heart sweeps before it beats: an index that another thread was closing took the beat along, with a traceback."""
+    bundle = publish_bundle(tmp_path, surface=HOME.name)
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
+    tail = BundleTail(replace(HOME, recency_window_s=60.0), bundle, parts, changed=lambda: None)
+    tail.start()
+    until(lambda: tail.filled is not None, what="the bundle is loaded")
+    assert tail.filled is not None
+    # as `stop` does, a moment before it forgets the index
+    tail.filled.close()
+    tail.sweep(1_000_000)
+    tail.stop()
 
 
 def test_a_node_loads_a_bundle_from_a_registry_behind_a_url(remote: RemoteRegistry) -> None:
