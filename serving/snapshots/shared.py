@@ -8,7 +8,7 @@ last: what has none is not finished.
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,11 +88,12 @@ class SharedSnapshots:
         for bundle in sorted(self.bundles()):
             for one in self.of_bundle(bundle):
                 if one.manifest.written_ms < written_before_ms:
-                    with self._asked():
+                    # its node may be removing it at the same time
+                    with suppress(FileNotFoundError), self._asked():
                         # the manifest first: what has none is not taken for one
                         self._files.rm(f"{one.path}/{MANIFEST_NAME}")
                         self._files.rm(one.path, recursive=True)
-                    removed.append(one.path)
+                        removed.append(one.path)
         return removed
 
     def _names(self, path: str) -> list[str]:

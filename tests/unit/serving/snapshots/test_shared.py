@@ -102,6 +102,24 @@ def test_what_is_too_old_to_start_from_is_removed_there(place: SharedSnapshots, 
     assert place.remove_old(NOW_MS - 1_000) == []
 
 
+def test_what_its_node_removes_at_the_same_time_ends_no_clean_up(place: SharedSnapshots, tmp_path: Path) -> None:
+    """Nodes that write there keep two of each bundle: the command ended at the first that was gone, with the others left."""
+
+    class Late(SharedSnapshots):
+        def of_bundle(self, bundle: str) -> list[SharedSnapshot]:
+            found = super().of_bundle(bundle)
+            for one in found:
+                if "/gone/" in one.path:
+                    self._files.rm(one.path, recursive=True)
+            return found
+
+    late = Late(place.url)
+    for node in ("gone", "left"):
+        late.put(store(tmp_path / node).write(snapshot(5, written_ms=NOW_MS - 9_000)), node=node, bundle=OF.bundle)
+    (removed,) = late.remove_old(NOW_MS)
+    assert "/left/" in removed
+
+
 def test_a_place_that_is_away_costs_a_node_the_fetch_and_not_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """An object store that does not answer must not take the nodes down with it."""
 
