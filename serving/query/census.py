@@ -9,7 +9,7 @@ from schemas.surfaces import Surface
 from serving.api import AgeCount, SurfaceStats
 from serving.index import Census, IndexClosed
 from serving.query.epochs import RoutingTable
-from serving.query.errors import NothingLive, UnknownSurface
+from serving.query.errors import NothingLive
 from serving.query.retrieve import wall_clock_ms
 
 # whoever watches asks every second or two, however many they are
@@ -49,8 +49,6 @@ class SurfaceCensus:
             UnknownSurface, NothingLive: see `serving.query.errors`.
         """
         routing = self._routings.get(surface)
-        if routing is None:
-            raise UnknownSurface(f"no surface {surface[:64]!r} here; /readyz lists those this node serves")
         live = routing.choose(None)
         with self._lock:
             kept = self._kept.get(surface)

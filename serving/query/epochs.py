@@ -14,7 +14,7 @@ from schemas.records.users import QueryFeatures
 from schemas.surfaces import Surface
 from serving.api import Freshness
 from serving.index import CandidateIndex
-from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, WritesMissing
+from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, UnknownSurface, WritesMissing
 
 
 class QueryTower(Protocol):
@@ -116,9 +116,12 @@ class RoutingTable:
         self.flips = 0
         self._lock = threading.Lock()
 
-    def get(self, surface: str) -> Routing | None:
-        """Return the surface's routing, or None for a surface this node does not serve."""
-        return self._routings.get(surface)
+    def get(self, surface: str) -> Routing:
+        """Return the surface's routing; raises `UnknownSurface` for one that this node does not serve."""
+        routing = self._routings.get(surface)
+        if routing is None:
+            raise UnknownSurface(f"no surface {surface[:64]!r} here; this node serves {', '.join(self._routings) or 'none'}")
+        return routing
 
     def put(self, routing: Routing) -> None:
         """Replace a surface's routing whole."""
@@ -128,7 +131,3 @@ class RoutingTable:
             self._routings[routing.surface.name] = routing
             if old.live is not None and routing.live is not None and old.live.bundle != routing.live.bundle:
                 self.flips += 1
-
-    def all(self) -> tuple[Routing, ...]:
-        """Return every surface's routing."""
-        return tuple(self._routings.values())

@@ -10,7 +10,7 @@ from schemas.ids import Version
 from serving.api import ExplainRequest, Explanation, Holding, Why
 from serving.index import Candidate, Filter, IndexClosed
 from serving.query.epochs import Epoch, Routing, RoutingTable
-from serving.query.errors import NothingLive, UnknownSurface
+from serving.query.errors import NothingLive
 from serving.query.payload import text_of
 from serving.query.retrieve import request_filter, wall_clock_ms
 from serving.query.users import UserStore, features_for_query
@@ -52,8 +52,6 @@ class Explainer:
             QueryRefused: see `serving.query.errors`.
         """
         routing = self._routings.get(surface)
-        if routing is None:
-            raise UnknownSurface(f"no surface {surface[:64]!r} here; /readyz lists those this node serves")
         epoch = routing.choose(request.user_id, pin=request.pin, min_revision=request.min_revision)
         epoch.reflecting(request.min_offset)
         try:

@@ -16,7 +16,7 @@ from schemas.tokens import MAX_QUERY_TOKEN_BYTES, write_token
 from serving.api import FRESHNESS_JSON, RetrieveRequest
 from serving.index import EVERYTHING, Filter, Hits, IndexClosed
 from serving.query.epochs import Epoch, Routing, RoutingTable
-from serving.query.errors import QueryRefused, UnknownSurface, WritesMissing
+from serving.query.errors import QueryRefused, WritesMissing
 from serving.query.payload import candidate_json
 from serving.query.tally import AnswerTally
 from serving.query.tap import LiveQuery
@@ -96,9 +96,6 @@ class Retriever:
 
     def _chosen(self, surface: str, request: RetrieveRequest) -> tuple[Routing, Epoch]:
         routing = self._routings.get(surface)
-        if routing is None:
-            served = ", ".join(r.surface.name for r in self._routings.all())
-            raise UnknownSurface(f"no surface {surface[:64]!r} here; this node serves {served or 'none'}")
         return routing, routing.choose(request.user_id, pin=request.pin, min_revision=request.min_revision)
 
     def _counted(self, routing: Routing, epoch: Epoch, request: RetrieveRequest) -> EncodedAnswer:
