@@ -25,6 +25,7 @@ class SurfaceKeeper:
         self._make_tail = make_tail
         self._rollout = nothing_yet(surface.name)
         self._tails: dict[str, tuple[str, BundleTail]] = {}
+        self._retiring: list[threading.Thread] = []
         self._lock = threading.RLock()
         self._known = False
         self._closed = False
@@ -72,11 +73,17 @@ class SurfaceKeeper:
                 if entry.bundle not in self._tails:
                     self._start(entry)
             self.route()
-        # outside the lock: a tail that is ending may be asking for it
-        for tail in dropped:
-            fields = {"bundle": tail.bundle, "surface": self.surface.name}
-            log.info("bundle %s left %s; its index is dropped", tail.bundle, self.surface.name, extra=fields)
-            tail.retire()
+            self._retiring = [thread for thread in self._retiring if thread.is_alive()]
+            for tail in dropped:
+                self._retire(tail)
+
+    def _retire(self, tail: BundleTail) -> None:
+        fields = {"bundle": tail.bundle, "surface": self.surface.name}
+        log.info("bundle %s left %s; its index is dropped", tail.bundle, self.surface.name, extra=fields)
+        # aside: it waits for its threads, which may wait for a registry or a disk; the next flip must not wait with them
+        thread = threading.Thread(target=tail.retire, name=f"retire-{tail.bundle}", daemon=True)
+        self._retiring.append(thread)
+        thread.start()
 
     def _start(self, entry: BundleStage) -> None:
         fields = {"bundle": entry.bundle, "surface": self.surface.name, "stage": str(entry.state)}
@@ -174,15 +181,18 @@ class SurfaceKeeper:
         return next((reason for reason in reasons if reason is not None), None)
 
     def close(self) -> None:
-        """Stop every tail."""
+        """Stop every tail; returns when those that left before have ended too."""
         with self._lock:
             self._closed = True
-            tails = list(self.tails.values())
+            tails, retiring = list(self.tails.values()), self._retiring
             self._tails = {}
             # the routing would keep every index in memory
             self._routings.put(Routing(self.surface, waiting_for="the node is stopping"))
+        # outside the lock: a tail that is ending may be asking for it
         for tail in tails:
             tail.stop()
+        for thread in retiring:
+            thread.join()
 
 
 def _name(epoch: Epoch | None) -> str | None:

@@ -1,5 +1,6 @@
 """Which bundle answers here: the rollout says what should, the indices what can."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
@@ -12,6 +13,7 @@ from serving.node.bundle_tail import BundleTail
 from serving.node.surface_keeper import SurfaceKeeper
 from serving.query.epochs import Epoch, Routing, RoutingTable
 from tests.filled_epochs import HOME
+from tests.integration.waiting import until
 
 A, B, C = "a" * 16, "b" * 16, "c" * 16
 
@@ -25,7 +27,8 @@ class FakeTail:
         self.refusal: str | None = None
         self.is_live = self.answers = False
         self.running = False
-        self.retired = False
+        self.may_end = threading.Event()
+        self.may_end.set()
         self._changed = changed
 
     @property
@@ -38,14 +41,14 @@ class FakeTail:
         self.running = True
 
     def stop(self) -> None:
-        """As `BundleTail.stop`: may ask the keeper while it ends."""
+        """As `BundleTail.stop`: may ask the keeper while it ends, and take its time."""
         self._changed()
+        assert self.may_end.wait(30)
         self.running = False
 
     def retire(self) -> None:
         """As `BundleTail.retire`."""
         self.stop()
-        self.retired = True
 
     def fill(self) -> None:
         """Become whole."""
@@ -183,13 +186,27 @@ def test_what_no_longer_streams_is_dropped_and_its_tail_stopped(kept: Kept) -> N
     """Memory returns, and a retired topic is no longer asked for."""
     kept.roll(a=Stage.LIVE, b=Stage.BUILDING)
     kept.roll(a=Stage.LIVE, b=Stage.ABORTED)
-    assert not kept.tail(B).running
+    until(lambda: not kept.tail(B).running, what="the aborted bundle's tail to end")
     assert set(kept.keeper.tails) == {A}
     kept.roll(a=Stage.DRAINING, c=Stage.LIVE)
     kept.tail(C).fill()
     kept.roll(a=Stage.RETIRED, c=Stage.LIVE)
-    assert not kept.tail(A).running
+    until(lambda: not kept.tail(A).running, what="the retired bundle's tail to end")
     assert (kept.live, set(kept.routing.held)) == (C, {C})
+
+
+def test_a_rollback_waits_for_no_bundle_that_is_slow_to_leave(kept: Kept) -> None:
+    """One that is aborted while an object store hangs, or its snapshot is written: every answer came from the bad one meanwhile."""
+    kept.roll(a=Stage.DRAINING, b=Stage.LIVE, c=Stage.BUILDING)
+    kept.tail(B).fill()
+    kept.tail(C).may_end.clear()
+    kept.roll(a=Stage.DRAINING, b=Stage.LIVE, c=Stage.ABORTED)
+    kept.roll(a=Stage.LIVE, b=Stage.DRAINING)
+    assert kept.live == A
+    assert kept.tail(C).running
+    kept.tail(C).may_end.set()
+    kept.keeper.close()
+    assert not kept.tail(C).running, "a node that stops leaves no thread behind"
 
 
 def test_a_bundle_started_again_gets_an_index_of_its_new_topic(kept: Kept) -> None:
@@ -198,7 +215,7 @@ def test_a_bundle_started_again_gets_an_index_of_its_new_topic(kept: Kept) -> No
     first = kept.tail(A)
     kept.roll_entries(again)
     assert kept.tail(A) is not first
-    assert not first.running
+    until(lambda: not first.running, what="the first tail to end")
     assert kept.live is None
 
 
