@@ -1,6 +1,6 @@
-"""From the node's health to its record on `node-status`, and what embedders reported there. Pure but for the counters it folds."""
+"""From the node's health to its record on `node-status`, and what embedders reported there. Reads and writes no topic."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from schemas.codec import decode
 from schemas.errors import InvalidInput
@@ -50,9 +50,10 @@ def _progress(surface: str, bundle: BundleHealth) -> Iterable[Progress]:
 class EmbedderReports:
     """What the embedders last said of each bundle."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, skipped: Callable[[], None]) -> None:
+        """Know of none yet; `skipped` hears of each report that cannot be read."""
+        self._skipped = skipped
         self._reports: dict[str, NodeStatus] = {}
-        self.undecodable = 0
 
     def handle(self, records: Sequence[InboundRecord]) -> None:
         """Take in records of `node-status`; those of nodes are passed over."""
@@ -66,7 +67,7 @@ class EmbedderReports:
             try:
                 self._reports[name] = decode(NodeStatus, record.value)
             except InvalidInput:
-                self.undecodable += 1
+                self._skipped()
 
     def live_count(self, bundle: str) -> int | None:
         """Return how many candidates the newest report per partition says a bundle has embedded and live; None without a report."""

@@ -74,7 +74,7 @@ class Node:
         self._users = users
         self._tally = tally or AnswerTally()
         self._keepers = {name: SurfaceKeeper(surface, routings, self._make_tail) for name, surface in surfaces.items()}
-        self._reports = EmbedderReports()
+        self._reports = EmbedderReports(skipped=parts.metrics.skipped.labels(NODE_STATUS).inc)
         self._rollouts = self._follow(ROLLOUTS, self._take_rollouts, self._reconcile)
         self._user_states = self._follow(USER_STATES, self._take_users, lambda: users.live_from(wall_clock_ms()))
         self._statuses = self._follow(NODE_STATUS, self._take_statuses)

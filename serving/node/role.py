@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from schemas.surfaces import Surface, load_surfaces
+from schemas.topics import USER_STATES
 from schemas.wire.tracing import Tracing, start_tracing
 from serving.filling.masks import Masks
 from serving.http.app import build_app
@@ -59,7 +60,7 @@ def build_node(settings: NodeSettings) -> BuiltNode:
     routings = RoutingTable(
         {name: Routing(surface, waiting_for="the rollouts are still being read") for name, surface in surfaces.items()}
     )
-    users = UserStore()
+    users = UserStore(skipped=metrics.skipped.labels(USER_STATES).inc)
     parts = NodeParts(
         settings.bootstrap, settings.registry, Masks(), metrics, _live_index, BrokerContact(), _store(settings), tracing
     )

@@ -6,7 +6,7 @@ and the first query for a user turns it into query features, which are smaller a
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -39,14 +39,15 @@ class KnownUser:
 class UserStore:
     """User states by user id. One writer; any number of readers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, skipped: Callable[[], None] = lambda: None) -> None:
+        """Hold nobody yet; `skipped` hears of each state that cannot be read."""
+        self._skipped = skipped
         # a record with the time it came at, as a plain tuple: the collector of garbage leaves those alone
         self._states: dict[str, tuple[bytes, int] | KnownUser] = {}
         # by user, the newest engagement that an answer from here has reflected
         self._reflected_ms: dict[str, int] = {}
         self._live_from_ms: float = math.inf
         self._lock = threading.Lock()
-        self.undecodable = 0
 
     def __len__(self) -> int:
         return len(self._states)
@@ -108,7 +109,7 @@ class UserStore:
             state = decode(UserState, stored)
         except InvalidInput:
             # the record's owner is elsewhere; here the user counts as unseen, and the metric tells
-            self.undecodable += 1
+            self._skipped()
             return KnownUser(None)
         # a delete is the newest profile of a user who did not come back; of one never seen both times are -1
         no_profile = state.profile_time_ms <= state.erased_ms

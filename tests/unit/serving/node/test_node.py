@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from schemas.ids import Version
-from schemas.topics import DAY_MS, deletes_kept_ms
+from schemas.topics import DAY_MS, NODE_STATUS, deletes_kept_ms
+from schemas.wire.inbound import InboundRecord
 from serving.filling.masks import Delete, Masks
 from serving.index import ExactIndex
 from serving.metrics import NodeMetrics
@@ -26,3 +27,11 @@ def test_a_node_whose_surfaces_do_not_age_forgets_old_deletes_too(tmp_path: Path
     masks.add([Delete("t:old", Version(9, 0), past_ms - 1), Delete("t:new", Version(9, 0), past_ms + DAY_MS)])
     node._sweep()
     assert masks.ids() == {"t:new"}
+
+
+def test_a_heartbeat_that_cannot_be_read_is_counted(tmp_path: Path) -> None:
+    """An embedder of a newer release looks silent from here: only the count says why."""
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
+    node = Node("n", {HOME.name: HOME}, parts, routings=RoutingTable({HOME.name: Routing(HOME)}), users=UserStore())
+    node._take_statuses([InboundRecord(NODE_STATUS, 0, 0, 1, b"embedder:0", b"garbled")])
+    assert parts.metrics.registry.get_sample_value("roost_records_skipped_total", {"topic": NODE_STATUS}) == 1
