@@ -37,7 +37,7 @@ def string_bytes(value: str) -> bytes:
     return (_SMALL.get(len(data)) or _large(len(data))) + data
 
 
-def _long(number: int) -> bytes:
+def long_bytes(number: int) -> bytes:
     """Return an Avro long: zigzag, then base 128, low digits first."""
     if not -(2**63) <= number < 2**63:
         raise OverflowError(f"{number} does not fit 64 bits")
@@ -51,8 +51,8 @@ def _long(number: int) -> bytes:
 
 
 # lengths and counts; and times, of which a batch shares most
-_SMALL = {number: _long(number) for number in range(-64, 8192)}
-_large = lru_cache(maxsize=4096)(_long)
+_SMALL = {number: long_bytes(number) for number in range(-64, 8192)}
+_large = lru_cache(maxsize=4096)(long_bytes)
 
 
 def _no_symbol(value: Any, symbols: Sequence[str]) -> NoReturn:
@@ -90,7 +90,7 @@ def _write(source: Source, schema: Any, value: str, named: dict[str, Any]) -> No
                 _write(source, field["type"], f"{record}.{field['name']}", named)
         case {"type": "enum", "name": name, "symbols": symbols}:
             named[name] = schema
-            places = source.constant({symbol: _long(place) for place, symbol in enumerate(symbols)})
+            places = source.constant({symbol: long_bytes(place) for place, symbol in enumerate(symbols)})
             source.line(f"append({places}.get({value}) or no_symbol({value}, {places}))")
         case {"type": "fixed", "name": name, "size": int() as size}:
             named[name] = schema

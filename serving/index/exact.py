@@ -9,6 +9,7 @@ import numpy as np
 
 from serving.index.checks import checked_versions, unit_query, unit_vectors
 from serving.index.errors import IndexClosed
+from serving.index.ledger import NEVER_EXPIRED
 from serving.index.protocol import (
     EVERYTHING,
     Audited,
@@ -25,8 +26,6 @@ from serving.index.protocol import (
     Version,
 )
 from serving.index.refill import take_over
-
-NEVER_EXPIRED = -(2**63)
 
 
 class ExactIndex:

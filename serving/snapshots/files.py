@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from schemas.registry.folder import sync_folder
+
 
 class Files:
     """The real disk. A test stands in for single operations to stop, or to fail, at each of them."""
@@ -32,11 +34,7 @@ class Files:
 
     def sync_folder(self, folder: Path) -> None:
         """Wait until a folder's entries are on the disk."""
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)
 
     def rename(self, before: Path, after: Path) -> None:
         """Give a folder another name, in one step."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from schemas.codec import encode
 from schemas.records.users import UserEntry, UserState
+from schemas.writing import long_bytes
 
 
 class EncodedEntries:
@@ -27,7 +28,7 @@ class EncodedEntries:
         if not known:
             return head
         # the head ends in the zero of an empty array
-        return b"".join((head[:-1], _zigzag(len(known)), *(data for _, data in known.values()), b"\x00"))
+        return b"".join((head[:-1], long_bytes(len(known)), *(data for _, data in known.values()), b"\x00"))
 
 
 _EMPTY_STATE = UserState("")
@@ -37,13 +38,3 @@ _EMPTY_HEAD = encode(_EMPTY_STATE)[:-1]
 def _encode_entry(entry: UserEntry) -> bytes:
     # behind the head lies the count, one byte for one entry; behind the entry the array's zero
     return encode(replace(_EMPTY_STATE, entries=(entry,)))[len(_EMPTY_HEAD) + 1 : -1]
-
-
-def _zigzag(count: int) -> bytes:
-    """Return a count as Avro writes a long: zigzag, 7 bits a byte, low bits first."""
-    rest, data = count * 2, bytearray()
-    while rest > 0x7F:
-        data.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    data.append(rest)
-    return bytes(data)

@@ -15,6 +15,7 @@ from schemas.groups import READERS, Committed, Reader
 from schemas.records.control import NodeStatus, Rollout
 from schemas.rollout import fold, nothing_yet
 from schemas.topics import NODE_STATUS, ROLLOUTS
+from schemas.wire.admin import make_admin
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.inbound import InboundRecord
@@ -135,7 +136,7 @@ class BrokerWatch:
 
     def _ends(self) -> dict[str, dict[int, int]]:
         if self._admin is None:
-            self._admin = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 1000})
+            self._admin = make_admin(self._bootstrap)
         known = self._admin.list_topics(timeout=_ASK_S).topics
         wanted = {
             TopicPartition(name, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
