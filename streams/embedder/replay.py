@@ -3,21 +3,17 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
-from confluent_kafka import KafkaException, TopicPartition
-
 from schemas.codec import SchemaLookup, decode
-from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange
+from schemas.errors import InvalidInput, OffsetOutOfRange
 from schemas.records.control import EMBEDDER, NodeStatus
 from schemas.topics import ENGAGEMENTS, NODE_STATUS
-from schemas.wire.client import make_consumer
+from schemas.wire.admin import make_admin, offsets_since
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 from streams.candidates.dedupe import SeenEvents, window_start_ms
 from streams.candidates.intake import read_engagement
 
 log = logging.getLogger(__name__)
-
-_TIMEOUT_S = 30.0
 
 
 def written_whole(report: NodeStatus | None, configured_at: Mapping[str, int]) -> set[tuple[str, int]]:
@@ -52,6 +48,7 @@ def seen_before(
 
     Raises:
         RegistryUnavailable: as `lookup` does.
+        BrokerUnavailable: as `offsets_since`.
     """
     seen = SeenEvents()
     if next_offset == 0:
@@ -59,8 +56,8 @@ def seen_before(
     try:
         with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: next_offset - 1}, once=True) as reader:
             newest_ms = next(record.timestamp_ms for record in _until(reader, partition, next_offset, should_stop))
-        start = _offset_at(bootstrap, partition, window_start_ms(newest_ms))
-        with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: start}, once=True) as reader:
+        start = offsets_since(make_admin(bootstrap), ENGAGEMENTS, [partition], window_start_ms(newest_ms))
+        with TailReader(bootstrap, ENGAGEMENTS, [partition], start=start, once=True) as reader:
             for record in _until(reader, partition, next_offset, should_stop):
                 try:
                     seen.repeats(read_engagement(record, lookup=lookup).event_id, record.timestamp_ms)
@@ -101,14 +98,3 @@ def last_report(bootstrap: str, instance: str) -> NodeStatus | None:
                     # a report of a newer release: as good as none
                     last = None
     return last
-
-
-def _offset_at(bootstrap: str, partition: int, append_time_ms: int) -> int:
-    consumer = make_consumer(bootstrap, "tail")
-    try:
-        (place,) = consumer.offsets_for_times([TopicPartition(ENGAGEMENTS, partition, append_time_ms)], timeout=_TIMEOUT_S)
-    except KafkaException as error:
-        raise BrokerUnavailable(f"cannot look up {ENGAGEMENTS} by time: {error.args[0].str()}") from error
-    finally:
-        consumer.close()
-    return max(place.offset, 0)

@@ -13,8 +13,7 @@ from typing import Protocol
 
 from schemas.bundle import read_bundle
 from schemas.codec import decode
-from schemas.errors import BundleMismatch, InvalidInput, RoostError
-from schemas.records.candidates import embedding_subject
+from schemas.errors import InvalidInput, RoostError
 from schemas.records.control import Rollout, Stage
 from schemas.rollout import STREAMING, fold, nothing_yet
 from schemas.surfaces import Surface, Surfaces, refresh_fault
@@ -211,10 +210,9 @@ def registry_loader(settings: EmbedderSettings, surfaces: Surfaces) -> Loader:
     """Return the loader that reads verified bundles from the registry folder and asks their topics for their ends."""
 
     def load(surface: str, bundle: str) -> Loaded:
-        towers = Towers(read_bundle(settings.registry, surface, bundle), threads=settings.tower_threads)
-        if towers.manifest.metric != "cosine":
-            raise BundleMismatch(f"bundle {bundle} needs metric {towers.manifest.metric!r}, which this release does not know")
-        embedding_subject(towers.dim)
+        verified = read_bundle(settings.registry, surface, bundle)
+        verified.manifest.check_indexed(bundle)
+        towers = Towers(verified, threads=settings.tower_threads)
         topic = embeddings_topic_name(bundle)
         with TailReader(settings.bootstrap, topic, range(settings.partitions)) as reader:
             return Loaded(Target(surfaces[surface], towers), reader.end_offsets())
