@@ -85,14 +85,12 @@ class LabelerSettings(StreamsSettings):
     """The labeler's own.
 
     Attributes:
-        group: consumer group whose committed offsets are the labeler's position.
         batch_records: most impressions and engagements joined between two checkpoints.
         batch_within_s: longest time a batch waits for more records.
         tick_s: how often windows are closed while nothing comes.
         wedged_after_s: a process whose offsets stand still for this long, with records to read, ends to be restarted.
     """
 
-    group: str = "labeler"
     batch_records: int = Field(default=2_000, ge=1)
     batch_within_s: float = Field(default=0.1, gt=0)
     tick_s: float = Field(default=0.25, gt=0)
@@ -100,19 +98,15 @@ class LabelerSettings(StreamsSettings):
 
 
 class UserStateSettings(StreamsSettings):
-    """User state's own.
+    """User state's own; it runs beside the labeler, whose settings are those of both.
 
     Attributes:
-        group: consumer group whose committed offsets are its position.
         batch_records: most user events folded between two checkpoints.
         batch_within_s: how long the changes of one user are gathered before the state is written: its greatest lag.
-        wedged_after_s: as the labeler's.
     """
 
-    group: str = "user-state"
     batch_records: int = Field(default=5_000, ge=1)
     batch_within_s: float = Field(default=0.5, gt=0)
-    wedged_after_s: float = Field(default=60.0, gt=0)
 
 
 class ControllerSettings(StreamsSettings):

@@ -1,0 +1,25 @@
+"""User state's job, from its settings. Holds no rule of the fold."""
+
+from schemas.topics import USER_STATES, USERS
+from schemas.wire.registry import RegistrySchemas
+from streams.runner.partitions import Job
+from streams.settings import UserStateSettings
+from streams.userstate.processor import USER_STATE_TOPICS, UserStateProcessor
+
+# markers of deleted users end by the day
+_TICK_S = 60.0
+
+
+def user_state_job(settings: UserStateSettings, *, schemas: RegistrySchemas | None) -> Job:
+    """Return user state's job. Its changelog is `user-states`: the output and the state are one."""
+    return Job(
+        "user-state",
+        USER_STATE_TOPICS,
+        USER_STATES,
+        lambda _, store: UserStateProcessor(store, lookup=schemas),
+        batch_records=settings.batch_records,
+        batch_within_s=settings.batch_within_s,
+        answered=schemas.answered if schemas else None,
+        tick_s=_TICK_S,
+        stirs=(USERS,),
+    )
