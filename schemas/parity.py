@@ -76,12 +76,6 @@ class BundleProgress:
         return max((node.eta_s for node in self.nodes if node.eta_s is not None), default=None)
 
 
-def at_parity(statuses: Iterable[NodeStatus], state: Rollout, now_ms: int, *, partitions: int, silence_ms: int) -> set[str]:
-    """Return the bundles of a surface that every live node has in full; arguments as `progress_of`."""
-    found = progress_of(state, statuses, now_ms, partitions=partitions, silence_ms=silence_ms)
-    return {progress.bundle for progress in found if progress.at_parity}
-
-
 def progress_of(
     state: Rollout,
     statuses: Iterable[NodeStatus],

@@ -136,11 +136,6 @@ class UserState(Message):
     erased_ms: int = -1
     entries: tuple[UserEntry, ...] = sequence_of(UserEntry)
 
-    @property
-    def profile_version(self) -> Version:
-        """The version of the profile; (-1, -1) when none came."""
-        return Version(self.profile_time_ms, self.profile_sequence)
-
 
 @dataclass(frozen=True, slots=True)
 class QueryFeatures(Record):

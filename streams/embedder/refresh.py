@@ -7,8 +7,9 @@ behind the live traffic.
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Protocol
 
 from schemas.records.candidates import Candidate, Counters
@@ -16,6 +17,7 @@ from schemas.surfaces import Surface
 
 # no vector is older than this much, however little its change is thought to matter
 VALUE_BOUND_S = 60.0
+_counts = attrgetter(*(field.name for field in fields(Counters)))
 
 
 class Refresh(Protocol):
@@ -99,25 +101,13 @@ class Memory:
 
 def steps_of(counters: Counters) -> tuple[int, ...]:
     """Return floor(log2(1 + n)) + 1 of each count: as long as none moves, neither does a feature, nor the vector."""
+    # as stored: below 0 counts as 0
     return tuple([(1 + count).bit_length() if count > 0 else 1 for count in _counts(counters)])
 
 
 def total_of(counters: Counters) -> int:
     """Return all engagements together."""
     return sum([count for count in _counts(counters) if count > 0])
-
-
-def _counts(counters: Counters) -> tuple[int, ...]:
-    # as stored: below 0 counts as 0
-    return (
-        counters.favorite,
-        counters.retweet,
-        counters.reply,
-        counters.click,
-        counters.follow,
-        counters.show_less,
-        counters.block,
-    )
 
 
 class WriteTime:
@@ -220,9 +210,6 @@ class Threshold:
         return last is None or total_of(candidate.counters).bit_length() != last.total.bit_length()
 
 
-Gain = Callable[[Embedded, Candidate], float]
-
-
 def steps_moved(last: Embedded, candidate: Candidate) -> float:
     """Return by how many logarithmic steps the counters have moved: features are those steps, so 0 means the very same vector."""
     return float(sum(abs(now - then) for now, then in zip(steps_of(candidate.counters), last.steps, strict=True)))
@@ -231,12 +218,11 @@ def steps_moved(last: Embedded, candidate: Candidate) -> float:
 class Value:
     """A budget of vectors a second, spent where the vector is expected to move most; what cannot have moved costs nothing."""
 
-    def __init__(self, memory: Memory, *, rows_per_s: float, bound_s: float = VALUE_BOUND_S, gain: Gain = steps_moved) -> None:
+    def __init__(self, memory: Memory, *, rows_per_s: float, bound_s: float = VALUE_BOUND_S) -> None:
         """Spend `rows_per_s`; a candidate that has waited `bound_s` is embedded whatever the budget says."""
         self.memory = memory
         self._rows_per_s = rows_per_s
         self._bound_ms = int(bound_s * 1000)
-        self._gain = gain
         # insertion order is the order of waiting
         self._pending: dict[str, tuple[int, float, Candidate]] = {}
         self._credit = 0.0
@@ -252,7 +238,7 @@ class Value:
         """See `Refresh`."""
         for candidate in candidates:
             last = self.memory.get(candidate.candidate_id)
-            gain = float("inf") if last is None else self._gain(last, candidate)
+            gain = float("inf") if last is None else steps_moved(last, candidate)
             if gain > 0:
                 since_ms = self._pending[candidate.candidate_id][0] if candidate.candidate_id in self._pending else now_ms
                 self._pending[candidate.candidate_id] = (since_ms, gain, candidate)

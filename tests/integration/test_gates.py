@@ -6,7 +6,7 @@ from typing import Protocol
 import pytest
 
 from schemas.codec import decode
-from schemas.parity import at_parity
+from schemas.parity import progress_of
 from schemas.records.control import NodeStatus, Progress, Rollout, Stage
 from schemas.rollout import fold, nothing_yet
 from schemas.topics import NODE_STATUS, ROLLOUTS
@@ -48,7 +48,8 @@ def test_a_shadow_that_lacks_one_candidate_waits_and_is_ready_when_it_comes(
             # an embedder that says of itself that it wrote whatever the node has applied
             told = tuple(Progress(p.surface, p.bundle, p.partition, {}, p.applied, 0, 0, True) for p in heard.progress)
             embedder = NodeStatus("embedder:0", heard.time_ms, ready=True, progress=told)
-            return at_parity([heard, embedder], rollout(path), now_ms(), partitions=4, silence_ms=60_000) == {shadow}
+            found = progress_of(rollout(path), [heard, embedder], now_ms(), partitions=4, silence_ms=60_000)
+            return [progress.bundle for progress in found if progress.at_parity] == [shadow]
 
         until(lambda: status().coverage.get(shadow) == 0.5)
         assert shadow not in status().recall, "of half a corpus nobody asks it"

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.bundle import CANDIDATE_TOWER, MANIFEST_NAME, Gate
 from schemas.errors import Refused
-from schemas.parity import at_parity
+from schemas.parity import progress_of
 from schemas.records.control import (
     CommandKind,
     NodeStatus,
@@ -593,7 +593,8 @@ def parity(*statuses: NodeStatus, live: str | None = OLD, now_ms: int = NOW_MS) 
         bench.make_live(live)
     bench.ask(CommandKind.START, NEW)
     bench.step()
-    return at_parity(statuses, bench.journal.log.state(HOME), now_ms, partitions=PARTITIONS, silence_ms=10_000)
+    found = progress_of(bench.journal.log.state(HOME), statuses, now_ms, partitions=PARTITIONS, silence_ms=10_000)
+    return {progress.bundle for progress in found if progress.at_parity}
 
 
 def test_parity_needs_every_condition_on_every_partition_for_every_live_node() -> None:

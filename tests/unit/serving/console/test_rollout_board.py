@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.parity import at_parity
+from schemas.parity import progress_of
 from schemas.records.control import SILENCE_MS, CommandKind, Outcome, Rollout, RolloutCommand, Stage
 from schemas.rollout import answer
 from serving.console.readings import Moment
@@ -99,8 +99,8 @@ def test_a_node_is_shown_at_parity_exactly_where_the_controller_finds_it_so(
         node(coverage={LIVE: 1.0, NEXT: coverage}, recall=recall, applied=applied),
     ]
     (bar,) = board_of(state, moment(state, beats=beats)).bundles[1].nodes
-    found = at_parity([beat.status for beat in beats], state, NOW_MS, partitions=1, silence_ms=SILENCE_MS)
-    assert bar.at_parity is (NEXT in found)
+    (found,) = progress_of(state, [beat.status for beat in beats], NOW_MS, partitions=1, silence_ms=SILENCE_MS)
+    assert bar.at_parity is found.at_parity
     assert (bar.says == "at parity") is bar.at_parity
     assert bar.behind == 50 - applied
 
