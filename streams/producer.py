@@ -199,9 +199,6 @@ class Producer:
             event = Tweet(candidate_id, when, number, "", when, deleted=True)
         self.send(event, on_delivery=on_delivery)
 
-    # the name of before there were accounts and articles
-    delete_tweet = delete
-
     def engagement(
         self,
         candidate_id: str,

@@ -46,7 +46,7 @@ def test_events_become_candidates_and_vectors(fresh_broker: Broker, tmp_path: Pa
         producer.engagement("t:1", user_id="u9", kind="click", event_id="twice")
         producer.engagement("t:1", user_id="u9", kind="click", event_id="twice")
         producer.engagement("t:unseen", user_id="u1", kind="reply")
-        producer.delete_tweet("t:2")
+        producer.delete("t:2")
         producer.flush()
         raw = Outbox(bootstrap)
         raw.produce(TWEETS, b"\x00not avro", b"t:bad")
@@ -98,7 +98,7 @@ def test_a_new_bundle_is_dual_written_and_its_corpus_follows(fresh_broker: Broke
     with running_embedder(settings), Producer(bootstrap) as producer:
         for n in range(300):
             producer.tweet(f"t:{n}", author_id="a:1", topics=[f"topic{n % 7}"])
-        producer.delete_tweet("t:7")
+        producer.delete("t:7")
         # a film belongs to another surface: this bundle must not see it
         producer.tweet("t:ml-1", author_id="a:1")
         producer.flush()

@@ -68,7 +68,7 @@ class Traffic(threading.Thread):
         if dice < 0.2:
             producer.tweet(candidate_id, author_id=f"a:{number % 9}", language="en", text=f"version {number}", topics=["x"])
         elif dice < 0.23:
-            producer.delete_tweet(candidate_id)
+            producer.delete(candidate_id)
         elif dice < 0.235:
             raw.produce(TWEETS, None, candidate_id.encode())
         elif dice < 0.24:

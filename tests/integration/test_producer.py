@@ -24,7 +24,7 @@ def test_events_lie_where_their_delivery_says_and_read_back_equal(broker: Runnin
         for candidate_id in ids:
             producer.tweet(candidate_id, author_id="a:1", text="hé", on_delivery=_into(places[candidate_id]))
             producer.engagement(candidate_id, user_id="ann", kind="click", on_delivery=_into(places[candidate_id]))
-        producer.delete_tweet(ids[0], on_delivery=_into(places[ids[0]]))
+        producer.delete(ids[0], on_delivery=_into(places[ids[0]]))
     for sent in places.values():
         sent.sort(key=lambda place: place.topic, reverse=True)
     assert all({place.partition for place in places[i]} == {partition_of(i.encode(), 4)} for i in ids)
