@@ -32,8 +32,6 @@ _BOUNDED = Field(json_schema_extra={"maxLength": MAX_ID_BYTES, "description": f"
 ShortText = Annotated[str, AfterValidator(_fits_an_id), _BOUNDED]
 Id = Annotated[str, StringConstraints(min_length=1), AfterValidator(_fits_an_id), _BOUNDED]
 BundleId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-
-
 SourceTopic = Annotated[str, StringConstraints(pattern=f"^({'|'.join(SOURCE_TOPICS)})$")]
 MinOffset = dict[SourceTopic, dict[Annotated[int, Field(ge=0, le=1_000_000)], Annotated[int, Field(ge=0, le=MAX_OFFSET)]]]
 

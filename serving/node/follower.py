@@ -21,8 +21,6 @@ _BROKER_WAIT_S = 2.0
 _RECONNECT_MS = 1_000
 
 Handle = Callable[[Sequence[InboundRecord]], None]
-
-
 Place = Callable[[str], Mapping[int, int]]
 
 

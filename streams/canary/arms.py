@@ -12,8 +12,6 @@ from schemas.records.feedback import Example, Label
 from streams.canary.sequential import Sums
 
 _ENGAGED = {Label.POSITIVE: 1, Label.IMPLICIT_NEGATIVE: 0, Label.EXPLICIT_NEGATIVE: 0}
-
-
 # each slice is a comparison of its own: their number is part of how often all of them together may be wrong
 MAX_SLICES = 20
 NEW_USERS = "new users"

@@ -14,8 +14,6 @@ from schemas.records.feedback import Engagement, EngagementKind, counter_step
 _NO_VERSION = Version(-1, -1)
 _COUNTERS = tuple(field.name for field in fields(Counters))
 _values = attrgetter(*_COUNTERS)
-
-
 # the place of the counter a kind moves, and by how much; other kinds move none
 _EFFECTS: dict[EngagementKind, tuple[int, int]] = {
     kind: (_COUNTERS.index(step[0]), step[1]) for kind in EngagementKind if (step := counter_step(kind)) is not None

@@ -17,8 +17,6 @@ TITLES: Mapping[str, str] = {
     "continual": "Continual training",
     "gates": "The gates against the A/B test",
 }
-
-
 # of a file that nobody wrote a table for: enough to see what it is
 _RAW_ROWS = 12
 _FOLDED_ROWS = 24
