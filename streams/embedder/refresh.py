@@ -7,6 +7,7 @@ behind the live traffic.
 """
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
@@ -80,8 +81,8 @@ class Memory:
     def __init__(self, window_ms: int) -> None:
         """Remember for a window; 0 means for ever."""
         self._window_ms = window_ms
-        # oldest first
-        self._last: dict[str, Embedded] = {}
+        # oldest first; to find a dict's first key passes over all that were removed before it
+        self._last: OrderedDict[str, Embedded] = OrderedDict()
 
     def get(self, candidate_id: str) -> Embedded | None:
         """Return what a candidate's newest vector was computed from; None when it is not known."""
