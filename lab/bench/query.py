@@ -35,8 +35,9 @@ def run(
 ) -> dict[str, object]:
     """Processor time a query at k=200 against each alternative, interleaved query by query; filters; latency idle and writing.
 
-    The rebuilt graph is searched at the smallest breadth whose recall reaches .99 and ours, so the comparison is at equal
-    recall. Latency runs from the scheduled arrival of each query at 100/s, alternating idle and writing spells of one process.
+    The rebuilt graph is searched at the smallest of `BREADTHS` whose recall reaches .99 and ours, so that the comparison is at
+    equal recall; where none does, at the largest: each row holds the recall of both. Latency runs from the scheduled arrival of
+    each query at 100/s, alternating idle and writing spells of one process.
     """
     costs = [_cost(live, turnovers, seed, config, queries) for seed in seeds]
     latency = _latency(live, seeds[0], config, latency_s, writes_per_s) if latency_s else {}

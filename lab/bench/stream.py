@@ -17,7 +17,6 @@ IntArray = NDArray[np.int64]
 LANGUAGES = ("en", "ja", "es", "pt", "ar", "fr", "ko", "tr", "de", "fi")
 LANGUAGE_SHARES = np.array([0.36, 0.18, 0.12, 0.09, 0.08, 0.06, 0.05, 0.03, 0.02, 0.01])
 AUTHORS = 20_000
-PAYLOAD = bytes(range(24))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class StreamShape:
     """Direction i carries noise of scale (i+1)^-decay: trained towers use some directions more than others; 0 = isotropic."""
     burst_every_rows: int = 0
     """Every so many rows, a tenth of that many come from one brand-new narrow cluster, as when news breaks; 0 = never."""
+    payload_bytes: int = 24
 
 
 class DriftingStream:
@@ -109,7 +109,7 @@ class DriftingStream:
             created_ms=numbers,
             languages=[LANGUAGES[code] for code in self._languages[clusters].tolist()],
             author_ids=[f"a:{author}" for author in authors.tolist()],
-            payloads=[PAYLOAD] * rows,
+            payloads=[bytes(self.shape.payload_bytes)] * rows,
         )
 
     def moved(self, vectors: FloatArray, *, step: float) -> FloatArray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab.bench import freshness, ingest, query, recall
+from lab.bench import freshness, ingest, query, recall, restore
 from lab.bench.freshness import Plan, Target
 from roost import bench_machine, cli
 
@@ -65,13 +65,13 @@ def test_a_lost_tweet_or_a_failed_query_fails_the_freshness_bench(
         assert f"roost: {name} is {value}, none expected" in printed.err
 
 
-@pytest.mark.parametrize("bench", [recall, ingest, query], ids=lambda bench: bench.__name__.rpartition(".")[2])
+@pytest.mark.parametrize("bench", [recall, ingest, query, restore], ids=lambda bench: bench.__name__.rpartition(".")[2])
 def test_an_index_that_finds_too_little_fails_its_benches_however_fast_it_was(
     bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A wrong answer costs nothing to give."""
     name = bench.__name__.rpartition(".")[2]
-    figures = dict(bench.LEAST)
+    figures = {"lost": 0, **bench.LEAST}
     monkeypatch.setattr(bench, "run", lambda **_: figures)
     assert cli.run(["bench", name, "--json"]) == 0
     for figure, least in bench.LEAST.items():
@@ -79,3 +79,12 @@ def test_an_index_that_finds_too_little_fails_its_benches_however_fast_it_was(
         assert cli.run(["bench", name, "--json"]) == 1
         assert f"{figure} is {least - 0.001}, at least {least:g} expected" in capsys.readouterr().err
         figures[figure] = least
+
+
+def test_a_candidate_that_a_restore_lost_fails_the_bench(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A node that starts with fewer candidates than it held answers with worse ones, and nobody is told."""
+    monkeypatch.setattr(restore, "run", lambda **_: {"lost": 1, **restore.LEAST})
+    assert cli.run(["bench", "restore", "--json"]) == 1
+    assert "lost is 1, none expected" in capsys.readouterr().err

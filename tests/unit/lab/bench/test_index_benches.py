@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from lab.bench import ingest, query, recall, soak
+from lab.bench import ingest, query, recall, restore, soak
+from lab.bench.baselines import FaissWindow, windows
 from lab.bench.stream import DriftingStream, StreamShape
 
 
@@ -20,13 +21,36 @@ def test_the_recall_bench_gives_its_figures_for_every_scenario() -> None:
     json.dumps(report)
 
 
-def test_the_ingest_bench_counts_upkeep_and_both_baselines() -> None:
+def test_the_ingest_bench_counts_upkeep_and_every_baseline() -> None:
     """A rate without its baselines in the same run says nothing about another machine."""
     report = ingest.run(live=600, turnovers=1.0, baseline_writes=60)
-    assert report["upserts_per_cpu_s"] > 0  # type: ignore[operator]
     row = report["rows"][0]  # type: ignore[index]
-    assert row["in_place_us"] > 0
-    assert row["replace_deleted_us"] > 0
+    us = row["us_per_upsert"]
+    assert set(us) == {"ours", *ingest.RATIOS.values()}
+    assert all(report[ratio] == pytest.approx(us[name] / us["ours"], abs=0.01) for ratio, name in ingest.RATIOS.items())
+    assert report["upserts_per_cpu_s"] == pytest.approx(1e6 / us["ours"], abs=1)
+    assert min(us.values()) > 0
+    json.dumps(report)
+
+
+def test_a_baselines_window_stays_as_large_as_it_was() -> None:
+    """One that kept its old rows, or lost new ones, would be another index than the one whose writes are compared."""
+    vectors = np.random.default_rng(1).normal(size=(500, 8)).astype(np.float32)
+    held = {window.name: window for window in windows(vectors, 1)}
+    for window in held.values():
+        window.write(-vectors[:100])
+        window.write(-vectors[100:150])
+    rows = {name: len(window) for name, window in held.items() if isinstance(window, FaissWindow)}
+    assert rows == {"faiss HNSW": 650, "int8 flat": 500, "IVF flat": 500}, "faiss's HNSW alone cannot delete"
+
+
+def test_the_restore_bench_brings_back_every_row_and_finds_as_before() -> None:
+    """A restart that is soon over and lost rows is none."""
+    report = restore.run(live=1_000, rounds=2)
+    assert report["lost"] == 0
+    assert report["restore_s_most"] >= report["restore_s_median"]  # type: ignore[operator]
+    assert report["recall_at_200"] == 1.0, "so small a corpus is scanned exactly"
+    assert report["disk_mb"] > 1_000 * (64 * 4 + 450) / 2**20 * 0.9  # type: ignore[operator]
     json.dumps(report)
 
 
