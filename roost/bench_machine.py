@@ -1,6 +1,5 @@
 """A machine of its own for a benchmark: broker and roles on temporary data, one bundle live, nothing in the index."""
 
-import os
 import shutil
 import tempfile
 import time
@@ -40,7 +39,13 @@ MakeBundle = Callable[[Path, Surface], str]
 
 @contextmanager
 def bench_machine(
-    make_bundle: MakeBundle, *, roles: tuple[str, ...], refresh: str, keep: Path | None, say: Callable[[str], None]
+    make_bundle: MakeBundle,
+    *,
+    settings: LauncherSettings,
+    roles: tuple[str, ...],
+    refresh: str,
+    keep: Path | None,
+    say: Callable[[str], None],
 ) -> Iterator[Target]:
     """Start a machine with a live bundle, stop it at the end and remove its data.
 
@@ -49,15 +54,17 @@ def bench_machine(
         refresh: the surface's refresh policy, as in `surfaces.toml`.
         keep: a folder for the data instead, left there.
     """
-    with _machine(roles, refresh, keep, say, lasting=False) as (machine, surface):
+    with _machine(settings, roles, refresh, keep, say, lasting=False) as (machine, surface):
         bundle = make_bundle(machine.registry, surface)
         say(f"bundle {bundle} is trained; rolling it out")
         _go_live(machine, bundle)
-        yield Target(machine.bootstrap, machine.node_url, SURFACE, bundle, pids=_pids(machine))
+        yield Target(machine.bootstrap, machine.node_url, SURFACE, bundle, settings.partitions, _pids(machine))
 
 
 @contextmanager
-def swap_machine(make_bundles: Sequence[MakeBundle], *, keep: Path | None, say: Callable[[str], None]) -> Iterator[SwapTarget]:
+def swap_machine(
+    make_bundles: Sequence[MakeBundle], *, settings: LauncherSettings, keep: Path | None, say: Callable[[str], None]
+) -> Iterator[SwapTarget]:
     """Start a machine with two replicas and the first bundle live on both, stop it at the end and remove its data.
 
     Args:
@@ -65,7 +72,7 @@ def swap_machine(make_bundles: Sequence[MakeBundle], *, keep: Path | None, say: 
         keep: a folder for the data instead, left there.
     """
     with (
-        _machine(("control", "embed", "serve"), WRITE_TIME, keep, say, lasting=True) as (machine, surface),
+        _machine(settings, ("control", "embed", "serve"), WRITE_TIME, keep, say, lasting=True) as (machine, surface),
         ExitStack() as stack,
     ):
         port = free_port()
@@ -89,6 +96,7 @@ def swap_machine(make_bundles: Sequence[MakeBundle], *, keep: Path | None, say: 
             urls,
             watch,
             lambda: _stop(second),
+            settings.partitions,
             pids={**_pids(machine), "serve-2": second.pid or 0},
             kills=_kills(machine, second),
         )
@@ -96,14 +104,20 @@ def swap_machine(make_bundles: Sequence[MakeBundle], *, keep: Path | None, say: 
 
 @contextmanager
 def _machine(
-    roles: tuple[str, ...], refresh: str, keep: Path | None, say: Callable[[str], None], *, lasting: bool
+    settings: LauncherSettings,
+    roles: tuple[str, ...],
+    refresh: str,
+    keep: Path | None,
+    say: Callable[[str], None],
+    *,
+    lasting: bool,
 ) -> Iterator[tuple[Machine, Surface]]:
     data_dir = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="roost-bench-"))
     data_dir.mkdir(parents=True, exist_ok=True)
     surfaces = data_dir / "surfaces.toml"
     surfaces.write_text(SURFACES_TOML.format(refresh=refresh))
     try:
-        with Machine(MachinePlan(data_dir, surfaces, roles, lasting=lasting), LauncherSettings(), say=say) as machine:
+        with Machine(MachinePlan(data_dir, surfaces, roles, lasting=lasting), settings, say=say) as machine:
             yield machine, load_surfaces(surfaces)[SURFACE]
     finally:
         if keep is None:
@@ -121,7 +135,8 @@ def _kills(machine: Machine, second: RoleProcess) -> dict[str, Callable[[], None
 
 
 def _pids(machine: Machine) -> dict[str, int]:
-    return {role.name: role.pid for role in machine.roles if role.pid is not None} | _java()
+    pids = {role.name: role.pid for role in machine.roles if role.pid is not None}
+    return pids if machine.broker is None else {**pids, "broker": machine.broker.pid}
 
 
 def _go_live(machine: Machine, bundle: str, *more_nodes: str, timeout_s: float = 120.0) -> None:
@@ -151,15 +166,3 @@ def _answers_with(client: Client, bundle: str) -> bool:
         return client.retrieve(SURFACE, k=1).bundle == bundle
     except RoostError:
         return False
-
-
-def _java() -> dict[str, int]:
-    """Return the process id of the broker we started, where the system tells; it is our only child that is no Python."""
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, _, rest = entry.read_text().rpartition(")")
-        except OSError:
-            continue
-        if name.endswith("(java") and int(rest.split()[1]) == os.getpid():
-            return {"broker": int(entry.parent.name)}
-    return {}

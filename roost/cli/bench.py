@@ -10,9 +10,10 @@ import typer
 
 from lab.bench.promised import shortfalls
 from roost.allocator import share_arenas
-from roost.cli.checked import surface_named, surfaces_of
+from roost.cli.checked import settings_of, surface_named, surfaces_of
 from roost.cli.output import EXIT_FAILURE, emit, say, set_up_logging, table
 from roost.cli.target import AsJson
+from roost.settings import LauncherSettings
 from schemas.surfaces import refresh_fault
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Benchmarks against baselines, measured in the same run.")
@@ -226,11 +227,12 @@ def freshness(
     from lab.bench.freshness.towers import pretrained  # noqa: PLC0415 - torch takes seconds to load
     from roost.bench_machine import bench_machine  # noqa: PLC0415 - needs every extra, other commands do not
 
+    settings = settings_of(LauncherSettings)
     set_up_logging(level=logging.WARNING)
     roles = ("control", "embed", *(("label",) if label else ()), "serve")
     say(f"freshness: {rate:g} tweets/s for {seconds:g} s, {live:,} live; the label role is {'on' if label else 'off'}")
     with bench_machine(
-        lambda registry, surface: pretrained(registry, surface, seed=seed), roles=roles, refresh=refresh, keep=keep, say=say
+        partial(pretrained, seed=seed), settings=settings, roles=roles, refresh=refresh, keep=keep, say=say
     ) as target:
         figures = bench.run(bench.Plan(rate_per_s=rate, seconds=seconds, live=live, seed=seed), target, say=say)
     _show(
@@ -264,6 +266,7 @@ def swap(
 
     if rollbacks > swaps:
         raise typer.BadParameter(f"{rollbacks} rollbacks need as many swaps; there are {swaps}")
+    settings = settings_of(LauncherSettings)
     set_up_logging(level=logging.WARNING)
     plan = bench.Plan(
         swaps=swaps,
@@ -276,7 +279,7 @@ def swap(
     )
     say(f"swap: {swaps} swaps and {rollbacks} rollbacks, {live:,} live, {queries_per_s:g} queries/s, {events_per_s:g} events/s")
     make = [partial(pretrained, seed=seed + number) for number in range(3)]
-    with swap_machine(make, keep=keep, say=say) as target:
+    with swap_machine(make, settings=settings, keep=keep, say=say) as target:
         figures = bench.run(plan, target, say=say)
     _show(figures, as_json=as_json)
     _fail_on(missed_by(figures))
@@ -303,12 +306,13 @@ def recovery(
     from lab.bench.recovery.report import shortfalls as missed_by  # noqa: PLC0415 - as above
     from roost.bench_machine import swap_machine  # noqa: PLC0415 - needs every extra, other commands do not
 
+    settings = settings_of(LauncherSettings)
     set_up_logging(level=logging.WARNING)
     plan = bench.Plan(
         rounds=rounds, between_s=between_s, live=live, queries_per_s=queries_per_s, events_per_s=events_per_s, seed=seed
     )
     say(f"recovery: {rounds} rounds, {live:,} live, {queries_per_s:g} queries/s, {events_per_s:g} events/s")
-    with swap_machine([partial(pretrained, seed=seed)], keep=keep, say=say) as target:
+    with swap_machine([partial(pretrained, seed=seed)], settings=settings, keep=keep, say=say) as target:
         figures = bench.run(plan, target, say=say)
     _show(figures, as_json=as_json)
     if not as_json:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from roost.cli.output import emit, err, out, table, tell
+from roost.cli.output import EXIT_FAILURE, emit, err, out, table, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, broker_of, node_url_of
 from roost.publish import TOPICS, publish_file
 from roost.retrievable import wait_until_retrievable
@@ -67,7 +67,7 @@ def publish(
 
     emit(data, as_json=as_json, show=show)
     if lacks:
-        raise typer.Exit(1)
+        raise typer.Exit(EXIT_FAILURE)
 
 
 def query(

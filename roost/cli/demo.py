@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lab.bench.promised import shortfalls
 from roost.cli.checked import settings_of
 from roost.cli.data import print_answer
 from roost.cli.output import EXIT_FAILURE, emit, err, say, set_up_logging, table
@@ -29,7 +30,7 @@ def demo(
     context: typer.Context,
     *,
     seed: Annotated[int, typer.Option(help="Another seed, another world.", min=0)] = 0,
-    live_s: Annotated[float, typer.Option(help="Seconds of live traffic before the fine-tune.")] = 30.0,
+    live_s: Annotated[float, typer.Option(help="Seconds of live traffic before the fine-tune.", min=0.0)] = 30.0,
     keep: Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -59,11 +60,11 @@ def demo(
         if keep is None:
             shutil.rmtree(data_dir, ignore_errors=True)
     say("── Everything stopped cleanly")
-    shortfalls = _shortfalls(figures)
-    for shortfall in shortfalls:
-        say(f"roost: {shortfall}")
+    missed = shortfalls(figures, none=_NONE, least=_LEAST)
+    for sentence in missed:
+        say(f"roost: {sentence}")
     emit(figures, as_json=as_json, show=lambda: table(["", " #"], _rows(figures)))
-    if shortfalls:
+    if missed:
         raise typer.Exit(EXIT_FAILURE)
 
 
@@ -71,7 +72,7 @@ def demo(
 def swap(
     *,
     seeds: Annotated[int, typer.Option(help="So many worlds, one after the other; each takes about three minutes.", min=1)] = 1,
-    first_seed: Annotated[int, typer.Option(help="The first world.")] = 0,
+    first_seed: Annotated[int, typer.Option(help="The first world.", min=0)] = 0,
     plot: Annotated[Path | None, typer.Option(help="Write the curves to this picture, .png or .svg.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,12 +84,13 @@ def swap(
     from lab.bench.freshness.towers import pretrained, retrained  # noqa: PLC0415 - torch takes seconds to load
     from roost.bench_machine import swap_machine  # noqa: PLC0415 - as above
 
+    settings = settings_of(LauncherSettings)
     set_up_logging(level=logging.WARNING)
     runs = []
     for seed in range(first_seed, first_seed + seeds):
         say(f"── The vanishing tweets, seed {seed}")
         make = [partial(towers, seed=seed) for towers in (pretrained, retrained)]
-        with swap_machine(make, keep=None, say=say) as target:
+        with swap_machine(make, settings=settings, keep=None, say=say) as target:
             runs.append(vanishing.run(vanishing.Plan(seed=seed), target, say=say))
         table(*vanishing.compared(runs[-1]), to=err)
     if plot is not None:
@@ -99,14 +101,6 @@ def swap(
     emit({"runs": runs, "faults": faults}, as_json=as_json, show=lambda: table(*vanishing.compared_all(runs)))
     if faults:
         raise typer.Exit(EXIT_FAILURE)
-
-
-def _shortfalls(figures: dict[str, Any]) -> list[str]:
-    too_few = [
-        f"{name} is {figures[name]:,}, at least {least:,} expected" for name, least in _LEAST.items() if figures[name] < least
-    ]
-    too_many = [f"{name} is {figures[name]}, none expected" for name in _NONE if figures[name]]
-    return too_few + too_many
 
 
 def _rows(figures: dict[str, Any]) -> list[tuple[str, object]]:

@@ -18,6 +18,7 @@ from roost.cli.target import (
     broker_of,
     bundle_id_of,
     registry_of,
+    surfaces_file_of,
 )
 from schemas.bundle import read_bundle
 from schemas.errors import Refused
@@ -45,7 +46,7 @@ def evaluate(
     from trainer.evaluation import evaluate as measure  # noqa: PLC0415 - as above
     from trainer.export import OnnxTowers  # noqa: PLC0415 - as above
 
-    known = surfaces_of(surfaces)
+    known = surfaces_of(surfaces_file_of(surfaces, data_dir))
     configured = surface_named(surface, known)
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     read = read_bundle(registry_of(registry, data_dir), surface, bundle)

@@ -6,7 +6,7 @@ import typer
 
 from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.output import emit, out, table
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, SurfacesFile, broker_of
+from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, SurfacesFile, broker_of, surfaces_file_of
 from schemas.errors import Refused
 from schemas.features.catalog import CATALOG
 
@@ -30,7 +30,7 @@ def skew(
     from trainer.data.skew import audit  # noqa: PLC0415 - the trainer's packages need not be installed for other commands
     from trainer.data.topics import TopicSources  # noqa: PLC0415 - as above
 
-    known = surfaces_of(surfaces)
+    known = surfaces_of(surfaces_file_of(surfaces, data_dir))
     configured = surface_named(surface, known)
     with TopicSources(broker_of(bootstrap, data_dir), configured, known, max_examples=4 * sample) as sources:
         evidence = sources.evidence(sources.window().examples(), sample=sample)

@@ -46,6 +46,7 @@ from roost.cli.target import (
     checked_bundle,
     checkpoints_of,
     registry_of,
+    surfaces_file_of,
     writable_registry_of,
 )
 from schemas.bundle import read_bundle
@@ -283,7 +284,7 @@ def finetune(
     )
     broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
     with (
-        job_of(surface, surfaces, broker) as job,
+        job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job,
         _refusals_shown(job, as_json=as_json),
         _bar("fine-tune", leads=job.leads) as progress,
     ):
@@ -339,7 +340,11 @@ def reproduce(
     root = registry_of(registry, data_dir)
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     read = read_bundle(root, surface, bundle)
-    with job_of(surface, surfaces, broker_of(bootstrap, data_dir)) as job, _bar("reproduce", leads=job.leads) as progress:
+    broker = broker_of(bootstrap, data_dir)
+    with (
+        job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job,
+        _bar("reproduce", leads=job.leads) as progress,
+    ):
         window, corpus, source = job.again(read, cache)
         made = run(job.surface, read, window, corpus, registry=root, progress=progress)
     data = {
@@ -381,7 +386,7 @@ def _from_scratch(
     root = writable_registry_of(registry, data_dir)
     broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
     with (
-        job_of(surface, surfaces, broker) as job,
+        job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job,
         _refusals_shown(job, as_json=as_json),
         _bar(recipe, leads=job.leads) as progress,
     ):

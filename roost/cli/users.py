@@ -21,6 +21,7 @@ from roost.cli.target import (
     checkpoints_of,
     registry_of,
     snapshots_of,
+    surfaces_file_of,
 )
 from schemas.errors import RoostError
 from schemas.ids import check_user_id
@@ -181,7 +182,7 @@ def traces(
             *(() if train_cache is None else (train_cache,)),
             data_dir.resolve() / "logs",
         ),
-        surfaces=surfaces_of(surfaces),
+        surfaces=surfaces_of(surfaces_file_of(surfaces, data_dir)),
     )
     with err.status("searching") as status:
         found = search(places, name, on_place=lambda place: status.update(f"searching {place}"))

@@ -156,7 +156,7 @@ class Story:
     def _await_examples(self, *, timeout_s: float = 120.0) -> None:
         """Wait until the labeler has nothing more to say of the slice."""
         deadline_s = time.monotonic() + timeout_s
-        with TailReader(self._machine.bootstrap, EXAMPLES, range(4)) as reader:
+        with TailReader(self._machine.bootstrap, EXAMPLES, range(self._machine.partitions)) as reader:
             count, quiet_since_s = 0, time.monotonic()
             while count == 0 or time.monotonic() - quiet_since_s < 3.0:
                 self._machine.watch()
@@ -243,7 +243,7 @@ class Story:
         window_s = load_surfaces(self._machine.surfaces)[SURFACE].recency_window_s
         wanted = self._traffic.tweets_since(_now_ms() - round(window_s * 1000))
         deadline_s = time.monotonic() + timeout_s
-        with TailReader(self._machine.bootstrap, embeddings_topic_name(bundle), range(4)) as reader:
+        with TailReader(self._machine.bootstrap, embeddings_topic_name(bundle), range(self._machine.partitions)) as reader:
             while wanted and time.monotonic() < deadline_s:
                 wanted -= {(record.key or b"").decode() for record in reader.poll(10_000, 0.2) if record.value is not None}
         return len(wanted)

@@ -95,6 +95,11 @@ class Machine:
         return self._plan.surfaces
 
     @property
+    def partitions(self) -> int:
+        """Of every topic keyed by candidate or by user."""
+        return self._settings.partitions
+
+    @property
     def roles(self) -> tuple[RoleProcess, ...]:
         """The roles, in the order they were started."""
         return tuple(self._roles)
@@ -114,7 +119,7 @@ class Machine:
         self.bootstrap = self._start_broker()
         self._say(f"broker at {self.bootstrap} ({time.monotonic() - started_s:.1f} s)")
         admin = wait_for_broker(self.bootstrap, timeout_s=60)
-        topics = standard_topics(self._settings.partitions)
+        topics = standard_topics(self.partitions)
         if self.broker is not None:
             # nobody else could: a release that asks for other settings would end here, and the broker with it
             for topic, setting in alter_topics(admin, topic_faults(admin, topics)):

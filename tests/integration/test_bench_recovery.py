@@ -8,6 +8,7 @@ import pytest
 from lab.bench.recovery import Plan, run
 from lab.bench.recovery.report import NONE
 from roost.bench_machine import swap_machine
+from roost.settings import LauncherSettings
 from schemas.surfaces import Surface
 from tests.bundles import publish_bundle
 
@@ -23,7 +24,7 @@ def random_towers(registry: Path, surface: Surface) -> str:
 @pytest.mark.timeout(400)
 def test_a_killed_embedder_and_a_killed_replica_cost_time_and_nothing_else(tmp_path: Path) -> None:
     """What operators ask first: is anything lost, and does the other replica go on answering."""
-    with swap_machine([random_towers], keep=tmp_path, say=print) as target:
+    with swap_machine([random_towers], settings=LauncherSettings(), keep=tmp_path, say=print) as target:
         assert target.kills.keys() == {"control", "embed", "serve", "serve-2", "broker"}
         two = {role: target.kills[role] for role in ("embed", "serve-2")}
         figures = run(PLAN, replace(target, kills=two), say=print)

@@ -8,6 +8,7 @@ import pytest
 from lab.bench.swap import Plan, run
 from lab.bench.swap.report import NONE
 from roost.bench_machine import swap_machine
+from roost.settings import LauncherSettings
 from schemas.surfaces import Surface
 from tests.bundles import publish_bundle
 
@@ -33,7 +34,7 @@ def random_towers(registry: Path, surface: Surface, *, seed: int) -> str:
 def test_two_swaps_and_a_rollback_under_load_lose_nothing_and_mix_nothing(tmp_path: Path) -> None:
     """The promise of rollouts, counted by those who would notice: clients of two replicas."""
     make = [partial(random_towers, seed=seed) for seed in (1, 2, 3)]
-    with swap_machine(make, keep=tmp_path, say=print) as target:
+    with swap_machine(make, settings=LauncherSettings(), keep=tmp_path, say=print) as target:
         figures = run(PLAN, target, say=print)
     assert {name: figures[name] for name in NONE} == dict.fromkeys(NONE, 0), figures["history"]
     assert (figures["swaps"], figures["rollbacks"], figures["replicas"]) == (2, 1, 2)

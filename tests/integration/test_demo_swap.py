@@ -7,6 +7,7 @@ import pytest
 
 from lab import vanishing
 from roost.bench_machine import swap_machine
+from roost.settings import LauncherSettings
 from tests.integration.test_bench_swap import random_towers
 
 PLAN = vanishing.Plan(
@@ -19,7 +20,7 @@ PLAN = vanishing.Plan(
 def test_in_place_mixes_towers_and_roost_does_not_though_a_replica_dies_as_it_flips(tmp_path: Path) -> None:
     """What the demo shows must follow from what happened, on both sides: a comparison that cannot be lost shows nothing."""
     make = [partial(random_towers, seed=seed) for seed in (1, 2)]
-    with swap_machine(make, keep=tmp_path, say=print) as target:
+    with swap_machine(make, settings=LauncherSettings(), keep=tmp_path, say=print) as target:
         run = vanishing.run(PLAN, target, say=print)
     assert list(vanishing.faults(run)) == [], run["history"]
     roost, usual = run["roost"], run["usual"]

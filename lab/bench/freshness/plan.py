@@ -53,13 +53,18 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A running deployment with one live bundle. `pids` are its processes by role, for their processor time."""
+    """A running deployment with one live bundle.
+
+    Attributes:
+        partitions: of every topic keyed by candidate.
+        pids: its processes by role, for their processor time.
+    """
 
     bootstrap: str
     node_url: str
     surface: str
     bundle: str
-    partitions: int = 4
+    partitions: int
     pids: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, Any]:
-    """Run the benchmark and return its figures (the issue's names), with machine, commit and configuration.
+    """Run the benchmark and return its figures, with machine, commit and configuration.
 
     Args:
         target: a deployment whose live bundle's index is empty, or holds nothing that expires during the run.

@@ -24,6 +24,7 @@ SAME_AGE_S = 10.0
 POPULARITY_EXPONENT = 1.2
 KINDS = (EngagementKind.FAVORITE, EngagementKind.CLICK, EngagementKind.RETWEET, EngagementKind.REPLY)
 KIND_SHARES = (0.65, 0.2, 0.08, 0.07)
+_USERS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +100,17 @@ class Traffic:
         for at, (target, due) in enumerate(zip(targets.tolist(), engaged_s.tolist(), strict=True)):
             name = self._name(target)
             keys.append(name.encode())
-            values.append(self._engagement(f"{plan.run}-{first}-{at}", name, KINDS[kinds[at]], due))
+            values.append(self._engagement(f"{plan.run}-{first}-{at}", f"u:{at % _USERS}", name, KINDS[kinds[at]], due))
         tweets = count + len(looked_for)
         topics = [TWEETS] * tweets + [ENGAGEMENTS] * len(engaged_s)
         order = np.argsort(due_s, kind="stable")
         places = order.tolist()
         return Events(due_s[order], [topics[at] for at in places], [keys[at] for at in places], [values[at] for at in places])
 
-    def _engagement(self, event_id: str, candidate_id: str, kind: EngagementKind, due_s: float) -> bytes:
+    def _engagement(self, event_id: str, user_id: str, candidate_id: str, kind: EngagementKind, due_s: float) -> bytes:
         own = {
             "event_id": event_id,
-            "user_id": f"u:{hash(event_id) % 1_000_000}",
+            "user_id": user_id,
             "candidate_id": candidate_id,
             "kind": str(kind),
             "event_time_ms": self._start_ms + int(due_s * 1000),

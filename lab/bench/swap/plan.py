@@ -51,9 +51,10 @@ class Target:
         live_bundle: live, on an empty index.
         bundles: published and different from each other, the live one among them; at least `MIN_BUNDLES`.
         node_urls: the replicas.
-        pids: processes by role, for their memory.
         watch: revives roles that died; called about once a second.
         leave_one_node: stops every replica but the first.
+        partitions: of every topic keyed by candidate.
+        pids: processes by role, for their memory.
         kills: by role, SIGKILL to its process; `watch` starts it again. Of a broker that somebody else runs there is none.
     """
 
@@ -65,6 +66,6 @@ class Target:
     node_urls: tuple[str, ...]
     watch: Callable[[], None]
     leave_one_node: Callable[[], None]
-    partitions: int = 4
+    partitions: int
     pids: Mapping[str, int] = field(default_factory=dict)
     kills: Mapping[str, Callable[[], None]] = field(default_factory=dict)

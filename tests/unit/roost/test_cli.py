@@ -286,6 +286,16 @@ def test_a_wrong_setting_is_a_sentence_that_names_its_variable(
     )
 
 
+@pytest.mark.parametrize("words", ["bench freshness", "bench swap", "bench recovery", "demo swap"])
+def test_a_wrong_broker_is_a_sentence_where_a_machine_of_its_own_would_start(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was a trace of what reads settings."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "nonsense")
+    assert cli.run(words.split()) == 1
+    assert capsys.readouterr().err.startswith("roost: a setting is wrong: KAFKA_BOOTSTRAP_SERVERS")
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [(None, "cannot be read"), ("[home-timeline]\nspeed = 3\n", "unknown keys ['speed']"), ("nonsense", "is wrong")],

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,21 @@ def test_a_deployment_is_found_for_as_long_as_its_launcher_lives(tmp_path: Path)
     assert Deployment.find(tmp_path) is None
     _written(tmp_path)
     assert Deployment.find(tmp_path) is None
+
+
+@pytest.mark.parametrize("words", ["train skew", "train evaluate 3f9a0c11d2e4b567", "train pretrain --kept nowhere"])
+def test_a_training_reads_the_surfaces_of_the_deployment_it_reads_topics_of(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the shipped file a surface of one's own was unknown, and one that is shipped otherwise was trained wrongly."""
+    monkeypatch.delenv("ROOST_SURFACES", raising=False)
+    shipped = files("schemas").joinpath("surfaces.toml").read_text(encoding="utf-8")
+    surfaces = tmp_path / "surfaces.toml"
+    surfaces.write_text(shipped.replace("[home-timeline]", "[films]"))
+    with claimed(tmp_path):
+        Deployment(os.getpid(), "127.0.0.1:1", "http://127.0.0.1:2", "registry", str(surfaces), {}).write(tmp_path)
+        assert cli.run([*words.split(), "--data-dir", str(tmp_path)]) == 1
+    assert "surface 'home-timeline' is not configured, but films" in capsys.readouterr().err
 
 
 def test_a_second_launcher_is_refused_and_the_first_is_still_found(tmp_path: Path) -> None:

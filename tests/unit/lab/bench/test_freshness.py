@@ -1,5 +1,8 @@
 """The freshness benchmark's pure parts: what it sends, what it looks for, and how its figures come about."""
 
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from multiprocessing.connection import Connection
@@ -74,6 +77,24 @@ def test_no_id_is_created_twice_and_engagements_come_after_their_tweet(traffic: 
         if topic == ENGAGEMENTS:
             target = decode(Engagement, value).candidate_id
             assert target in preload or loop[target][0] <= due_s
+
+
+def test_a_plans_events_are_the_same_in_another_process() -> None:
+    """Python salts the hashes of strings anew in each: two runs of a plan with the labeler on would have other users."""
+    program = (
+        "from lab.bench.freshness.plan import Plan; from lab.bench.freshness.traffic import Traffic, make_world; "
+        "from schemas.codec import decode_mapping; from schemas.records.feedback import Engagement; "
+        "events = Traffic(Plan(rate_per_s=5.0, seconds=1.0, warmup_s=1.0, live=20), make_world(1)).open_loop(); "
+        "values = [value for topic, value in zip(events.topics, events.values) if topic == 'engagements']; "
+        "print([decode_mapping(Engagement.SUBJECT, value)['user_id'] for value in values])"
+    )
+    users = [
+        subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert users[0] == users[1] != "[]\n"
 
 
 def test_each_probe_is_sent_when_the_prober_begins_to_look(traffic: Traffic) -> None:
