@@ -101,12 +101,20 @@ def check_embedders(errors: Sequence[str]) -> list[Finding]:
     return [wrong("embedders", error, fix) for error in errors]
 
 
-def check_node(url: str, ready: bool | None, reasons: Sequence[str], alarms: Sequence[str]) -> Finding:  # noqa: FBT001 - a fact, no switch
+def check_node(
+    url: str,
+    ready: bool | None,  # noqa: FBT001 - a fact, no switch
+    reasons: Sequence[str],
+    alarms: Sequence[str],
+    index_alarms: Sequence[str],
+) -> Finding:
     """Judge a serving node by its /readyz; `ready` is None when nobody answered."""
     if ready is None:
         return wrong("node", f"nobody answers at {url}", "roost serve")
     if alarms:
         return wrong("node", f"{url}: {'; '.join(alarms)}", "see the node's log for the record, and its producer")
+    if index_alarms:
+        return wrong("node", f"{url}: {'; '.join(index_alarms)}", "roost index audit; and see the node's log")
     if not ready:
         return note("node", f"{url} is not ready: {'; '.join(reasons)}")
     return ok("node", f"{url} is ready")

@@ -169,7 +169,8 @@ def _node(url: str) -> Finding:
         health = httpx.get(f"{url}/readyz", timeout=_BROKER_S).json()
         bundles = [bundle for surface in health["surfaces"] for bundle in surface["bundles"]]
         alarms = [f"bundle {bundle['bundle']}: {alarm}" for bundle in bundles for alarm in bundle["alarms"]]
-        return check_node(url, health["ready"], health["reasons"], alarms)
+        doubts = [f"bundle {bundle['bundle']}: {doubt}" for bundle in bundles for doubt in bundle["index_alarms"].values()]
+        return check_node(url, health["ready"], health["reasons"], alarms, doubts)
     # nobody, or something that is no node
     except (httpx.TransportError, json.JSONDecodeError, KeyError, TypeError):
-        return check_node(url, None, (), ())
+        return check_node(url, None, (), (), ())

@@ -88,10 +88,17 @@ def test_a_role_that_is_down_names_its_log() -> None:
 
 def test_a_node_that_waits_for_its_first_bundle_is_not_ill() -> None:
     """A fresh deployment is not ready, and nothing is wrong with it; an alarm is."""
-    assert check_node("u", ready=True, reasons=(), alarms=()).verdict is Verdict.OK
-    assert check_node("u", ready=False, reasons=("no bundle is live",), alarms=()).verdict is Verdict.NOTE
-    assert check_node("u", ready=False, reasons=(), alarms=("a bad embedding at 3",)).verdict is Verdict.WRONG
-    assert check_node("u", ready=None, reasons=(), alarms=()).verdict is Verdict.WRONG
+    assert check_node("u", ready=True, reasons=(), alarms=(), index_alarms=()).verdict is Verdict.OK
+    assert check_node("u", ready=False, reasons=("no bundle is live",), alarms=(), index_alarms=()).verdict is Verdict.NOTE
+    assert check_node("u", ready=False, reasons=(), alarms=("a bad embedding at 3",), index_alarms=()).verdict is Verdict.WRONG
+    assert check_node("u", ready=None, reasons=(), alarms=(), index_alarms=()).verdict is Verdict.WRONG
+
+
+def test_an_alarm_of_the_index_is_wrong_though_the_node_is_ready() -> None:
+    """It answers all the same, with less than it should find: who asks the doctor was told that nothing is wrong."""
+    found = check_node("u", ready=True, reasons=(), alarms=(), index_alarms=("bundle 3f9a: recall is below .95",))
+    assert (found.verdict, found.fix.startswith("roost index audit")) == (Verdict.WRONG, True)
+    assert "recall is below .95" in found.sentence
 
 
 def test_what_an_embedder_says_is_wrong_is_wrong() -> None:
