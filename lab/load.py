@@ -127,11 +127,6 @@ def at_rate(rate_per_s: float, *, start_s: float) -> Callable[[int, object], flo
     return lambda number, _event: start_s + number / rate_per_s
 
 
-def at_event_time(_number: int, event: Event) -> float:
-    """Return when an event is due that happens at its event time: the schedule of a live world."""
-    return event.event_time_ms / 1000
-
-
 def publish(
     events: Iterable[EventT],
     sender: Sender[EventT],

@@ -1,10 +1,10 @@
-"""The registry of bundles: publish, list, show, verify. Trains and judges nothing; the layout on disk is `schemas.bundle`'s."""
+"""A trained bundle, published with where it comes from. Trains and judges nothing; the layout on disk is `schemas.bundle`'s."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from schemas.bundle import Bundle, Gate, Manifest, list_bundles, read_bundle, write_bundle
+from schemas.bundle import Gate, Manifest, read_bundle, write_bundle
 from schemas.errors import BundleError
 from schemas.features.spec import FeatureSpec
 from schemas.registry.place import RegistryPlace
@@ -61,35 +61,3 @@ def publish(
     except BundleError as error:
         raise type(error)(f"the new bundle cannot be published: {error}") from error
     return bundle
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A bundle in a list: its manifest, or what is wrong with it."""
-
-    id: str
-    manifest: Manifest | None
-    error: str = ""
-
-
-def entries(root: RegistryPlace, surface: str) -> list[Entry]:
-    """Return a surface's bundles, oldest first, each read and verified byte for byte."""
-    found = []
-    for bundle in list_bundles(root, surface):
-        try:
-            found.append(Entry(bundle, read_bundle(root, surface, bundle).manifest))
-        except BundleError as error:
-            found.append(Entry(bundle, None, str(error)))
-    return found
-
-
-def show(root: RegistryPlace, surface: str, bundle: str) -> Manifest:
-    """Return a bundle's manifest, its bytes verified; raises `BundleError` as `schemas.bundle.read_bundle` does."""
-    return read_bundle(root, surface, bundle).manifest
-
-
-def verify(root: RegistryPlace, surface: str, bundle: str) -> Bundle:
-    """Verify every byte, load both towers and compare the canary vectors; raises `BundleError` for the first thing wrong."""
-    read = read_bundle(root, surface, bundle)
-    Towers(read)
-    return read

@@ -155,8 +155,3 @@ class WorldLog:
     impressions: Impressions
     engagements: Engagements
     truth: Truth
-
-    @property
-    def positive_rate(self) -> float:
-        """Share of impressions with an engagement; 0 without any."""
-        return float((self.impressions.label == POSITIVE).mean()) if len(self.impressions) else 0.0

@@ -112,17 +112,6 @@ class World:
         best = [alive[np.argsort(-self.probabilities(users[i : i + 1], alive, time_s)[0])[:k]] for i in range(len(users))]
         return np.array(best, np.int64).reshape(len(users), min(k, len(alive)))
 
-    def expected_engagement(self, users: Ints, lists: Ints, time_s: float) -> Floats:
-        """Return the mean p over each user's list, float64 [users]: engagements a tweet shown, not a list.
-
-        Args:
-            users: int64 [users].
-            lists: int64 [users, k], rows of `tweets`.
-            time_s: when the lists are shown.
-        """
-        means: Floats = self.probability(users[:, None], lists, time_s).mean(1)
-        return means
-
     def unreadable_share(self, users: Ints, lists: Ints) -> Floats:
         """Return the share of each user's list in a language that the user truly cannot read, float64 [users]."""
         shares: Floats = (~self.users.spoken[users[:, None], self.tweets.language[lists]]).mean(1)

@@ -22,7 +22,6 @@ from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 
 RATIOS = (1, 4, 16, 64, 256, 1_024, 4_000)
-MOST = 4_000
 
 
 class Figure(TypedDict):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.load import Encoded, at_event_time, at_rate, encoded, publish
+from lab.load import Encoded, at_rate, encoded, publish
 from lab.world import Clock, LiveWorld, World, WorldSettings
 from lab.world.settings import HOUR_S
 from schemas.codec import decode
@@ -74,7 +74,7 @@ def test_the_world_is_published_at_its_own_event_times() -> None:
     live = LiveWorld(World(WorldSettings(users=100, authors=30, tweets_per_day=200)), Clock(round(START_S * 1000), 0.0, 3_600.0))
     broker = SlowBroker()
     events = [event for event in live.events(until_s=4 * HOUR_S) if isinstance(event, Message)]
-    publish(events, broker, schedule=at_event_time, now_s=broker.clock, sleep=broker.sleep)
+    publish(events, broker, schedule=lambda _, event: event.event_time_ms / 1000, now_s=broker.clock, sleep=broker.sleep)
     assert len(broker.sent_at_s) == len(events) > 50
     for event, sent_at_s in zip(events, broker.sent_at_s, strict=True):
         assert event.event_time_ms / 1000 - 0.003 <= sent_at_s <= event.event_time_ms / 1000 + 0.06

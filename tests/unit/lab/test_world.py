@@ -103,7 +103,7 @@ def test_the_oracle_is_the_best_list(world: World) -> None:
     """Every share of the optimum is against this list."""
     users = np.arange(20)
     lists = world.oracle(users, NOON_S, 10)
-    expected = world.expected_engagement(users, lists, NOON_S)
+    expected = world.probability(users[:, None], lists, NOON_S).mean(1)
     p = world.probabilities(users, world.tweets.alive(NOON_S), NOON_S)
     assert expected == pytest.approx(np.sort(p, axis=1)[:, -10:].mean(1))
     assert world.oracle(users, NOON_S, 10_000).shape == (20, len(world.tweets.alive(NOON_S)))
