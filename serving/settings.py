@@ -28,7 +28,7 @@ class NodeSettings(BaseSettings):
         http_host: address to bind; anything but the default makes the node reachable from other machines.
         http_port: 0 means any free one.
         query_threads: queries answered at the same time; the others wait.
-        log_format: "json" makes every log line one JSON object, with the bundle, topic, partition and offset it is about.
+        log_format: "json" makes every log line one JSON object, with the bundle, epoch, topic, partition and offset it is about.
         snapshots: folder for the indexes on disk, so that a start reads on instead of reading everything; None keeps none. The node
             uses the subfolder of its `node_id`.
         snapshots_shared: URL of a place that nodes share, of any kind fsspec knows, where a node that has no sound snapshot looks

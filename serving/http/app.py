@@ -37,6 +37,7 @@ from serving.http.collector import HealthCollector
 from serving.http.direct import Asking, DirectRetrieval
 from serving.metrics import NodeMetrics
 from serving.query.census import SurfaceCensus
+from serving.query.epochs import epoch_name
 from serving.query.errors import BundleNotHeld, NodeBehind, NothingLive, QueryRefused, UnknownSurface, WritesMissing
 from serving.query.explain import Explainer
 from serving.query.retrieve import Retriever
@@ -119,6 +120,7 @@ def _answering(retriever: Retriever, metrics: NodeMetrics) -> Callable[[str, Ret
                 "surface": surface,
                 "bundle": found.bundle,
                 "revision": found.revision,
+                "epoch": epoch_name(found.bundle, found.revision),
                 "candidates": found.candidates,
                 "cold": found.cold,
                 "took_ms": round(took_s * 1000, 3),

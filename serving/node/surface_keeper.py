@@ -9,7 +9,7 @@ from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.rollout import STREAMING, fold, nothing_yet
 from schemas.surfaces import Surface
 from serving.node.bundle_tail import BundleTail
-from serving.query.epochs import Canary, Epoch, Routing, RoutingTable
+from serving.query.epochs import Canary, Epoch, Routing, RoutingTable, epoch_name
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,12 @@ class SurfaceKeeper:
             self._routings.put(after)
         was, now = _name(before.live), _name(after.live)
         if was != now:
-            fields = {"surface": self.surface.name, "bundle": now, "revision": after.revision}
+            fields = {
+                "surface": self.surface.name,
+                "bundle": now,
+                "revision": after.revision,
+                "epoch": epoch_name(now, after.revision),
+            }
             log.info("%s flips from %s to %s at revision %d", self.surface.name, was, now, after.revision, extra=fields)
 
     def _routing(self, before: Routing) -> Routing:

@@ -58,6 +58,11 @@ class Epoch:
         return held
 
 
+def epoch_name(bundle: str | None, revision: int) -> str:
+    """Return what log lines call an epoch: the bundle that answers, and the revision it was chosen by."""
+    return f"{bundle}@{revision}"
+
+
 @dataclass(frozen=True, slots=True)
 class Canary:
     """An epoch that a sticky share of the users is answered from."""

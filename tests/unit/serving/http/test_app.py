@@ -1,6 +1,7 @@
 """The HTTP face: limits named, refusals mapped, pages that work offline. Over a real socket."""
 
 import http.client
+import logging
 import threading
 import time
 
@@ -24,6 +25,14 @@ def test_the_client_gets_what_the_retriever_answers(served: Served) -> None:
     assert len(answer.candidates) == 5
     assert {candidate.text for candidate in answer.candidates} == {"雪🎿"}
     assert answer.cold
+
+
+def test_the_log_names_the_epoch_that_answered(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """As the flip's line does: what was answered wrongly is traced to the flip it came after."""
+    with caplog.at_level(logging.DEBUG, logger="serving.http.app"):
+        answer = served.client.retrieve(HOME.name, k=1)
+    (line,) = caplog.records
+    assert vars(line)["epoch"] == f"{answer.bundle}@{answer.revision}"
 
 
 @pytest.mark.parametrize(

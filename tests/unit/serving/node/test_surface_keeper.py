@@ -1,5 +1,6 @@
 """Which bundle answers here: the rollout says what should, the indices what can."""
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -123,13 +124,15 @@ def test_nothing_answers_before_the_rollouts_are_read_and_the_live_index_is_whol
     assert kept.live == A
 
 
-def test_a_flip_to_a_whole_index_is_immediate_and_the_other_goes_on_filling(kept: Kept) -> None:
-    """Rollback lands on a fresh index only because the draining bundle is still followed."""
+def test_a_flip_to_a_whole_index_is_immediate_and_the_other_goes_on_filling(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    """Rollback lands on a fresh index only because the draining bundle is still followed; the log names the epoch."""
     kept.roll(a=Stage.LIVE, b=Stage.BUILDING)
     kept.tail(B).fill()
     assert kept.live == A
-    kept.roll(a=Stage.DRAINING, b=Stage.LIVE)
+    with caplog.at_level(logging.INFO):
+        kept.roll(a=Stage.DRAINING, b=Stage.LIVE)
     assert (kept.live, kept.routing.revision) == (B, 3)
+    assert [vars(record)["epoch"] for record in caplog.records if "flips" in record.getMessage()] == [f"{B}@3"]
     assert kept.tail(A).running
     assert (kept.tail(A).is_live, kept.tail(B).is_live) == (False, True)
     kept.roll(a=Stage.LIVE, b=Stage.DRAINING)
