@@ -238,6 +238,11 @@ def _add_problems(app: FastAPI, metrics: NodeMetrics) -> None:
         # where it is begins with "body", which goes without saying
         return answered(*_invalid({**found, "loc": found["loc"][1:]} for found in error.errors()))
 
+    @app.exception_handler(400)
+    async def unreadable(_: Request, __: Exception) -> Response:
+        # FastAPI's answer to bytes that are not even text, or nest too deeply
+        return answered(*_invalid([{"loc": (), "msg": "not JSON in UTF-8"}]))
+
 
 def _invalid(errors: Iterable[Mapping[str, Any]]) -> tuple[int, Problem]:
     sentences = [f"{'.'.join(str(part) for part in e['loc']) or 'body'}: {e['msg']}" for e in islice(errors, 5)]

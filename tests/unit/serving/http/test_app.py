@@ -66,10 +66,12 @@ def test_a_request_over_a_limit_is_refused_by_a_sentence_that_names_it(served: S
 @pytest.mark.parametrize(
     "raw", [b"", b"{", b"\xff\xfe", b'{"user_id": "\\ud800"}', b'{"k": NaN}', b'{"k": 1e400}', b"null", b"[" * 5_000]
 )
-def test_bytes_that_are_no_request_are_the_callers_fault(served: Served, raw: bytes) -> None:
-    """Garbage must never be a 500."""
-    response = served.http.post(RETRIEVE, content=raw, headers={"content-type": "application/json"})
-    assert response.status_code in {400, 422}
+@pytest.mark.parametrize("path", [RETRIEVE, f"{RETRIEVE}-batch", f"/v1/surfaces/{HOME.name}/explain"])
+def test_bytes_that_are_no_request_are_the_callers_fault(served: Served, path: str, raw: bytes) -> None:
+    """Garbage must never be a 500, nor a status and a body that the description does not have."""
+    response = served.http.post(path, content=raw, headers={"content-type": "application/json"})
+    assert response.status_code == 422
+    assert response.json()["error"] == "invalid_request"
 
 
 def test_a_body_over_a_mebibyte_is_refused_whether_or_not_it_says_so(served: Served) -> None:
