@@ -1,6 +1,6 @@
 """Joined examples into both arms of one canary and its slices: by user, each once, the highest revision. Decides nothing."""
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -33,6 +33,30 @@ class _Arm:
         return Sums.of([user.shown for user in self.users.values()], [counted(user) for user in self.users.values()])
 
 
+class _Counted:
+    """What was counted of the examples that one labeler's partition wrote to one of the log, while it may still correct them."""
+
+    def __init__(self) -> None:
+        # by example id, in order of arrival: revision, engaged, event time
+        self._examples: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
+        self._newest_ms = 0
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def of(self, example: Example) -> tuple[int, int] | None:
+        """Return the revision of an example that was counted, and how often engaged; None of one that was not."""
+        found = self._examples.get(example.example_id)
+        return None if found is None else found[:2]
+
+    def note(self, example: Example, engaged: int, *, corrected_ms: int) -> None:
+        """Note that a revision is counted; what is older than any that is still corrected is forgotten."""
+        self._examples[example.example_id] = (example.revision, engaged, example.event_time_ms)
+        self._newest_ms = max(self._newest_ms, example.event_time_ms)
+        while next(iter(self._examples.values()))[2] < self._newest_ms - corrected_ms:
+            self._examples.popitem(last=False)
+
+
 Pair = tuple[Sums, Sums]
 """The canary's arm, and everybody else's."""
 
@@ -40,24 +64,30 @@ Pair = tuple[Sums, Sums]
 class Arms:
     """Both arms of one canary. An example counts for the arm its user belongs to, and only if that arm's bundle answered."""
 
-    def __init__(self, surface: str, canary: BundleStage, live: str) -> None:
+    def __init__(self, surface: str, canary: BundleStage, live: str, *, corrected_ms: int) -> None:
         """Begin with nobody.
 
         Args:
             canary: in its stage, with salt, share and the moment since when it stands beside `live`.
             live: the bundle that everybody else is answered from.
+            corrected_ms: how long after its impression an example may still be corrected, in event time.
         """
         self._surface = surface
         self._canary = canary
         self._live = live
         self._arms = {canary.bundle: _Arm(), live: _Arm()}
         self._slices: dict[str, dict[str, _Arm]] = {}
-        # what was counted of each example, so that a correction counts instead of it
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._corrected_ms = corrected_ms
+        # for corrections; by partition of the log and of the labeler, one of which may be read long after another
+        self._counted: defaultdict[tuple[int, int], _Counted] = defaultdict(_Counted)
         self.ignored = 0
 
-    def take(self, example: Example) -> None:
-        """Count an example, or its correction; one of before the canary, or answered by neither arm, is passed over."""
+    def take(self, example: Example, *, partition: int = 0) -> None:
+        """Count an example, or its correction; one of before the canary, or answered by neither arm, is passed over.
+
+        Args:
+            partition: of `examples`, where it lies.
+        """
         engaged = _ENGAGED.get(example.label)
         if example.surface != self._surface or example.event_time_ms < self._canary.since_ms or engaged is None:
             return
@@ -66,10 +96,11 @@ class Arms:
             # answered in the moment of the change by the other epoch, or by nobody of ours
             self.ignored += 1
             return
-        before = self._seen.get(example.example_id)
+        counted = self._counted[partition, example.impression_partition]
+        before = counted.of(example)
         if before is not None and example.revision <= before[0]:
             return
-        self._seen[example.example_id] = (example.revision, engaged)
+        counted.note(example, engaged, corrected_ms=self._corrected_ms)
         shown, engaged = (1, engaged) if before is None else (0, engaged - before[1])
         mismatched = int(shown > 0 and _is_mismatched(example))
         for arm in (self._arms[example.bundle], *self._slices_of(example)):

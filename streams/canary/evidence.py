@@ -65,6 +65,7 @@ class CanaryEvidence:
         self,
         open_tail: Callable[[int], Tail],
         *,
+        corrected_ms: int,
         rules: CanaryRules | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,8 +73,10 @@ class CanaryEvidence:
 
         Args:
             open_tail: the examples appended from a time (Unix milliseconds) on. A restart counts them anew from there.
+            corrected_ms: as of `Arms`.
         """
         self._open_tail = open_tail
+        self._corrected_ms = corrected_ms
         self._rules = rules or CanaryRules()
         self._clock_s = clock_s
         self._watched: dict[str, _Watched] = {}
@@ -94,7 +97,8 @@ class CanaryEvidence:
         if entry is None or live is None:
             return None
         if watched is None:
-            arms, tail = Arms(state.surface, entry, live), self._open_tail(entry.since_ms)
+            arms = Arms(state.surface, entry, live, corrected_ms=self._corrected_ms)
+            tail = self._open_tail(entry.since_ms)
             watched = _Watched(state.surface, live, entry, arms, tail, ServedArms(entry.bundle, live))
             self._watched[state.surface] = watched
         watched.served.hear(heard)
@@ -104,7 +108,7 @@ class CanaryEvidence:
                 # a user was deleted: what the arms count names nobody
                 continue
             try:
-                watched.arms.take(decode(Example, record.value))
+                watched.arms.take(decode(Example, record.value), partition=record.partition)
             except InvalidInput as error:
                 log.warning("passed over %s/%d/%d: %s", record.topic, record.partition, record.offset, error, extra=record.place)
         if self._clock_s() >= watched.read_again_s:

@@ -16,6 +16,7 @@ from streams.controller.admission import Admission
 from streams.controller.controller import Controller
 from streams.controller.heartbeat import ControllerHeartbeat
 from streams.controller.journal import ClusterTopics, Heartbeats, TopicJournal, read_command, read_commands
+from streams.labeler.processor import joins_end_ms
 from streams.metrics import ControllerMetrics, DiskCollector, RunnerMetrics, metrics_served
 from streams.outbox import Outbox
 from streams.processor import Clock, Work
@@ -82,6 +83,7 @@ def _control(
     heartbeats = Heartbeats(settings.bootstrap)
     evidence = CanaryEvidence(
         examples_since(settings.bootstrap, admin, partitions=settings.partitions),
+        corrected_ms=joins_end_ms(surfaces),
         rules=CanaryRules(
             alpha=settings.canary_alpha,
             expected_effect=settings.canary_effect,

@@ -14,6 +14,7 @@ STAGE = BundleStage(CANARY, Stage.CANARY, 3_000, "salt", since_ms=1_000)
 USERS = [f"u:{n}" for n in range(300)]
 THEIRS = [user for user in USERS if canary_bucket("salt", user) < 3_000]
 OTHERS = [user for user in USERS if user not in THEIRS]
+CORRECTED_MS = 3_600_000
 
 
 def example(
@@ -26,7 +27,7 @@ def example(
 
 def test_each_user_counts_for_the_arm_it_is_in_and_only_if_that_arm_answered() -> None:
     """In the moment of a change a user may be answered by the other bundle: that answer says nothing of its arm."""
-    arms = Arms(HOME, STAGE, LIVE)
+    arms = Arms(HOME, STAGE, LIVE, corrected_ms=CORRECTED_MS)
     for user in THEIRS:
         arms.take(example(user, bundle=CANARY))
         arms.take(example(user, Label.IMPLICIT_NEGATIVE, bundle=LIVE, name="other"))
@@ -40,7 +41,7 @@ def test_each_user_counts_for_the_arm_it_is_in_and_only_if_that_arm_answered() -
 
 def test_a_correction_counts_instead_of_what_it_corrects_in_any_order() -> None:
     """A late like turns a negative into a positive; redelivery must not turn it back, or count it twice."""
-    arms = Arms(HOME, STAGE, LIVE)
+    arms = Arms(HOME, STAGE, LIVE, corrected_ms=CORRECTED_MS)
     user = OTHERS[0]
     arms.take(example(user, Label.IMPLICIT_NEGATIVE))
     assert (arms.engagement[1].shown, arms.engagement[1].engaged) == (1, 0)
@@ -52,9 +53,23 @@ def test_a_correction_counts_instead_of_what_it_corrects_in_any_order() -> None:
     assert (arms.engagement[1].shown, arms.engagement[1].engaged) == (1, 0)
 
 
+def test_what_can_no_longer_be_corrected_is_forgotten() -> None:
+    """A canary of days on a busy surface held two hundred bytes of each impression, in the process that every rollout needs."""
+    arms = Arms(HOME, STAGE, LIVE, corrected_ms=1_000)
+    user = OTHERS[0]
+    for at_ms in range(2_000, 22_000, 100):
+        arms.take(example(user, Label.IMPLICIT_NEGATIVE, name=f"{at_ms}", at_ms=at_ms))
+    assert sum(map(len, arms._counted.values())) == 11
+    arms.take(example(user, Label.POSITIVE, name="20900", revision=1, at_ms=20_900))
+    # read much later, from another partition, and corrected there
+    for revision, label in enumerate((Label.IMPLICIT_NEGATIVE, Label.POSITIVE)):
+        arms.take(example(user, label, name="old", revision=revision, at_ms=2_000), partition=1)
+    assert (arms.engagement[1].shown, arms.engagement[1].engaged) == (201, 2)
+
+
 def test_what_was_seen_before_the_canary_or_elsewhere_does_not_count() -> None:
     """Before it everybody was answered by the live bundle."""
-    arms = Arms(HOME, STAGE, LIVE)
+    arms = Arms(HOME, STAGE, LIVE, corrected_ms=CORRECTED_MS)
     user = OTHERS[0]
     arms.take(example(user, at_ms=999))
     arms.take(example(user, Label.UNKNOWN))
@@ -64,7 +79,7 @@ def test_what_was_seen_before_the_canary_or_elsewhere_does_not_count() -> None:
 
 def test_sums_are_those_of_the_users() -> None:
     """The variance needs squares by user, not by impression."""
-    arms = Arms(HOME, STAGE, LIVE)
+    arms = Arms(HOME, STAGE, LIVE, corrected_ms=CORRECTED_MS)
     for n in range(3):
         arms.take(example(OTHERS[0], name=f"a{n}"))
     arms.take(example(OTHERS[1], Label.IMPLICIT_NEGATIVE))
@@ -82,7 +97,7 @@ def of_language(user: str, declared: str, shown: str, *, known: bool, bundle: st
 
 def test_users_count_by_their_language_and_new_ones_by_themselves() -> None:
     """An average hides whom it is bad for."""
-    arms = Arms(HOME, STAGE, LIVE)
+    arms = Arms(HOME, STAGE, LIVE, corrected_ms=CORRECTED_MS)
     for number, user in enumerate(OTHERS[:10]):
         arms.take(of_language(user, "ja" if number < 4 else "en", "en", known=number % 2 == 0, bundle=LIVE))
     arms.take(of_language(THEIRS[0], "ja", "ja", known=True, bundle=CANARY))
@@ -92,7 +107,7 @@ def test_users_count_by_their_language_and_new_ones_by_themselves() -> None:
 
 def test_what_is_shown_in_another_language_than_declared_counts_once() -> None:
     """A correction of the label changes nothing about what was shown; an undetermined language is no mismatch."""
-    arms = Arms(HOME, STAGE, LIVE)
+    arms = Arms(HOME, STAGE, LIVE, corrected_ms=CORRECTED_MS)
     arms.take(of_language(OTHERS[0], "ja", "en", known=True, bundle=LIVE))
     arms.take(replace(of_language(OTHERS[0], "ja", "en", known=True, bundle=LIVE), revision=1, label=Label.IMPLICIT_NEGATIVE))
     arms.take(of_language(OTHERS[1], "ja", "und", known=True, bundle=LIVE))
@@ -104,7 +119,7 @@ def test_what_is_shown_in_another_language_than_declared_counts_once() -> None:
 
 def test_there_are_no_more_slices_than_the_test_allows_for() -> None:
     """With every language that somebody made up a slice, the bound on a false alarm would not hold."""
-    arms = Arms(HOME, STAGE, LIVE)
+    arms = Arms(HOME, STAGE, LIVE, corrected_ms=CORRECTED_MS)
     for number, user in enumerate(OTHERS[: MAX_SLICES + 10]):
         arms.take(of_language(user, f"l{number}", "en", known=True, bundle=LIVE))
     assert len(arms.slices) == MAX_SLICES

@@ -10,7 +10,7 @@ from schemas.wire.inbound import InboundRecord
 from streams.canary.evidence import CanaryEvidence
 from streams.canary.judge import CanaryRules, Verdict
 from streams.canary.sequential import difference
-from tests.unit.streams.canary.test_arms import CANARY, HOME, LIVE, OTHERS, STAGE, THEIRS, USERS, example
+from tests.unit.streams.canary.test_arms import CANARY, CORRECTED_MS, HOME, LIVE, OTHERS, STAGE, THEIRS, USERS, example
 
 APPENDED_MS = 5_000
 STATE = Rollout(HOME, 5, bundles=(BundleStage(LIVE, Stage.LIVE), STAGE))
@@ -39,7 +39,9 @@ class Follower:
     def __init__(self, values: list[bytes]) -> None:
         self.values, self.now_s = values, 0.0
         self.opened: list[tuple[int, FakeTail]] = []
-        self.evidence = CanaryEvidence(self.open, rules=CanaryRules(min_users=20, balance_alpha=1e-9), clock_s=lambda: self.now_s)
+        self.evidence = CanaryEvidence(
+            self.open, corrected_ms=CORRECTED_MS, rules=CanaryRules(min_users=20, balance_alpha=1e-9), clock_s=lambda: self.now_s
+        )
 
     def open(self, since_ms: int) -> FakeTail:
         """Open the examples anew."""
@@ -116,7 +118,10 @@ def test_a_flip_beside_a_canary_begins_another_comparison_after_a_restart_too() 
     ]
     follower = Follower(shown)
     follower.evidence.reading(STATE)
-    for evidence in (follower.evidence, restarted := CanaryEvidence(follower.open, rules=CanaryRules(min_users=20))):
+    for evidence in (
+        follower.evidence,
+        restarted := CanaryEvidence(follower.open, corrected_ms=CORRECTED_MS, rules=CanaryRules(min_users=20)),
+    ):
         found = evidence.reading(flipped)
         assert found is not None
         assert (found.canary.shown, found.live.shown) == (len(THEIRS), len(OTHERS))
