@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from lab.bench.freshness.http import profile
 from lab.history import AnswerChecker, Observed
 from lab.history.recorded import observed
 from lab.vanishing.plan import Plan
@@ -38,11 +39,8 @@ class Replicas:
         for attempt in range(len(self._clients)):
             at = (first + attempt) % len(self._clients)
             try:
-                user = reader.user
-                profile = InlineUser(
-                    languages=user.languages, region=user.region, interests=user.interests, follows=user.follows[:16]
-                )
-                answer = self._clients[at].retrieve(self._surface, user_id=user.user_id, user=profile, k=k, languages=languages)
+                user = InlineUser(**profile(reader.user))
+                answer = self._clients[at].retrieve(self._surface, user_id=reader.user.user_id, user=user, k=k, languages=languages)
             except RoostError:
                 if attempt == len(self._clients) - 1:
                     raise

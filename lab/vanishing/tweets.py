@@ -11,7 +11,7 @@ from lab.vanishing.plan import Plan
 from lab.world.live import Clock, LiveWorld
 from schemas.features.query import query_features
 from schemas.records.candidates import Counters, Tweet
-from schemas.records.users import QueryFeatures, User, UserState
+from schemas.records.users import MAX_QUERY_FOLLOWS, QueryFeatures, User, UserState
 from schemas.towers import Towers
 
 PROBE_LANGUAGE = "x-probe"
@@ -42,7 +42,7 @@ class Tweets:
                         user.user_id,
                         languages=user.languages,
                         region=user.region,
-                        follows=user.follows[:16],
+                        follows=user.follows[:MAX_QUERY_FOLLOWS],
                         interests=user.interests,
                     )
                 ),

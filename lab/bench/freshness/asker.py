@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lab.bench.freshness.http import Retrieval
+from lab.bench.freshness.http import Retrieval, profile
 from lab.bench.freshness.plan import Plan, Target
 from lab.bench.freshness.traffic import make_world
 from lab.observed.columns import Floats
@@ -47,20 +47,8 @@ def ask(connection: Connection, plan: Plan, target: Target) -> None:
 
 
 def user_requests(plan: Plan) -> list[dict[str, Any]]:
-    """Return requests of users of the world, profiles inline: no labeler runs, so the node has no state of them."""
-    users = LiveWorld(make_world(plan.seed), Clock(unix_ms=0)).users()
-    return [
-        {
-            "k": plan.k,
-            "user": {
-                "languages": user.languages,
-                "region": user.region,
-                "interests": user.interests,
-                "follows": user.follows[:16],
-            },
-        }
-        for user in users
-    ]
+    """Return requests of users of the world, profiles inline."""
+    return [{"k": plan.k, "user": profile(user)} for user in LiveWorld(make_world(plan.seed), Clock(unix_ms=0)).users()]
 
 
 class _Asker:

@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from schemas.records.users import MAX_QUERY_FOLLOWS, User
+
 _HEADERS = {"content-type": "application/json"}
+
+
+def profile(user: User) -> dict[str, Any]:
+    """Return a user as a request has one inline: where no labeler runs, the node has no state of it."""
+    return {
+        "languages": user.languages,
+        "region": user.region,
+        "interests": user.interests,
+        "follows": user.follows[:MAX_QUERY_FOLLOWS],
+    }
 
 
 class Retrieval:

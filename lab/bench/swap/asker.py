@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from lab.bench.freshness.http import Retrieval
+from lab.bench.freshness.http import Retrieval, profile
 from lab.bench.freshness.traffic import make_world
 from lab.bench.swap.plan import Plan
 from lab.world.live import Clock, LiveWorld
@@ -60,23 +60,8 @@ class _Asker:
         self._lock = threading.Lock()
         self.kept: list[Kept] = []
         self.stop = threading.Event()
-        # no labeler runs, so the node has no state of them: the profiles come along
         self._users = [
-            (
-                user.user_id,
-                json.dumps(
-                    {
-                        "k": plan.k,
-                        "user_id": user.user_id,
-                        "user": {
-                            "languages": user.languages,
-                            "region": user.region,
-                            "interests": user.interests,
-                            "follows": user.follows[:16],
-                        },
-                    }
-                ).encode(),
-            )
+            (user.user_id, json.dumps({"k": plan.k, "user_id": user.user_id, "user": profile(user)}).encode())
             for user in LiveWorld(make_world(plan.seed), Clock(unix_ms=0)).users()
         ]
 
