@@ -11,13 +11,13 @@ from lab.paper.ab_test import CANDIDATES, ABSettings, ab_test, production_lists
 from lab.paper.encode import LogEncoder
 from lab.paper.intervals import Interval, mean_over_users, ratio_over_users
 from lab.paper.truth import MISSING, fresh, fresh_engagement, fresh_share, true_engagement_at, unreadable_share
+from lab.world.settings import DAY_S
 from schemas.errors import InvalidInput
 from schemas.features.spec import FeatureSpec
 from trainer.data.columns import NO_LANGUAGE, POSITIVE, Corpus, Examples, Queries
 from trainer.evaluation import Embedder
 from trainer.metrics import grouped_roc_auc, language_mismatch, nearest, pair_scores, popularity_correlation, roc_auc
 
-DAY_S = 86_400.0
 _CORPUS_EVERY_S = 6 * 3_600.0
 _POPULAR_K = 5
 _SHOWN_K = 10

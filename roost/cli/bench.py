@@ -12,7 +12,7 @@ from lab.bench.promised import shortfalls
 from roost.allocator import share_arenas
 from roost.cli.checked import settings_of, surface_named, surfaces_of
 from roost.cli.output import EXIT_FAILURE, emit, say, set_up_logging, table
-from roost.cli.target import AsJson
+from roost.cli.target import DEFAULT_SURFACE, AsJson, Surface
 from roost.settings import LauncherSettings
 from schemas.surfaces import refresh_fault
 
@@ -166,7 +166,7 @@ def canary(
 @app.command()
 def train(
     *,
-    surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
+    surface: Surface = DEFAULT_SURFACE,
     impressions: Annotated[int, typer.Option(help="Served pairs of each seed's world.", min=500)] = 12_000,
     seeds: Seeds = 5,
     as_json: AsJson = False,

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from roost.cli.output import EXIT_FAILURE, emit, err, out, table, tell
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, NodeUrl, broker_of, node_url_of
+from roost.cli.target import DEFAULT_DATA_DIR, DEFAULT_SURFACE, AsJson, Bootstrap, DataDir, NodeUrl, Surface, broker_of, node_url_of
 from roost.publish import TOPICS, publish_file
 from roost.retrievable import wait_until_retrievable
 from schemas.errors import RoostError
@@ -72,7 +72,7 @@ def publish(
 
 def query(
     *,
-    surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
+    surface: Surface = DEFAULT_SURFACE,
     user: Annotated[str, typer.Option("--user", "-u", help="User id.")],
     k: Annotated[int, typer.Option("--k", "-k", help="How many candidates.", min=1, max=1000)] = 20,
     context: Annotated[

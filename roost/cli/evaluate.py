@@ -1,19 +1,18 @@
 """`roost train evaluate`: a bundle on what came since it was trained. Parses words; `trainer.evaluation` measures."""
 
 import time
-from typing import Annotated
-
-import typer
 
 from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.output import emit, out, table
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
+    DEFAULT_SURFACE,
     AsJson,
     Bootstrap,
     DataDir,
     NamedBundle,
     Registry,
+    Surface,
     SurfacesFile,
     broker_of,
     bundle_id_of,
@@ -27,7 +26,7 @@ from schemas.errors import Refused
 def evaluate(
     bundle: NamedBundle,
     *,
-    surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
+    surface: Surface = DEFAULT_SURFACE,
     surfaces: SurfacesFile = None,
     bootstrap: Bootstrap = None,
     registry: Registry = None,

@@ -12,12 +12,14 @@ from roost.cli.data import age
 from roost.cli.output import emit, out, table, tell
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
+    DEFAULT_SURFACE,
     AsJson,
     Bootstrap,
     DataDir,
     NodeUrl,
     Registry,
     SchemaRegistry,
+    Surface,
     SurfacesFile,
     broker_of,
     bundle_id_of,
@@ -42,7 +44,7 @@ def explain(
     *,
     user: Annotated[str, typer.Option("--user", "-u", help="User id.")],
     candidate: Annotated[str, typer.Option("--candidate", "-c", callback=_candidate, help="Candidate id, such as t:42.")],
-    surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
+    surface: Surface = DEFAULT_SURFACE,
     at: Annotated[
         str | None, typer.Option("--at", help="A moment of the past: Unix milliseconds, or such as 2026-11-25T04:00:00+00:00.")
     ] = None,

@@ -7,10 +7,12 @@ import typer
 from roost.cli.output import emit, say, tell
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
+    DEFAULT_SURFACE,
     AsJson,
     DataDir,
     NamedBundle,
     Registry,
+    Surface,
     bundle_id_of,
     registry_of,
     writable_registry_of,
@@ -23,7 +25,7 @@ def export(
     bundle: NamedBundle,
     *,
     to: Annotated[str, typer.Option(help="Folder of the other registry, or its URL, such as s3://…; it may be empty.")],
-    surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
+    surface: Surface = DEFAULT_SURFACE,
     registry: Registry = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,

@@ -11,10 +11,12 @@ from roost.cli.checked import check_surface_known, surfaces_of
 from roost.cli.output import emit, table, tell
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
+    DEFAULT_SURFACE,
     AsJson,
     DataDir,
     NamedBundle,
     Registry,
+    Surface,
     SurfacesFile,
     bundle_id_of,
     checked_bundle,
@@ -29,8 +31,6 @@ from schemas.registry.place import RegistryPlace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The bundles in the registry.")
 
-Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
-DEFAULT_SURFACE = "home-timeline"
 NO_BUNDLE = "none"
 
 

@@ -13,6 +13,7 @@ from roost.cli.output import emit, out, say
 from roost.cli.rollout_seen import Seen, as_data, drawn
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
+    DEFAULT_SURFACE,
     AsJson,
     Bootstrap,
     DataDir,
@@ -32,7 +33,6 @@ from streams.controller.journal import Heartbeats
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Roll a tower version out, watch it, and roll it back.")
 
-DEFAULT_SURFACE = "home-timeline"
 # a revision is a long of Avro
 _MAX_REVISION = 2**63 - 1
 

@@ -6,14 +6,24 @@ import typer
 
 from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.output import emit, out, table
-from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, SurfacesFile, broker_of, surfaces_file_of
+from roost.cli.target import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_SURFACE,
+    AsJson,
+    Bootstrap,
+    DataDir,
+    Surface,
+    SurfacesFile,
+    broker_of,
+    surfaces_file_of,
+)
 from schemas.errors import Refused
 from schemas.features.catalog import CATALOG
 
 
 def skew(
     *,
-    surface: Annotated[str, typer.Option("--surface", "-s", help="The product surface.")] = "home-timeline",
+    surface: Surface = DEFAULT_SURFACE,
     sample: Annotated[int, typer.Option(help="The newest served examples that are computed again.", min=1)] = 2_000,
     allowed: Annotated[float, typer.Option(help="Share of a field's examples that may differ.", min=0.0, max=1.0)] = 0.05,
     surfaces: SurfacesFile = None,

@@ -32,10 +32,12 @@ SCHEMA_REGISTRY_HELP = "Address of a schema registry's Confluent API; may hold u
 SchemaRegistry = Annotated[
     str | None, typer.Option("--schema-registry", envvar="ROOST_SCHEMA_REGISTRY_URL", help=SCHEMA_REGISTRY_HELP)
 ]
+Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
 SurfacesFile = Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file (TOML).")]
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="ROOST_DATA_DIR", help="Folder of the local deployment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 DEFAULT_DATA_DIR = Path(".roost")
+DEFAULT_SURFACE = "home-timeline"
 # a broker that is being restarted is back by then
 _BROKER_S = 10.0
 

@@ -34,11 +34,13 @@ from roost.cli.schedule import schedule
 from roost.cli.skew import skew
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
+    DEFAULT_SURFACE,
     AsJson,
     Bootstrap,
     DataDir,
     NamedBundle,
     Registry,
+    Surface,
     SurfacesFile,
     bootstrap_of,
     broker_of,
@@ -63,7 +65,6 @@ app.command()(evaluate)
 app.command()(export)
 app.command()(schedule)
 
-Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
 Seed = Annotated[int, typer.Option(help="Equal seeds and data give equal towers on one machine.", min=0)]
 AcceptWindow = Annotated[
     bool,
@@ -105,7 +106,6 @@ TensorBoard = Annotated[
     ),
 ]
 Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
-DEFAULT_SURFACE = "home-timeline"
 
 
 @app.command()

@@ -23,9 +23,10 @@ from trainer.ladder import climb
 from trainer.learning.towers import TorchEmbedder, TwoTowers
 from trainer.metrics import language_mismatch, nearest, roc_auc
 from trainer.recipes import FinetuneConfig, attempts
+from trainer.settings import TrainerSettings
 from trainer.training import LAST_WINDOWS
 
-EVALUATION_SHARE = 0.2
+EVALUATION_SHARE: float = TrainerSettings.model_fields["evaluation_share"].default
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ import numpy as np
 from lab.observed.columns import Floats, Ints
 from lab.paper.ab_test import CANDIDATES
 from lab.paper.encode import LogEncoder
-from lab.paper.evaluate import DAY_S
 from lab.paper.experiment import ExperimentSettings, OnProgress, Trained, experiment, silent
 from lab.paper.freshness.delayed import Ranked, delayed
 from lab.paper.intervals import Interval, Resampling
 from lab.paper.models.joined import ROOST
 from lab.paper.models.recipes import PAPER
+from lab.world.settings import DAY_S
 from lab.world.world import World
 from trainer.evaluation import Embedder
 from trainer.metrics import nearest
