@@ -11,6 +11,7 @@ from serving.index import COMPRESSED_ONLY, GRAPH_ONLY, IndexConfig, LiveIndex, R
 from serving.index.tiers.arena import Arena, SlotArray
 
 BATCH_ROWS = 256
+_FILL_ROWS = 1_000
 STEPS_A_BATCH = 2
 """Upkeep steps after each batch: a graph takes as long to build as a builder beside a full stream would need."""
 
@@ -25,6 +26,12 @@ CONFIGS: dict[ConfigName, IndexConfig] = {
 def without_thread(name: ConfigName) -> IndexConfig:
     """A configuration whose upkeep runs on the caller's thread, so that its processor time is counted to the row."""
     return replace(CONFIGS[name], background=False)
+
+
+def fill(index: LiveIndex, stream: DriftingStream, live: int) -> None:
+    """Write `live` new candidates; costs are nobody's."""
+    for begin in range(0, live, _FILL_ROWS):
+        index.upsert(stream.create(min(_FILL_ROWS, live - begin)))
 
 
 class Churn:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lab.bench.baselines import BREADTHS, Alternative, faiss_alternatives, rebuilt_graph
-from lab.bench.churn import CONFIGS, Churn, ConfigName, exact_nearest
+from lab.bench.churn import CONFIGS, Churn, ConfigName, exact_nearest, fill
 from lab.bench.machine import commit, machine
 from lab.bench.stream import LANGUAGES, DriftingStream, FloatArray, StreamShape
 from serving.index import Filter, LiveIndex, Rows
@@ -143,8 +143,7 @@ def _filtered(index: LiveIndex, queries: FloatArray, wheres: Sequence[Filter]) -
 def _latency(live: int, seed: int, config: ConfigName, seconds: float, writes_per_s: int) -> dict[str, object]:
     stream = DriftingStream(StreamShape(window_rows=live), seed)
     index = LiveIndex(stream.shape.dim, CONFIGS[config])
-    for _ in range(live // 1_000):
-        index.upsert(stream.create(1_000))
+    fill(index, stream, live)
     _settled(index)
     prepared = [stream.create(WRITE_BATCH_ROWS) for _ in range(int(seconds / 2 * writes_per_s / WRITE_BATCH_ROWS))]
     queries = stream.queries(500)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lab.bench.churn import CONFIGS, without_thread
+from lab.bench.churn import CONFIGS, fill, without_thread
 from lab.bench.machine import commit, machine
 from lab.bench.stream import DriftingStream, StreamShape
 from serving.filling.filled import FilledIndex
@@ -20,7 +20,6 @@ from serving.snapshots.store import SnapshotStore
 
 K = 200
 QUERIES = 100
-BATCH_ROWS = 1_000
 NONE = ("lost",)
 LEAST = {"recall_at_200": 0.98}
 """An index that is back soon and holds or finds less is not back."""
@@ -62,9 +61,8 @@ def run(*, live: int = 100_000, payload_bytes: int = 450, rounds: int = 5, seed:
 def _written_s(store: SnapshotStore, stream: DriftingStream, live: int) -> float:
     index = LiveIndex(stream.shape.dim, without_thread("all tiers"))
     try:
-        for begin in range(0, live, BATCH_ROWS):
-            index.upsert(stream.create(min(BATCH_ROWS, live - begin)))
-            index.maintain()
+        fill(index, stream, live)
+        index.maintain()
         began_s = time.perf_counter()
         _snapshots(store).save(FilledIndex(index, Masks(), id_prefix="t:"), _TOPIC, {0: live}, still=lambda: True)
         return time.perf_counter() - began_s

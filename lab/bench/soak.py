@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lab.bench.churn import CONFIGS
+from lab.bench.churn import CONFIGS, fill
 from lab.bench.machine import commit, machine, resident_mb
 from lab.bench.stream import DriftingStream, StreamShape
 from serving.index import LiveIndex, Rows
@@ -40,8 +40,7 @@ def run(*, live: int = 50_000, seconds: float = 600.0, upserts_per_s: int = 2_00
     index = LiveIndex(stream.shape.dim, CONFIGS["all tiers"])
     empty_mb = resident_mb(os.getpid())
     try:
-        for _ in range(0, live, 1_000):
-            index.upsert(stream.create(1_000))
+        fill(index, stream, live)
         samples = _churned(index, stream, live=live, seconds=seconds, upserts_per_s=upserts_per_s)
         stats = index.stats()
     finally:
