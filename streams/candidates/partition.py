@@ -5,7 +5,8 @@ between two checkpoints is decoded, encoded and written once.
 """
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 
 from schemas.codec import decode, encode
@@ -28,11 +29,14 @@ STUBS_KEPT_MS = DAY_MS
 class CandidatePartition:
     """The embedder's state of one partition; the runner's thread owns it."""
 
-    def __init__(self, store: StateStore, *, positions: Mapping[str, int], surfaces: Surfaces, now_ms: int) -> None:
+    def __init__(
+        self, store: StateStore, *, positions: Mapping[str, int], ends: Mapping[str, int], surfaces: Surfaces, now_ms: int
+    ) -> None:
         """Take over a restored store.
 
         Args:
             positions: next offset of each input topic.
+            ends: of each input's log; see `BatchProcessor.assign`.
             now_ms: decides who is inside a recency window, Unix milliseconds.
         """
         self.positions = dict(positions)
@@ -53,12 +57,16 @@ class CandidatePartition:
         self._dirty: dict[str, None] = {}
         self._due: list[tuple[int, str]] = []
         self._fading: list[str] = []
+        anew: set[str] = set()
         for _, value in store.scan():
             candidate = decode(Candidate, value)
+            anew.update(topic for topic, offset in candidate.source.items() if offset > ends[topic])
             self._place(candidate, now_ms)
             self._await_expiry(candidate)
             for topic in self.append_times_ms:
                 self.append_times_ms[topic] = max(self.append_times_ms[topic], candidate.append_time_ms)
+        if anew:
+            self._begin_anew(anew)
 
     def remember(self, seen: SeenEvents) -> None:
         """Take over the event ids of the 10 minutes before the engagements' position; before the first engagement is folded."""
@@ -159,6 +167,13 @@ class CandidatePartition:
             else:
                 self._remove(candidate.candidate_id)
         return list(dict.fromkeys(self._fading))
+
+    def _begin_anew(self, topics: Collection[str]) -> None:
+        """Forget how far these topics were read: of one that was created anew, deletes too would be taken for folded long ago."""
+        for candidate_id, value in list(self._store.scan()):
+            candidate = decode(Candidate, value)
+            source = {topic: offset for topic, offset in candidate.source.items() if topic not in topics}
+            self._store.put(candidate_id, encode(replace(candidate, source=source)))
 
     def _write(self, ids: Iterable[str], now_ms: int) -> list[Candidate]:
         written = []

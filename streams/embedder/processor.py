@@ -113,13 +113,14 @@ class EmbedderProcessor:
         self._stirring = Stirring()
         self.skipped = 0
 
-    def assign(self, partition: int, store: StateStore, positions: Mapping[str, int]) -> None:
+    def assign(self, partition: int, store: StateStore, positions: Mapping[str, int], ends: Mapping[str, int]) -> None:
         """See `BatchProcessor`."""
         for name, surface in self._configured.items():
             self._policies[partition, name] = refresh_for(surface, partitions=self._partition_count)
         self._partitions[partition] = CandidatePartition(
             store,
             positions=positions,
+            ends=ends,
             surfaces=self._surfaces,
             now_ms=self._clock(),
         )

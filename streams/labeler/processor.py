@@ -6,7 +6,7 @@ that changes the label emits a correction. The store also holds the offsets fold
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
@@ -67,12 +67,17 @@ class LabelProcessor:
         partition: int,
         store: StateStore,
         *,
+        ends: Mapping[str, int],
         surfaces: Surfaces,
         sight: Sight,
         lookup: SchemaLookup | None = None,
         metrics: LabelerMetrics | None = None,
     ) -> None:
-        """Take up the joins that `store` holds."""
+        """Take up the joins that `store` holds.
+
+        Args:
+            ends: of the inputs' logs now. What was folded beyond was of a topic of that name that is no more.
+        """
         self._metrics = metrics or LabelerMetrics()
         # of the batch under way
         self._emitted: Counter[tuple[Label, Provenance]] = Counter()
@@ -85,7 +90,8 @@ class LabelProcessor:
         self._sight = sight
         self._lookup = lookup
         position = json.loads(store.get(_POSITION) or b"{}")
-        self._next: dict[str, int] = position.get("next", {})
+        folded: dict[str, int] = position.get("next", {})
+        self._next = {topic: offset for topic, offset in folded.items() if offset <= ends[topic]}
         self._watermark = Watermark(LABELER_TOPICS, position.get("newest_ms"))
         # by window: (event time at which it is due, store key)
         self._closing: defaultdict[_Window, list[tuple[int, str]]] = defaultdict(list)

@@ -20,9 +20,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 from schemas.errors import BrokerUnavailable
 from schemas.positions import Place
 from schemas.topics import STIR_KEY
+from schemas.wire.admin import make_admin
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetterWriter
+from schemas.wire.ends import beyond_end, log_ends
 from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.tail import TailReader
 from schemas.wire.tracing import Tracing
@@ -110,6 +112,7 @@ class BatchRunner:
             interval_s=settings.checkpoint_interval_s,
             inputs=settings.checkpoint_inputs,
         )
+        self._admin = make_admin(settings.bootstrap)
         self._consumer = make_consumer(
             settings.bootstrap,
             settings.group,
@@ -256,11 +259,15 @@ class BatchRunner:
         started_s = time.monotonic()
         partitions = sorted({place.partition for place in places} - self._stores.keys())
         starts = committed_offsets(consumer, [(place.topic, place.partition) for place in places], timeout_s=_TIMEOUT_S)
+        ends = log_ends(self._admin, starts, timeout_s=_TIMEOUT_S)
+        starts.update(dict.fromkeys(beyond_end(starts, ends)))
         stores = self._restore(partitions)
         for partition, store in stores.items():
             positions = {topic: starts.get((topic, partition)) or 0 for topic in self._settings.topics}
-            self._processor.assign(partition, store, positions)
+            self._processor.assign(partition, store, positions, {topic: ends[topic, partition] for topic in self._settings.topics})
         self._stores.update(stores)
+        # what a processor changed at its start is in the log before anything that follows from it
+        self._apply(Work())
         self._starts.update(starts)
         consumer.assign(
             [TopicPartition(topic, p, OFFSET_BEGINNING if offset is None else offset) for (topic, p), offset in starts.items()]

@@ -13,8 +13,12 @@ from streams.state import StateStore
 class BatchProcessor(Protocol):
     """A processor of co-partitioned topics. Its changes to a store are logged by the runner after each call."""
 
-    def assign(self, partition: int, store: StateStore, positions: Mapping[str, int]) -> None:
-        """Take over a partition, whose state is restored and whose inputs go on at `positions` (next offset by topic)."""
+    def assign(self, partition: int, store: StateStore, positions: Mapping[str, int], ends: Mapping[str, int]) -> None:
+        """Take over a partition, whose state is restored and whose inputs go on at `positions` (next offset by topic).
+
+        Args:
+            ends: of the inputs' logs now. What the state says it has read beyond was of a topic of that name that is no more.
+        """
         ...
 
     def revoke(self, partition: int) -> None:

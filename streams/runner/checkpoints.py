@@ -10,6 +10,7 @@ from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException
 
+from schemas.errors import OffsetOutOfRange
 from schemas.positions import Place
 from schemas.wire.inbound import InboundRecord
 from streams.outbox import Parcel
@@ -98,10 +99,20 @@ class Checkpoints:
         return self._current is not None
 
     def processed(self, records: Sequence[InboundRecord]) -> None:
-        """Note records whose effects were handed to the outbox or are held back for the next checkpoint."""
+        """Note records whose effects were handed to the outbox or are held back for the next checkpoint.
+
+        Raises:
+            OffsetOutOfRange: a log went back, which only another one of its name does.
+        """
         self._inputs += len(records)
         for record in records:
             place = (record.topic, record.partition)
+            if record.offset < self.positions.get(place, 0):
+                # the client reads on from its beginning, in silence
+                raise OffsetOutOfRange(
+                    f"{record.topic}/{record.partition} goes on at {record.offset} after {self.positions[place]}: the topic was "
+                    "deleted and created anew; starting again"
+                )
             self.positions[place] = record.offset + 1
             self._uncommitted.add(place)
 

@@ -40,6 +40,7 @@ from schemas.wire.inbound import InboundRecord
 from streams.metrics import RunnerMetrics
 from streams.outbox import Outbox
 from streams.processor import Clock
+from streams.runner.anew import set_back
 from streams.runner.partitions import Job, OwnedPartitions
 from streams.runner.waiting import WaitingRecords
 from streams.runner.watchdog import Watchdog
@@ -109,6 +110,8 @@ def run_jobs(
         BrokerUnavailable: the broker went away, and stopping was given up; whatever was not committed comes again.
         Exception: whatever a processor raised. Nothing of the batch is committed then.
     """
+    topics = [topic for job in jobs for topic in job.topics]
+    set_back(settings.bootstrap, settings.group, topics, stop, patience_s=2 * settings.session_timeout_s)
     with tempfile.TemporaryDirectory(prefix="roost-faust-") as folder:
         run = _FaustRun(settings, jobs, Path(folder), metrics=metrics or RunnerMetrics(), on_wedged=on_wedged)
         ended: Future[None] = Future()

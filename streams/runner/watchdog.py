@@ -18,6 +18,7 @@ from schemas.positions import Place
 from schemas.wire.admin import make_admin
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
+from schemas.wire.ends import beyond_end
 from schemas.wire.tail import TailReader
 from streams.metrics import RunnerMetrics
 
@@ -114,6 +115,9 @@ class Watchdog:
         committed = {place: offset or 0 for place, offset in committed_offsets(consumer, places, timeout_s=_TIMEOUT_S).items()}
         ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), _TIMEOUT_S)[1] for place in places}
         self._metrics.behind(committed, ends)
+        for topic, partition in beyond_end(committed, ends):
+            # Faust takes all that comes below for read, and says nothing
+            return f"{topic}/{partition} was read beyond its end"
         for topic, partition in self._progress.stuck(committed, ends, time.monotonic()):
             if self._has_record(topic, partition, committed[topic, partition]):
                 return f"{topic}/{partition} stands at {committed[topic, partition]} of {ends[topic, partition]} without a commit"

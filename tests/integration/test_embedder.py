@@ -15,9 +15,9 @@ from schemas.codec import decode
 from schemas.records.candidates import Counters
 from schemas.records.control import Stage
 from schemas.registry.remote import RemoteRegistry
-from schemas.topics import TWEETS, dlq
+from schemas.topics import TWEETS, dlq, standard_topics
 from schemas.towers import Towers
-from schemas.wire.admin import delete_topics
+from schemas.wire.admin import create_topics, delete_topics
 from schemas.wire.dlq import DeadLetter
 from schemas.wire.partition import partition_of
 from streams.embedder.replay import seen_before
@@ -148,6 +148,36 @@ def test_a_topic_that_is_deleted_under_the_embedder_costs_only_its_bundle(fresh_
 
         wait_until(set_aside, what="the reason in the heartbeat")
         wait_until(lambda: all_committed(bootstrap), what="all input committed")
+
+
+def test_what_is_published_to_a_topic_created_anew_counts(fresh_broker: Broker, tmp_path: Path) -> None:
+    """`roost doctor` tells when to make one again: a delete sent to it was taken for folded, and the tweet answered on."""
+    bootstrap = fresh_broker.bootstrap
+    live = publish_bundle(tmp_path / "registry", seed=1)
+    prepare(bootstrap, live)
+    set_rollout(bootstrap, 1, {live: Stage.LIVE})
+    settings = EmbedderSettings(bootstrap=bootstrap, registry=tmp_path / "registry", checkpoint_interval_s=0.2)
+    with running_embedder(settings), Producer(bootstrap) as producer:
+        for n in range(40):
+            producer.tweet(f"t:{n}", author_id="a:1")
+            producer.engagement(f"t:{n}", user_id="u:1", kind="favorite")
+        producer.flush()
+        wait_until(lambda: all_committed(bootstrap), what="all input committed")
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    delete_topics(admin, [TWEETS])
+    create_topics(admin, standard_topics())
+    with running_embedder(settings), Producer(bootstrap) as producer:
+        producer.delete("t:1")
+        producer.tweet("t:2", author_id="a:2")
+        producer.engagement("t:3", user_id="u:2", kind="favorite")
+        producer.flush()
+        wait_until(lambda: all_committed(bootstrap), what="all input committed")
+    vectors, state = embeddings(bootstrap, live), candidates(bootstrap)
+    assert [i for i, vector in vectors.items() if vector.deleted] == ["t:1"]
+    assert (attributes := state["t:2"].attributes) is not None
+    assert attributes.author_id == "a:2"
+    # of a topic that is as it was nothing counts twice
+    assert {i: candidate.counters.favorite for i, candidate in state.items()} == {f"t:{n}": 1 + (n == 3) for n in range(40)}
 
 
 def _ends(bootstrap: str, topic: str) -> dict[int, int]:

@@ -24,6 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from roost import cli
 from roost.broker import Broker
+from schemas.positions import SOURCE_TOPICS
 from schemas.records.control import CommandKind
 from schemas.surfaces import load_surfaces
 from schemas.topics import (
@@ -177,7 +178,9 @@ def pass_a_month(running: Deployment) -> None:
     topic_of = {"t:": embeddings_topic_name(running.bundle), "a:": embeddings_topic_name(running.accounts_bundle)}
     for partition in range(PARTITIONS):
         store = ChangelogStore(restore(bootstrap, CANDIDATES, partition))
-        candidates = CandidatePartition(store, positions={TWEETS: 0}, surfaces=surfaces, now_ms=now_ms())
+        candidates = CandidatePartition(
+            store, positions={TWEETS: 0}, ends=dict.fromkeys(SOURCE_TOPICS, sys.maxsize), surfaces=surfaces, now_ms=now_ms()
+        )
         candidates.append_times_ms[TWEETS] = now_ms() + deletes_kept_ms(surfaces.values())
         for candidate_id in candidates.expire():
             outbox.produce(topic_of[candidate_id[:2]], None, candidate_id.encode())

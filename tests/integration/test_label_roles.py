@@ -29,7 +29,7 @@ from schemas.records.feedback import (
 from schemas.records.users import QueryFeatures, User, UserState
 from schemas.tokens import write_token
 from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS, USER_STATES, USERS, dlq, standard_topics
-from schemas.wire.admin import create_topics, wait_for_broker
+from schemas.wire.admin import create_topics, delete_topics, wait_for_broker
 from schemas.wire.client import make_consumer, make_producer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetter
@@ -241,3 +241,27 @@ def test_kill_9_in_the_middle_of_a_stream_loses_and_doubles_nothing(kafka: str, 
     assert are_whole(), "and nothing that a kill left behind changes them"
     assert committed(kafka, IMPRESSIONS) == 900
     assert committed(kafka, ENGAGEMENTS) == 675
+
+
+def test_what_is_shown_on_a_topic_created_anew_is_joined(kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under running roles: Faust took every impression for read, nothing became an example, and the lag was none."""
+    # the watchdog bites sooner
+    monkeypatch.setenv("ROOST_WEDGED_AFTER_S", "30")
+    with running(kafka, tmp_path) as roles, Producer(kafka) as producer:
+        for number in range(200):
+            producer.send(shown(number))
+        producer.flush()
+        until(lambda: committed(kafka, IMPRESSIONS) == 200, timeout_s=60, what="all impressions committed")
+        admin = wait_for_broker(kafka, timeout_s=20)
+        delete_topics(admin, [IMPRESSIONS])
+        create_topics(admin, standard_topics(PARTITIONS))
+        anew = [shown(number) for number in range(200, 210)]
+        for impression in anew:
+            producer.send(impression)
+        producer.flush()
+        process = roles.process
+        assert process is not None
+        until(lambda: process.poll() is not None, timeout_s=90, what="the roles' end")
+        roles.start()
+        wanted = {f"{impression.request_id}/{impression.candidate_id}" for impression in anew}
+        until(lambda: wanted <= examples(kafka).keys(), timeout_s=60, what="their examples")

@@ -165,7 +165,8 @@ class _World:
             restored = newest_candidates(self.durable[CANDIDATES, partition])
             self.stores[partition] = ChangelogStore({key: encode(candidate) for key, candidate in restored.items()})
             positions = {topic: self.committed[topic, partition] for topic in _INPUTS}
-            self.processor.assign(partition, self.stores[partition], positions)
+            ends = {topic: len(self.logs[topic, partition]) for topic in _INPUTS}
+            self.processor.assign(partition, self.stores[partition], positions, ends)
         self.positions = dict(self.committed)
         self.under_way: dict[tuple[str, int], int] | None = None
         self.written = False

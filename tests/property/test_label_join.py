@@ -23,6 +23,7 @@ LATENESS_MS = 1000
 SHOWN = Candidate("t:1", T0, 0, T0, attributes=CandidateAttributes("a:1", T0))
 KINDS = [kind for kind in EngagementKind if kind is not EngagementKind.UNKNOWN]
 
+_FAR = {IMPRESSIONS: 1_000_000, ENGAGEMENTS: 1_000_000}
 requests = st.sampled_from(["r1", "r2", "r3"])
 # (event time, how much later it is appended): out of order by less than the lateness
 moments = st.tuples(st.integers(0, 30_000), st.integers(0, LATENESS_MS - 1))
@@ -53,7 +54,7 @@ class Run:
 
     def crash(self) -> None:
         """Come back with the state alone."""
-        self.labeler = LabelProcessor(0, self.store, surfaces={"home": HOME}, sight=Sight())
+        self.labeler = LabelProcessor(0, self.store, ends=_FAR, surfaces={"home": HOME}, sight=Sight())
 
     def feed(self, batch: list[InboundRecord], quiet_ms: dict[str, int]) -> None:
         """Process a batch and keep each example's highest revision, of equals the later, as the trainer does."""

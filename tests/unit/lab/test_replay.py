@@ -258,7 +258,9 @@ def test_a_replay_without_pauses_is_labelled_as_soon_as_it_is_over(files: Path) 
     films = {
         e.candidate_id: Candidate(e.candidate_id, 0, 0, 0, attributes=e.attributes()) for e in log.events if isinstance(e, Tweet)
     }
-    labeler = LabelProcessor(0, ChangelogStore(), surfaces=load_surfaces(), sight=FilmsOnly(films))
+    labeler = LabelProcessor(
+        0, ChangelogStore(), ends={IMPRESSIONS: 0, ENGAGEMENTS: 0}, surfaces=load_surfaces(), sight=FilmsOnly(films)
+    )
     now_ms = round(NOW_S * 1000)
     offsets = Counter[str]()
     records = []

@@ -62,13 +62,14 @@ class Timeline:
         self.store = ChangelogStore()
         self.registry = CollectorRegistry()
         self.metrics = LabelerMetrics(self.registry)
+        self.ends = {IMPRESSIONS: 1_000_000, ENGAGEMENTS: 1_000_000}
         self.labeler = self.start()
         self.offsets = {IMPRESSIONS: 0, ENGAGEMENTS: 0}
         self.work = Work()
 
     def start(self) -> LabelProcessor:
         """Return a labeler on the state there is: what a restart does."""
-        return LabelProcessor(2, self.store, surfaces={"home": HOME}, sight=self.sight, metrics=self.metrics)
+        return LabelProcessor(2, self.store, ends=self.ends, surfaces={"home": HOME}, sight=self.sight, metrics=self.metrics)
 
     def left_out(self, why: str) -> float | None:
         """Return what the metric says was left out, so far."""
@@ -289,6 +290,16 @@ def test_tokens_that_nobody_can_read_are_not_kept_with_the_join(timeline: Timeli
     assert example.provenance is Provenance.RECONSTRUCTED
 
 
+def test_a_topic_created_anew_is_joined_from_its_first_record_on(timeline: Timeline) -> None:
+    """Its offsets begin at 0 again: taken for folded already, no impression would become an example, and nothing would say so."""
+    for number in range(5):
+        timeline.feed(shown(0, request=f"old-{number}"))
+    timeline.offsets[IMPRESSIONS], timeline.ends[IMPRESSIONS] = 0, 2
+    timeline.restart()
+    timeline.feed(shown(20))
+    assert [example.request_id for example in passed(timeline, 40) if example.request_id == "r"] == ["r"]
+
+
 def test_corrections_end_three_windows_after_the_first(timeline: Timeline) -> None:
     """State is bounded in time: 40 s after the impression, and 1 s of lateness, the join is gone."""
     timeline.feed(shown(0))
@@ -439,7 +450,9 @@ def test_a_surface_taken_out_of_the_configuration_takes_its_joins_along(timeline
     """A state from before must not stop the labeler from starting."""
     timeline.feed(shown(0))
     other = replace(HOME, name="other")
-    labeler = LabelProcessor(2, timeline.store, surfaces={"other": other}, sight=timeline.sight, metrics=timeline.metrics)
+    labeler = LabelProcessor(
+        2, timeline.store, ends=timeline.ends, surfaces={"other": other}, sight=timeline.sight, metrics=timeline.metrics
+    )
     assert list(timeline.store.scan("join/")) == []
     labeler.process([], Clock(T0))
     assert timeline.left_out("surface_gone") == 1

@@ -80,7 +80,7 @@ class Embedder:
             topic_exists=lambda _: True,
             metrics=metrics,
         )
-        self.processor.assign(0, ChangelogStore({}), dict.fromkeys(INPUTS, 0))
+        self.processor.assign(0, ChangelogStore({}), dict.fromkeys(INPUTS, 0), dict.fromkeys(INPUTS, 0))
 
     def enter(self, stage: Stage) -> None:
         """Put the bundle in a stage and let the embedder see it."""

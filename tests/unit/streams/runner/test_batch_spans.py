@@ -35,7 +35,7 @@ class KeptOutbox(Outbox):
 class Echo:
     """A processor that writes one record for each of a batch, and finds those without a value bad."""
 
-    def assign(self, partition: int, store: StateStore, positions: Mapping[str, int]) -> None:
+    def assign(self, partition: int, store: StateStore, positions: Mapping[str, int], ends: Mapping[str, int]) -> None:
         """See `BatchProcessor`."""
 
     def revoke(self, partition: int) -> None:

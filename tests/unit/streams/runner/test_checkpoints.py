@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from schemas.errors import OffsetOutOfRange
 from schemas.wire.inbound import InboundRecord
 from streams.outbox import Parcel
 from streams.runner.checkpoints import SLICE, Checkpoints, Steps
@@ -80,6 +81,18 @@ def advance_until_written(checkpoints: Checkpoints, log: Log) -> None:
     while len(log.parcels) == written:
         wait_s = checkpoints.advance(0.0)
         log.now_s += wait_s or 0.001
+
+
+def test_a_log_that_goes_back_ends_the_run() -> None:
+    """The topic was deleted and made again: what is read now would be committed, and taken for folded."""
+    log = Log()
+    checkpoints = checkpoints_of(log)
+    read(checkpoints, log, 5, 6)
+    read(checkpoints, log, 0, partition=1)
+    with pytest.raises(OffsetOutOfRange, match="in/0 goes on at 0 after 8"):
+        read(checkpoints, log, 7, 0)
+    checkpoints.forget({0})
+    read(checkpoints, log, 0)
 
 
 def test_offsets_of_when_it_began_are_committed_once_all_is_acknowledged() -> None:

@@ -1,0 +1,48 @@
+"""Where logs end, and what was read beyond that: of a topic that was deleted, whose name another has now. Reads no record."""
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from schemas.errors import BrokerUnavailable
+from schemas.positions import Place
+
+log = logging.getLogger(__name__)
+
+
+def log_ends(admin: AdminClient, places: Iterable[Place], *, timeout_s: float = 10.0) -> dict[Place, int]:
+    """Return the end of each log, by topic and partition.
+
+    Raises:
+        BrokerUnavailable: no answer within `timeout_s`, or a partition has no leader.
+    """
+    newest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's types name it nowhere
+    asked = {TopicPartition(*place): newest for place in places}
+    ends = {}
+    for place, future in (admin.list_offsets(asked, request_timeout=timeout_s) if asked else {}).items():
+        try:
+            ends[place.topic, place.partition] = future.result(timeout_s).offset
+        except KafkaException as error:
+            raise BrokerUnavailable(f"cannot ask for the end of {place.topic}: {error.args[0].str()}") from error
+    return ends
+
+
+def beyond_end(committed: Mapping[Place, int | None], ends: Mapping[Place, int]) -> list[Place]:
+    """Return the places of which more was read than there is, and say so: they are to be read from the beginning.
+
+    Args:
+        ends: asked for later than `committed`, or a log that grows would seem to be another.
+    """
+    found = [place for place, offset in committed.items() if offset is not None and offset > ends[place]]
+    for topic, partition in found:
+        log.warning(
+            "%s/%d ends at %d, and was read up to %d: the topic was deleted and created anew; it is read from its beginning",
+            topic,
+            partition,
+            ends[topic, partition],
+            committed[topic, partition],
+            extra={"topic": topic, "partition": partition},
+        )
+    return found
