@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from schemas.codec import MessageT, decode
+from schemas.errors import InvalidInput, RoostError
 from schemas.positions import Header
 
 
@@ -35,3 +37,18 @@ class OutboundRecord:
     key: bytes
     value: bytes | None
     headers: tuple[Header, ...] = ()
+
+
+def read_state(kind: type[MessageT], topic: str, key: str, value: bytes) -> MessageT:
+    """Return what a store holds under a key; `topic` is its changelog.
+
+    Raises:
+        RoostError: it cannot be read. To pass it over would be to forget a state in silence, so the process ends.
+    """
+    try:
+        return decode(kind, value)
+    except InvalidInput as error:
+        raise RoostError(
+            f"the state of {key!r} in {topic} cannot be read: {error}; if something else than its role wrote there, stop that, and "
+            "write a null under this key; if a newer release did, start that one"
+        ) from error

@@ -13,12 +13,12 @@ from schemas.codec import decode, encode
 from schemas.records.candidates import Candidate, Publication
 from schemas.records.feedback import Engagement
 from schemas.surfaces import Surfaces, surface_finder
-from schemas.topics import DAY_MS, deletes_kept_ms
+from schemas.topics import CANDIDATES, DAY_MS, deletes_kept_ms
 from schemas.wire.inbound import InboundRecord
 from streams.candidates import fold
 from streams.candidates.dedupe import SeenEvents
 from streams.candidates.live import LiveIds
-from streams.state import StateStore
+from streams.state import StateStore, read_state
 
 _MAX_DECODED = 50_000
 _GRACE_MS = DAY_MS
@@ -58,8 +58,8 @@ class CandidatePartition:
         self._due: list[tuple[int, str]] = []
         self._fading: list[str] = []
         anew: set[str] = set()
-        for _, value in store.scan():
-            candidate = decode(Candidate, value)
+        for key, value in store.scan():
+            candidate = read_state(Candidate, CANDIDATES, key, value)
             anew.update(topic for topic, offset in candidate.source.items() if offset > ends[topic])
             self._place(candidate, now_ms)
             self._await_expiry(candidate)

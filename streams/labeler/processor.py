@@ -17,14 +17,14 @@ from schemas.records.feedback import CandidateToken, Engagement, Example, Impres
 from schemas.records.users import UserEntry, UserEvent, UserEventKind
 from schemas.surfaces import Surface, Surfaces, surfaces_of
 from schemas.tokens import bounded, read_token
-from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS, USER_EVENTS
+from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS, LABELER_STATE, USER_EVENTS
 from schemas.wire.inbound import InboundRecord
 from streams.intake import read
 from streams.labeler.features import Sight, label_of, serve_time_features, snapshot
 from streams.labeler.watermark import Watermark
 from streams.metrics import LabelerMetrics
 from streams.processor import Clock, Work
-from streams.state import OutboundRecord, StateStore
+from streams.state import OutboundRecord, StateStore, read_state
 
 LABELER_TOPICS = (IMPRESSIONS, ENGAGEMENTS)
 # how long an emitted join takes corrections, and an engagement counts, in label windows after the first
@@ -97,7 +97,7 @@ class LabelProcessor:
         self._closing: defaultdict[_Window, list[tuple[int, str]]] = defaultdict(list)
         self._expiring: defaultdict[_Window, list[tuple[int, str]]] = defaultdict(list)
         for key, data in store.scan(_JOINS):
-            join = decode(LabelJoin, data)
+            join = read_state(LabelJoin, LABELER_STATE, key, data)
             if join.surface and join.surface not in surfaces:
                 self._left_out["surface_gone"] += 1
                 store.delete(key)

@@ -290,7 +290,7 @@ class BatchRunner:
         with TailReader(self._settings.bootstrap, self._settings.changelog, partitions, read_committed=True, once=True) as reader:
             while not reader.at_end():
                 for record in reader.poll(_RESTORE_BATCH, 1.0):
-                    key = (record.key or b"").decode()
+                    key = (record.key or b"").decode("utf-8", "surrogateescape")
                     if record.value is None:
                         values[record.partition].pop(key, None)
                     else:

@@ -54,7 +54,7 @@ def restore(bootstrap: str, topic: str, partition: int, *, stall_s: float = 30.0
     values: dict[str, bytes] = {}
     with TailReader(bootstrap, topic, [partition], once=True) as reader:
         for record in reader.to_end(stall_s=stall_s):
-            key = (record.key or b"").decode()
+            key = (record.key or b"").decode("utf-8", "surrogateescape")
             if record.value is None:
                 values.pop(key, None)
             else:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from schemas.codec import decode
 from schemas.records.users import UserState
-from schemas.topics import DAY_MS, INPUTS_KEPT_MS
-from streams.state import StateStore
+from schemas.topics import DAY_MS, INPUTS_KEPT_MS, USER_STATES
+from streams.state import StateStore, read_state
 
 KEPT_MS = INPUTS_KEPT_MS + DAY_MS
 """The retention of impressions and engagements, and the day until the broker has closed their segment."""
@@ -22,9 +22,9 @@ class Markers:
         """Find those that the store holds."""
         self._store = store
         self._due: list[tuple[int, str]] = []
-        for _, data in store.scan():
+        for user_id, data in store.scan():
             if len(data) <= _MAX_MARKER_BYTES:
-                self.note(decode(UserState, data))
+                self.note(read_state(UserState, USER_STATES, user_id, data))
 
     def note(self, state: UserState) -> None:
         """Take note of a state that was put into the store."""

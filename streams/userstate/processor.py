@@ -3,15 +3,15 @@
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 
-from schemas.codec import SchemaLookup, decode
+from schemas.codec import SchemaLookup
 from schemas.errors import InvalidInput
 from schemas.ids import LAST_SEQUENCE, check_user_id
 from schemas.records.users import User, UserEntry, UserEvent, UserState
-from schemas.topics import EXAMPLES, STIR_KEY, USER_EVENTS, USERS
+from schemas.topics import EXAMPLES, STIR_KEY, USER_EVENTS, USER_STATES, USERS
 from schemas.wire.inbound import InboundRecord
 from streams.intake import read
 from streams.processor import Clock, Work
-from streams.state import OutboundRecord, StateStore
+from streams.state import OutboundRecord, StateStore, read_state
 from streams.userstate.encoding import EncodedEntries
 from streams.userstate.fold import fold_entries, fold_profile
 from streams.userstate.markers import Markers
@@ -80,7 +80,8 @@ class UserStateProcessor:
         if known is not None:
             return known
         data = self._store.get(user_id)
-        state, encoded = decode(UserState, data) if data is not None else UserState(user_id), EncodedEntries()
+        state = read_state(UserState, USER_STATES, user_id, data) if data is not None else UserState(user_id)
+        encoded = EncodedEntries()
         self._keep(state, encoded)
         return state, encoded
 

@@ -3,6 +3,7 @@
 import pytest
 
 from schemas.codec import decode, encode
+from schemas.errors import RoostError
 from schemas.records.base import Message
 from schemas.records.users import User, UserEntry, UserEvent, UserEventKind, UserState
 from schemas.topics import EXAMPLES, IMPRESSIONS, STIR_KEY, USER_EVENTS, USERS, standard_topics
@@ -53,6 +54,13 @@ def test_a_profile_and_events_make_one_state_newest_first() -> None:
     )
     assert (state.languages, state.region, state.follows, state.interests) == (("de",), "eu", ("a:1",), ("chess",))
     assert [entry.entry_id for entry in state.entries] == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize("stray", [b"garbage", b"\x00" * 200])
+def test_a_state_that_cannot_be_read_is_named(stray: bytes) -> None:
+    """Every start would end of it: whoever reads the log must learn which record to remove."""
+    with pytest.raises(RoostError, match=r"the state of 'u:1' in user-states cannot be read"):
+        fold(record(USERS, User("u:1", 5, 1)), store=ChangelogStore({"u:1": stray}))
 
 
 def test_an_older_profile_never_overwrites_a_newer_one() -> None:

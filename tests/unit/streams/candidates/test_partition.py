@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import pytest
+
 from schemas.codec import decode
+from schemas.errors import RoostError
 from schemas.records.candidates import Candidate, Counters, Tweet
 from schemas.records.feedback import Engagement, EngagementKind
 from schemas.surfaces import Surface, load_surfaces
@@ -232,3 +235,11 @@ def test_a_log_that_is_as_long_as_what_was_read_of_it_is_the_same() -> None:
     restarted.checkpoint()
     assert (known := restarted.state.get("t:1")) is not None
     assert known.counters.click == 1
+
+
+def test_a_state_that_cannot_be_read_is_named() -> None:
+    """Somebody else's record on the changelog: the role cannot start any more, and "7 bytes" would tell nobody which to remove."""
+    with pytest.raises(
+        RoostError, match=r"the state of 't:1' in candidates cannot be read: 7 bytes .*; .* write a null under this key"
+    ):
+        _Partition(ChangelogStore({"t:1": b"garbage"}))
