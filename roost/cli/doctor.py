@@ -57,6 +57,7 @@ def doctor(
         roles=deployment.roles if deployment else {},
         partitions=partitions,
         schema_registry_url=schema_registry,
+        restarts=deployment.restarts if deployment else {},
     )
     findings = []
     for finding in examine(patient):

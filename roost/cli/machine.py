@@ -100,6 +100,7 @@ def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
         "console_url": deployment.console_url,
         "registry": deployment.registry,
         "roles": deployment.roles,
+        "restarts": deployment.restarts,
         "embedder_errors": list(errors or ()),
     }
 
@@ -107,7 +108,11 @@ def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
         tell(f"broker    {deployment.bootstrap} ({data['broker']})\nnode      {deployment.node_url} ({node})")
         tell(f"bundles   {deployment.registry}")
         tell(f"console   {deployment.console_url or 'not started'}")
-        table(["role", "pid #"], ((name, pid or "starting again") for name, pid in deployment.roles.items()))
+        restarts = deployment.restarts
+        table(
+            ["role", "pid #", "restarts #"],
+            ((name, pid or "starting again", restarts.get(name, 0)) for name, pid in deployment.roles.items()),
+        )
         for error in errors or ():
             tell(error)
 

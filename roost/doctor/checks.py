@@ -84,13 +84,22 @@ def check_lag(role: str, before: Committed, after: Committed, ends: Mapping[Plac
     return ok(check, f"{total:,} records, and it is taking them")
 
 
-def check_roles(pids: Mapping[str, int]) -> Finding:
-    """Judge the roles of the launcher on this machine; 0 stands for one that is down just now."""
+def check_roles(pids: Mapping[str, int], restarts: Mapping[str, int]) -> Finding:
+    """Judge the roles of the launcher on this machine; 0 stands for one that is down just now.
+
+    Args:
+        restarts: how often each was started again: one that ends soon after every start mostly runs when it is looked at.
+    """
     down = [name for name, pid in pids.items() if not pid]
     if down:
         logs = ", ".join(f"logs/{name}.log" for name in down)
         return wrong("roles", f"down: {', '.join(down)}; the launcher starts them again and again", f"read the end of {logs}")
-    return ok("roles", f"running: {', '.join(pids)}")
+    running = f"running: {', '.join(pids)}"
+    if again := {name: count for name, count in restarts.items() if count}:
+        counts = ", ".join(f"{name} {count} times" for name, count in again.items())
+        logs = ", ".join(f"logs/{name}.log" for name in again)
+        return note("roles", f"{running}; ended and started again since `roost up`: {counts}", f"read in {logs} why")
+    return ok("roles", running)
 
 
 def check_embedders(errors: Sequence[str]) -> list[Finding]:

@@ -7,8 +7,8 @@ shows that the broker takes records, and only its append time shows the broker's
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from schemas.records.control import Rollout
 from schemas.registry.kind import BundleRegistry
 from schemas.surfaces import load_surfaces
 from schemas.topics import ROLLOUT_COMMANDS, dlq, standard_topics
-from schemas.wire.admin import topic_faults, wait_for_broker
+from schemas.wire.admin import TopicFault, topic_faults, wait_for_broker
 from schemas.wire.client import make_consumer, make_producer
 from schemas.wire.committed import committed_offsets
 
@@ -57,6 +57,7 @@ class Patient:
         surfaces: the surfaces file, or None for the shipped one.
         data_dir: where a broker started here keeps its records, or None.
         roles: process id by role of the launcher on this machine; empty without one.
+        restarts: how often the launcher started each role again.
         partitions: of every topic keyed by candidate or by user.
         schema_registry_url: of the registry that the roles are told to ask, or None.
     """
@@ -69,6 +70,7 @@ class Patient:
     roles: Mapping[str, int]
     partitions: int
     schema_registry_url: str | None = None
+    restarts: Mapping[str, int] = field(default_factory=dict)
 
 
 def examine(patient: Patient) -> Iterator[Finding]:
@@ -84,8 +86,13 @@ def examine(patient: Patient) -> Iterator[Finding]:
     places = {"bundles": patient.registry.folder} | ({"broker's records": patient.data_dir} if patient.data_dir else {})
     for what, place in places.items():
         yield _disk(what, place)
-    yield (check_roles(patient.roles) if patient.roles else note("roles", "no launcher runs here", "roost up, or containers"))
+    yield (
+        check_roles(patient.roles, patient.restarts)
+        if patient.roles
+        else note("roles", "no launcher runs here", "roost up, or containers")
+    )
     states = dict[str, Rollout]()
+    faults: Sequence[TopicFault] = ()
     if patient.bootstrap is None:
         yield wrong("broker", "none is named and none runs here", "roost up, or set KAFKA_BOOTSTRAP_SERVERS")
     else:
@@ -95,9 +102,13 @@ def examine(patient: Patient) -> Iterator[Finding]:
             if surfaces is not None:
                 states = rollouts_at(admin, patient.bootstrap)
                 wanted = topics_in_use(states, surfaces, patient.partitions)
-                yield from check_topics_found(len(wanted), topic_faults(admin, wanted), patient.bootstrap)
+                faults = topic_faults(admin, wanted)
+                yield from check_topics_found(len(wanted), faults, patient.bootstrap)
             yield from _probe(patient.bootstrap)
-            yield from _lags(patient)
+            if any(fault.missing for fault in faults):
+                yield note("lags", "not looked at while topics are missing")
+            else:
+                yield from _lags(patient)
             yield from check_embedders(read_embedder_errors(patient.bootstrap))
         except (RoostError, KafkaException) as error:
             reason = error.args[0].str() if isinstance(error, KafkaException) else error

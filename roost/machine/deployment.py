@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from schemas.errors import RoostError
@@ -31,6 +31,7 @@ class Deployment:
         surfaces: file of the surfaces, or None for the shipped ones.
         roles: process id by role.
         console_url: base address of the console; None when it does not run.
+        restarts: how often a role that ended was started again, by role.
     """
 
     pid: int
@@ -40,6 +41,7 @@ class Deployment:
     surfaces: str | None
     roles: dict[str, int]
     console_url: str | None = None
+    restarts: dict[str, int] = field(default_factory=dict)
 
     def write(self, data_dir: Path) -> None:
         """Write whole or not at all."""

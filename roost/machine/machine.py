@@ -224,6 +224,7 @@ class Machine:
             surfaces=str(self._plan.surfaces) if self._plan.surfaces else None,
             roles={role.name: role.pid or 0 for role in self._roles},
             console_url=self.console_url,
+            restarts={role.name: role.restarts for role in self._roles},
         ).write(self._plan.data_dir)
 
     def _await_node(self, *, timeout_s: float) -> None:

@@ -9,13 +9,14 @@ import pytest
 from roost import cli
 from roost.broker import Broker
 from roost.doctor.examine import Patient, examine
+from roost.doctor.finding import Verdict
 from schemas.registry.folder import FolderRegistry
 from schemas.topics import CANDIDATES, TWEETS, USER_STATES, standard_topics
 from schemas.wire.admin import Setting, TopicFault, alter_topics, delete_topics, topic_configs, wait_for_broker
 
 
 def test_topics_are_created_once_checked_and_a_missing_or_different_one_is_named(
-    start_broker: Callable[[str], Broker], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    start_broker: Callable[[str], Broker], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It runs before every role on every start: the second time it must change nothing, and never hide a difference."""
     own = start_broker("kafka")
@@ -39,6 +40,10 @@ def test_topics_are_created_once_checked_and_a_missing_or_different_one_is_named
     delete_topics(wait_for_broker(own.bootstrap, timeout_s=10), [TWEETS])
     assert cli.run(["topics", "check", "--partitions", "2"]) == 1
     assert f"topic {TWEETS} does not exist" in capsys.readouterr().err
+    patient = Patient(own.bootstrap, None, FolderRegistry(tmp_path), None, None, {}, 2)
+    found = {finding.check: finding for finding in examine(patient)}
+    assert found[f"topic {TWEETS}"].fix == f"roost topics create --bootstrap {own.bootstrap}"
+    assert found["broker"].verdict is Verdict.OK, "it answers, and starting it mends nothing"
 
 
 def test_settings_of_another_release_are_altered_and_another_count_of_partitions_is_told(

@@ -81,9 +81,16 @@ def test_each_fault_of_a_topic_comes_with_the_command_that_mends_it() -> None:
 
 def test_a_role_that_is_down_names_its_log() -> None:
     """The launcher revives it for ever: the reason stands in the log alone."""
-    assert check_roles({"embed": 7}).verdict is Verdict.OK
-    found = check_roles({"embed": 7, "label": 0})
+    assert check_roles({"embed": 7}, {"embed": 0}).verdict is Verdict.OK
+    found = check_roles({"embed": 7, "label": 0}, {})
     assert (found.verdict, "label" in found.sentence, "logs/label.log" in found.fix) == (Verdict.WRONG, True, True)
+
+
+def test_a_role_that_ends_after_every_start_is_named_although_it_runs() -> None:
+    """Between two ends nothing else shows it: no lag, and every role is there."""
+    found = check_roles({"embed": 7, "label": 8}, {"embed": 5, "label": 0})
+    assert (found.verdict, found.fix) == (Verdict.NOTE, "read in logs/embed.log why")
+    assert found.sentence.endswith("started again since `roost up`: embed 5 times")
 
 
 def test_a_node_that_waits_for_its_first_bundle_is_not_ill() -> None:
