@@ -32,7 +32,8 @@ from trainer.training import TrainingData
 SURFACE = load_surfaces()["home-timeline"]
 WORLD = tiny_world(users=40, tweets=100, impressions=800)
 DATA = TrainingData(WORLD.examples[:600], WORLD.examples[600:], WORLD.corpus)
-SMALL = TowerConfig(dim=32, embedding_dim=4, hidden=(8,))
+# the shape of other tests here: the exporter takes seconds for each shape, once a process
+SMALL = TowerConfig(dim=32, embedding_dim=8, hidden=(32,))
 FAR_MS = 4_102_444_800_000
 
 

@@ -34,7 +34,8 @@ def test_equal_towers_become_equal_files_that_tell_nothing_of_this_machine(tower
 @pytest.mark.parametrize("metric", ["inner_product", "euclidean"])
 def test_towers_of_every_metric_are_exported_for_the_one_that_an_index_has(metric: Metric) -> None:
     """What differs between metrics ends here: manifest, gates and index know vectors of length 1 and cosines."""
-    config = TowerConfig(hidden=(16,), metric=metric).of_served_dim(32)
+    # as in test_trained_bundle: the exporter takes seconds for each shape, once a process
+    config = TowerConfig(embedding_dim=8, hidden=(32,), metric=metric).of_served_dim(32)
     exported = export(TwoTowers(TWEET, config, seed=3))
     assert exported.metric == "cosine"
     assert exported.max_difference < 1e-5
