@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
+from roost import cli
 from schemas.bundle import read_bundle
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable
@@ -249,21 +249,51 @@ def test_the_rollout_state_is_the_fold_of_the_log(own: OwnSurface) -> None:
     tail.close()
 
 
-def run_train(own: OwnSurface, registry: Path, *words: str) -> tuple[int, dict[str, Any]]:
-    """Run `roost train …` on the surface's topics; return the exit code and what it printed."""
-    shared = ["-s", own.surface.name, "--surfaces", str(own.surfaces_file), "--bootstrap", own.bootstrap]
-    command = [sys.executable, "-m", "roost", "train", *words, *shared, "--registry", str(registry), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    return done.returncode, json.loads(done.stdout) if done.returncode in (0, 1) else {"error": done.stderr}
+class Command:
+    """`roost train …` on the surface's topics, in this process: torch, its optimisers and its exporter load once for all."""
+
+    def __init__(self, own: OwnSurface, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._shared = ("-s", own.surface.name, "--surfaces", str(own.surfaces_file), "--bootstrap", own.bootstrap)
+        self._folder = folder
+        self._capsys = capsys
+
+    def words(self, *words: str) -> list[str]:
+        """Return a whole command line; its registry, and where it would keep a state, are under the folder."""
+        places = ("--registry", str(self._folder / "registry"), "--data-dir", str(self._folder))
+        return ["train", *words, *self._shared, *places, "--json"]
+
+    def __call__(self, *words: str) -> tuple[int, dict[str, Any]]:
+        """Return the exit code and what was printed."""
+        self._capsys.readouterr()
+        code = cli.run(self.words(*words))
+        said = self._capsys.readouterr()
+        return code, answer(code, said.out, said.err)
+
+    def in_its_own_process(self, *words: str) -> tuple[int, dict[str, Any]]:
+        """Likewise, where it matters that nothing of this process is at hand."""
+        command = [sys.executable, "-m", "roost", *self.words(*words)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        return done.returncode, answer(done.returncode, done.stdout, done.stderr)
+
+
+def answer(code: int, printed: str, error: str) -> dict[str, Any]:
+    """Return the object that a command printed, or its error."""
+    found: dict[str, Any] = json.loads(printed) if code in (0, 1) else {"error": error}
+    return found
+
+
+@pytest.fixture
+def train(own: OwnSurface, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Return the command on the test's own surface."""
+    return Command(own, tmp_path, capsys)
 
 
 @pytest.mark.timeout(400)
-def test_one_arm_of_a_canary_is_tuned_on_and_rebuilt_from_the_log_of_both(own: OwnSurface, tmp_path: Path) -> None:
+def test_one_arm_of_a_canary_is_tuned_on_and_rebuilt_from_the_log_of_both(own: OwnSurface, train: Command, tmp_path: Path) -> None:
     """What the other arm answered stands between its examples on the topic, within the same offsets, and must teach it nothing."""
     world = own.world(users=120, tweets=300, impressions=2_000)
     own.send_candidates(world.corpus)
     own.send_examples(world.examples[:1_000])
-    train = partial(run_train, own, tmp_path / "registry")
     code, first = train("pretrain", "--accept-window")
     assert code == 0, first
     arms = (first["id"], "b" * 16)
@@ -276,10 +306,9 @@ def test_one_arm_of_a_canary_is_tuned_on_and_rebuilt_from_the_log_of_both(own: O
     assert (code, again["equal"], again["data"]) == (0, True, "topics"), again
 
 
-def kill_under_way(own: OwnSurface, registry: Path, *words: str, states: Path) -> None:
+def kill_under_way(train: Command, *words: str, states: Path) -> None:
     """Run `roost train …`, and kill it with a signal that nothing can catch once it has kept some states."""
-    shared = ["-s", own.surface.name, "--surfaces", str(own.surfaces_file), "--bootstrap", own.bootstrap]
-    command = [sys.executable, "-m", "roost", "train", *words, *shared, "--registry", str(registry)]
+    command = [sys.executable, "-m", "roost", *train.words(*words)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         seen: set[int] = set()
         while process.poll() is None and len(seen) < 5:
@@ -290,13 +319,14 @@ def kill_under_way(own: OwnSurface, registry: Path, *words: str, states: Path) -
 
 
 @pytest.mark.timeout(600)
-def test_a_training_that_is_killed_goes_on_to_the_same_towers_though_the_topics_move_on(own: OwnSurface, tmp_path: Path) -> None:
+def test_a_training_that_is_killed_goes_on_to_the_same_towers_though_the_topics_move_on(
+    own: OwnSurface, train: Command, tmp_path: Path
+) -> None:
     """`kill -9` halfway, then more examples, counters and a candidate less: the same command ends where it would have ended."""
     world = own.world(users=120, tweets=300, impressions=3_000)
     own.send_candidates(world.corpus)
     own.send_examples(world.examples[:1_500])
     registry, states = tmp_path / "registry", tmp_path / "states"
-    train = partial(run_train, own, registry)
 
     def towers(bundle: str) -> dict[str, str]:
         files = read_bundle(registry, own.surface.name, bundle).manifest.files
@@ -309,7 +339,7 @@ def test_a_training_that_is_killed_goes_on_to_the_same_towers_though_the_topics_
         code, whole = train(*words)
         assert code == 0, whole
         assert not list(states.glob("*/*")), "a training that has ended leaves nothing"
-        kill_under_way(own, registry, *words, states=states)
+        kill_under_way(train, *words, states=states)
         own.send_examples(later)
         own.send_candidates([replace(one, counters=Counters(favorite=10**6)) for one in world.corpus[:50]])
         own.send(CANDIDATES, world.corpus[60].candidate_id, replace(world.corpus[60], deleted=True))
@@ -323,10 +353,11 @@ def test_a_training_that_is_killed_goes_on_to_the_same_towers_though_the_topics_
 
 
 @pytest.mark.timeout(400)
-def test_a_bundle_is_reproduced_from_the_topics_and_from_the_cache_of_its_training(own: OwnSurface, tmp_path: Path) -> None:
+def test_a_bundle_is_reproduced_from_the_topics_and_from_the_cache_of_its_training(
+    own: OwnSurface, train: Command, tmp_path: Path
+) -> None:
     """Later examples, corrections, counters and deletes change nothing of what it was trained on."""
     world = own.world(users=120, tweets=300, impressions=2_000)
-    train = partial(run_train, own, tmp_path / "registry")
     cache = ["--cache", str(tmp_path / "cache")]
     own.send_candidates(world.corpus)
     own.send_examples(world.examples[:1_500])
@@ -334,7 +365,8 @@ def test_a_bundle_is_reproduced_from_the_topics_and_from_the_cache_of_its_traini
     code, refused = train("pretrain", *cache)
     assert code == 3, refused
     assert "feature_skew" in refused["error"]
-    code, first = train("pretrain", "--accept-window", *cache)
+    # who reproduces it has another hash seed, and nothing left in memory
+    code, first = train.in_its_own_process("pretrain", "--accept-window", *cache)
     assert code == 0, first
     own.send_examples(world.examples[1_500:])
     own.send_examples([replace(world.examples[3], revision=1, label=Label.EXPLICIT_NEGATIVE)])
@@ -357,7 +389,9 @@ def test_a_bundle_is_reproduced_from_the_topics_and_from_the_cache_of_its_traini
 
 
 @pytest.mark.timeout(400)
-def test_a_skew_between_what_is_served_and_what_is_trained_on_is_found_on_the_topics(own: OwnSurface) -> None:
+def test_a_skew_between_what_is_served_and_what_is_trained_on_is_found_on_the_topics(
+    own: OwnSurface, capsys: pytest.CaptureFixture[str]
+) -> None:
     """From a user's state, a candidate, its engagements and the token of an answer, as roles write them, to exit code 3."""
     prefix, user = own.surface.id_prefix, f"{own.surface.name}-"
 
@@ -372,9 +406,10 @@ def test_a_skew_between_what_is_served_and_what_is_trained_on_is_found_on_the_to
 
     def skew() -> tuple[int, dict[str, Any]]:
         words = ["-s", own.surface.name, "--surfaces", str(own.surfaces_file), "--bootstrap", own.bootstrap, "--json"]
-        command = [sys.executable, "-m", "roost", "train", "skew", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-        return done.returncode, json.loads(done.stdout or json.dumps({"error": done.stderr}))
+        capsys.readouterr()
+        code = cli.run(["train", "skew", *words])
+        said = capsys.readouterr()
+        return code, json.loads(said.out or json.dumps({"error": said.err}))
 
     code, nothing = skew()
     assert code == 3, nothing
