@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roost import cli
 from schemas.bundle import list_bundles, read_bundle
 from schemas.surfaces import load_surfaces
 from tests.fitted_together import RECIPES
@@ -60,13 +61,12 @@ def test_two_processes_end_at_the_weights_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_torchrun_publishes_one_bundle_with_the_metrics_of_one_process(tmp_path: Path) -> None:
+def test_torchrun_publishes_one_bundle_with_the_metrics_of_one_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One JSON object, one bundle in the registry, its lineage says how many trained it."""
     world = tiny_world(users=120, tweets=300, impressions=3_000)
     logged = tuple(LoggedExample(0, offset, example) for offset, example in enumerate(world.examples))
     write_cache(tmp_path / "kept", SURFACE.name, Window(logged, {0: (0, len(logged))}), CorpusAt(world.corpus))
     words = (
-        "roost",
         "train",
         "pretrain",
         "--kept",
@@ -77,8 +77,9 @@ def test_torchrun_publishes_one_bundle_with_the_metrics_of_one_process(tmp_path:
         "--json",
     )
     kept_by = ("--checkpoints", str(tmp_path / "states"), "--registry")
-    one = json.loads(run(*words, *kept_by, str(tmp_path / "one")))
-    two = json.loads(run(*TWO, *words, *kept_by, str(tmp_path / "two")))
+    assert cli.run([*words, *kept_by, str(tmp_path / "one")]) == 0
+    one = json.loads(capsys.readouterr().out)
+    two = json.loads(run(*TWO, "roost", *words, *kept_by, str(tmp_path / "two")))
     assert list_bundles(tmp_path / "two", SURFACE.name) == [two["id"]]
     bundles = [read_bundle(tmp_path / name, SURFACE.name, made["id"]) for name, made in (("one", one), ("two", two))]
     assert [json.loads(bundle.files["lineage.json"])["processes"] for bundle in bundles] == [1, 2]
