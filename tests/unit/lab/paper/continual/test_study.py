@@ -93,7 +93,8 @@ def test_what_is_refused_for_drift_is_trained_once_more_as_the_schedule_does() -
     """Both attempts of an evening are the study's finding: what the second is judged by, and that it was needed."""
 
     def line(name: str, rise: float, drift_replay: float) -> Arm:
-        tuning = replace(SCHEDULE, limits=replace(OPEN, anchor_language_mismatch_rise=rise))
+        # whatever lies between is refused too: judged in two places on the way, not in the schedule's sixteen
+        tuning = replace(SCHEDULE, limits=replace(OPEN, anchor_language_mismatch_rise=rise), draw_back_steps=2)
         return Arm(name, tuning, drift_replay=drift_replay)
 
     lines = (FROZEN, Arm("naive"), line("roost", -1.0, 16.0), line("near", 1.0, 16.0), line("once", -1.0, 0.0))
