@@ -54,7 +54,12 @@ OPEN = GateLimits(
 )
 
 
-SHUT = replace(SETTINGS, arms=(FROZEN, Arm("naive", CLOSED, gated=False), Arm("roost", CLOSED)))
+# four of its worlds are played: half as many users, for what its towers come to is not asked
+SHUT = replace(
+    SETTINGS,
+    world=replace(SETTINGS.world, users=75, tweets_per_day=80),
+    arms=(FROZEN, Arm("naive", CLOSED, gated=False), Arm("roost", CLOSED)),
+)
 
 
 @pytest.fixture(scope="module")
