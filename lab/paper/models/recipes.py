@@ -11,6 +11,8 @@ from trainer.learning.objectives import Objective
 from trainer.learning.towers import TowerConfig, TwoTowers
 
 OnProgress = Callable[[FitProgress], None]
+# told: how many epochs are done, and the towers, which go on being trained
+OnEpoch = Callable[[int, TwoTowers], None]
 
 IMPLICIT = Objective(negatives=Negatives("implicit", 1))
 IN_BATCH = Objective(negatives=Negatives("in_batch"))
@@ -54,6 +56,7 @@ def train(
     seed: int,
     parent: TwoTowers | None = None,
     on_progress: OnProgress = lambda _: None,
+    on_epoch: OnEpoch = lambda _epochs, _towers: None,
 ) -> TwoTowers:
     """Train one model on a split's training examples; the parent stays as it is."""
     towers = TwoTowers(spec, config, seed=seed)
@@ -66,5 +69,11 @@ def train(
         batch_size=recipe.batch_size,
         seed=seed,
     )
-    fit(towers, data.train, data.train_corpus, how, progress=on_progress)
+
+    def stepped(at: FitProgress) -> None:
+        epochs, rest = divmod(at.step * recipe.epochs, at.steps)
+        if not rest:
+            on_epoch(epochs, towers)
+
+    fit(towers, data.train, data.train_corpus, how, progress=on_progress, on_step=stepped)
     return towers

@@ -187,6 +187,35 @@ def arms(result: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def sweep(result: Mapping[str, Any]) -> Figure:
+    """Return what the settings of each baseline come to, over the epochs, a line a learning rate; the ring is what was chosen."""
+    panels = (
+        ("implicit", "auc", "epochs", "learning_rate"),
+        ("random", "engagement_at_10", "epochs", "learning_rate"),
+        ("random_in_batch", "engagement_at_10", "epochs", "learning_rate"),
+        ("fine_tuned", "engagement_at_10", "parent_epochs", "parent_learning_rate"),
+    )
+    titles = {"auc": "ROC-AUC on served pairs", "engagement_at_10": "engagement of the top 10"}
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    for axes, (model, name, epochs, rate) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        rows = [row for row in result["rows"] if row["model"] == model]
+        for number, value in enumerate(sorted({row[rate] for row in rows})):
+            of_rate = [row for row in rows if row[rate] == value]
+            at, figures = [row[epochs] for row in of_rate], [row[name] for row in of_rate]
+            axes.plot(at, figures, marker="o", markersize=3, color=f"C{number}", label=f"learning rate {value:g}")
+        chosen = [row for row in rows if row["chosen"]]
+        ring = {"facecolors": "none", "edgecolors": "0.2", "s": 90, "label": "chosen"}
+        axes.scatter([row[epochs] for row in chosen], [row[name] for row in chosen], **ring)
+        axes.set_title(f"{NAMES[model]}:\n{titles[name]}", fontsize=9)
+        axes.set_xlabel("epochs" if epochs == "epochs" else "its parent's epochs", fontsize=8)
+        axes.set_xscale("log", base=2)
+        axes.grid(color="0.9")
+        axes.tick_params(labelsize=8)
+        axes.set_axisbelow(True)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a picture (PNG); equal results give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)

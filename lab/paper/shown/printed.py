@@ -31,6 +31,7 @@ NAMES: Mapping[str, str] = {
     "random": "random negatives of the corpus",
     "random_in_batch": "random negatives in the batch",
     "fine_tuned": "fine-tuned, the paper's recipe",
+    "tuned_otherwise": "fine-tuned otherwise",
     "roost": "Roost: three in one index",
     "popular": "most popular in a declared language",
     "language_filter": "implicit, declared languages only",

@@ -199,6 +199,32 @@ def arms(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
     return header, [*rows, summed]
 
 
+def sweep(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
+    """Return header and rows of `lab.paper.sweep.study`'s result: one row a setting, those that were chosen marked."""
+    columns = [column for column in _TABLE_1_COLUMNS if column[0] in _SWEPT_FIGURES]
+    rows = [
+        [
+            NAMES[row["model"]],
+            _setting(row),
+            *(text(row[name]) for name, _, text in columns),
+            MISSING if row["place"] is None else f"{row['place']:.1f}{'' if row['in_role'] else ', not in its role'}",
+            "chosen" if row["chosen"] else "",
+        ]
+        for row in result["rows"]
+    ]
+    return ["model", "setting", *(title for _, title, _ in columns), "mean place", ""], rows
+
+
+_SWEPT_FIGURES = ("auc", "language_mismatch", "engagement_at_10", "engagement_at_200", "ab_favorite_pct", "ab_retweet_pct")
+
+
+def _setting(row: Mapping[str, Any]) -> str:
+    if "weights" in row:
+        return ", ".join(f"{NAMES[part]} {weight:g}" for part, weight in row["weights"].items())
+    text = f"{row['learning_rate']:g}, {row['epochs']}"
+    return f"{row['parent_learning_rate']:g}, {row['parent_epochs']}, then {text}" if "parent_epochs" in row else text
+
+
 _LOGS = {"shared": "on the shared log", "diverted": "each on its own"}
 
 
