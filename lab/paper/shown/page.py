@@ -11,14 +11,16 @@ from typing import Any
 
 from lab.paper.shown import gate_tables, plots, tables
 from lab.paper.shown.claims import claims, continual_claims
+from lab.paper.shown.origin import sentence
 from schemas.errors import InvalidInput
 
-EXPERIMENTS = ("table1", "table2", "fig3", "fig5", "fig6", "continual", "gates", "freshness", "arms")
+EXPERIMENTS = ("table1", "sweep", "table2", "fig3", "fig5", "fig6", "continual", "gates", "freshness", "arms")
 # the benches have files of that name
 _FILES = {"freshness": "value-of-freshness"}
 # what of a kept result is read to judge it anew
 _READ = {"continual": ("seeds", "days", "replay", "per_seed"), "gates": ("seeds", "users", "rows")}
-_RANGES = {"gates": "95% intervals", "freshness": "95% intervals"}
+_SEEDS_RANGE = "; in brackets the lowest and highest seed"
+_RANGES = {"gates": "; in brackets 95% intervals", "freshness": "; in brackets 95% intervals", "sweep": ""}
 
 
 def kept(folder: Path) -> dict[str, dict[str, Any]]:
@@ -81,8 +83,8 @@ def block(name: str, result: Mapping[str, Any]) -> str:
     draw: Callable[[Mapping[str, Any]], tuple[list[str], tables.Rows]] = getattr(tables, name)
     seeds = ", ".join(str(seed) for seed in result["seeds"])
     table = tables.markdown(*draw(result))
-    ranges = _RANGES.get(name, "the lowest and highest seed")
-    return f"Seeds {seeds}; in brackets {ranges}.\n\n{table}\n\n![{name}](paper/{name}.png)"
+    head = f"{'Seeds' if len(result['seeds']) > 1 else 'Seed'} {seeds}{_RANGES.get(name, _SEEDS_RANGE)}. {sentence(result)}"
+    return f"{head}\n\n{table}\n\n![{name}](paper/{name}.png)"
 
 
 def draw_all(results: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:

@@ -36,17 +36,15 @@ class SweepSettings:
         rates: learning rates of what is trained from scratch.
         epochs: of each model that is; one training gives all of a rate's, since a longer one begins with the same steps.
         ratios: of a fine-tune's learning rate to its parent's, tried from the chosen parent: not the paper's, so never chosen.
-        tuning_epochs: of those.
         weight_steps: the weights of the joined models are all multiples of one over this, none of them 0.
     """
 
     experiment: ExperimentSettings = field(default_factory=ExperimentSettings)
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2)
     epochs: Mapping[str, tuple[int, ...]] = field(
-        default_factory=lambda: {"implicit": (1, 2, 3, 4, 6), "random": (4, 8, 16, 32, 64), "random_in_batch": (3, 6, 12, 24, 48)}
+        default_factory=lambda: {"implicit": (1, 2, 3, 4), "random": (4, 8, 16, 32), "random_in_batch": (3, 6, 12, 24)}
     )
-    ratios: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
-    tuning_epochs: tuple[int, ...] = (1, 2)
+    ratios: tuple[float, ...] = (0.03, 0.3, 1.0)
     weight_steps: int = 10
 
     @property
@@ -79,7 +77,7 @@ def sweep(seed: int, settings: SweepSettings | None = None, *, on_progress: OnPr
     [world] = experiment([seed], replace(how.experiment, recipes=(), joinings=()), on_progress=on_progress)
     bench = _Bench(how, world.data, seed, on_progress)
     scratch = {name: list(bench.from_scratch(name)) for name in how.epochs}
-    tuned = [one for parent in scratch["random_in_batch"] for one in bench.fine_tuned(parent, "fine_tuned", PAPER_RATIO, (1,))]
+    tuned = [bench.fine_tuned(parent, "fine_tuned", PAPER_RATIO) for parent in scratch["random_in_batch"]]
     chosen: dict[str, _Tried] = {}
 
     def choose(name: str, tried: list[_Tried]) -> int:
@@ -91,7 +89,7 @@ def sweep(seed: int, settings: SweepSettings | None = None, *, on_progress: OnPr
         choose(name, tried)
     chosen["random_in_batch"] = scratch["random_in_batch"][choose("fine_tuned", tuned)]
     parent = chosen["random_in_batch"]
-    otherwise = [one for ratio in how.ratios for one in bench.fine_tuned(parent, "tuned_otherwise", ratio, how.tuning_epochs)]
+    otherwise = [bench.fine_tuned(parent, "tuned_otherwise", ratio) for ratio in how.ratios]
     joined = list(bench.joined({TorchEmbedder(chosen[part].towers): part for part in ROOST.weights}))
     winner = joined[best(joined, CRITERIA[ROOST.name], {model: one.row for model, one in chosen.items()})]
     baselines = [one.row for tried in (*scratch.values(), tuned, otherwise) for one in tried]
@@ -122,17 +120,15 @@ class _Bench:
                     self._measured(TorchEmbedder(towers), {"model": name, "learning_rate": rate, "epochs": epochs}), towers
                 )
 
-    def fine_tuned(self, parent: _Tried, name: str, ratio: float, epochs: tuple[int, ...]) -> Iterator[_Tried]:
-        """Yield the parent fine-tuned at so much of its learning rate, after each of the epochs."""
-        rate, of_parent = (
-            ratio * parent.row["learning_rate"],
-            {f"parent_{key}": parent.row[key] for key in ("learning_rate", "epochs")},
-        )
-        recipe = replace(_RECIPES["fine_tuned"], learning_rate=rate, epochs=max(epochs))
-        what = f"{name}, {rate:g} after {parent.row['learning_rate']:g} and {parent.row['epochs']}"
-        for epoch, towers in self._trained(recipe, epochs, what, parent.towers):
-            columns = {"model": name, **of_parent, "learning_rate": rate, "epochs": epoch}
-            yield _Tried(self._measured(TorchEmbedder(towers), columns), towers)
+    def fine_tuned(self, parent: _Tried, name: str, ratio: float) -> _Tried:
+        """Return the parent fine-tuned at so much of its learning rate, as long as the paper does."""
+        of_parent = {f"parent_{key}": parent.row[key] for key in ("learning_rate", "epochs")}
+        rate = ratio * parent.row["learning_rate"]
+        recipe = replace(_RECIPES["fine_tuned"], learning_rate=rate)
+        what = f"{name}, {rate:g} after {parent.row['learning_rate']:g}, {parent.row['epochs']}"
+        [(epochs, towers)] = self._trained(recipe, (recipe.epochs,), what, parent.towers)
+        columns = {"model": name, **of_parent, "learning_rate": rate, "epochs": epochs}
+        return _Tried(self._measured(TorchEmbedder(towers), columns), towers)
 
     def joined(self, parts: Mapping[Embedder, str]) -> Iterator[Row]:
         """Yield the models joined at every division of the weight."""
