@@ -1,6 +1,6 @@
 """Worlds and the models trained on them, one world a seed: what Tables 1 and 2 are measured on. Measures nothing itself."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -105,7 +105,12 @@ def _train_all(data: Split, settings: ExperimentSettings, *, seed: int, on_progr
         made = train(recipe, data, spec=settings.spec, config=settings.towers, seed=seed, parent=parent, on_progress=told)
         towers[recipe.name], models[recipe.name] = made, TorchEmbedder(made)
     for joining in settings.joinings:
-        ensemble = Ensemble([towers[name] for name in joining.weights], settings.towers.dim)
-        ensemble.join(list(joining.weights.values()), data.train, data.train_corpus, seed=seed)
-        models[joining.name] = TorchEmbedder(ensemble)
+        models[joining.name] = joined(joining, towers, data, settings, seed=seed)
     return models
+
+
+def joined(joining: Joining, towers: Mapping[str, TwoTowers], data: Split, settings: ExperimentSettings, *, seed: int) -> Embedder:
+    """Return one model of several recipes' towers, by name."""
+    ensemble = Ensemble([towers[name] for name in joining.weights], settings.towers.dim)
+    ensemble.join(list(joining.weights.values()), data.train, data.train_corpus, seed=seed)
+    return TorchEmbedder(ensemble)

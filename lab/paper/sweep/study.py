@@ -11,8 +11,8 @@ from typing import Any, TypedDict
 import numpy as np
 
 from lab.paper.evaluate import Split, evaluate
-from lab.paper.experiment import ExperimentSettings, OnProgress, experiment, silent
-from lab.paper.models.joined import ROOST, join
+from lab.paper.experiment import ExperimentSettings, OnProgress, experiment, joined, silent
+from lab.paper.models.joined import ROOST, Joining
 from lab.paper.models.recipes import PAPER, Recipe, train
 from lab.paper.sweep.criteria import CRITERIA, best
 from trainer.evaluation import Embedder
@@ -90,15 +90,15 @@ def sweep(seed: int, settings: SweepSettings | None = None, *, on_progress: OnPr
     chosen["random_in_batch"] = scratch["random_in_batch"][choose("fine_tuned", tuned)]
     parent = chosen["random_in_batch"]
     otherwise = [bench.fine_tuned(parent, "tuned_otherwise", ratio) for ratio in how.ratios]
-    joined = list(bench.joined({TorchEmbedder(chosen[part].towers): part for part in ROOST.weights}))
-    winner = joined[best(joined, CRITERIA[ROOST.name], {model: one.row for model, one in chosen.items()})]
+    joinings = list(bench.joined({part: chosen[part].towers for part in ROOST.weights}))
+    winner = joinings[best(joinings, CRITERIA[ROOST.name], {model: one.row for model, one in chosen.items()})]
     baselines = [one.row for tried in (*scratch.values(), tuned, otherwise) for one in tried]
     for row in (*(one.row for one in chosen.values()), winner):
         row["chosen"] = True
     return Sweep(
         seeds=[seed],
         criteria={name: {"figures": list(one.figures), "role": one.role} for name, one in CRITERIA.items()},
-        rows=[*baselines, *joined],
+        rows=[*baselines, *joinings],
     )
 
 
@@ -130,15 +130,14 @@ class _Bench:
         columns = {"model": name, **of_parent, "learning_rate": rate, "epochs": epochs}
         return _Tried(self._measured(TorchEmbedder(towers), columns), towers)
 
-    def joined(self, parts: Mapping[Embedder, str]) -> Iterator[Row]:
-        """Yield the models joined at every division of the weight."""
-        steps, dim = self.how.weight_steps, self.how.experiment.towers.dim
+    def joined(self, parts: Mapping[str, TwoTowers]) -> Iterator[Row]:
+        """Yield the parts joined at every division of the weight."""
+        steps = self.how.weight_steps
         for shares in product(range(1, steps), repeat=len(parts)):
             if sum(shares) == steps:
                 weights = {part: share / steps for part, share in zip(parts, shares, strict=True)}
-                model = join(weights, self.data, dim=dim, seed=self.seed)
-                by_name = {parts[part]: weight for part, weight in weights.items()}
-                yield self._measured(model, {"model": ROOST.name, "weights": by_name})
+                model = joined(Joining(ROOST.name, weights), parts, self.data, self.how.experiment, seed=self.seed)
+                yield self._measured(model, {"model": ROOST.name, "weights": weights})
 
     def _trained(
         self, recipe: Recipe, epochs: tuple[int, ...], what: str, parent: TwoTowers | None = None

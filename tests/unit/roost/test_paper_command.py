@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.paper.sweep import study
 from roost import cli
 
 BENCH = Path(__file__).parents[3] / "docs" / "bench"
@@ -42,3 +43,22 @@ def test_a_page_of_no_results_is_a_failure(tmp_path: Path, capsys: pytest.Captur
     page.write_text("# The paper\n")
     assert cli.run(["paper", "page", "--results", str(tmp_path / "nowhere"), "--document", str(page)]) == 1
     assert "holds no result of `roost paper`" in capsys.readouterr().err
+
+
+def test_a_result_names_the_machine_and_the_commit_that_measured_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same seed gives other figures on another processor; a kept result read again was not measured here."""
+    measured = {"seeds": [1], "rows": []}
+    monkeypatch.setattr(study, "sweep", lambda *_arguments, **_options: measured)
+    plots = ["--plots", str(tmp_path)]
+    assert cli.run(["paper", "sweep", "--json", *plots]) == 0
+    here = json.loads(capsys.readouterr().out)
+    assert here.keys() == {*measured, "machine", "commit"}
+    assert {"processor", "cores", "torch"} <= here["machine"].keys()
+    kept = json.loads((BENCH / "continual.json").read_text(encoding="utf-8"))
+    copy = tmp_path / "continual.json"
+    copy.write_text(json.dumps({**kept, "machine": {"processor": "another"}, "commit": "of-then"}))
+    assert cli.run(["paper", "continual", "--again", str(copy), "--json", *plots]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["machine"], again["commit"]) == ({"processor": "another"}, "of-then")

@@ -1,0 +1,103 @@
+"""The sweep on a small world: every setting is there once, trained as it says, and each model has one that is chosen."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lab.paper.evaluate import Split, split
+from lab.paper.experiment import ExperimentSettings
+from lab.paper.models.recipes import PAPER, OnEpoch, Recipe, train
+from lab.paper.shown import tables
+from lab.paper.sweep.study import Sweep, SweepSettings, sweep
+from lab.world import WorldSettings, simulate
+from trainer.learning.towers import TowerConfig, TwoTowers
+
+EXPERIMENT = ExperimentSettings(
+    world=WorldSettings(users=250, authors=60, tweets_per_day=200, languages=5),
+    days=3.5,
+    test_users=100,
+    towers=TowerConfig(dim=16, embedding_dim=8, hidden=(16,)),
+)
+SETTINGS = SweepSettings(
+    EXPERIMENT,
+    rates=(1e-3, 1e-2),
+    epochs={"implicit": (1, 2), "random": (1,), "random_in_batch": (1, 2)},
+    ratios=(0.3,),
+    weight_steps=4,
+)
+
+
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    """What is trained, as it is told."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def swept(told: list[str]) -> Sweep:
+    """The sweep of one seed."""
+    return sweep(1, SETTINGS, on_progress=lambda _seed, what, _progress: told.append(what))
+
+
+def test_every_setting_of_every_model_has_a_row_and_one_is_chosen(swept: Sweep) -> None:
+    """The contract of `roost paper sweep --json`. Three parts share four quarters of the weight in three ways."""
+    assert swept["seeds"] == [1]
+    assert Counter(row["model"] for row in swept["rows"]) == {
+        "implicit": 4,
+        "random": 2,
+        "random_in_batch": 4,
+        "fine_tuned": 4,
+        "tuned_otherwise": 1,
+        "roost": 3,
+    }
+    chosen = Counter(row["model"] for row in swept["rows"] if row["chosen"])
+    assert chosen == dict.fromkeys(("implicit", "random", "random_in_batch", "fine_tuned", "roost"), 1)
+    assert swept["criteria"].keys() == chosen.keys()
+    assert json.loads(json.dumps(swept, allow_nan=False)) == swept
+    header, rows = tables.sweep(swept)
+    assert {len(row) for row in rows} == {len(header)}
+
+
+def test_a_fine_tune_is_at_a_tenth_of_its_parents_rate_and_its_parent_is_chosen_by_it(swept: Sweep) -> None:
+    """The paper's rule is no setting; what it is tuned from is."""
+    tuned = [row for row in swept["rows"] if row["model"] == "fine_tuned"]
+    assert [row["learning_rate"] for row in tuned] == pytest.approx([row["parent_learning_rate"] / 10 for row in tuned])
+    assert {row["epochs"] for row in tuned} == {1}
+    best, parent = (
+        next(row for row in swept["rows"] if row["model"] == name and row["chosen"]) for name in ("fine_tuned", "random_in_batch")
+    )
+    assert (best["parent_learning_rate"], best["parent_epochs"]) == (parent["learning_rate"], parent["epochs"])
+
+
+def test_every_training_is_told_of(swept: Sweep, told: list[str]) -> None:
+    """The bar ends with the last training, not before and not after."""
+    assert swept["rows"]
+    assert len(set(told) - {"world"}) == SETTINGS.trainings
+
+
+@pytest.fixture(scope="module")
+def data() -> Split:
+    """A split of the small world."""
+    return split(simulate(replace(EXPERIMENT.world, seed=1), EXPERIMENT.days, test_users=5), EXPERIMENT.spec, seed=1)
+
+
+@pytest.mark.parametrize("recipe", PAPER[:3], ids=lambda recipe: recipe.name)
+def test_a_training_s_first_epochs_are_a_shorter_training(recipe: Recipe, data: Split) -> None:
+    """A rate is trained once, for the longest of its epochs: were the rest different, the shorter settings would be nobody's."""
+    passed: dict[int, dict[str, NDArray[np.float32]]] = {}
+
+    def ended(epoch: int, towers: TwoTowers) -> None:
+        passed[epoch] = towers.weights()
+
+    def trained(epochs: int, on_epoch: OnEpoch = lambda _epochs, _towers: None) -> dict[str, NDArray[np.float32]]:
+        of = replace(recipe, epochs=epochs)
+        return train(of, data, spec=EXPERIMENT.spec, config=EXPERIMENT.towers, seed=1, on_epoch=on_epoch).weights()
+
+    whole, short = trained(2, ended), trained(1)
+    assert passed.keys() == {1, 2}
+    for epochs, weights in ((1, short), (2, whole)):
+        assert all(np.array_equal(passed[epochs][name], weights[name]) for name in weights), epochs
