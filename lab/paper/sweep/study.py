@@ -28,29 +28,43 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Grid:
+    """Learning rates, each with every number of epochs: one training gives all of a rate's, since a longer one begins alike."""
+
+    rates: tuple[float, ...]
+    epochs: tuple[int, ...]
+
+
+_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+_GRIDS = {
+    "implicit": Grid(_RATES, (1, 2, 3, 4)),
+    "random": Grid(_RATES, (4, 8, 16, 32)),
+    # each of its settings is fine-tuned too, which takes longer than itself
+    "random_in_batch": Grid(_RATES[:3], (3, 6, 12, 24)),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class SweepSettings:
     """What is tried.
 
     Attributes:
         experiment: the world and the towers; its recipes and joinings are not used.
-        rates: learning rates of what is trained from scratch.
-        epochs: of each model that is; one training gives all of a rate's, since a longer one begins with the same steps.
+        grids: of each model that is trained from scratch.
         ratios: of a fine-tune's learning rate to its parent's, tried from the chosen parent: not the paper's, so never chosen.
         weight_steps: the weights of the joined models are all multiples of one over this, none of them 0.
     """
 
     experiment: ExperimentSettings = field(default_factory=ExperimentSettings)
-    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2)
-    epochs: Mapping[str, tuple[int, ...]] = field(
-        default_factory=lambda: {"implicit": (1, 2, 3, 4), "random": (4, 8, 16, 32), "random_in_batch": (3, 6, 12, 24)}
-    )
+    grids: Mapping[str, Grid] = field(default_factory=lambda: _GRIDS)
     ratios: tuple[float, ...] = (0.03, 0.3, 1.0)
     weight_steps: int = 10
 
     @property
     def trainings(self) -> int:
         """How many there are."""
-        return len(self.rates) * (len(self.epochs) + len(self.epochs["random_in_batch"])) + len(self.ratios)
+        parents = self.grids["random_in_batch"]
+        return sum(len(grid.rates) for grid in self.grids.values()) + len(parents.rates) * len(parents.epochs) + len(self.ratios)
 
 
 class Sweep(TypedDict):
@@ -76,7 +90,7 @@ def sweep(seed: int, settings: SweepSettings | None = None, *, on_progress: OnPr
     how = settings or SweepSettings()
     [world] = experiment([seed], replace(how.experiment, recipes=(), joinings=()), on_progress=on_progress)
     bench = _Bench(how, world.data, seed, on_progress)
-    scratch = {name: list(bench.from_scratch(name)) for name in how.epochs}
+    scratch = {name: list(bench.from_scratch(name)) for name in how.grids}
     tuned = [bench.fine_tuned(parent, "fine_tuned", PAPER_RATIO) for parent in scratch["random_in_batch"]]
     chosen: dict[str, _Tried] = {}
 
@@ -113,9 +127,10 @@ class _Bench:
 
     def from_scratch(self, name: str) -> Iterator[_Tried]:
         """Yield a model at every rate, after each of its epochs that is asked for."""
-        for rate in self.how.rates:
-            recipe = replace(_RECIPES[name], learning_rate=rate, epochs=max(self.how.epochs[name]))
-            for epochs, towers in self._trained(recipe, self.how.epochs[name], f"{name}, {rate:g}"):
+        grid = self.how.grids[name]
+        for rate in grid.rates:
+            recipe = replace(_RECIPES[name], learning_rate=rate, epochs=max(grid.epochs))
+            for epochs, towers in self._trained(recipe, grid.epochs, f"{name}, {rate:g}"):
                 yield _Tried(
                     self._measured(TorchEmbedder(towers), {"model": name, "learning_rate": rate, "epochs": epochs}), towers
                 )

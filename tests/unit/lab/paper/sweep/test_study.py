@@ -12,7 +12,7 @@ from lab.paper.evaluate import Split, split
 from lab.paper.experiment import ExperimentSettings
 from lab.paper.models.recipes import PAPER, OnEpoch, Recipe, train
 from lab.paper.shown import tables
-from lab.paper.sweep.study import Sweep, SweepSettings, sweep
+from lab.paper.sweep.study import Grid, Sweep, SweepSettings, sweep
 from lab.world import WorldSettings, simulate
 from trainer.learning.towers import TowerConfig, TwoTowers
 
@@ -24,8 +24,11 @@ EXPERIMENT = ExperimentSettings(
 )
 SETTINGS = SweepSettings(
     EXPERIMENT,
-    rates=(1e-3, 1e-2),
-    epochs={"implicit": (1, 2), "random": (1,), "random_in_batch": (1, 2)},
+    grids={
+        "implicit": Grid((1e-3, 1e-2), (1, 2)),
+        "random": Grid((1e-3, 1e-2), (1,)),
+        "random_in_batch": Grid((1e-3, 1e-2), (1, 2)),
+    },
     ratios=(0.3,),
     weight_steps=4,
 )
