@@ -279,7 +279,7 @@ def sweep(
     threads: Threads = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Settings of Table 1's models, each at its best as an opponent, chosen on a seed that is not reported; twenty minutes.
+    """Settings of Table 1's models, each at its best as an opponent, chosen on a seed that no table reports; a quarter of an hour.
 
     Example: roost paper sweep --json
     """

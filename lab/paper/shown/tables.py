@@ -220,7 +220,7 @@ _SWEPT_FIGURES = ("auc", "language_mismatch", "engagement_at_10", "engagement_at
 
 def _setting(row: Mapping[str, Any]) -> str:
     if "weights" in row:
-        return ", ".join(f"{NAMES[part]} {weight:g}" for part, weight in row["weights"].items())
+        return ", ".join(f"{weight:g}" for weight in row["weights"].values())
     text = f"{row['learning_rate']:g}, {row['epochs']}"
     return f"{row['parent_learning_rate']:g}, {row['parent_epochs']}, then {text}" if "parent_epochs" in row else text
 
