@@ -50,12 +50,37 @@ def held(table1: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
 
 def claims(table1: Mapping[str, Any]) -> str:
     """Return the claims as a Markdown table."""
-    total = len(table1["seeds"])
-    rows = [
-        f"| {claim} | {len(seeds)} of {total}{'' if len(seeds) == total else ': ' + (', '.join(map(str, seeds)) or 'none')} |"
-        for claim, seeds in held(table1)
-    ]
+    rows = [f"| {claim} | {_of(seeds, table1)} |" for claim, seeds in held(table1)]
     return "\n".join(["| claim | seeds in which it holds |", "|---|--:|", *rows])
+
+
+def against(swept: Mapping[str, Any], table1: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the swept baselines with Table 1's own row of `roost`, seed by seed."""
+    own = {seed: _row(rows, "roost") for seed, rows in zip(table1["seeds"], table1["per_seed"], strict=True)}
+    per_seed = [
+        [own[seed] if row["model"] == "roost" else row for row in rows]
+        for seed, rows in zip(swept["seeds"], swept["per_seed"], strict=True)
+    ]
+    return {"seeds": swept["seeds"], "per_seed": per_seed}
+
+
+def swept_claims(swept: Mapping[str, Any], table1: Mapping[str, Any]) -> str:
+    """Return the claims of every row swept, and of Table 1's own `roost` against the swept baselines, as a Markdown table."""
+    shipped = held(against(swept, table1))
+    rows = [
+        f"| {claim} | {_of(seeds, swept)} | {_of(also, swept)} |"
+        for (claim, seeds), (_, also) in zip(held(swept), shipped, strict=True)
+    ]
+    return "\n".join(["| claim | every row swept | the shipped `roost`, the others swept |", "|---|--:|--:|", *rows])
+
+
+def _row(rows: Sequence[Mapping[str, Any]], model: str) -> Mapping[str, Any]:
+    return next(row for row in rows if row["model"] == model)
+
+
+def _of(seeds: Sequence[int], result: Mapping[str, Any]) -> str:
+    total = len(result["seeds"])
+    return f"{len(seeds)} of {total}" + ("" if len(seeds) == total else f": {', '.join(map(str, seeds)) or 'none'}")
 
 
 # each: the claim, its figure as it is in the mean over seeds, and whether a seed's summary holds it

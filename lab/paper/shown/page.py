@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from lab.paper.shown import gate_tables, plots, tables
-from lab.paper.shown.claims import claims, continual_claims
+from lab.paper.shown.claims import claims, continual_claims, swept_claims
 from lab.paper.shown.origin import sentence
 from schemas.errors import InvalidInput
 
 EXPERIMENTS = ("table1", "sweep", "table2", "fig3", "fig5", "fig6", "continual", "gates", "freshness", "arms")
+# Table 1 once more, of the settings that the sweep chose: it has no block of its own, only its claims are shown
+SWEPT = "table1_swept"
 # the benches have files of that name
-_FILES = {"freshness": "value-of-freshness"}
+_FILES = {"freshness": "value-of-freshness", SWEPT: "table1-swept"}
 # what of a kept result is read to judge it anew
 _READ = {"continual": ("seeds", "days", "replay", "per_seed"), "gates": ("seeds", "users", "rows")}
 _SEEDS_RANGE = "; in brackets the lowest and highest seed"
@@ -30,7 +32,7 @@ def kept(folder: Path) -> dict[str, dict[str, Any]]:
         InvalidInput: a file is no JSON object; the sentence names it.
     """
     found = {}
-    for name in EXPERIMENTS:
+    for name in (*EXPERIMENTS, SWEPT):
         path = folder / f"{_FILES.get(name, name)}.json"
         if path.exists():
             found[name] = read(path, name)
@@ -61,10 +63,12 @@ def rewritten(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     Raises:
         InvalidInput: the page has no place for a result.
     """
-    for name, result in results.items():
-        page = _replaced(page, name, block(name, result))
+    for name in (name for name in results if name != SWEPT):
+        page = _replaced(page, name, block(name, results[name]))
     if "table1" in results:
         page = _replaced(page, "claims", claims(results["table1"]))
+        if SWEPT in results:
+            page = _replaced(page, "swept claims", swept_claims(results[SWEPT], results["table1"]))
     if "continual" in results:
         page = _replaced(page, "continual claims", continual_claims(results["continual"]))
     if "gates" in results:
@@ -90,9 +94,9 @@ def block(name: str, result: Mapping[str, Any]) -> str:
 def draw_all(results: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
     """Draw every result's plot into a folder; return the files."""
     paths = []
-    for name, result in results.items():
+    for name in (name for name in results if name != SWEPT):
         paths.append(folder / f"{name}.png")
-        plots.save(getattr(plots, name)(result), paths[-1])
+        plots.save(getattr(plots, name)(results[name]), paths[-1])
     return paths
 
 
