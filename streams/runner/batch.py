@@ -259,9 +259,10 @@ class BatchRunner:
         started_s = time.monotonic()
         partitions = sorted({place.partition for place in places} - self._stores.keys())
         starts = committed_offsets(consumer, [(place.topic, place.partition) for place in places], timeout_s=_TIMEOUT_S)
+        stores = self._restore(partitions)
+        # after the state: whoever had the partitions may have gone on until just now
         ends = log_ends(self._admin, starts, timeout_s=_TIMEOUT_S)
         starts.update(dict.fromkeys(beyond_end(starts, ends)))
-        stores = self._restore(partitions)
         for partition, store in stores.items():
             positions = {topic: starts.get((topic, partition)) or 0 for topic in self._settings.topics}
             self._processor.assign(partition, store, positions, {topic: ends[topic, partition] for topic in self._settings.topics})
