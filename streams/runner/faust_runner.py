@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 
 _STOP_POLL_S = 0.2
 _ASK_AGAIN_S = 0.1
+_METADATA_MS = 15_000
 # of each partition; a larger record still comes, alone (KIP-74)
 _FETCH_BYTES = 64 * 1024
 
@@ -411,6 +412,8 @@ def _build_app(settings: GroupSettings, folder: Path) -> faust.App:
         # Faust hands out all that it fetched before it asks for more: with the default of 1 MiB a partition, one topic's backlog
         # kept the others standing still for a minute and more, and the watchdog took that for a wedge
         consumer_max_fetch_size=_FETCH_BYTES,
+        # a topic that was deleted and created anew belongs to nobody until the next look: five minutes, unless told otherwise
+        consumer_metadata_max_age_ms=_METADATA_MS,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 4,
         broker_request_timeout=max(40.0, settings.session_timeout_s * 2),

@@ -243,15 +243,14 @@ def test_kill_9_in_the_middle_of_a_stream_loses_and_doubles_nothing(kafka: str, 
     assert committed(kafka, ENGAGEMENTS) == 675
 
 
-def test_what_is_shown_on_a_topic_created_anew_is_joined(kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under running roles: Faust took every impression for read, nothing became an example, and the lag was none."""
-    # the watchdog bites sooner
-    monkeypatch.setenv("ROOST_WEDGED_AFTER_S", "30")
+def test_what_is_shown_on_a_topic_created_anew_is_joined_by_the_roles_started_next(kafka: str, tmp_path: Path) -> None:
+    """Faust took every impression for read, nothing became an example, and the lag was none."""
     with running(kafka, tmp_path) as roles, Producer(kafka) as producer:
         for number in range(200):
             producer.send(shown(number))
         producer.flush()
         until(lambda: committed(kafka, IMPRESSIONS) == 200, timeout_s=60, what="all impressions committed")
+        assert roles.stop(signal.SIGTERM) == 0
         admin = wait_for_broker(kafka, timeout_s=20)
         delete_topics(admin, [IMPRESSIONS])
         create_topics(admin, standard_topics(PARTITIONS))
@@ -259,9 +258,6 @@ def test_what_is_shown_on_a_topic_created_anew_is_joined(kafka: str, tmp_path: P
         for impression in anew:
             producer.send(impression)
         producer.flush()
-        process = roles.process
-        assert process is not None
-        until(lambda: process.poll() is not None, timeout_s=90, what="the roles' end")
         roles.start()
         wanted = {f"{impression.request_id}/{impression.candidate_id}" for impression in anew}
         until(lambda: wanted <= examples(kafka).keys(), timeout_s=60, what="their examples")
