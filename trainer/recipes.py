@@ -30,7 +30,7 @@ from trainer.learning.objectives import Objective
 from trainer.learning.towers import Frozen, TowerConfig, TwoTowers
 from trainer.lineage import code_version
 from trainer.registry import Origin
-from trainer.training import Fitted, Judged, Progress, Training, TrainingData
+from trainer.training import Fitted, Fitting, Judged, Progress, Training, TrainingData
 
 PRETRAIN = "pretrain"
 FINETUNE = "fine-tune"
@@ -193,19 +193,23 @@ def pretrain(
         BundleError: the live bundle cannot be read.
     """
     config = config or PretrainConfig()
-    spec = CATALOG[surface.feature_spec]
-    job = Training(surface, data, spec, config, recipe=PRETRAIN, registry=registry, live=live, tensorboard=tensorboard)
-    towers = TwoTowers(spec, config.towers.of_served_dim(surface.dim), seed=config.seed)
-    fit_config = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, config.seed)
-    fitted = job.train(
-        partial(fit, towers, config=fit_config),
-        fit_config,
-        threads=config.threads,
-        towers_seed=config.seed,
+    towers = TwoTowers(CATALOG[surface.feature_spec], config.towers.of_served_dim(surface.dim), seed=config.seed)
+    how = FitConfig(config.objectives, config.learning_rate, config.epochs, config.batch_size, config.min_steps, config.seed)
+    return _from_scratch(
+        PRETRAIN,
+        surface,
+        data,
+        config,
+        towers=towers,
+        how=how,
+        fitting=partial(fit, towers, config=how),
+        registry=registry,
+        live=live,
         progress=progress,
         checkpoint=checkpoint,
+        tensorboard=tensorboard,
+        created_ms=created_ms,
     )
-    return job.publish(job.judge(towers), fitted, _from_scratch(PRETRAIN, data, seed=config.seed, created_ms=created_ms))
 
 
 def ensemble(
@@ -222,22 +226,26 @@ def ensemble(
 ) -> str:
     """Train an ensemble of towers on implicit and random negatives, publish it as one bundle and return its id.
 
-    Arguments and errors are `pretrain`'s. The bundle serves as any other does, embeds at nearly three times the cost, and cannot be
+    Arguments and errors are `pretrain`'s. The bundle serves as any other does, embeds at about three times the cost, and cannot be
     fine-tuned.
     """
     config = config or EnsembleConfig()
-    spec = CATALOG[surface.feature_spec]
-    job = Training(surface, data, spec, config, recipe=ENSEMBLE, registry=registry, live=live, tensorboard=tensorboard)
-    towers = Ensemble.untrained(spec, config.shape(surface.dim), seed=config.seed)
-    fitted = job.train(
-        partial(fit_ensemble, towers, config=config.fit),
-        config.fit,
-        threads=config.threads,
-        towers_seed=config.seed,
+    towers = Ensemble.untrained(CATALOG[surface.feature_spec], config.shape(surface.dim), seed=config.seed)
+    return _from_scratch(
+        ENSEMBLE,
+        surface,
+        data,
+        config,
+        towers=towers,
+        how=config.fit,
+        fitting=partial(fit_ensemble, towers, config=config.fit),
+        registry=registry,
+        live=live,
         progress=progress,
         checkpoint=checkpoint,
+        tensorboard=tensorboard,
+        created_ms=created_ms,
     )
-    return job.publish(job.judge(towers), fitted, _from_scratch(ENSEMBLE, data, seed=config.seed, created_ms=created_ms))
 
 
 def finetune(
@@ -319,14 +327,32 @@ def finetune(
     return job.publish(made.judged, fitted, origin)
 
 
-def _from_scratch(recipe: str, data: TrainingData, *, seed: int, created_ms: int | None) -> Origin:
-    return Origin(
+def _from_scratch(
+    recipe: str,
+    surface: Surface,
+    data: TrainingData,
+    config: PretrainConfig | EnsembleConfig,
+    *,
+    towers: TwoTowers | Ensemble,
+    how: FitConfig | EnsembleFit,
+    fitting: Fitting,
+    registry: RegistryPlace,
+    live: str | None,
+    progress: Progress,
+    checkpoint: Checkpoint | None,
+    tensorboard: Path | None,
+    created_ms: int | None,
+) -> str:
+    job = Training(surface, data, towers.spec, config, recipe=recipe, registry=registry, live=live, tensorboard=tensorboard)
+    fitted = job.train(fitting, how, threads=config.threads, towers_seed=config.seed, progress=progress, checkpoint=checkpoint)
+    origin = Origin(
         recipe=recipe,
         code_version=code_version(),
         created_ms=_now_ms() if created_ms is None else created_ms,
         examples=data.offsets,
-        seeds={"towers": seed, "fit": seed, "evaluation": EvaluationConfig().seed},
+        seeds={"towers": config.seed, "fit": config.seed, "evaluation": EvaluationConfig().seed},
     )
+    return job.publish(job.judge(towers), fitted, origin)
 
 
 def _now_ms() -> int:

@@ -1,4 +1,4 @@
-"""One training of a surface, of either recipe: window judged, towers fitted, exported, judged, published. Decides no setting."""
+"""One training of a surface, of any recipe: window judged, towers fitted, exported, judged, published. Decides no setting."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

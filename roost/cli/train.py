@@ -196,7 +196,7 @@ def ensemble(
 ) -> None:
     """Train towers on implicit negatives, on random ones and on those of the batch, and join them in one bundle.
 
-    It has the dimension of any other, takes three trainings, and embeds at up to three times the cost; on simulated worlds it
+    It has the dimension of any other, takes three trainings, and embeds at about three times the cost; on simulated worlds it
     retrieves what engages more than what a fine-tune does (docs/paper.md). It is trained anew each time, never fine-tuned.
 
     A refusal is exit code 3, with --json the figures of every gate, passed or not.

@@ -15,6 +15,7 @@ import torch
 
 from schemas.errors import Refused
 from schemas.features.catalog import TWEET
+from tests.cut_off import CutOff, Cutting
 from tests.unit.trainer.conftest import Encoded
 from trainer.learning.checkpoint import STATE, Checkpoint
 from trainer.learning.fit import FitConfig, FitReport, fit
@@ -34,23 +35,6 @@ CONFIGS = {
         frozen="embeddings",
     ),
 }
-
-
-class CutOff(Exception):
-    """Whatever ends a process."""
-
-
-class Cutting(Checkpoint):
-    """The real checkpoint, whose process ends right after the given number of states."""
-
-    left = 0
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Save, and count."""
-        super().save(state)
-        Cutting.left -= 1
-        if not Cutting.left:
-            raise CutOff
 
 
 def slot(tmp_path: Path, kind: type[Checkpoint] = Checkpoint, *, inputs: str = "these") -> Checkpoint:

@@ -3,13 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from schemas.errors import BundleMismatch
 from schemas.features.catalog import TWEET
+from tests.cut_off import CutOff, Cutting
 from tests.unit.trainer.conftest import Encoded
 from trainer.learning.checkpoint import Checkpoint
 from trainer.learning.ensemble import Ensemble, EnsembleShape
@@ -63,23 +63,6 @@ def test_a_shape_reads_back_and_one_of_parts_without_length_1_is_refused() -> No
         EnsembleShape.from_json({**shape.to_json(), "heads": 2})
     with pytest.raises(ValueError, match="by cosine, not by euclidean"):
         EnsembleShape(TowerConfig(metric="euclidean"), 2, 12)
-
-
-class CutOff(Exception):
-    """Whatever ends a process."""
-
-
-class Cutting(Checkpoint):
-    """The real checkpoint, whose process ends right after the given number of states."""
-
-    left = 0
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Save, and count."""
-        super().save(state)
-        Cutting.left -= 1
-        if not Cutting.left:
-            raise CutOff
 
 
 def test_an_ensemble_whose_training_was_cut_off_goes_on_in_the_part_it_was_in_to_the_same_bytes(
