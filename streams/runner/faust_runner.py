@@ -185,6 +185,7 @@ class _FaustRun:
             settings.group,
             settings.instance,
             self._places,
+            topics=self._topics,
             wedged_after_s=settings.wedged_after_s,
             on_wedged=on_wedged,
             metrics=metrics,

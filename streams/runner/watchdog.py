@@ -1,21 +1,25 @@
-"""Ends a process whose consumer group stands still with records to read, or goes on without it. Restarts nothing itself.
+"""Ends a process whose consumer group stands still with records to read, goes on without it, or reads a topic that is another now.
+
+Restarts nothing itself.
 
 faust#523, #175, #594: after a broker loss the offsets stop without an error, and a client may never find back into its group, which
-raises nothing either. It asks the broker itself, over its own connections.
+raises nothing either. A topic that was deleted and created anew may be nobody's for ever: its offsets go with it, and Faust assigns
+nothing. It asks the broker itself, over its own connections.
 """
 
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from schemas.errors import BrokerUnavailable
+from schemas.errors import BrokerUnavailable, TopicMismatch
 from schemas.positions import Place
-from schemas.wire.admin import make_admin
+from schemas.wire.admin import make_admin, topic_id
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.ends import beyond_end
@@ -51,7 +55,7 @@ class Progress:
 
 
 class Watchdog:
-    """A daemon thread that calls `on_wedged` once a partition of the group is stuck, or the process is no member of it for long."""
+    """A daemon thread that calls `on_wedged` once a partition is stuck, the process is no member, or a topic is another."""
 
     def __init__(
         self,
@@ -60,15 +64,22 @@ class Watchdog:
         instance: str,
         places: Callable[[], list[Place]],
         *,
+        topics: Collection[str] = (),
         wedged_after_s: float,
         on_wedged: Callable[[str], None] | None = None,
         metrics: RunnerMetrics | None = None,
     ) -> None:
-        """Watch the partitions `places` names at each look: those this process owns as the group's member `instance`."""
+        """Watch the partitions `places` names at each look: those this process owns as the group's member `instance`.
+
+        Args:
+            topics: the process's inputs, which must stay what they are at the first look.
+        """
         self._bootstrap = bootstrap
         self._group = group
         self._instance = instance
         self._places = places
+        self._topics = topics
+        self._topic_ids: dict[str, str] = {}
         self._wedged_after_s = wedged_after_s
         self._interval_s = wedged_after_s / 6
         self._progress = Progress(wedged_after_s)
@@ -92,22 +103,36 @@ class Watchdog:
         admin = make_admin(self._bootstrap)
         member_s = time.monotonic()
         try:
-            while not self._stop.wait(self._interval_s):
+            while True:
                 try:
-                    reason = self._stuck_place(consumer)
+                    reason = self._other_topic(admin) or self._stuck_place(consumer)
                     if self._is_member(admin):
                         member_s = time.monotonic()
                 except (KafkaException, BrokerUnavailable) as error:
                     log.warning("the watchdog cannot reach the broker: %s", error)
                     # while it is away nobody can be a member
-                    member_s = time.monotonic()
-                    continue
+                    reason, member_s = None, time.monotonic()
+                # a watchdog that ends guards nothing, and nobody would notice
+                except Exception:
+                    log.exception("the watchdog could not look")
+                    reason = None
                 if reason is None and time.monotonic() - member_s >= self._wedged_after_s:
                     reason = f"it has had no member {self._instance} for {self._wedged_after_s:g} s"
                 if reason is not None:
                     self._on_wedged(f"{self._group} is wedged: {reason}; ending to be restarted")
+                if self._stop.wait(self._interval_s):
+                    return
         finally:
             consumer.close()
+
+    def _other_topic(self, admin: AdminClient) -> str | None:
+        for topic in self._topics:
+            # one that is away at the moment may come back as another
+            with suppress(TopicMismatch):
+                found = topic_id(admin, topic, timeout_s=_TIMEOUT_S)
+                if self._topic_ids.setdefault(topic, found) != found:
+                    return f"{topic} was deleted and created anew"
+        return None
 
     def _stuck_place(self, consumer: Consumer) -> str | None:
         places = self._places()

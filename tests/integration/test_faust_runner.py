@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 from roost.broker import Broker
 from schemas.errors import BrokerUnavailable, DeliveryFailed
 from schemas.topics import Topic
-from schemas.wire.admin import create_topics, wait_for_broker
+from schemas.wire.admin import create_topics, delete_topics, topic_id, wait_for_broker
 from schemas.wire.client import make_consumer, make_producer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.inbound import InboundRecord
@@ -321,7 +321,15 @@ def watched(names: Names, *, wedged_after_s: float) -> Iterator[list[str]]:
     """Watch a process that never joins the group, and so consumes nothing; yields the reasons to end it, as they come."""
     reasons: list[str] = []
     places = [(names.inputs, partition) for partition in range(PARTITIONS)]
-    dog = Watchdog(names.bootstrap, names.group, "0", lambda: places, wedged_after_s=wedged_after_s, on_wedged=reasons.append)
+    dog = Watchdog(
+        names.bootstrap,
+        names.group,
+        "0",
+        lambda: places,
+        topics=[names.inputs],
+        wedged_after_s=wedged_after_s,
+        on_wedged=reasons.append,
+    )
     dog.start()
     try:
         yield reasons
@@ -341,6 +349,20 @@ def test_the_watchdog_ends_a_process_that_its_group_does_not_know(names: Names) 
     names.create()
     with watched(names, wedged_after_s=0.6) as bites:
         until(lambda: any("no member 0" in bite for bite in bites), what="a bite")
+
+
+def test_the_watchdog_ends_a_process_whose_topic_is_another(names: Names) -> None:
+    """Its offsets went with the old one, so that the group stands nowhere, and may own nothing of the new one for ever."""
+    names.create()
+    with watched(names, wedged_after_s=60.0 * 6 / 100) as bites:
+        admin = wait_for_broker(names.bootstrap, timeout_s=20)
+        known = topic_id(admin, names.inputs)
+        time.sleep(1.0)
+        assert not any("anew" in bite for bite in bites)
+        delete_topics(admin, [names.inputs])
+        create_topics(admin, [Topic(names.inputs, "record", PARTITIONS)])
+        assert topic_id(admin, names.inputs) != known
+        until(lambda: any(f"{names.inputs} was deleted and created anew" in bite for bite in bites), what="a bite")
 
 
 def test_transaction_markers_are_no_reason_to_bite(names: Names) -> None:
