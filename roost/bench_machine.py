@@ -54,7 +54,7 @@ def bench_machine(
         refresh: the surface's refresh policy, as in `surfaces.toml`.
         keep: a folder for the data instead, left there.
     """
-    with _machine(settings, roles, refresh, keep, say, lasting=False) as (machine, surface):
+    with _machine(settings, roles, refresh, keep, say, lasting=True) as (machine, surface):
         bundle = make_bundle(machine.registry, surface)
         say(f"bundle {bundle} is trained; rolling it out")
         _go_live(machine, bundle)

@@ -203,7 +203,7 @@ def calibrate(
 def freshness(
     *,
     rate: Annotated[float, typer.Option(help="Tweets a second; 3.5 engagements come with each.", min=1)] = 200.0,
-    seconds: Annotated[float, typer.Option(help="Length of the measured window, after a warm-up of 5 s.", min=5)] = 60.0,
+    seconds: Annotated[float, typer.Option(help="Length of the measured window, after a warm-up of 30 s.", min=5)] = 60.0,
     live: Live = 20_000,
     seed: Seed = 1,
     refresh: Annotated[

@@ -15,7 +15,8 @@ class Plan:
 
     Attributes:
         rate_per_s: tweets a second, probes among them; arrivals are Poisson.
-        seconds: length of the measured window; `warmup_s` before it is played and not measured.
+        seconds: length of the measured window; `warmup_s` before it is played and not measured: a broker's machine code is not
+            compiled sooner.
         live: candidates that are live before the first of them.
         run: makes ids unique on a broker that is used twice; letters and digits.
         probes_per_s: tweets looked for; at random moments, so that they meet every phase of whatever repeats.
@@ -33,7 +34,7 @@ class Plan:
     engagements_per_tweet: float = 3.5
     queries_per_s: float = 100.0
     k: int = 200
-    warmup_s: float = 5.0
+    warmup_s: float = 30.0
     probes_per_s: float = 4.0
     poll_s: float = 0.002
     give_up_s: float = 30.0

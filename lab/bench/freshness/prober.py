@@ -11,6 +11,9 @@ from lab.bench.freshness.http import Retrieval
 from lab.bench.freshness.plan import PROBE_LANGUAGES, Plan, Probe, Target, probes
 from lab.observed.columns import Floats
 
+# share of a waiting time that it is known to, where it is long
+_RESOLUTION = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -58,7 +61,12 @@ def look_for(wanted: tuple[Probe, ...], retrieval: Retrieval, plan: Plan, start_
             seen_s[candidate_id] = answered_s
             del out[candidate_id]
         if out:
-            time.sleep(max(0.0, began_s + plan.poll_s - time.monotonic()))
+            # looked for all the time, what is late would take from the node the time that it is late by
+            waited_s = began_s - start_s - max(probe.due_s for probe in out.values())
+            pause_s = max(plan.poll_s, _RESOLUTION * waited_s)
+            if coming:
+                pause_s = min(pause_s, max(plan.poll_s, start_s + coming[0].due_s - began_s))
+            time.sleep(max(0.0, began_s + pause_s - time.monotonic()))
             polls.append(time.monotonic() - began_s)
     retrieval.close()
     return Seen(seen_s, np.array(polls) * 1000, failed)

@@ -1,9 +1,10 @@
 """One freshness run against a deployment: preload, open loop, burst, report. The parts do the work, each in its own process."""
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from lab.bench.freshness import report
@@ -39,7 +40,8 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, A
         sender = stack.enter_context(Worker(send, plan, target.bootstrap))
         asker = stack.enter_context(Worker(ask, plan, target))
         prober = stack.enter_context(Worker(look, plan, target))
-        watcher = Watcher(target)
+        own = {"sender": sender.pid, "asker": asker.pid, "prober": prober.pid, "watcher": os.getpid()}
+        watcher = Watcher(replace(target, pids={**target.pids, **own}))
         stack.callback(watcher.stop)
         for part in (asker, prober, sender):
             part.receive(timeout_s=_PREPARE_S)

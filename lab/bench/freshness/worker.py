@@ -27,6 +27,11 @@ class Worker:
         self._process.start()
         theirs.close()
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid or 0
+
     def tell(self, message: object) -> None:
         """Send the part a message."""
         self._connection.send(message)

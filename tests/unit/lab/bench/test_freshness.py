@@ -154,6 +154,15 @@ def test_the_prober_times_each_probe_and_gives_up_on_the_lost() -> None:
     assert len(latencies) == 2
 
 
+def test_what_is_late_is_looked_for_less_often() -> None:
+    """Asked for every two milliseconds, a late tweet makes the node that is late do three times what is measured."""
+    start_s = time.monotonic()
+    index = Index(start_s, {"t:1": ("x-1", 0.51)})
+    seen = look_for((Probe("t:1", "x-1", 0.01),), index, Plan(poll_s=0.001, give_up_s=3.0), start_s)  # type: ignore[arg-type]
+    assert 5 < len(seen.polls_ms) < 60
+    assert report.latencies_ms((Probe("t:1", "x-1", 0.01),), seen, start_s)[0] >= 500
+
+
 def test_every_probe_is_a_row_the_lost_ones_too() -> None:
     """Percentiles of what was found would hide when, and beside what, the others were lost."""
     wanted = (Probe("t:1", "x-1", 1.0), Probe("t:lost", "x-2", 2.0))
