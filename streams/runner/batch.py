@@ -45,6 +45,7 @@ _IDLE_POLL_S = 0.1
 _SETTLING_POLL_S = 0.01
 _TIMEOUT_S = 30.0
 _RESTORE_BATCH = 10_000
+_CHANGES_LINGER_MS = 50
 _Headers = Mapping[bytes, list[tuple[str, bytes]]]
 _NO_HEADERS: _Headers = {}
 
@@ -96,6 +97,8 @@ class BatchRunner:
         self._settings = settings
         self._processor = processor
         self._outbox = outbox
+        # of their own: nobody waits for a state but the checkpoint, and each request costs a broker as much as many records
+        self._changes = Outbox(settings.bootstrap, linger_ms=_CHANGES_LINGER_MS)
         self._waiting = waiting
         self._paused: set[Place] = set()
         self._metrics = metrics or RunnerMetrics()
@@ -108,7 +111,7 @@ class BatchRunner:
         self._stirring = Stirring()
         self._checkpoints = Checkpoints(
             Steps(processor.begin_checkpoint, self._write_slice, self._durable, self._commit, self._checkpointed),
-            outbox,
+            (outbox, self._changes),
             interval_s=settings.checkpoint_interval_s,
             inputs=settings.checkpoint_inputs,
         )
@@ -186,7 +189,7 @@ class BatchRunner:
     def _checkpointed(self, took_s: float) -> None:
         for partition in self._stores:
             if self._stirring.due(partition):
-                self._outbox.produce(self._settings.changelog, None, STIR_KEY, partition)
+                self._changes.produce(self._settings.changelog, None, STIR_KEY, partition)
         self._metrics.checkpointed(took_s=took_s)
         self._report_lag()
 
@@ -230,7 +233,7 @@ class BatchRunner:
         for partition, store in self._stores.items():
             changes = store.take_changes()
             for key, value in changes:
-                self._outbox.produce(self._settings.changelog, value, key.encode(), partition)
+                self._changes.produce(self._settings.changelog, value, key.encode(), partition)
             if changes:
                 counts[self._settings.changelog] += len(changes)
         for output in work.outputs:
@@ -250,8 +253,9 @@ class BatchRunner:
         self._metrics.went_round()
 
     def _check_deliveries(self) -> None:
-        self._outbox.poll(0)
-        if failures := self._outbox.take_failures():
+        for outbox in (self._outbox, self._changes):
+            outbox.poll(0)
+        if failures := [*self._outbox.take_failures(), *self._changes.take_failures()]:
             forgiven = self._processor.forgiven(failures)
             raise_for([failure for failure in failures if failure not in forgiven])
 
@@ -269,6 +273,7 @@ class BatchRunner:
         self._stores.update(stores)
         # what a processor changed at its start is in the log before anything that follows from it
         self._apply(Work())
+        self._changes.flush_all(timeout_s=_TIMEOUT_S)
         self._starts.update(starts)
         consumer.assign(
             [TopicPartition(topic, p, OFFSET_BEGINNING if offset is None else offset) for (topic, p), offset in starts.items()]

@@ -59,23 +59,34 @@ class _Checkpoint:
     """One under way.
 
     Attributes:
-        positions: to commit once everything up to `parcel` is acknowledged.
-        parcel: None while state is still written.
+        positions: to commit once everything in `parcels` is acknowledged.
+        parcels: None while state is still written.
         committed: the broker has taken the positions.
     """
 
     positions: dict[Place, int]
     began_s: float
     spread: Spread
-    parcel: Parcel | None = None
+    parcels: Collection[Parcel] | None = None
     committed: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether all is produced, and each record acknowledged or failed."""
+        return self.parcels is not None and all(parcel.settled for parcel in self.parcels)
 
 
 class Checkpoints:
     """The checkpoints of one consumer, one at a time. One thread."""
 
     def __init__(
-        self, steps: Steps, written: Written, *, interval_s: float, inputs: int, clock_s: Callable[[], float] = time.monotonic
+        self,
+        steps: Steps,
+        written: Collection[Written],
+        *,
+        interval_s: float,
+        inputs: int,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin one every `interval_s`, or after so many inputs."""
         self._steps = steps
@@ -137,15 +148,15 @@ class Checkpoints:
                 return None
             self._begin()
             return 0.0
-        if checkpoint.parcel is None:
+        if checkpoint.parcels is None:
             return self._write_due(checkpoint, self._clock_s() + within_s)
         if checkpoint.committed:
             self._finish(checkpoint)
             return None
-        if self._inputs >= self._most_inputs and not checkpoint.parcel.settled:
+        if self._inputs >= self._most_inputs and not checkpoint.settled:
             # the broker is slower than the input: wait, or what a crash replays grows without bound
-            self._written.flush_all()
-        if checkpoint.parcel.settled and self._asked is None:
+            self._flush()
+        if checkpoint.settled and self._asked is None:
             self._steps.durable()
             self._commit(checkpoint)
         return None
@@ -154,13 +165,13 @@ class Checkpoints:
         """Make everything processed so far durable and commit it, without reading on meanwhile."""
         if self._current is not None:
             # what a checkpoint does last may rely on the one before it being durable
-            self._written.flush_all(timeout_s=flush_timeout_s)
+            self._flush(flush_timeout_s)
         # overtaken by the commit below
         self._asked = None
         checkpoint = self._begin()
         while self._write(checkpoint):
             pass
-        self._written.flush_all(timeout_s=flush_timeout_s)
+        self._flush(flush_timeout_s)
         self._steps.durable()
         if checkpoint.positions:
             self._steps.commit(checkpoint.positions, True)
@@ -191,7 +202,7 @@ class Checkpoints:
         return self._current
 
     def _write_due(self, checkpoint: _Checkpoint, until_s: float) -> float:
-        while checkpoint.parcel is None and checkpoint.spread.due_in_s(self._clock_s()) == 0:
+        while checkpoint.parcels is None and checkpoint.spread.due_in_s(self._clock_s()) == 0:
             self._write(checkpoint)
             checkpoint.spread.took()
             if self._clock_s() >= until_s:
@@ -201,8 +212,12 @@ class Checkpoints:
     def _write(self, checkpoint: _Checkpoint) -> bool:
         more = self._steps.write(SLICE)
         if not more:
-            checkpoint.parcel = self._written.seal()
+            checkpoint.parcels = [written.seal() for written in self._written]
         return more
+
+    def _flush(self, timeout_s: float | None = None) -> None:
+        for written in self._written:
+            written.flush_all(timeout_s=timeout_s)
 
     def _commit(self, checkpoint: _Checkpoint) -> None:
         if not checkpoint.positions:

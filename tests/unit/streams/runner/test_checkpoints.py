@@ -63,10 +63,10 @@ class Log:
         self.acknowledge()
 
 
-def checkpoints_of(log: Log, *, inputs: int = 1_000_000) -> Checkpoints:
-    """Return checkpoints of a log, one a second."""
+def checkpoints_of(log: Log, *others: Log, inputs: int = 1_000_000) -> Checkpoints:
+    """Return checkpoints of a log, one a second; `others` are written to as well."""
     steps = Steps(log.begin, log.write, lambda: None, log.commit, log.finished)
-    return Checkpoints(steps, log, interval_s=1.0, inputs=inputs, clock_s=lambda: log.now_s)
+    return Checkpoints(steps, (log, *others), interval_s=1.0, inputs=inputs, clock_s=lambda: log.now_s)
 
 
 def read(checkpoints: Checkpoints, log: Log, *offsets: int, partition: int = 0, dirty: int = 0) -> None:
@@ -114,6 +114,22 @@ def test_offsets_of_when_it_began_are_committed_once_all_is_acknowledged() -> No
     checkpoints.committed(None)
     checkpoints.advance(0.0)
     assert log.done == 1
+
+
+def test_offsets_wait_for_every_producer_that_was_written_to() -> None:
+    """Committed before the state is durable, its input would never be folded again."""
+    outputs, states = Log(), Log()
+    checkpoints = checkpoints_of(outputs, states)
+    read(checkpoints, outputs, 0)
+    states.parcel.under_way = 1
+    checkpoints.advance(0.0)
+    advance_until_written(checkpoints, outputs)
+    outputs.acknowledge()
+    checkpoints.advance(0.0)
+    assert outputs.asked == []
+    states.acknowledge()
+    checkpoints.advance(0.0)
+    assert outputs.asked == [({("in", 0): 1}, False)]
 
 
 def test_pieces_come_over_half_of_the_interval_and_not_at_once() -> None:
