@@ -21,6 +21,7 @@ from schemas.errors import BrokerUnavailable, RoostError
 
 DEFAULT_HTTP_PORT = 8470
 DEFAULT_CONSOLE_PORT = 8780
+DEFAULT_BROKER_PORT = 9092
 _SILENT = "not answering"
 _BROKER_S = 3.0
 
@@ -35,6 +36,9 @@ def up(
     console_port: Annotated[
         int, typer.Option(help="Port of the console, on 127.0.0.1; 0 takes a free one.", min=0, max=65_535)
     ] = DEFAULT_CONSOLE_PORT,
+    broker_port: Annotated[
+        int, typer.Option(help="Port of the broker, on 127.0.0.1; 0 takes a free one.", min=0, max=65_535)
+    ] = DEFAULT_BROKER_PORT,
     role: Annotated[list[str] | None, typer.Option(help=f"Only these roles, out of {', '.join(ROLES)}.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything runs.")] = False,
 ) -> None:
@@ -58,6 +62,7 @@ def up(
         tuple(role or ROLES),
         http_port,
         console_port,
+        broker_port,
         lasting=True,
     )
     with Machine(plan, settings, say=say) as machine:

@@ -48,6 +48,7 @@ class MachinePlan:
         roles: names out of `ROLES`.
         http_port: port of the node; None takes a free one.
         console_port: port of the console; None takes a free one.
+        broker_port: port of the broker, if one is started; None takes the one it had in this folder, or a free one.
         environment: more variables for every role.
         lasting: whether it is to run for more than some minutes; see `roost.broker.Broker`.
     """
@@ -57,6 +58,7 @@ class MachinePlan:
     roles: tuple[str, ...] = tuple(ROLES)
     http_port: int | None = None
     console_port: int | None = None
+    broker_port: int | None = None
     environment: Mapping[str, str] | None = None
     lasting: bool = False
 
@@ -191,7 +193,13 @@ class Machine:
         if self._settings.kafka_bootstrap_servers is not None:
             return self._settings.kafka_bootstrap_servers
         install = KafkaInstall(self._settings.kafka_jars_dir, self._settings.java)
-        broker = Broker(self._plan.data_dir / "kafka", install=install, lasting=self._plan.lasting, patience_s=_KILLED_BEFORE_S)
+        broker = Broker(
+            self._plan.data_dir / "kafka",
+            install=install,
+            port=self._plan.broker_port or None,
+            lasting=self._plan.lasting,
+            patience_s=_KILLED_BEFORE_S,
+        )
         self.broker = self._stack.enter_context(broker)
         return broker.bootstrap
 
@@ -214,6 +222,20 @@ class Machine:
         for role, (port, option) in wanted.items():
             if role in self._plan.roles and port and (reason := why_not_free(port)):
                 raise RoostError(f"{role} cannot have port {port} ({reason}; another `roost up`?); choose one with {option}")
+        port = self._plan.broker_port
+        if self._settings.kafka_bootstrap_servers is None and port and (reason := self._why_taken(port)):
+            raise RoostError(
+                f"the broker cannot have port {port} ({reason}); choose one with --broker-port, or name the broker that is there "
+                "with KAFKA_BOOTSTRAP_SERVERS"
+            )
+
+    def _why_taken(self, port: int) -> str | None:
+        deadline_s = time.monotonic() + _KILLED_BEFORE_S
+        while reason := why_not_free(port):
+            if time.monotonic() >= deadline_s:
+                return reason
+            time.sleep(0.1)
+        return None
 
     def _write_deployment(self) -> None:
         Deployment(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from roost import cli
-from roost.machine import deployment
+from roost.machine import deployment, machine
 from roost.machine.deployment import Deployment, claimed
 from roost.machine.machine import Machine, MachinePlan
 from roost.settings import LauncherSettings
@@ -81,6 +81,19 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(role: str, tmp_p
             pass
     assert not (tmp_path / "kafka").exists()
     assert Deployment.find(tmp_path) is None
+
+
+def test_a_broker_s_port_that_is_taken_is_refused_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that publish to the port of the documentation must reach this broker, or nobody."""
+    monkeypatch.setattr(machine, "_KILLED_BEFORE_S", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(RoostError, match=f"broker cannot have port {port} .*--broker-port, or name the broker"),
+            Machine(MachinePlan(tmp_path, broker_port=port), LauncherSettings()),
+        ):
+            pass
+    assert not (tmp_path / "kafka").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
