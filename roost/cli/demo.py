@@ -109,7 +109,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, object]]:
         if name == "bundles":
             for bundle in value:
                 metrics = ", ".join(f"{key} {bundle[key]:.3f}" for key in ("auc", "per_user_auc", "language_mismatch"))
-                rows.append((f"bundle {bundle['id']}", metrics))
+                rows.append((f"bundle {bundle['id']}", f"{metrics}, each on its own window"))
         elif name == "history":
             rows.extend((f"checked {key}", f"{value[key]:,}") for key in ("revisions", "commands", "answers"))
         elif isinstance(value, dict):

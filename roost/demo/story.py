@@ -22,6 +22,7 @@ from roost.demo.probe import Freshness, measure_freshness
 from roost.demo.traffic import Traffic
 from roost.machine.machine import Machine
 from roost.settings import child_environment
+from schemas.bundle import read_bundle
 from schemas.codec import decode
 from schemas.errors import RoostError
 from schemas.records.control import NODE, CommandKind, NodeStatus, Rollout, RolloutCommand
@@ -191,6 +192,10 @@ class Story:
             f"bundle {bundle['id']}: AUC {bundle['auc']:.3f}, per-user AUC {bundle['per_user_auc']:.3f}, "
             f"top-1 language mismatch {bundle['language_mismatch']:.0%}"
         )
+        # of other examples than the bundle before: the two AUC are only to be compared as the gates did
+        for gate in read_bundle(self._machine.registry, SURFACE, bundle["id"]).manifest.gates:
+            if gate.name == "auc_against_live":
+                self._say(f"gate: {gate.sentence}, the live bundle's on the same examples less what may be lost")
         return str(bundle["id"])
 
     def _go_live(self, bundle: str, *, timeout_s: float = 120.0) -> None:
