@@ -154,13 +154,17 @@ class Broker:
     def _properties_path(self) -> Path:
         return self._data_dir / "server.properties"
 
+    def _write_properties(self, properties: str) -> None:
+        # whole or not at all: cut off by a full disk it names no port, and the next start takes one that no role knows
+        temporary = self._data_dir / ".server.properties"
+        temporary.write_text(properties)
+        temporary.replace(self._properties_path)
+
     def _start_on(self, port: int, deadline_s: float) -> None:
         with (self._data_dir / "in-use.lock").open("ab") as lock, self.log_path.open("ab") as log:
             self._take(lock)
             controller_port = free_port(but_not=port)
-            self._properties_path.write_text(
-                server_properties(self._data_dir / "segments", port=port, controller_port=controller_port)
-            )
+            self._write_properties(server_properties(self._data_dir / "segments", port=port, controller_port=controller_port))
             self._format()
             self._log_start_byte = log.tell()
             self._process = spawn(

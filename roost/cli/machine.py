@@ -1,5 +1,6 @@
 """`roost up`, `down` and `status`: everything on this machine. The work is done in `roost.machine`."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -65,7 +66,7 @@ def up(
         broker_port,
         lasting=True,
     )
-    with Machine(plan, settings, say=say) as machine:
+    with Machine(plan, settings, say=_say_or_lose) as machine:
         say("up; Ctrl-C or `roost down` stops it")
         while True:
             machine.watch()
@@ -122,6 +123,12 @@ def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
             tell(error)
 
     emit(data, as_json=as_json, show=show)
+
+
+def _say_or_lose(sentence: str) -> None:
+    # the launcher's log may lie on a disk that is full: what runs goes on without it
+    with contextlib.suppress(OSError):
+        say(sentence)
 
 
 def _detach(data_dir: Path) -> None:

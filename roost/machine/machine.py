@@ -81,6 +81,8 @@ class Machine:
         self._roles: list[RoleProcess] = []
         self._environment: Mapping[str, str] = {}
         self._broker_next_s = 0.0
+        # whether the deployment's file tells less than is true
+        self._changed = False
         self.broker: Broker | None = None
         self.bootstrap = ""
         self.node_url = f"http://127.0.0.1:{plan.http_port or free_port()}"
@@ -161,13 +163,15 @@ class Machine:
     def watch(self) -> None:
         """Revive the broker and roles that died; call it about once a second."""
         self._revive_broker()
-        changed = False
         for role in self._roles:
             if sentence := role.revive():
                 self._say(sentence)
-                changed = True
-        if changed:
-            self._write_deployment()
+                self._changed = True
+        if self._changed:
+            # a full disk must not end the launcher, and every role that still runs with it: the next round tries again
+            with contextlib.suppress(OSError):
+                self._write_deployment()
+                self._changed = False
 
     def stop(self) -> None:
         """Stop roles in reverse order, each flushed and committed, then the broker if we started it."""

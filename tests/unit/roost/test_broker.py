@@ -1,5 +1,7 @@
 """What can be known of the launcher's broker without starting one."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,20 @@ def test_a_written_configuration_gives_its_client_port_back(tmp_path: Path) -> N
     assert port_of(written) is None
     written.write_text(server_properties(tmp_path, port=20_001, controller_port=20_002))
     assert port_of(written) == 20_001
+
+
+def test_a_disk_that_is_full_leaves_a_broker_its_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off, the configuration named none, and with room again the broker took another port, which no running role knows."""
+    (tmp_path / "server.properties").write_text(server_properties(tmp_path, port=20_001, controller_port=20_002))
+
+    def cut_off(path: Path, _text: str) -> int:
+        path.open("w").close()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", cut_off)
+    with pytest.raises(OSError, match="No space left"):
+        Broker(tmp_path, install=KafkaInstall(tmp_path)).start()
+    assert port_of(tmp_path / "server.properties") == 20_001
 
 
 def test_free_ports_lie_below_those_of_outgoing_connections() -> None:

@@ -1,16 +1,21 @@
 """One deployment a folder: who holds it, who finds it, and what a second launcher is told. Starts no broker and no role."""
 
+import errno
 import os
 import socket
+import sys
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from roost import cli
+from roost.cli.machine import _say_or_lose
+from roost.cli.output import say
 from roost.machine import deployment, machine
 from roost.machine.deployment import Deployment, claimed
 from roost.machine.machine import Machine, MachinePlan
+from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
 from schemas.errors import RoostError
 
@@ -113,6 +118,47 @@ def test_a_full_disk_is_told_before_a_broker_is_started_on_it(
         assert cli.run(["up", "--data-dir", str(tmp_path), *options]) == 1
         assert "make room there" in capsys.readouterr().err
     assert not (tmp_path / "kafka").exists()
+
+
+class _DyingRole(RoleProcess):
+    """Dies and is there again whenever it is looked at; no process."""
+
+    def revive(self) -> str:
+        self.restarts += 1
+        return "control started again"
+
+
+def test_a_role_that_dies_on_a_full_disk_does_not_take_the_launcher_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is told of the new process could not be written: the launcher ended, and stopped the roles that still answered."""
+    machine = Machine(MachinePlan(tmp_path, roles=("control",)), LauncherSettings())
+    with claimed(tmp_path):
+        machine._roles.append(_DyingRole("control", (), environment={}, log_dir=tmp_path))
+        with monkeypatch.context() as full:
+            full.setattr(Deployment, "write", _no_space)
+            machine.watch()
+        assert Deployment.find(tmp_path) is None
+        monkeypatch.setattr(_DyingRole, "revive", lambda _self: None)
+        machine.watch()
+        found = Deployment.find(tmp_path)
+        assert found is not None
+        assert found.restarts == {"control": 1}
+
+
+def _no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_launcher_whose_log_cannot_be_written_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`roost up --detach` logs to the folder of the deployment: on a full disk a sentence about the broker ended everything."""
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        with pytest.raises(OSError, match="No space left"):
+            say("the broker ended")
+        _say_or_lose("the broker ended")
+        # what is kept for another try would be written at the close
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
 
 
 def test_a_role_that_there_is_not_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
