@@ -22,7 +22,7 @@ from serving.client.calls import (
     retrieve_call,
     retrieve_request,
 )
-from serving.client.errors import NodeUnreachable
+from serving.client.errors import AnswerUnreadable, NodeUnreachable
 from serving.client.retrying import checked, retrying_async
 
 T = TypeVar("T")
@@ -96,6 +96,8 @@ class AsyncClient:
             response = await self._http.request(call.method, call.path, content=call.body, headers=call.headers)
         except httpx.TransportError as error:
             raise NodeUnreachable(f"no answer from {self._http.base_url} ({type(error).__name__}: {error})") from error
+        except httpx.DecodingError as error:
+            raise AnswerUnreadable(f"{self._http.base_url} answered bytes that do not unpack ({error})") from error
         return read(response)
 
     async def close(self) -> None:

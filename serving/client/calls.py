@@ -132,7 +132,8 @@ def health_of(response: httpx.Response) -> dict[str, Any]:
         raise _refusal(response)
     try:
         health = response.json()
-    except ValueError as error:
+    # RecursionError: brackets without end
+    except (ValueError, RecursionError) as error:
         raise AnswerUnreadable(f"{response.url} answered something else than a node's health") from error
     if not isinstance(health, dict) or "surfaces" not in health:
         raise AnswerUnreadable(f"{response.url} answered something else than a node's health")

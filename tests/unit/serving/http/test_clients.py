@@ -114,6 +114,30 @@ def test_fewer_answers_than_questions_are_no_answer() -> None:
         client.retrieve_batch(HOME.name, [RetrieveRequest()])
 
 
+@pytest.mark.parametrize("ask", ["retrieve", "health", "ready"])
+def test_packed_bytes_that_do_not_unpack_are_no_answer(ask: str) -> None:
+    """A broken proxy's answer: whoever catches `ClientError` got an error of httpx's, past its retries and its fallback."""
+    broken = httpx.MockTransport(
+        lambda _: httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"not packed"))
+    )
+
+    async def ask_async() -> None:
+        async with AsyncClient("http://node", transport=broken) as client:
+            await (client.retrieve(HOME.name) if ask == "retrieve" else getattr(client, ask)())
+
+    with Client("http://node", transport=broken) as client, pytest.raises(AnswerUnreadable, match="do not unpack"):
+        client.retrieve(HOME.name) if ask == "retrieve" else getattr(client, ask)()
+    with pytest.raises(AnswerUnreadable, match="do not unpack"):
+        asyncio.run(ask_async())
+
+
+def test_brackets_without_end_are_no_health_of_a_node() -> None:
+    """The parser gives up on its own depth, which is no error of the bytes to it."""
+    nested = httpx.MockTransport(lambda _: httpx.Response(200, content=b"[" * 200_000))
+    with Client("http://node", transport=nested) as client, pytest.raises(AnswerUnreadable, match="else than a node's health"):
+        client.health()
+
+
 def test_the_async_client_answers_many_at_once_and_says_what_the_other_says(served: Served) -> None:
     """One event loop, forty questions in flight, each with its own answer."""
 
