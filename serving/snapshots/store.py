@@ -111,13 +111,21 @@ class SnapshotStore:
         """Return the newest sound snapshot of `wanted`; None when there is none. Each refusal is logged with its reason."""
         folder = self.folder / wanted.bundle
         with self._lock(wanted.bundle):
-            for number in _numbers_in(folder):
+            for number in self._numbers_readable(folder):
                 path = folder / f"{number:012d}"
                 try:
                     return _read(path, wanted, now_ms=now_ms)
                 except SnapshotRefused as refusal:
                     log.warning("snapshot %s is refused: %s", path, refusal)
             return self._newest_shared(wanted, now_ms=now_ms)
+
+    def _numbers_readable(self, folder: Path) -> list[int]:
+        try:
+            return _numbers_in(folder)
+        # a file in its place, or another user's folder: a node starts without it
+        except OSError as error:
+            log.warning("no snapshot can be read in %s (%s)", folder, error.strerror)
+            return []
 
     def _newest_shared(self, wanted: SnapshotOf, *, now_ms: int) -> Snapshot | None:
         if self._shared is None:

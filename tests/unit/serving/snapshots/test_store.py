@@ -63,6 +63,13 @@ def test_an_index_without_codes_or_deletes_is_a_snapshot_too(tmp_path: Path) -> 
     assert equal(read.contents, held)
 
 
+def test_a_file_in_the_place_of_a_bundles_snapshots_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The node never became ready, though the topic holds everything; another user's folder, closed to it, is the same."""
+    (tmp_path / OF.bundle).write_text("")
+    assert newest(tmp_path) is None
+    assert "Not a directory" in caplog.text
+
+
 def test_only_so_many_snapshots_are_kept_and_a_bundle_that_left_has_none(tmp_path: Path) -> None:
     """Disk is finite; retiring a bundle gives its space back."""
     store = SnapshotStore(tmp_path, keep=2)
