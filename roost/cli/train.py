@@ -1,12 +1,11 @@
-"""`roost train …`: one training, made, or made once more. Parses words; `trainer` does the work."""
+"""`roost train …`: one training, made. Parses words; `trainer` does the work."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from roost.cli.checked import options_of, settings_of
 from roost.cli.evaluate import evaluate
@@ -29,7 +28,19 @@ from roost.cli.learning import (
     Weights,
 )
 from roost.cli.models import gate_results, summary
-from roost.cli.output import emit, err, out, table
+from roost.cli.output import emit, out, table
+from roost.cli.reproduce import reproduce
+from roost.cli.running import (
+    AcceptWindow,
+    Cache,
+    CheckpointEvery,
+    Checkpoints,
+    Kept,
+    Seed,
+    ServedBy,
+    TensorBoard,
+    Threads,
+)
 from roost.cli.schedule import schedule
 from roost.cli.skew import skew
 from roost.cli.target import (
@@ -38,7 +49,6 @@ from roost.cli.target import (
     AsJson,
     Bootstrap,
     DataDir,
-    NamedBundle,
     Registry,
     Surface,
     SurfacesFile,
@@ -47,10 +57,10 @@ from roost.cli.target import (
     bundle_id_of,
     checked_bundle,
     checkpoints_of,
-    registry_of,
     surfaces_file_of,
     writable_registry_of,
 )
+from roost.cli.training_bar import training_bar
 from schemas.bundle import read_bundle
 from schemas.errors import Refused, RoostError
 from schemas.registry.place import RegistryPlace
@@ -64,48 +74,6 @@ app.command()(skew)
 app.command()(evaluate)
 app.command()(export)
 app.command()(schedule)
-
-Seed = Annotated[int, typer.Option(help="Equal seeds and data give equal towers on one machine.", min=0)]
-AcceptWindow = Annotated[
-    bool,
-    typer.Option(
-        "--accept-window",
-        help="Judge the window by no earlier one and by no feature's skew: you have looked at what the data gates said.",
-    ),
-]
-ServedBy = Annotated[
-    str | None,
-    typer.Option(
-        help="Learn only from what this bundle answered: one arm's examples, while a canary runs.",
-        callback=checked_bundle,
-    ),
-]
-Cache = Annotated[
-    Path | None,
-    typer.Option(help="Folder that trainings' data are kept in, as Parquet: CACHE/SURFACE/BUNDLE.", envvar="ROOST_TRAIN_CACHE"),
-]
-Kept = Annotated[
-    Path | None, typer.Option(help="Train on the data kept in this folder; no topic is read, no live bundle compared.")
-]
-Checkpoints = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of the states of trainings under way, to go on from after a crash; the local deployment's by default.",
-        envvar="ROOST_TRAIN_CHECKPOINTS",
-    ),
-]
-CheckpointEvery = Annotated[
-    float, typer.Option(help="Seconds between two states of a training.", envvar="ROOST_TRAIN_CHECKPOINT_EVERY_S", min=0.0)
-]
-TensorBoard = Annotated[
-    Path | None,
-    typer.Option(
-        "--tensorboard",
-        help="Folder that loss, learning rate, examples/s, metrics and gates are written under, for TensorBoard.",
-        envvar="ROOST_TRAIN_TENSORBOARD",
-    ),
-]
-Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
 
 
 @app.command()
@@ -286,7 +254,7 @@ def finetune(
     with (
         job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job,
         _refusals_shown(job, as_json=as_json),
-        _bar("fine-tune", leads=job.leads) as progress,
+        training_bar("fine-tune", leads=job.leads) as progress,
     ):
         live = job.live() if kept is None else None
         start = parent or live
@@ -315,51 +283,8 @@ def finetune(
         _show(root, surface, bundle, as_json=as_json)
 
 
-@app.command()
-def reproduce(
-    bundle: NamedBundle,
-    *,
-    surface: Surface = DEFAULT_SURFACE,
-    cache: Cache = None,
-    surfaces: SurfacesFile = None,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
-) -> None:
-    """Train a bundle once more from the data it names, and compare the towers byte for byte; nothing is published.
-
-    The data come from the cache where it holds the bundle, and from the topics where it does not. Exit code 1: other towers came
-    out; 3: the data are no longer what they were.
-
-    Example: roost train reproduce 3f9a0c11d2e4b567 --cache ./trainings
-    """
-    from roost.cli.training import job_of  # noqa: PLC0415 - torch takes seconds to load
-    from trainer.reproduce import reproduce as run  # noqa: PLC0415 - as above
-
-    root = registry_of(registry, data_dir)
-    bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
-    read = read_bundle(root, surface, bundle)
-    broker = broker_of(bootstrap, data_dir)
-    with (
-        job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job,
-        _bar("reproduce", leads=job.leads) as progress,
-    ):
-        window, corpus, source = job.again(read, cache)
-        made = run(job.surface, read, window, corpus, registry=root, progress=progress)
-    data = {
-        "id": bundle,
-        "surface": surface,
-        "equal": made.equal,
-        "data": source,
-        "files": {name: {"published": then, "rebuilt": now} for name, (then, now) in made.hashes.items()},
-        "code_version": {"published": made.code[0], "rebuilt": made.code[1]},
-        "torch": {"published": made.torch[0], "rebuilt": made.torch[1]},
-    }
-    if job.leads:
-        emit(data, as_json=as_json, show=lambda: table(["", ""], data.items(), to=out))
-    if not made.equal:
-        raise RoostError(f"{bundle} was rebuilt from the same data with other towers; compare code, torch and machine")
+# not above with the others: the help names it last
+app.command()(reproduce)
 
 
 def _from_scratch(
@@ -388,7 +313,7 @@ def _from_scratch(
     with (
         job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job,
         _refusals_shown(job, as_json=as_json),
-        _bar(recipe, leads=job.leads) as progress,
+        training_bar(recipe, leads=job.leads) as progress,
     ):
         asked = training_digest(job.surface, recipe, config)
         with job.checkpointed(checkpoints_of(checkpoints, data_dir), asked, every_s=checkpoint_every):
@@ -422,20 +347,6 @@ def _refusals_shown(job: "Job", *, as_json: bool) -> Iterator[None]:
             data = {"surface": job.surface.name, "refused": str(refusal), "gate_results": gate_results(gates)}
             emit(data, as_json=True, show=lambda: None)
         raise
-
-
-@contextmanager
-def _bar(what: str, *, leads: bool) -> Iterator[Callable[[Any], None]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[loss]}"),
-    )
-    with Progress(*columns, console=err, disable=not leads) as progress:
-        task = progress.add_task(what, total=None, loss="")
-        yield lambda fit: progress.update(task, completed=fit.step, total=fit.steps, loss=f"loss {fit.loss:.4f}")
 
 
 def _show(root: RegistryPlace, surface: str, bundle: str, *, as_json: bool) -> None:
