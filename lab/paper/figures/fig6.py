@@ -10,6 +10,7 @@ from typing import TypedDict
 from lab.paper.evaluate import split
 from lab.paper.figures.sweep import Data, OnProgress, Row, SweepSettings, mean, of_seed, sweep
 from lab.world import simulate
+from schemas.errors import InvalidInput
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 
@@ -50,8 +51,16 @@ def elbow(rows: Sequence[Row]) -> float | None:
     """Return the smallest t with 80% of the popularity correlation's rise from the first row to the highest; None without a rise.
 
     The paper's elbow is where most of the gain in AUC and mismatch is made; where neither gains, what t moves is popularity alone.
+
+    Raises:
+        InvalidInput: no row has the correlation.
     """
     known = [row for row in rows if row["popularity_correlation"] is not None]
+    if not known:
+        raise InvalidInput(
+            "no t has a popularity correlation: none was tried, or all tweets are equally popular or equally often retrieved; "
+            "ask for one t at least, and a larger world"
+        )
     first, highest = known[0]["popularity_correlation"], max(row["popularity_correlation"] for row in known)
     if highest <= first:
         return None

@@ -11,6 +11,7 @@ from lab.paper.figures.fig5 import fig5, related
 from lab.paper.figures.fig6 import elbow, fig6
 from lab.paper.figures.sweep import SweepSettings
 from lab.world import WorldSettings, simulate
+from schemas.errors import InvalidInput
 from trainer.learning.towers import TowerConfig
 
 SETTINGS = SweepSettings(
@@ -78,3 +79,10 @@ def test_the_elbow_is_where_most_of_the_rise_is_made() -> None:
     assert elbow(rows) == 100.0
     assert elbow([{"t": 0.1, "popularity_correlation": None}, *rows]) == 100.0
     assert elbow(rows[::-1]) is None
+
+
+def test_an_elbow_of_nothing_measured_is_refused_with_a_reason() -> None:
+    """A world too small for a correlation ended in an index out of range, after all its trainings."""
+    for rows in ([], [{"t": 1.0, "popularity_correlation": None}]):
+        with pytest.raises(InvalidInput, match="no t has a popularity correlation"):
+            elbow(rows)
