@@ -2,21 +2,21 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
-    OffsetSpec,
 )
 
 from schemas.errors import BrokerUnavailable, TopicMismatch
 from schemas.topics import Topic
+from schemas.wire.offsets import ask_offsets
 
 log = logging.getLogger(__name__)
 
@@ -247,7 +247,7 @@ def partition_counts(admin: AdminClient, timeout_s: float = 10.0) -> dict[str, i
 
 
 def offsets_since(
-    admin: AdminClient, topic: str, partitions: Iterable[int], append_time_ms: int, *, timeout_s: float = 10.0
+    admin: AdminClient, topic: str, partitions: Collection[int], append_time_ms: int, *, timeout_s: float = 10.0
 ) -> dict[int, int]:
     """Return, by partition, the offset of the first record appended at a time or later; the end where there is none.
 
@@ -255,31 +255,24 @@ def offsets_since(
         TopicMismatch: the broker refuses to tell.
         BrokerUnavailable: no answer within `timeout_s`.
     """
-    places = [TopicPartition(topic, partition) for partition in partitions]
-    # the client's types name these nowhere
-    since, newest = OffsetSpec.for_timestamp(append_time_ms), OffsetSpec.latest()  # type: ignore[no-untyped-call]
     found: dict[int, int] = {}
-    for spec in (since, newest):
-        asked = {place: spec for place in places if found.get(place.partition, -1) < 0}
-        for place, future in (admin.list_offsets(asked, request_timeout=timeout_s) if asked else {}).items():
-            try:
-                found[place.partition] = future.result(timeout_s).offset
-            except KafkaException as error:
-                raise _typed(error, f"topic {topic} cannot be looked up by time") from error
+    for since_ms in (append_time_ms, None):
+        places = [(topic, partition) for partition in partitions if found.get(partition, -1) < 0]
+        for (_, partition), answer in ask_offsets(admin, places, since_ms=since_ms, timeout_s=timeout_s).items():
+            if isinstance(answer, KafkaException):
+                raise _typed(answer, f"topic {topic} cannot be looked up by time") from answer
+            found[partition] = answer
     return found
 
 
 def _without_leader(admin: AdminClient, topics: Iterable[Topic], timeout_s: float) -> set[str]:
-    newest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's types name it nowhere
-    asked = {TopicPartition(topic.name, partition): newest for topic in topics for partition in range(topic.partitions)}
+    places = [(topic.name, partition) for topic in topics for partition in range(topic.partitions)]
     left = set()
-    for place, future in (admin.list_offsets(asked, request_timeout=timeout_s) if asked else {}).items():
-        try:
-            future.result(timeout_s)
-        except KafkaException as error:
-            if error.args[0].code() not in _NOT_LED:
-                raise _typed(error, f"partition {place.partition} of topic {place.topic} cannot be read") from error
-            left.add(place.topic)
+    for (name, partition), answer in ask_offsets(admin, places, timeout_s=timeout_s).items():
+        if isinstance(answer, KafkaException):
+            if answer.args[0].code() not in _NOT_LED:
+                raise _typed(answer, f"partition {partition} of topic {name} cannot be read") from answer
+            left.add(name)
     return left
 
 

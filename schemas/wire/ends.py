@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Iterable, Mapping
 
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerUnavailable
 from schemas.positions import Place
+from schemas.wire.offsets import ask_offsets
 
 log = logging.getLogger(__name__)
 
@@ -18,14 +19,11 @@ def log_ends(admin: AdminClient, places: Iterable[Place], *, timeout_s: float = 
     Raises:
         BrokerUnavailable: no answer within `timeout_s`, or a partition has no leader.
     """
-    newest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's types name it nowhere
-    asked = {TopicPartition(*place): newest for place in places}
     ends = {}
-    for place, future in (admin.list_offsets(asked, request_timeout=timeout_s) if asked else {}).items():
-        try:
-            ends[place.topic, place.partition] = future.result(timeout_s).offset
-        except KafkaException as error:
-            raise BrokerUnavailable(f"cannot ask for the end of {place.topic}: {error.args[0].str()}") from error
+    for place, answer in ask_offsets(admin, places, timeout_s=timeout_s).items():
+        if isinstance(answer, KafkaException):
+            raise BrokerUnavailable(f"cannot ask for the end of {place[0]}: {answer.args[0].str()}") from answer
+        ends[place] = answer
     return ends
 
 

@@ -4,10 +4,9 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import Consumer, KafkaException
 
 from schemas.codec import decode
 from schemas.errors import BrokerUnavailable, InvalidInput
@@ -19,8 +18,12 @@ from schemas.wire.admin import make_admin
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.inbound import InboundRecord
+from schemas.wire.offsets import ask_offsets
 from serving.console.readings import BrokerReading, Heartbeat
 from serving.node.follower import FollowerCallbacks, TopicFollower
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
 
 log = logging.getLogger(__name__)
 
@@ -138,14 +141,10 @@ class BrokerWatch:
         if self._admin is None:
             self._admin = make_admin(self._bootstrap)
         known = self._admin.list_topics(timeout=_ASK_S).topics
-        wanted = {
-            TopicPartition(name, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
-            for name in self._topics
-            if name in known
-            for partition in known[name].partitions
-        }
+        places = [(name, partition) for name in self._topics if name in known for partition in known[name].partitions]
         ends: dict[str, dict[int, int]] = {}
-        futures = self._admin.list_offsets(wanted, request_timeout=_ASK_S) if wanted else {}
-        for place, future in futures.items():
-            ends.setdefault(place.topic, {})[place.partition] = future.result(_ASK_S).offset
+        for (topic, partition), answer in ask_offsets(self._admin, places, timeout_s=_ASK_S).items():
+            if isinstance(answer, KafkaException):
+                raise answer
+            ends.setdefault(topic, {})[partition] = answer
         return ends

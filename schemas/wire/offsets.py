@@ -1,0 +1,28 @@
+"""Asking a broker where logs end, or stood at a time. Decides nothing about a partition that cannot be asked for."""
+
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from schemas.positions import Place
+
+
+def ask_offsets(
+    admin: AdminClient, places: Iterable[Place], *, since_ms: int | None = None, timeout_s: float = 10.0
+) -> dict[Place, int | KafkaException]:
+    """Return the end of each log, by topic and partition; of one that the broker does not tell, its reason.
+
+    Args:
+        since_ms: asks for the first record appended at this time or later instead; -1 where there is none.
+    """
+    # the client's types name these nowhere
+    spec = OffsetSpec.latest() if since_ms is None else OffsetSpec.for_timestamp(since_ms)  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(*place): spec for place in places}
+    answers: dict[Place, int | KafkaException] = {}
+    for place, future in (admin.list_offsets(asked, request_timeout=timeout_s) if asked else {}).items():
+        try:
+            answers[place.topic, place.partition] = future.result(timeout_s).offset
+        except KafkaException as error:
+            answers[place.topic, place.partition] = error
+    return answers
