@@ -22,7 +22,8 @@ def ask_offsets(
     answers: dict[Place, int | KafkaException] = {}
     for place, future in (admin.list_offsets(asked, request_timeout=timeout_s) if asked else {}).items():
         try:
-            answers[place.topic, place.partition] = future.result(timeout_s).offset
+            # the request's own limit ends it, with a reason; one of the future's would race it, and has none
+            answers[place.topic, place.partition] = future.result().offset
         except KafkaException as error:
             answers[place.topic, place.partition] = error
     return answers
