@@ -9,16 +9,20 @@ from schemas.records.control import EMBEDDER, NODE, NodeStatus, Rollout, Stage
 def unusable(statuses: Iterable[NodeStatus], state: Rollout, now_ms: int, *, silence_ms: int) -> dict[str, str]:
     """Return the bundles under way that cannot be used, with the reason: an embedder, or every live node, says so by their id."""
     live = live_of(statuses, now_ms, silence_ms)
-    nodes = [status for status in live if status.instance.startswith(NODE)]
     found: dict[str, str] = {}
     for entry in state.in_stage(Stage.BUILDING, Stage.READY, Stage.CANARY):
         told = [complaint(status, entry.bundle) for status in live if status.instance.startswith(EMBEDDER)]
-        by_nodes = [complaint(status, entry.bundle) for status in nodes]
-        if by_nodes and all(by_nodes):
-            told += by_nodes
+        told.append(on_no_node(live, entry.bundle, now_ms, silence_ms=silence_ms))
         if reasons := [reason for reason in told if reason]:
             found[entry.bundle] = reasons[0]
     return found
+
+
+def on_no_node(statuses: Iterable[NodeStatus], bundle: str, now_ms: int, *, silence_ms: int) -> str:
+    """Return why no node can use a bundle, where every live one says so by its id; else empty."""
+    live = live_of(statuses, now_ms, silence_ms)
+    told = [complaint(status, bundle) for status in live if status.instance.startswith(NODE)]
+    return told[0] if told and all(told) else ""
 
 
 def still_reported(statuses: Iterable[NodeStatus], bundle: str, now_ms: int, *, silence_ms: int) -> bool:

@@ -23,7 +23,7 @@ from schemas.records.control import (
 from schemas.rollout import advance, answer, conclude, lets_start, ramp_due, ramped, refusal, reject, waits
 from schemas.surfaces import Surface, Surfaces
 from streams.canary.judge import Reading, Verdict
-from streams.controller.complaints import still_reported, unusable
+from streams.controller.complaints import on_no_node, still_reported, unusable
 from streams.controller.log import RolloutLog
 from streams.metrics import ControllerMetrics
 
@@ -117,11 +117,13 @@ class Controller:
         """Answer a command on the log. One that was answered before gets no second answer.
 
         Args:
-            statuses: the newest heartbeats: what is not at parity is not promoted, whoever asks.
+            statuses: the newest heartbeats: what is not at parity is not promoted, and to what no node can use nobody goes back,
+                whoever asks.
         """
         if command.command_id in self._journal.log.outcomes:
             return
         state = self._journal.log.state(command.surface)
+        heard = tuple(statuses)
         if command.surface not in self._surfaces:
             known = ", ".join(sorted(self._surfaces))
             record = refusal(state, command, f"surface {command.surface!r} is not configured; known are {known}", now_ms)
@@ -135,9 +137,17 @@ class Controller:
         elif (
             command.kind is CommandKind.PROMOTE
             and record.outcome is Outcome.ACCEPTED
-            and (lack := self._lacking(state, tuple(statuses), now_ms, in_turn=True)[command.bundle or ""])
+            and (lack := self._lacking(state, heard, now_ms, in_turn=True)[command.bundle or ""])
         ):
             record = refusal(state, command, f"{command.bundle} is not at parity on every live node: {lack}", now_ms)
+        elif (
+            command.kind is CommandKind.ROLLBACK
+            and record.outcome is Outcome.ACCEPTED
+            # a node that has it in memory does not complain, whatever became of the files
+            and (why := on_no_node(heard, record.live or "", now_ms, silence_ms=self._silence_ms))
+        ):
+            reason = f"no node could answer from {record.live}, so {state.live} stays live: {why}"
+            record = refusal(state, command, _bounded(reason), now_ms)
         log.info(
             "%s %s of %s by %s: %s",
             command.surface,

@@ -285,6 +285,19 @@ def test_a_rollback_swaps_live_and_draining_in_one_record(bench: Bench) -> None:
     assert (rolled.revision, bench.stages()) == (before + 1, {OLD: Stage.LIVE, NEW: Stage.DRAINING})
 
 
+def test_a_rollback_to_what_no_node_can_use_is_refused_with_the_reason(bench: Bench) -> None:
+    """Its files are gone and every node started since: going back would leave a surface that answers without an answer."""
+    bench.make_live(OLD)
+    bench.make_live(NEW)
+    bad = replace(node("a", NEW), errors=(f"{OLD}: manifest.json cannot be read",))
+    bench.heard = [embedder(OLD, NEW), bad]
+    refused = bench.ask(CommandKind.ROLLBACK)
+    assert (refused.outcome, bench.stages()) == (Outcome.REFUSED, {OLD: Stage.DRAINING, NEW: Stage.LIVE})
+    assert refused.reason == f"no node could answer from {OLD}, so {NEW} stays live: {OLD}: manifest.json cannot be read"
+    bench.heard = [embedder(NEW), bad, node("b", OLD, NEW)]
+    assert bench.ask(CommandKind.ROLLBACK).outcome is Outcome.ACCEPTED
+
+
 def test_a_retired_bundle_s_topic_is_deleted_once_nodes_let_go(bench: Bench) -> None:
     """A node that still reads it would alarm; one that never lets go must not keep it for ever."""
     for bundle in (OLD, NEW, THIRD):
