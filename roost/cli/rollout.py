@@ -35,6 +35,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Roll a tower
 
 # a revision is a long of Avro
 _MAX_REVISION = 2**63 - 1
+# a year
+_MAX_HOLD_S = 31_536_000
 
 
 def _checked_surface(name: str) -> str:
@@ -118,7 +120,7 @@ def canary(
     ramp: Annotated[
         str | None, typer.Option("--ramp", help="Several shares instead, one after the other, such as 1%,5%,25%.")
     ] = None,
-    hold_s: Annotated[int, typer.Option(help="Seconds that a ramp keeps each share at least.", min=1)] = 600,
+    hold_s: Annotated[int, typer.Option(help="Seconds that a ramp keeps each share at least.", min=1, max=_MAX_HOLD_S)] = 600,
     surface: Surface = DEFAULT_SURFACE,
     auto: Annotated[bool, typer.Option("--auto", help="Promote once the engagement test finds it better.")] = False,
     revision: Revision = None,
@@ -155,9 +157,13 @@ def canary(
 
 def _shares_bp(ramp: str) -> list[int]:
     try:
-        return [round(float(share.strip().removesuffix("%")) * 100) for share in ramp.split(",")]
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(f"--ramp {ramp!r} is not a list of shares, such as 1%,5%,25%") from None
+        shares = [float(share.strip().removesuffix("%")) for share in ramp.split(",")]
+    except ValueError:
+        shares = []
+    # as for one share; nan is in no range
+    if not shares or not all(0.01 <= share <= 100.0 for share in shares):
+        raise typer.BadParameter(f"--ramp {ramp!r} is not a list of shares, such as 1%,5%,25%")
+    return [round(share * 100) for share in shares]
 
 
 def _simple(kind: CommandKind, doc: str) -> None:

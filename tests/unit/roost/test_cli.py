@@ -348,7 +348,7 @@ def test_nobody_is_erased_by_an_empty_id(words: list[str], capsys: pytest.Captur
     assert "id is empty" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("ramp", ["", "one", "1%,nan", "1%,inf"])
+@pytest.mark.parametrize("ramp", ["", "one", "1%,nan", "1%,inf", "1e300,2", "1%,101%", "-5%,5%"])
 def test_a_ramp_that_is_no_list_of_shares_is_said_to_be_none(ramp: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is sent, and not with a traceback."""
     assert cli.run(["rollout", "canary", "a" * 16, "--ramp", ramp, "--bootstrap", "127.0.0.1:1"]) == 2
@@ -393,6 +393,7 @@ def test_the_doctor_without_a_broker_says_so_and_fails(tmp_path: Path, capsys: p
         ["rollout", "promote", "0" * 16, "--revision", "-1"],
         ["rollout", "freeze", "--surface", ""],
         ["rollout", "start", "0" * 16, "--reason", "x" * 1025],
+        ["rollout", "canary", "0" * 16, "--ramp", "1%,5%", "--hold-s", "9" * 20],
         ["explain", "--user", "", "--candidate", "t:1"],
         ["explain", "--user", "", "--candidate", "t:1", "--at", "1"],
         ["explain", "--user", "u:1", "--candidate", "t:1", "--max-age-s", "-1"],
