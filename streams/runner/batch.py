@@ -205,7 +205,13 @@ class BatchRunner:
                 # of a partition that a rebalance took in between
                 if record.partition in self._stores:
                     records.append(record)
-            elif error.fatal() or error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
+            # the client gives its own codes no public names; `fatal` tells of producers' errors only
+            elif error.code() == KafkaError._FATAL:  # noqa: SLF001
+                raise BrokerUnavailable(
+                    f"{self._settings.role} cannot read on: {error.str()}; where another process has the instance name "
+                    f"{self._settings.instance!r}, give each its own (ROOST_INSTANCE)"
+                )
+            elif error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
                 raise BrokerUnavailable(f"{self._settings.role} cannot read on: {error.str()}")
             else:
                 log.warning("%s: %s", self._settings.role, error.str())

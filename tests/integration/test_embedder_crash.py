@@ -138,3 +138,28 @@ def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(fresh_broker: Br
     letters = [decode(DeadLetter, record.value or b"") for record in read_all(bootstrap, dlq(TWEETS), 1)]
     assert len(bad) >= 5
     assert {(letter.partition, letter.offset): letter.value for letter in letters} == bad
+
+
+def test_of_two_processes_under_one_name_the_first_ends_and_says_why(fresh_broker: Broker, tmp_path: Path) -> None:
+    """It stayed, read nothing any more, and looked like one that runs."""
+    bootstrap, registry = fresh_broker.bootstrap, tmp_path / "registry"
+    registry.mkdir()
+    prepare(bootstrap)
+    logs = [tmp_path / "first.log", tmp_path / "second.log"]
+
+    def reads(log: Path) -> bool:
+        return "took over partitions" in log.read_text()
+
+    with _start(bootstrap, registry, logs[0]) as first:
+        try:
+            wait_until(lambda: reads(logs[0]), timeout_s=30, what="the first to read")
+            with _start(bootstrap, registry, logs[1]) as second:
+                try:
+                    assert first.wait(30) == 1
+                    assert "give each its own (ROOST_INSTANCE)" in logs[0].read_text()
+                    wait_until(lambda: reads(logs[1]), timeout_s=30, what="the second to read")
+                finally:
+                    second.terminate()
+                assert second.wait(30) == 0, logs[1].read_text()
+        finally:
+            first.kill()
