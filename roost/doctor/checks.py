@@ -121,7 +121,11 @@ def check_node(
     if ready is None:
         return wrong("node", f"nobody answers at {url}", "roost serve")
     if alarms:
-        return wrong("node", f"{url}: {'; '.join(alarms)}", "see the node's log for the record, and its producer")
+        return wrong(
+            "node",
+            f"{url}: {'; '.join(alarms)}",
+            "the node's log names the record, whose producer is to be mended, or the bundle, to be rolled back from",
+        )
     if index_alarms:
         return wrong("node", f"{url}: {'; '.join(index_alarms)}", "roost index audit; and see the node's log")
     if not ready:

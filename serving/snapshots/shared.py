@@ -114,5 +114,6 @@ class SharedSnapshots:
         # each kind of place has errors of its own, not all of them OSError
         except Exception as error:
             raise SnapshotsUnavailable(
-                f"{self.url} cannot be used ({type(error).__name__}: {error}); check its address, credentials and network"
+                f"{self.url} cannot be used ({type(error).__name__}: {error}); check its address, credentials, network and "
+                "free space"
             ) from error
