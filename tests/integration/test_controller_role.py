@@ -250,10 +250,14 @@ def test_running_embedders_follow_a_configured_refresh_policy_through_kills_and_
         embedding = embeddings(bootstrap, bundle).get("t:1")
         return -1 if embedding is None or embedding.features is None else embedding.features.counters.click
 
+    def clicks_in_the_state() -> int:
+        candidate = candidates(bootstrap).get("t:1")
+        return -1 if candidate is None else candidate.counters.click
+
     def click(total: int, *, seen: int) -> None:
         producer.engagement("t:1", user_id="u", kind="click")
         producer.flush()
-        until(lambda: candidates(bootstrap)["t:1"].counters.click == total, what=f"{total} clicks in the state")
+        until(lambda: clicks_in_the_state() == total, what=f"{total} clicks in the state")
         until(lambda: all_committed(bootstrap), what="the checkpoint that may embed them")
         until(lambda: clicks_in_the_vector() == seen, what=f"{seen} of {total} clicks in the vector")
 

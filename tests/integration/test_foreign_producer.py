@@ -99,6 +99,7 @@ def test_what_the_guide_s_producer_sends_is_retrieved(
     until(lambda: finds(machine, "t:heron"), what="the tweet is found")
     (found,) = [found for found in answer(machine).candidates if found.candidate_id == "t:heron"]
     assert (found.text, found.language, found.author_id) == ("A heron on the roof", "en", "a:7")
+    until(lambda: "t:heron" in candidates(machine.bootstrap), what="the tweet's state is written")
     until(lambda: candidates(machine.bootstrap)["t:heron"].counters == Counters(favorite=1), what="the engagement is counted")
     until(lambda: "ann" in user_states(machine.bootstrap), what="the engagement is in the user's state")
 
@@ -131,6 +132,7 @@ def test_another_client_with_a_schema_of_its_own_is_read_as_well(
         asyncio.run(send())
         assert client.get_versions("tweets-value") == [1, 2]
     until(lambda: finds(machine, "t:theirs"), what="the tweet is found")
+    until(lambda: "t:theirs" in candidates(machine.bootstrap), what="its state is written")
     state = candidates(machine.bootstrap)["t:theirs"]
     assert state.version == (sent_ms, 1)
     until(lambda: "bo" in user_states(machine.bootstrap), what="the user's profile")
