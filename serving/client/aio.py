@@ -21,6 +21,7 @@ from serving.client.calls import (
     node_url,
     retrieve_call,
     retrieve_request,
+    says_ready,
 )
 from serving.client.errors import AnswerUnreadable, NodeUnreachable
 from serving.client.retrying import checked, retrying_async
@@ -85,8 +86,13 @@ class AsyncClient:
         return await self._ask(READY, health_of)
 
     async def ready(self) -> bool:
-        """Tell whether the node says that it is ready; raises `NodeUnreachable` when nobody answers."""
-        return await self._ask(READY, lambda response: response.status_code == httpx.codes.OK)
+        """Tell whether the node says that it is ready.
+
+        Raises:
+            NodeUnreachable: nobody answers.
+            AnswerUnreadable: somebody else than a node does.
+        """
+        return await self._ask(READY, says_ready)
 
     async def _ask(self, call: Call, read: Callable[[httpx.Response], T]) -> T:
         return await retrying_async(self._retries)(self._once, call, read)

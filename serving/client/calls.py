@@ -135,9 +135,14 @@ def health_of(response: httpx.Response) -> dict[str, Any]:
     # RecursionError: brackets without end
     except (ValueError, RecursionError) as error:
         raise AnswerUnreadable(f"{response.url} answered something else than a node's health") from error
-    if not isinstance(health, dict) or "surfaces" not in health:
+    if not isinstance(health, dict) or not {"ready", "surfaces"} <= health.keys():
         raise AnswerUnreadable(f"{response.url} answered something else than a node's health")
     return health
+
+
+def says_ready(response: httpx.Response) -> bool:
+    """Tell whether a node says that it is ready; raises `AnswerUnreadable` for a good answer that is no node's."""
+    return response.status_code == httpx.codes.OK and bool(health_of(response)["ready"])
 
 
 def _path(surface: str, what: str) -> str:

@@ -21,6 +21,7 @@ from serving.client.calls import (
     node_url,
     retrieve_call,
     retrieve_request,
+    says_ready,
 )
 from serving.client.errors import AnswerUnreadable, NodeUnreachable
 from serving.client.retrying import checked, retrying
@@ -85,8 +86,13 @@ class Client:
         return self._ask(READY, health_of)
 
     def ready(self) -> bool:
-        """Tell whether the node says that it is ready; raises `NodeUnreachable` when nobody answers."""
-        return self._ask(READY, lambda response: response.status_code == httpx.codes.OK)
+        """Tell whether the node says that it is ready.
+
+        Raises:
+            NodeUnreachable: nobody answers.
+            AnswerUnreadable: somebody else than a node does.
+        """
+        return self._ask(READY, says_ready)
 
     def _ask(self, call: Call, read: Callable[[httpx.Response], T]) -> T:
         found: T = retrying(self._retries)(self._once, call, read)

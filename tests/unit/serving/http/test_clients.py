@@ -138,6 +138,16 @@ def test_brackets_without_end_are_no_health_of_a_node() -> None:
         client.health()
 
 
+def test_a_page_of_somebody_else_is_no_node_that_is_ready() -> None:
+    """A proxy greets whoever asks: traffic would be sent to where no node is."""
+    page = httpx.MockTransport(lambda _: httpx.Response(200, text="<h1>It works!</h1>"))
+    away = httpx.MockTransport(lambda _: httpx.Response(503, text="<h1>Bad luck</h1>"))
+    with Client("http://node", transport=page) as client, pytest.raises(AnswerUnreadable, match="else than a node's health"):
+        client.ready()
+    with Client("http://node", transport=away) as client:
+        assert not client.ready()
+
+
 def test_the_async_client_answers_many_at_once_and_says_what_the_other_says(served: Served) -> None:
     """One event loop, forty questions in flight, each with its own answer."""
 
