@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from roost.broker.config import HOST, free_port, port_of, server_properties
 from roost.broker.install import KafkaInstall
 from roost.child import spawn
+from roost.whole_file import write_whole
 from schemas.errors import BrokerUnavailable
 
 __all__ = ["Broker"]
@@ -154,17 +155,13 @@ class Broker:
     def _properties_path(self) -> Path:
         return self._data_dir / "server.properties"
 
-    def _write_properties(self, properties: str) -> None:
-        # whole or not at all: cut off by a full disk it names no port, and the next start takes one that no role knows
-        temporary = self._data_dir / ".server.properties"
-        temporary.write_text(properties)
-        temporary.replace(self._properties_path)
-
     def _start_on(self, port: int, deadline_s: float) -> None:
         with (self._data_dir / "in-use.lock").open("ab") as lock, self.log_path.open("ab") as log:
             self._take(lock)
             controller_port = free_port(but_not=port)
-            self._write_properties(server_properties(self._data_dir / "segments", port=port, controller_port=controller_port))
+            properties = server_properties(self._data_dir / "segments", port=port, controller_port=controller_port)
+            # cut off by a full disk it names no port, and the next start takes one that no role knows
+            write_whole(self._properties_path, properties)
             self._format()
             self._log_start_byte = log.tell()
             self._process = spawn(

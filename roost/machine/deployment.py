@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from roost.whole_file import write_whole
 from schemas.errors import RoostError
 
 _FILE_NAME = "deployment.json"
@@ -45,9 +46,7 @@ class Deployment:
 
     def write(self, data_dir: Path) -> None:
         """Write whole or not at all."""
-        temporary = data_dir / f".{_FILE_NAME}"
-        temporary.write_text(json.dumps(asdict(self), indent=2))
-        temporary.replace(data_dir / _FILE_NAME)
+        write_whole(data_dir / _FILE_NAME, json.dumps(asdict(self), indent=2))
 
     @staticmethod
     def find(data_dir: Path) -> "Deployment | None":

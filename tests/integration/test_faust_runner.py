@@ -354,7 +354,7 @@ def test_the_watchdog_ends_a_process_that_its_group_does_not_know(names: Names) 
 def test_the_watchdog_ends_a_process_whose_topic_is_another(names: Names) -> None:
     """Its offsets went with the old one, so that the group stands nowhere, and may own nothing of the new one for ever."""
     names.create()
-    with watched(names, wedged_after_s=60.0 * 6 / 100) as bites:
+    with watched(names, wedged_after_s=3.6) as bites:
         admin = wait_for_broker(names.bootstrap, timeout_s=20)
         known = topic_id(admin, names.inputs)
         time.sleep(1.0)
