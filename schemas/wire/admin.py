@@ -11,6 +11,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    ConsumerGroupDescription,
     NewTopic,
 )
 
@@ -219,6 +220,21 @@ def topic_id(admin: AdminClient, topic: str, *, timeout_s: float = 10.0) -> str:
     except KafkaException as error:
         raise _typed(error, f"topic {topic} cannot be described") from error
     return str(description.topic_id)
+
+
+def group_description(admin: AdminClient, group: str, *, timeout_s: float = 10.0) -> ConsumerGroupDescription:
+    """Return a consumer group's state and members; one that nobody ever joined has none.
+
+    Raises:
+        BrokerUnavailable: no answer within `timeout_s`.
+        TopicMismatch: the broker refuses to describe it.
+    """
+    try:
+        asked = admin.describe_consumer_groups([group], request_timeout=timeout_s)
+        description: ConsumerGroupDescription = asked[group].result(2 * timeout_s)
+    except KafkaException as error:
+        raise _typed(error, f"consumer group {group} cannot be described") from error
+    return description
 
 
 def delete_topics(admin: AdminClient, names: Iterable[str], *, timeout_s: float = 30.0) -> None:

@@ -34,13 +34,15 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 from mode.threads import WorkerThread
 
-from schemas.errors import BrokerUnavailable
+from schemas.errors import BrokerUnavailable, TopicMismatch
 from schemas.positions import Place
+from schemas.wire.admin import make_admin
 from schemas.wire.inbound import InboundRecord
 from streams.metrics import RunnerMetrics
 from streams.outbox import Outbox
 from streams.processor import Clock
 from streams.runner.anew import set_back
+from streams.runner.former import await_rebalance
 from streams.runner.partitions import Job, OwnedPartitions
 from streams.runner.waiting import WaitingRecords
 from streams.runner.watchdog import Watchdog
@@ -112,7 +114,9 @@ def run_jobs(
         Exception: whatever a processor raised. Nothing of the batch is committed then.
     """
     topics = [topic for job in jobs for topic in job.topics]
-    set_back(settings.bootstrap, settings.group, topics, stop, patience_s=2 * settings.session_timeout_s)
+    patience_s = 2 * settings.session_timeout_s
+    set_back(settings.bootstrap, settings.group, topics, stop, patience_s=patience_s)
+    await_rebalance(make_admin(settings.bootstrap), settings.group, settings.instance, topics, stop, patience_s=patience_s)
     with tempfile.TemporaryDirectory(prefix="roost-faust-") as folder:
         run = _FaustRun(settings, jobs, Path(folder), metrics=metrics or RunnerMetrics(), on_wedged=on_wedged)
         ended: Future[None] = Future()
@@ -312,8 +316,8 @@ class _JobAgent:
         while self._job.tick_s is not None:
             await asyncio.sleep(self._job.tick_s)
             async with self._turn:
-                if not self._app.rebalancing and (partitions := self._partitions()):
-                    await self._run({partition: [] for partition in partitions}, arrived=set())
+                if not self._app.rebalancing:
+                    await self._run(None, arrived=set())
 
     async def close(self) -> None:
         """Wait for the batch under way, then take no more."""
@@ -321,14 +325,18 @@ class _JobAgent:
             self._closed = True
             await asyncio.to_thread(self._thread.shutdown)
 
-    async def _run(self, batches: dict[int, list[InboundRecord]], arrived: set[TP]) -> bool:
+    async def _run(self, batches: dict[int, list[InboundRecord]] | None, arrived: set[TP]) -> bool:
+        # without batches time passes on all partitions
         if self._closed:
             return False
         try:
             clocks = self._clocks(arrived)
-            await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._owned.run, batches, {partition: clocks[partition] for partition in batches}
-            )
+            if batches is None:
+                batches = {partition: [] for partition in clocks}
+            if batches:
+                await asyncio.get_running_loop().run_in_executor(
+                    self._thread, self._owned.run, batches, {partition: clocks[partition] for partition in batches}
+                )
         # whatever it is, Faust would swallow it, acknowledge the events and go on
         except BaseException as error:
             self._closed = True
@@ -351,8 +359,9 @@ class _JobAgent:
         by_topic = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in self._job.topics}
         common = set.intersection(*by_topic.values())
         if any(partitions != common for partitions in by_topic.values()):
-            raise RuntimeError(
-                f"{self._job.name} was assigned unequal partitions of its topics: {by_topic}; stop the other assignor"
+            raise TopicMismatch(
+                f"{self._job.name} was assigned unequal partitions of its topics: {by_topic}; one was deleted, or another program "
+                "is in the group"
             )
         return common
 

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerUnavailable, TopicMismatch
 from schemas.positions import Place
-from schemas.wire.admin import make_admin, topic_id
+from schemas.wire.admin import group_description, make_admin, topic_id
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.ends import beyond_end
@@ -149,8 +149,8 @@ class Watchdog:
         return None
 
     def _is_member(self, admin: AdminClient) -> bool:
-        described = admin.describe_consumer_groups([self._group], request_timeout=_TIMEOUT_S)[self._group].result(2 * _TIMEOUT_S)
-        return any(member.group_instance_id == self._instance for member in described.members)
+        members = group_description(admin, self._group, timeout_s=_TIMEOUT_S).members
+        return any(member.group_instance_id == self._instance for member in members)
 
     def _has_record(self, topic: str, partition: int, offset: int) -> bool:
         # offsets may belong to transaction markers: only a record that can be read proves that one is waiting

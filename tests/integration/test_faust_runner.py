@@ -24,6 +24,7 @@ from schemas.wire.partition import partition_of
 from streams.processor import Clock, Work
 from streams.runner.changelog import restore
 from streams.runner.faust_runner import GroupSettings, run_jobs
+from streams.runner.former import await_rebalance
 from streams.runner.partitions import Job
 from streams.runner.watchdog import Watchdog
 from streams.state import StateStore
@@ -314,6 +315,28 @@ def test_a_stop_without_a_broker_is_given_up_and_nothing_outlives_it(fresh_broke
         fresh_broker.kill()
     assert run.error is None or isinstance(run.error, BrokerUnavailable)
     assert not [thread for thread in threading.enumerate() if "Faust" in repr(thread) and not thread.daemon]
+
+
+def test_a_member_handed_out_without_a_topic_is_waited_for(names: Names) -> None:
+    """Whoever comes back under its name is given what it had: what nobody was given then, nobody would ever read."""
+    names.create()
+    admin = wait_for_broker(names.bootstrap, timeout_s=20)
+
+    def wait_for(topics: list[str], instance: str = "0") -> float:
+        begun_s = time.monotonic()
+        await_rebalance(admin, names.group, instance, topics, threading.Event(), patience_s=60)
+        return time.monotonic() - begun_s
+
+    member = make_consumer(names.bootstrap, names.group, group_instance_id="0", session_timeout_ms=6000)
+    member.subscribe([names.inputs])
+    until(lambda: member.poll(0.1) is None and len(member.assignment()) == PARTITIONS, what="its partitions")
+    until(lambda: names.owners() == 1, what="the broker's word on it")
+    # a static one does not leave
+    member.close()
+    assert wait_for([names.inputs]) < 2
+    assert wait_for([names.inputs, names.changelog], instance="1") < 2
+    assert wait_for([names.inputs, names.changelog]) > 2
+    assert names.owners() == 0, "given up"
 
 
 @contextmanager
