@@ -1,11 +1,14 @@
 """Asking a broker where logs end, or stood at a time. Decides nothing about a partition that cannot be asked for."""
 
+import time
 from collections.abc import Iterable
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from schemas.positions import Place
+
+_LEAST_S = 0.1
 
 
 def ask_offsets(
@@ -16,11 +19,19 @@ def ask_offsets(
     Args:
         since_ms: asks for the first record appended at this time or later instead; -1 where there is none.
     """
+    deadline_s = time.monotonic() + timeout_s
+    wanted = list(places)
+    try:
+        # a client that is new, and does not know a partition's leader yet, asks again after three seconds only
+        admin.list_topics(timeout=timeout_s)
+    except KafkaException as error:
+        return dict.fromkeys(wanted, error)
     # the client's types name these nowhere
     spec = OffsetSpec.latest() if since_ms is None else OffsetSpec.for_timestamp(since_ms)  # type: ignore[no-untyped-call]
-    asked = {TopicPartition(*place): spec for place in places}
+    asked = {TopicPartition(*place): spec for place in wanted}
+    left_s = max(deadline_s - time.monotonic(), _LEAST_S)
     answers: dict[Place, int | KafkaException] = {}
-    for place, future in (admin.list_offsets(asked, request_timeout=timeout_s) if asked else {}).items():
+    for place, future in (admin.list_offsets(asked, request_timeout=left_s) if asked else {}).items():
         try:
             # the request's own limit ends it, with a reason; one of the future's would race it, and has none
             answers[place.topic, place.partition] = future.result().offset

@@ -13,6 +13,7 @@ from schemas.errors import BrokerUnavailable, OffsetOutOfRange, RoostError
 from schemas.wire.admin import make_admin, partition_counts
 from schemas.wire.client import Setting, make_consumer
 from schemas.wire.inbound import InboundRecord, inbound
+from schemas.wire.offsets import ask_offsets
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ _FETCH_WAIT_ONCE_MS = 10
 # librdkafka never says that an assigned topic does not exist: asked for when nothing came for so long
 _IDLE_CHECK_S = 10.0
 
+_LEAST_S = 0.1
+_SETTLING_PAUSE_S = 0.05
 _SETTLING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
@@ -176,20 +179,24 @@ class TailReader:
         return list(self.to_end(stall_s=stall_s))
 
     def end_offsets(self, timeout_s: float = 10.0) -> dict[int, int]:
-        """Return the high-water mark of each partition; never compare it with record offsets on transactional topics."""
-        deadline = time.monotonic() + timeout_s
-        return {partition: self._end_offset(partition, deadline) for partition in self._next}
+        """Return the high-water mark of each partition; never compare it with record offsets on transactional topics.
 
-    def _end_offset(self, partition: int, deadline: float) -> int:
+        Raises:
+            BrokerUnavailable: no answer within `timeout_s`, or a partition has no leader for so long.
+        """
+        # by another client: on this one's connection each answer comes behind a fetch that waits for up to half a second
+        admin = make_admin(self._bootstrap)
+        places = [(self.topic, partition) for partition in self._next]
+        deadline_s = time.monotonic() + timeout_s
         while True:
-            left_s = max(deadline - time.monotonic(), 0.1)
-            try:
-                return int(self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), left_s)[1])
-            except KafkaException as error:
-                # a topic created a moment ago has no leader yet on the broker that is asked
-                if error.args[0].code() not in _SETTLING or time.monotonic() >= deadline:
-                    raise BrokerUnavailable(f"cannot ask for the end of {self.topic}: {error.args[0].str()}") from error
-                time.sleep(0.05)
+            answers = ask_offsets(admin, places, timeout_s=max(deadline_s - time.monotonic(), _LEAST_S))
+            refused = [answer.args[0] for answer in answers.values() if isinstance(answer, KafkaException)]
+            if not refused:
+                return {partition: end for (_, partition), end in answers.items() if isinstance(end, int)}
+            # a topic created a moment ago has no leader yet on the broker that is asked
+            if refused[0].code() not in _SETTLING or time.monotonic() >= deadline_s:
+                raise BrokerUnavailable(f"cannot ask for the end of {self.topic}: {refused[0].str()}")
+            time.sleep(_SETTLING_PAUSE_S)
 
     def close(self) -> None:
         """Close the consumer."""

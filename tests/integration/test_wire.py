@@ -151,6 +151,13 @@ def test_a_tail_of_an_empty_topic_ends_at_once(broker: Kafka, topic: Topic) -> N
         assert tail.end_offsets() == dict.fromkeys(range(PARTITIONS), 0)
 
 
+def test_where_a_topic_ends_is_told_while_a_fetch_waits(broker: Kafka, topic: Topic) -> None:
+    """Nodes and embedders ask it of every bundle that they meet: each answer came behind a fetch of half a second."""
+    with TailReader(broker.bootstrap, topic.name, range(PARTITIONS), fetch_wait_max_ms=20_000) as tail:
+        assert tail.poll(timeout_s=1.0) == []
+        assert tail.end_offsets(timeout_s=5.0) == dict.fromkeys(range(PARTITIONS), 0)
+
+
 def test_a_tail_begins_at_the_given_offsets_and_says_where_it_stands(broker: Kafka, topic: Topic) -> None:
     """A snapshot is caught up from its next offsets, neither missing one record nor reading one twice."""
     _send(broker.bootstrap, topic.name, 10, partition=0)
