@@ -28,7 +28,7 @@ class HealthCollector(Collector):
         flips.add_metric([], health.flips)
         yield flips
         if health.broker_age_s is not None:
-            yield _gauge("roost_broker_age_seconds", "Since the broker last acknowledged a heartbeat.", health.broker_age_s)
+            yield _gauge("roost_broker_age_seconds", "Since the broker was last known to answer.", health.broker_age_s)
         yield from _of_surfaces(health)
         yield from _of_bundles(health)
         yield from _of_indices(health)

@@ -110,7 +110,7 @@ class BundleTail:
         self._follower = TopicFollower(
             parts.bootstrap,
             embeddings_topic_name(bundle),
-            FollowerCallbacks(handle=self._handle, caught_up=changed, start_over=self._start_over, place=self._place),
+            FollowerCallbacks(self._handle, self._caught_up, self._start_over, self._place),
             pause_s=REPLAY_PAUSE_S,
             gather_s=self._gather_s,
         )
@@ -260,6 +260,11 @@ class BundleTail:
         if sentence != self.refusal:
             log.error("bundle refused: %s", sentence, extra={"bundle": self.bundle, "surface": self.surface.name})
         self.refusal = sentence
+        self._changed()
+
+    def _caught_up(self) -> None:
+        # it may be gone before it acknowledges the first heartbeat, and the index would not seem to age
+        self._parts.contact.seen()
         self._changed()
 
     def _place(self, topic_id: str) -> Mapping[int, int]:

@@ -1,4 +1,4 @@
-"""When the broker was last known to answer. Asks nothing itself: the heartbeat's acknowledgements tell."""
+"""When the broker was last known to answer. Asks nothing: a topic read to its end and acknowledged heartbeats tell."""
 
 import time
 

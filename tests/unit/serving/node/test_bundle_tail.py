@@ -4,6 +4,7 @@ import gc
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import pytest
@@ -15,6 +16,7 @@ from serving.index import ExactIndex
 from serving.metrics import NodeMetrics
 from serving.node.bundle_tail import BundleTail, NodeParts
 from serving.node.contact import BrokerContact
+from serving.node.follower import FollowerCallbacks
 from tests.bundles import publish_bundle
 from tests.filled_epochs import HOME
 from tests.integration.waiting import until
@@ -94,3 +96,35 @@ def test_a_node_whose_registry_is_away_says_so_and_loads_the_bundle_once_it_is_t
     files.mv("/elsewhere", "/bucket", recursive=True)
     until(lambda: tail.filled is not None, what="the bundle is loaded")
     tail.retire()
+
+
+class ReadFollower:
+    """A follower that finds its topic empty, and then hears no more of the broker than silence."""
+
+    topic, topic_id, trouble = "embeddings", "id", None
+    position: ClassVar[dict[int, int]] = {}
+    drained_age_s = 0.0
+    caught_up = False
+
+    def __init__(self, _: str, topic: str, callbacks: FollowerCallbacks, **__: object) -> None:
+        self._callbacks = callbacks
+
+    def start(self) -> None:
+        """See `TopicFollower`."""
+        self.caught_up = True
+        self._callbacks.caught_up()
+
+    def stop(self) -> None:
+        """See `TopicFollower`."""
+
+
+def test_an_index_ages_though_the_broker_left_before_it_took_a_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence looks like a topic without news: the node went on to call its index as fresh as can be, for ever."""
+    monkeypatch.setattr("serving.node.bundle_tail.TopicFollower", ReadFollower)
+    monkeypatch.setattr("serving.node.bundle_tail.SILENT_S", 0.05)
+    bundle = publish_bundle(tmp_path, surface=HOME.name)
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
+    tail = BundleTail(HOME, bundle, parts, changed=lambda: None)
+    tail.start()
+    until(lambda: tail.freshness().lag_ms > 50, timeout_s=5, what="an index that ages")
+    tail.stop()
