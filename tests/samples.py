@@ -240,6 +240,7 @@ FILLED: dict[str, Message] = {
         ),
         errors=("partition 3 holds a vector of another dimension",),
         answers={BUNDLE: AnswerCounts(900, 2, 9, 1)},
+        started_ms=NOON_MS - 60_000,
     ),
     "dead-letter": DeadLetter(
         "tweets",

@@ -3,13 +3,19 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from schemas.codec import decode
-from schemas.errors import InvalidInput
+from schemas.errors import InvalidInput, RoostError
 from schemas.records.control import EMBEDDER, NODE, AnswerCounts, NodeStatus, Progress, SourcePosition
 from schemas.wire.inbound import InboundRecord
 from serving.health import BundleHealth, NodeHealth
 
 
-def node_status(health: NodeHealth, answers: Mapping[str, AnswerCounts], *, time_ms: int, url: str) -> NodeStatus:
+class NameTaken(RoostError):
+    """Another node reports under this one's name: each is taken for the other, and they write snapshots in one place."""
+
+
+def node_status(
+    health: NodeHealth, answers: Mapping[str, AnswerCounts], *, time_ms: int, url: str, started_ms: int = 0
+) -> NodeStatus:
     """Return the heartbeat of a node.
 
     A node counts its rows by bundle, not by partition: `live_count` is the whole count in the lowest partition and 0 in the
@@ -35,7 +41,28 @@ def node_status(health: NodeHealth, answers: Mapping[str, AnswerCounts], *, time
         recall={bundle.bundle: bundle.recall for bundle in bundles if bundle.recall is not None},
         errors=tuple(dict.fromkeys((*refusals, *health.reasons, *alarms, *doubts, *unsaved))),
         answers=answers,
+        started_ms=started_ms,
     )
+
+
+def holder_of(name: str, records: Sequence[InboundRecord], *, started_ms: int) -> NodeStatus | None:
+    """Return the heartbeat of another process that has the name of a node, and had it first; None without one.
+
+    Args:
+        records: written since the node began: what was there before is left of processes that may have ended.
+        started_ms: when the node began.
+    """
+    for record in records:
+        if record.key != (NODE + name).encode() or record.value is None:
+            continue
+        try:
+            status = decode(NodeStatus, record.value)
+        except InvalidInput:
+            continue
+        # 0 where an older release has the name
+        if status.started_ms < started_ms:
+            return status
+    return None
 
 
 def _progress(surface: str, bundle: BundleHealth) -> Iterable[Progress]:

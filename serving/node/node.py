@@ -23,7 +23,7 @@ from serving.index import IndexClosed
 from serving.node.audit import ShadowAudit
 from serving.node.bundle_tail import BundleTail, NodeParts
 from serving.node.follower import FollowerCallbacks, TopicFollower
-from serving.node.heartbeat import EmbedderReports, node_status
+from serving.node.heartbeat import EmbedderReports, holder_of, node_status
 from serving.node.snapshotter import Snapshotter
 from serving.node.surface_keeper import SurfaceKeeper
 from serving.query.epochs import RoutingTable
@@ -69,6 +69,9 @@ class Node:
         """
         self.node_id = node_id
         self.url = url
+        # why this node must end; empty while it has its name for itself
+        self.name_taken = ""
+        self._started_ms = wall_clock_ms()
         self._parts = parts
         self._routings = routings
         self._users = users
@@ -153,6 +156,11 @@ class Node:
 
     def _take_statuses(self, records: Sequence[InboundRecord]) -> None:
         self._reports.handle(records)
+        if self._statuses.caught_up and (holder := holder_of(self.node_id, records, started_ms=self._started_ms)) is not None:
+            self.name_taken = (
+                f"another node reports as {self.node_id!r}, from {holder.url or 'no address'}, and began before this one; "
+                "give each its own (ROOST_NODE_ID)"
+            )
         # whoever spoke: a tail that was loaded, or began anew, since the embedder last did has not been told
         for tail in self._tails():
             tail.told(self._reports.of(tail.bundle))
@@ -229,11 +237,15 @@ class Node:
         return 1.0 if expected == 0 else min(1.0, len(index) / expected)
 
     def _report(self) -> None:
+        if self.name_taken:
+            return
         if self._producer is None:
             # a heartbeat older than this is of no use to anybody
             self._producer = make_producer(self._parts.bootstrap, message_timeout_ms=5_000, reconnect_backoff_max_ms=1_000)
         self._tally.keep_only({tail.bundle for tail in self._tails()})
-        status = node_status(self.health(), self._tally.counts(), time_ms=wall_clock_ms(), url=self.url)
+        status = node_status(
+            self.health(), self._tally.counts(), time_ms=wall_clock_ms(), url=self.url, started_ms=self._started_ms
+        )
         self._producer.produce(NODE_STATUS, encode(status), (NODE + self.node_id).encode(), on_delivery=self._delivered)
         self._producer.poll(0)
 

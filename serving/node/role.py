@@ -17,6 +17,7 @@ from serving.index import CandidateIndex, LiveIndex
 from serving.metrics import NodeMetrics
 from serving.node.bundle_tail import NodeParts
 from serving.node.contact import BrokerContact
+from serving.node.heartbeat import NameTaken
 from serving.node.node import Node
 from serving.query.census import SurfaceCensus
 from serving.query.epochs import Routing, RoutingTable
@@ -106,6 +107,7 @@ def run_node(settings: NodeSettings, stop: threading.Event) -> None:
 
     Raises:
         CannotListen, ValueError, TracingNotInstalled: see `build_node`.
+        NameTaken: another node had the name first.
         RuntimeError: the HTTP server ended by itself.
     """
     built = build_node(settings)
@@ -117,6 +119,8 @@ def run_node(settings: NodeSettings, stop: threading.Event) -> None:
         while not stop.wait(0.5):
             if not built.server.running:
                 raise RuntimeError("the HTTP server ended by itself; see the log")
+            if built.node.name_taken:
+                raise NameTaken(built.node.name_taken)
         built.node.leave("the node is stopping")
         # whoever balances the load sees /readyz before the port closes; a second `set` cannot cut this short
         threading.Event().wait(settings.drain_s)

@@ -19,9 +19,11 @@ from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES, embeddings_topic_
 from schemas.wire.tail import TailReader
 from serving.client import Answer, ClientError, InlineUser, NodeIsBehind, NotServing
 from serving.index import LiveIndex
+from serving.node.heartbeat import NameTaken
+from serving.node.role import run_node
 from tests.living import living
 from tests.posts import Post, now_ms
-from tests.served_node import node_on_a_thread, node_process, until
+from tests.served_node import node_on_a_thread, node_process, settings_for, until
 from tests.write_path import WritePath
 
 
@@ -334,6 +336,35 @@ def test_the_heartbeat_tells_the_controller_what_it_compares(path: WritePath) ->
         path.embed([Post(f"t:{n}") for n in range(40)], good)
         heard(lambda s: not s.ready and any("1 bad embeddings" in error for error in s.errors))
         heard(lambda s: sum(p.applied for p in s.progress if p.bundle == good) < 81)
+
+
+def heartbeat(path: WritePath) -> NodeStatus:
+    """Return the newest heartbeat of the node of a surface."""
+    with TailReader(path.bootstrap, NODE_STATUS, [0], once=True) as reader:
+        records = [record for record in reader.read_to_end() if record.key == f"node:{path.surface.name}".encode()]
+    return decode(NodeStatus, records[-1].value or b"")
+
+
+def test_of_two_nodes_under_one_name_the_second_ends_and_says_why(path: WritePath) -> None:
+    """They shared one heartbeat: the controller took what either held for what both hold, and nothing told of it."""
+    bundle = path.bundle(1)
+    path.go_live(bundle)
+    with node_on_a_thread(path) as first:
+        until(first.ready)
+        stop = threading.Event()
+        given_up = threading.Timer(20, stop.set)
+        given_up.start()
+        with pytest.raises(NameTaken, match=f"reports as '{path.surface.name}', from {first.url}, .*ROOST_NODE_ID"):
+            run_node(settings_for(path), stop)
+        given_up.cancel()
+        until(lambda: heartbeat(path).url == first.url)
+        assert first.ready()
+    with node_on_a_thread(path) as after_it:
+        until(after_it.ready)
+        until(lambda: heartbeat(path).url == after_it.url)
+        # as long as it would take to hear another
+        time.sleep(2)
+        assert after_it.ready(), "a name is free again when its node has ended"
 
 
 def test_a_bundle_started_again_is_filled_from_its_new_topic_alone(path: WritePath, monkeypatch: pytest.MonkeyPatch) -> None:

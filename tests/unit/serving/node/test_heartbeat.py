@@ -7,7 +7,7 @@ from schemas.records.control import AnswerCounts, NodeStatus, Progress
 from schemas.wire.inbound import InboundRecord
 from serving.health import BundleHealth, NodeHealth, SnapshotHealth, SurfaceHealth
 from serving.index import ExactIndex
-from serving.node.heartbeat import EmbedderReports, node_status
+from serving.node.heartbeat import EmbedderReports, holder_of, node_status
 
 BUNDLE = "a" * 16
 
@@ -77,3 +77,19 @@ def test_the_newest_report_of_each_partition_counts_and_nodes_do_not() -> None:
     assert reports.live_count(BUNDLE) == 10
     reports.handle([InboundRecord("node-status", 0, 4, 50, b"embedder:1", b"garbled")])
     assert (reports.live_count(BUNDLE), skipped) == (10, [1])
+
+
+def test_a_name_is_its_nodes_who_began_first() -> None:
+    """A node hears itself, and those of other names; it must end for none of them."""
+
+    def heard(name: str, started_ms: int) -> InboundRecord:
+        return InboundRecord(
+            "node-status", 0, 0, 1, name.encode(), encode(NodeStatus(name, 1, ready=True, url="u", started_ms=started_ms))
+        )
+
+    others = [heard("node:n1", 20), heard("node:n1", 21), heard("node:n11", 3), heard("embedder:n1", 3)]
+    unread = [InboundRecord("node-status", 0, 0, 1, b"node:n1", value) for value in (None, b"garbled")]
+    assert holder_of("n1", [*others, *unread], started_ms=20) is None
+    holder = holder_of("n1", [*others, heard("node:n1", 19)], started_ms=20)
+    assert (holder and holder.url) == "u"
+    assert holder_of("n1", [heard("node:n1", 0)], started_ms=20) is not None, "a release that does not say when it began"
