@@ -14,8 +14,10 @@ from roost.cli.target import (
     NodeUrl,
     Registry,
     SchemaRegistry,
+    Snapshots,
     SurfacesFile,
     registry_of,
+    snapshots_of,
     surfaces_file_of,
 )
 from roost.doctor.examine import Patient, examine
@@ -36,6 +38,7 @@ def doctor(
     node: NodeUrl = None,
     registry: Registry = None,
     schema_registry: SchemaRegistry = None,
+    snapshots: Snapshots = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
@@ -54,6 +57,7 @@ def doctor(
         registry=registry_of(registry, data_dir),
         surfaces=surfaces_file_of(surfaces, data_dir),
         data_dir=data_dir.resolve() / "kafka" if here else None,
+        snapshots=snapshots_of(snapshots, data_dir) if snapshots or here else None,
         roles=deployment.roles if deployment else {},
         partitions=partitions,
         schema_registry_url=schema_registry,

@@ -35,6 +35,10 @@ SchemaRegistry = Annotated[
 Surface = Annotated[str, typer.Option("--surface", "-s", help="The product surface.")]
 SurfacesFile = Annotated[Path | None, typer.Option("--surfaces", envvar="ROOST_SURFACES", help="Surfaces file (TOML).")]
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="ROOST_DATA_DIR", help="Folder of the local deployment.")]
+Snapshots = Annotated[
+    Path | None,
+    typer.Option("--snapshots", envvar="ROOST_SNAPSHOTS", help="Folder of nodes' snapshots; the local deployment's by default."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 DEFAULT_DATA_DIR = Path(".roost")
 DEFAULT_SURFACE = "home-timeline"

@@ -16,6 +16,7 @@ from roost.cli.target import (
     Bootstrap,
     DataDir,
     Registry,
+    Snapshots,
     SurfacesFile,
     broker_of,
     checkpoints_of,
@@ -34,10 +35,6 @@ authors = typer.Typer(
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be erased, and write nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 WaitS = Annotated[float, typer.Option("--wait-s", help="Seconds to wait until the roles have folded the deletes.", min=0.0)]
-Snapshots = Annotated[
-    Path | None,
-    typer.Option("--snapshots", envvar="ROOST_SNAPSHOTS", help="Folder of nodes' snapshots; the local deployment's by default."),
-]
 SnapshotsKept = Annotated[
     int, typer.Option("--snapshots-kept", envvar="ROOST_SNAPSHOTS_KEPT", help="How many of each bundle the nodes keep.", min=1)
 ]

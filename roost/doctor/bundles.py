@@ -1,6 +1,6 @@
 """Whether the bundles in use can be used: their bytes, and those that the rollouts name. Reads the registry; loads no tower."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from roost.doctor.finding import Finding, note, ok, wrong
 from schemas.bundle import bundles_in, read_bundle, surfaces_in
@@ -21,40 +21,47 @@ def check_bundles(registry: RegistryPlace, states: Mapping[str, Rollout]) -> lis
     except BundlesUnavailable as error:
         return [wrong("bundles", str(error), "mend ROOST_REGISTRY, or what lies between")]
     used = {(surface, entry.bundle): entry.state for surface, state in states.items() for entry in state.in_stage(*STREAMING)}
+    faults = {place: fault for place in there if (fault := _fault(registry, *place)) is not None}
+    usable = set(there) - faults.keys()
     findings = [
         wrong(
             f"bundle {bundle}",
             f"{surface}: it is {stage} and not in {registry}",
-            f"copy {registry}/{surface}/{bundle} back{_or_without_it(states[surface], bundle)}",
+            f"copy {registry}/{surface}/{bundle} back{_or_without_it(states[surface], bundle, usable)}",
         )
         for (surface, bundle), stage in used.items()
         if (surface, bundle) not in there
     ]
-    whole = 0
-    for surface, bundle in there:
-        try:
-            read_bundle(registry, surface, bundle)
-            whole += 1
-        except BundleError as error:
-            folder = f"{registry}/{surface}/{bundle}"
-            stage = used.get((surface, bundle))
-            if stage is None:
-                findings.append(wrong(f"bundle {bundle}", f"{error}", f"rm -r {folder}"))
-            else:
-                fix = f"copy {folder} back from another machine{_or_without_it(states[surface], bundle)}"
-                findings.append(wrong(f"bundle {bundle}", f"{error}; it is {stage}", fix))
+    for (surface, bundle), fault in faults.items():
+        folder = f"{registry}/{surface}/{bundle}"
+        stage = used.get((surface, bundle))
+        if stage is None:
+            findings.append(wrong(f"bundle {bundle}", fault, f"rm -r {folder}"))
+        else:
+            fix = f"copy {folder} back from another machine{_or_without_it(states[surface], bundle, usable)}"
+            findings.append(wrong(f"bundle {bundle}", f"{fault}; it is {stage}", fix))
     if not there:
         findings.append(note("bundles", f"{registry} holds none", "roost train pretrain"))
-    elif whole:
-        findings.append(ok("bundles", f"{whole} in {registry}, every byte as their ids say"))
+    elif usable:
+        findings.append(ok("bundles", f"{len(usable)} in {registry}, every byte as their ids say"))
     return findings
 
 
-def _or_without_it(state: Rollout, bundle: str) -> str:
-    """Return the command that goes on without a bundle; nothing where the controller would refuse each."""
+def _fault(registry: RegistryPlace, surface: str, bundle: str) -> str | None:
+    try:
+        read_bundle(registry, surface, bundle)
+    except BundleError as error:
+        return str(error)
+    return None
+
+
+def _or_without_it(state: Rollout, bundle: str, usable: Collection[tuple[str, str]]) -> str:
+    """Return the command that goes on without a bundle; nothing where the controller would refuse each, or it would not help."""
     stage = next(entry.state for entry in state.bundles if entry.bundle == bundle)
     if stage in UNDER_WAY:
         return f", or roost rollout abort {bundle} --surface {state.surface}"
     if stage is Stage.DRAINING:
         return f", or roost rollout retire {bundle} --surface {state.surface}"
-    return f", or roost rollout rollback --surface {state.surface}" if state.in_stage(Stage.DRAINING) else ""
+    # a node that starts could not load what is not there either
+    back = any((state.surface, entry.bundle) in usable for entry in state.in_stage(Stage.DRAINING)[-1:])
+    return f", or roost rollout rollback --surface {state.surface}" if back else ""

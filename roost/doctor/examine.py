@@ -60,6 +60,7 @@ class Patient:
         restarts: how often the launcher started each role again.
         partitions: of every topic keyed by candidate or by user.
         schema_registry_url: of the registry that the roles are told to ask, or None.
+        snapshots: where nodes of this machine keep their indexes, or None.
     """
 
     bootstrap: str | None
@@ -71,6 +72,7 @@ class Patient:
     partitions: int
     schema_registry_url: str | None = None
     restarts: Mapping[str, int] = field(default_factory=dict)
+    snapshots: Path | None = None
 
 
 def examine(patient: Patient) -> Iterator[Finding]:
@@ -83,9 +85,10 @@ def examine(patient: Patient) -> Iterator[Finding]:
     # not there, not TOML, or a key that is wrong
     except (OSError, ValueError) as error:
         yield wrong("surfaces", f"{patient.surfaces}: {error}", "mend the file, or name another with ROOST_SURFACES")
-    places = {"bundles": patient.registry.folder} | ({"broker's records": patient.data_dir} if patient.data_dir else {})
+    places = {"bundles": patient.registry.folder, "broker's records": patient.data_dir, "snapshots": patient.snapshots}
     for what, place in places.items():
-        yield _disk(what, place)
+        if place is not None:
+            yield _disk(what, place)
     yield (
         check_roles(patient.roles, patient.restarts)
         if patient.roles

@@ -386,6 +386,16 @@ def test_the_doctor_without_a_broker_says_so_and_fails(tmp_path: Path, capsys: p
     assert [finding["check"] for finding in report["findings"] if finding["verdict"] == "wrong"] == ["broker"]
 
 
+def test_the_doctor_looks_at_the_disk_that_nodes_write_snapshots_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is often one of its own: nodes of a full one start from the topics, which takes minutes."""
+    words = ["doctor", "--bootstrap", "127.0.0.1:1", "--data-dir", str(tmp_path), "--json"]
+    for named in ([], ["--snapshots", str(tmp_path / "snapshots")]):
+        assert cli.run([*words, *named]) == 1
+        found = {finding["check"]: finding["sentence"] for finding in json.loads(capsys.readouterr().out)["findings"]}
+        assert ("disk of snapshots" in found) == bool(named)
+    assert found["disk of snapshots"].startswith(f"{tmp_path}/snapshots has ")
+
+
 @pytest.mark.parametrize(
     "words",
     [

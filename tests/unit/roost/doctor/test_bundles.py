@@ -34,9 +34,10 @@ def test_a_live_bundle_that_is_nowhere_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", STREAMING)
-@pytest.mark.parametrize("others", [(), (BundleStage("2" * 16, Stage.LIVE),), (BundleStage("3" * 16, Stage.DRAINING),)])
-def test_the_controller_takes_the_command_that_is_printed(tmp_path: Path, stage: Stage, others: tuple[BundleStage, ...]) -> None:
+@pytest.mark.parametrize("other", [None, Stage.LIVE, Stage.DRAINING])
+def test_the_controller_takes_the_command_that_is_printed(tmp_path: Path, stage: Stage, other: Stage | None) -> None:
     """An operator copies it while answers fail: a refusal would be all that he gets."""
+    others = [] if other is None else [BundleStage(publish_bundle(tmp_path, seed=1), other)]
     state = Rollout(HOME, 1, bundles=(BundleStage("0" * 16, stage), *others))
     fix = next(finding.fix for finding in check_bundles(tmp_path, {HOME: state}) if "0" * 16 in finding.check)
     _, _, printed = fix.partition("roost rollout ")
@@ -48,6 +49,20 @@ def test_the_controller_takes_the_command_that_is_printed(tmp_path: Path, stage:
     bundle = rest[0] if rest[0] != "--surface" else None
     command = RolloutCommand("a", HOME, CommandKind(kind), bundle=bundle)
     assert answer(state, command, now_ms=0).outcome is Outcome.ACCEPTED
+
+
+def test_no_way_back_is_shown_to_a_bundle_that_is_missing_or_damaged_too(tmp_path: Path) -> None:
+    """A node that starts would have neither: the command that is printed must end the trouble, not change it."""
+    damaged, older = publish_bundle(tmp_path, seed=1), publish_bundle(tmp_path, seed=2)
+    tower = tmp_path / HOME / damaged / CANDIDATE_TOWER
+    tower.write_bytes(tower.read_bytes()[:-1])
+    for bundles in (("0" * 16, damaged), (damaged, "0" * 16)):
+        live, draining = bundles
+        # a rollback goes to the newest of them
+        entries = (BundleStage(older, Stage.DRAINING), BundleStage(draining, Stage.DRAINING), BundleStage(live, Stage.LIVE))
+        fixes = {found.check: found.fix for found in check_bundles(tmp_path, {HOME: Rollout(HOME, 1, bundles=entries)})}
+        assert "rollback" not in fixes[f"bundle {live}"]
+        assert f"roost rollout retire {draining}" in fixes[f"bundle {draining}"]
 
 
 def test_an_empty_registry_is_a_fresh_start(tmp_path: Path) -> None:
