@@ -49,7 +49,7 @@ class Outbox(Producer):
         """Connect in the background; settings as `schemas.wire.client.producer_config`."""
         super().__init__(dict(producer_config(bootstrap, **overrides)), logger=kafka_log)
         self._failures: list[Failure] = []
-        # of failures, which are reported in whichever threads poll
+        # of failures and ends, which are reported in whichever threads poll
         self._lock = threading.Lock()
         self._parcel = Parcel()
         # next offset behind the last acknowledged record, by (topic, partition)
@@ -135,8 +135,9 @@ class Outbox(Producer):
         topic = message.topic() or ""
         if error is None:
             place, end = (topic, message.partition() or 0), (message.offset() or 0) + 1
-            if end > self.ends.get(place, 0):
-                self.ends[place] = end
+            with self._lock:
+                if end > self.ends.get(place, 0):
+                    self.ends[place] = end
         else:
             self._fail(Failure(topic, error.code(), error.str()))
         # last: whoever sees a settled parcel must find its failures and ends noted
