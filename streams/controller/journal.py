@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from operator import attrgetter
 
@@ -79,10 +79,15 @@ def read_command(record: InboundRecord, *, lookup: SchemaLookup | None = None) -
 class TopicJournal:
     """See `streams.controller.controller.Journal`: on the real topic."""
 
-    def __init__(self, bootstrap: str, outbox: Outbox) -> None:
-        """Fold the log as it is: a restart goes on where it was."""
+    def __init__(self, bootstrap: str, outbox: Outbox, *, crash_point: Callable[[str], None] = lambda _: None) -> None:
+        """Fold the log as it is: a restart goes on where it was.
+
+        Args:
+            crash_point: called with a name before and after each record; tests kill the process there.
+        """
         self._reader = RolloutReader(bootstrap)
         self._outbox = outbox
+        self._crash_point = crash_point
         self.log = self._reader.log
         self.catch_up()
 
@@ -96,9 +101,11 @@ class TopicJournal:
 
     def append(self, record: Rollout) -> None:
         """See `Journal.append`. Raises `DeliveryFailed` when the broker does not take it."""
+        self._crash_point("before-record")
         self._outbox.produce(ROLLOUTS, encode(record), record.surface.encode())
         self._outbox.flush_all(timeout_s=_TIMEOUT_S)
         raise_for(self._outbox.take_failures())
+        self._crash_point("after-record")
         self._reader.read_to(self._outbox.ends[ROLLOUTS, _ONLY])
 
     def close(self) -> None:

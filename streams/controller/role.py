@@ -1,7 +1,7 @@
 """The controller as a process: commands through Faust, heartbeats and its own log by tails. Holds no rule of a rollout."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from schemas.codec import SchemaLookup
@@ -61,8 +61,13 @@ class ControllerProcessor:
         return Work(self._heartbeat.due(clock.now_ms), tuple(dead))
 
 
-def run_controller(settings: ControllerSettings, stop: threading.Event) -> None:
+def run_controller(
+    settings: ControllerSettings, stop: threading.Event, *, crash_point: Callable[[str], None] = lambda _: None
+) -> None:
     """Control rollouts until `stop` is set. Waits for a broker first.
+
+    Args:
+        crash_point: see `TopicJournal`.
 
     Raises:
         BrokerUnavailable: none answered in time.
@@ -71,15 +76,20 @@ def run_controller(settings: ControllerSettings, stop: threading.Event) -> None:
     """
     with metrics_served(settings) as registry:
         registry.register(DiskCollector(settings.registry.folder, of="registry"))
-        _control(settings, stop, RunnerMetrics(registry), ControllerMetrics(registry))
+        _control(settings, stop, crash_point, runner_metrics=RunnerMetrics(registry), metrics=ControllerMetrics(registry))
 
 
 def _control(
-    settings: ControllerSettings, stop: threading.Event, runner_metrics: RunnerMetrics, metrics: ControllerMetrics
+    settings: ControllerSettings,
+    stop: threading.Event,
+    crash_point: Callable[[str], None],
+    *,
+    runner_metrics: RunnerMetrics,
+    metrics: ControllerMetrics,
 ) -> None:
     admin = ready_broker(settings, stop.is_set)
     surfaces = load_surfaces(settings.surfaces)
-    journal = TopicJournal(settings.bootstrap, Outbox(settings.bootstrap))
+    journal = TopicJournal(settings.bootstrap, Outbox(settings.bootstrap), crash_point=crash_point)
     heartbeats = Heartbeats(settings.bootstrap)
     evidence = CanaryEvidence(
         examples_since(settings.bootstrap, admin, partitions=settings.partitions),

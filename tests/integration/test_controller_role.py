@@ -9,7 +9,9 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -36,16 +38,6 @@ from tests.streams_kit import all_committed, candidates, embeddings, last_status
 HOME = "home-timeline"
 PARTITIONS = 4
 
-ROLE = """
-import logging, signal, sys, threading
-logging.basicConfig(level=logging.WARNING)
-stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
-from streams.controller.role import run_controller
-from streams.settings import ControllerSettings
-run_controller(ControllerSettings(), stop)
-"""
-
 
 class Machine:
     """A broker, a registry and controllers; heartbeats are told, not lived."""
@@ -66,8 +58,8 @@ class Machine:
         stack.callback(reporter.join)
         stack.callback(self._ended.set)
 
-    def start_controller(self) -> subprocess.Popen[bytes]:
-        """Start a controller process; it is killed at the end of the test."""
+    def start_controller(self, *crash_point: str) -> subprocess.Popen[bytes]:
+        """Start a controller process, to die at a moment or not; it is killed at the end of the test."""
         environment = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
@@ -77,7 +69,9 @@ class Machine:
             "ROOST_SESSION_TIMEOUT_S": "60",
         }
         log = self._stack.enter_context((self._folder / "controller.log").open("ab"))
-        process = subprocess.Popen([sys.executable, "-c", ROLE], env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.controller_process", *crash_point], env=environment, stdout=log, stderr=log
+        )
         self._stack.callback(process.wait)
         self._stack.callback(process.kill)
         return process
@@ -180,6 +174,59 @@ def test_a_rollout_and_a_rollback_survive_kill_9_of_the_controller_at_each_stage
         assert controller.wait(20) == 0
         with pytest.raises(ControllerUnavailable, match="roost control"):
             client.send(command(CommandKind.FREEZE), timeout_s=1.0)
+
+
+def dying_controllers(machine: Machine, stop: threading.Event) -> list[str]:
+    """Run one controller after the other, each until its first record: one dies before it is written, the next after, and so on.
+
+    Returns what each died of, as soon as `stop` is set.
+    """
+    died: list[str] = []
+    for point in cycle(["before-record", "after-record"]):
+        process = machine.start_controller(point)
+        while process.poll() is None:
+            if stop.wait(0.02):
+                process.kill()
+                process.wait()
+                return died
+        assert process.returncode == -signal.SIGKILL
+        died.append(point)
+    raise AssertionError
+
+
+def test_controllers_that_die_before_and_after_every_record_answer_each_command_once(machine: Machine) -> None:
+    """Between the record of a promotion and what follows it nobody is there: the commit, the topic of what it retired."""
+    oldest, old, new = (publish_bundle(machine.registry, seed=seed) for seed in (1, 2, 3))
+    stop = threading.Event()
+    with RolloutClient(machine.bootstrap) as client, ThreadPoolExecutor(1) as pool:
+        controller = machine.start_controller()
+        machine.report_parity(oldest, old)
+        for bundle in (oldest, old):
+            client.send(command(CommandKind.START, bundle, automatic=True))
+            until(lambda bundle=bundle: stages(client).get(bundle) is Stage.LIVE, what="a bundle live")  # type: ignore[misc]
+        controller.kill()
+        controller.wait()
+        before = client.states()[HOME].revision
+        deaths = pool.submit(dying_controllers, machine, stop)
+        try:
+            client.send(command(CommandKind.START, new), timeout_s=60)
+            machine.report_parity(oldest, old, new)
+            until(lambda: stages(client).get(new) is Stage.READY, timeout_s=90, what="the bundle ready")
+            promoted = client.send(command(CommandKind.PROMOTE, new), timeout_s=60)
+            assert stages(client) == {oldest: Stage.RETIRED, old: Stage.DRAINING, new: Stage.LIVE}
+            machine.report_parity(old, new)
+            gone = embeddings_topic_name(oldest)
+            until(lambda: gone not in machine.topics(), timeout_s=60, what="the topic of the retired bundle gone")
+            assert client.states()[HOME] == promoted
+        finally:
+            stop.set()
+        died = deaths.result(30)
+    verdict = judge(read_history(machine.bootstrap, []))
+    assert verdict.sound, verdict.sentence()
+    # registered, building, ready and live
+    assert (verdict.revisions, verdict.commands) == (promoted.revision, 4) == (before + 4, 4)
+    assert died == ["before-record", "after-record"] * 4
+    assert {embeddings_topic_name(bundle) for bundle in (old, new)} <= machine.topics()
 
 
 def test_an_alias_is_resolved_before_the_command_is_sent(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
