@@ -228,12 +228,15 @@ class EmbedderProcessor:
                 return Work(tuple(outputs)), True
         for (_, name), policy in self._policies.items():
             outputs += self._embed(name, policy.due(now_ms), now_ms)
+        # of those set aside too: with the marker gone nobody would write the null once they are back
+        wanted = self._targets.wanted()
         for partition in self._partitions.values():
             for candidate_id in partition.expire():
+                names = {surface.name for surface in self._surfaces_of(candidate_id)}
                 outputs += [
-                    OutboundRecord(loaded.target.topic, candidate_id.encode(), None)
-                    for surface in self._surfaces_of(candidate_id)
-                    for loaded in self._targets.active(surface.name)
+                    OutboundRecord(embeddings_topic_name(bundle), candidate_id.encode(), None)
+                    for bundle, surface in wanted.items()
+                    if surface in names
                 ]
         outputs += self._stir()
         # before the commit: a bundle that was set aside must never be reported whole once input it missed is committed

@@ -9,12 +9,13 @@ import pytest
 from schemas.codec import decode_embedding, encode
 from schemas.records.candidates import Tweet
 from schemas.records.control import Stage
+from schemas.topics import deletes_kept_ms
 from schemas.towers import Towers
 from schemas.wire.inbound import InboundRecord
 from streams.embedder import targets as targets_module
 from streams.processor import Work
 from tests.bundles import published
-from tests.unit.streams.embedder.test_ends import Embedder
+from tests.unit.streams.embedder.test_ends import SURFACES, Embedder
 
 
 @pytest.fixture
@@ -30,9 +31,9 @@ def embedder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Embedd
     made.targets.close()
 
 
-def told(offset: int, candidate_id: str, *, deleted: bool = False) -> InboundRecord:
+def told(offset: int, candidate_id: str, *, deleted: bool = False, in_ms: int = 0) -> InboundRecord:
     """Return a record that publishes or deletes a tweet."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = time.time_ns() // 1_000_000 + in_ms
     tweet = Tweet(candidate_id, now_ms, offset, "a:1", now_ms, deleted)
     return InboundRecord("tweets", 0, offset, now_ms, candidate_id.encode(), encode(tweet))
 
@@ -57,3 +58,14 @@ def test_what_was_deleted_while_a_live_bundle_was_set_aside_is_deleted_in_its_to
         assert time.monotonic() < deadline_s, found
         found |= states(embedder, embedder.processor.between()[0])
     assert found == {"t:1": True, "t:2": False, "t:3": False}
+
+
+def test_the_null_that_ends_a_delete_goes_to_a_bundle_that_is_set_aside_too(embedder: Embedder) -> None:
+    """A topic that is only compacted keeps an erased account for ever otherwise: its marker is gone, and nobody writes it again."""
+    embedder.processor.process([told(0, "t:1"), told(1, "t:1", deleted=True)])
+    embedder.targets.fail(embedder.bundle, "its registry is away")
+    embedder.processor.process([told(2, "t:2", in_ms=deletes_kept_ms(SURFACES.values()))])
+    embedder.processor.begin_checkpoint()
+    work, more = embedder.processor.checkpoint(100)
+    assert not more
+    assert [(output.key, output.value) for output in work.outputs if output.topic == embedder.topic] == [(b"t:1", None)]
