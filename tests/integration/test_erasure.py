@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from roost import cli
 from roost.broker import Broker
+from schemas.codec import decode_embedding
 from schemas.positions import SOURCE_TOPICS
 from schemas.records.control import CommandKind
 from schemas.surfaces import load_surfaces
@@ -56,6 +58,7 @@ from streams.userstate.processor import UserStateProcessor
 from tests.embedder_thread import running_embedder
 from tests.posts import now_ms
 from tests.served_node import ServedNode, node_on_a_thread, until
+from tests.streams_kit import last_status, read_all
 from tests.write_path import WritePath
 
 USER, AUTHOR, FAN = "u:erased", "a:erased", "u:fan"
@@ -110,7 +113,7 @@ def label_roles(path: WritePath) -> Iterator[None]:
 
 
 @contextmanager
-def deployment(bootstrap: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Deployment]:
+def deployment(bootstrap: str, folder: Path, capsys: pytest.CaptureFixture[str], **of_embedder: Any) -> Iterator[Deployment]:
     """Run everything, with a bundle live on each surface."""
     path = WritePath(bootstrap, folder)
     (folder / "accounts").mkdir()
@@ -122,7 +125,7 @@ def deployment(bootstrap: str, folder: Path, capsys: pytest.CaptureFixture[str])
     bundle, accounts_bundle = path.bundle(1), accounts.bundle(2)
     path.go_live(bundle)
     accounts.go_live(accounts_bundle)
-    embedder = EmbedderSettings(bootstrap=bootstrap, registry=path.registry, surfaces=path.surfaces_file)
+    embedder = EmbedderSettings(bootstrap=bootstrap, registry=path.registry, surfaces=path.surfaces_file, **of_embedder)
     with running_embedder(embedder), label_roles(path), node_on_a_thread(path, **snapshots_in(folder)) as node:
         until(node.ready, within_s=60)
         yield Deployment(path, folder, bundle, accounts, accounts_bundle, node, capsys)
@@ -171,11 +174,14 @@ def _changed(values: dict[str, str]) -> list[ConfigEntry]:
     return [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in values.items()]
 
 
-def pass_a_month(running: Deployment) -> None:
-    """Have the roles' own processors, on their real changelogs, find that the time of markers and deletes is over."""
+def pass_a_month(running: Deployment, bundles: Mapping[str, Sequence[str]]) -> None:
+    """Have the roles' own processors, on their real changelogs, find that the time of markers and deletes is over.
+
+    Args:
+        bundles: those that stream, by the prefix of their candidates.
+    """
     bootstrap, surfaces = running.path.bootstrap, load_surfaces(running.path.surfaces_file)
     outbox = Outbox(bootstrap)
-    topic_of = {"t:": embeddings_topic_name(running.bundle), "a:": embeddings_topic_name(running.accounts_bundle)}
     for partition in range(PARTITIONS):
         store = ChangelogStore(restore(bootstrap, CANDIDATES, partition))
         candidates = CandidatePartition(
@@ -183,7 +189,8 @@ def pass_a_month(running: Deployment) -> None:
         )
         candidates.append_times_ms[TWEETS] = now_ms() + deletes_kept_ms(surfaces.values())
         for candidate_id in candidates.expire():
-            outbox.produce(topic_of[candidate_id[:2]], None, candidate_id.encode())
+            for bundle in bundles[candidate_id[:2]]:
+                outbox.produce(embeddings_topic_name(bundle), None, candidate_id.encode())
         candidates.expire()
         for key, value in store.take_changes():
             outbox.produce(CANDIDATES, value, key.encode(), partition)
@@ -200,15 +207,42 @@ def whys(running: Deployment, author_id: str) -> defaultdict[str, set[str]]:
     return defaultdict(set, {place: {trace["why"] for trace in traces} for place, traces in found.items()})
 
 
-def stir(bootstrap: str, accounts_bundle: str) -> None:
+def stir(bootstrap: str, *accounts_bundles: str) -> None:
     """Write what the roles write to every partition twice a day, and what is news to every index of accounts."""
     outbox = Outbox(bootstrap)
     for partition in range(PARTITIONS):
-        outbox.produce(embeddings_topic_name(accounts_bundle), None, b"a:nobody", partition)
+        for bundle in accounts_bundles:
+            outbox.produce(embeddings_topic_name(bundle), None, b"a:nobody", partition)
     for topic in (USERS, USER_STATES, CANDIDATES, LABELER_STATE):
         for partition in range(PARTITIONS):
             outbox.produce(topic, None, STIR_KEY, partition)
     outbox.flush_all(timeout_s=30)
+
+
+def nothing_is_left_after_a_month(running: Deployment, bundles: Mapping[str, Sequence[str]], *authors: str) -> None:
+    """Let time pass for the broker, a node and the processors; assert that the search then finds neither user nor authors.
+
+    Args:
+        bundles: see `pass_a_month`.
+    """
+    bootstrap = running.path.bootstrap
+
+    def left() -> list[Any]:
+        found = [running.traces("users", USER), *(running.traces("authors", author) for author in authors)]
+        return [traces for traces in found if traces]
+
+    make_quick(wait_for_broker(bootstrap, timeout_s=10))
+    with node_on_a_thread(running.path, **snapshots_in(running.folder)):
+        pass_a_month(running, bundles)
+        deadline_s = time.monotonic() + 150
+        while left_now := left():
+            assert time.monotonic() < deadline_s, left_now
+            stir(bootstrap, *bundles["a:"])
+            # a segment that is older than half a second ends with the next record
+            time.sleep(1)
+    assert running.traces("users", USER, "--check") == {}
+    for author in authors:
+        assert running.traces("authors", author, "--check") == {}
 
 
 def test_what_is_erased_is_found_everywhere_before_and_nowhere_after(
@@ -273,19 +307,110 @@ def test_what_is_erased_is_found_everywhere_before_and_nowhere_after(
         assert [trace["why"] for trace in running.traces("users", USER)[USER_STATES]].count("marker") == 1
         assert running.roost("authors", "takedown", AUTHOR, "--yes")["candidates"] == [], "done twice, it changes nothing"
 
-    make_quick(wait_for_broker(fresh_broker.bootstrap, timeout_s=10))
-    with node_on_a_thread(running.path, **snapshots_in(tmp_path)):
-        pass_a_month(running)
-        deadline_s = time.monotonic() + 150
-        while left_now := {**running.traces("users", USER), **running.traces("authors", AUTHOR)}:
-            assert time.monotonic() < deadline_s, left_now
-            stir(fresh_broker.bootstrap, running.accounts_bundle)
-            # a segment that is older than half a second ends with the next record
-            time.sleep(1)
-    assert running.traces("users", USER, "--check") == {}
-    assert running.traces("authors", AUTHOR, "--check") == {}
+    nothing_is_left_after_a_month(running, {"t:": [running.bundle], "a:": [running.accounts_bundle]}, AUTHOR)
     fan = running.traces("users", FAN)
     assert {USERS, USER_STATES} <= fan.keys(), "nobody else is touched"
+
+
+def kept_vectors(bootstrap: str, bundle: str) -> set[str]:
+    """Return the ids of which compaction keeps a vector in a bundle's topic: the last record of the key is one."""
+    last = {record.key or b"": record.value or b"" for record in read_all(bootstrap, embeddings_topic_name(bundle), PARTITIONS)}
+    return {key.decode() for key, value in last.items() if value and not decode_embedding(64, value).deleted}
+
+
+@contextmanager
+def trickle(bootstrap: str) -> Iterator[None]:
+    """Engage with a tweet ten times a second: beside live traffic the embedder fills a new bundle at its share of the time."""
+    ended = threading.Event()
+
+    def engage() -> None:
+        with Producer(bootstrap) as producer:
+            while not ended.wait(0.1):
+                producer.engagement("t:3", user_id=FAN, kind="click")
+
+    thread = threading.Thread(target=engage, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(30)
+
+
+def test_who_is_erased_while_a_bundle_builds_or_is_a_canary_is_left_in_neither_bundle(
+    fresh_broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second index is filled from what was read before the delete: it must not bring back what the first let go of."""
+    bootstrap, later = fresh_broker.bootstrap, "a:later"
+    slowly = {"backfill_slice": 1, "backfill_share": 0.002}
+    with deployment(bootstrap, tmp_path, capsys, **slowly) as running, Producer(bootstrap) as producer:
+        node, path, accounts = running.node, running.path, running.accounts
+        authors = [AUTHOR, later, "a:other", "a:another"]
+        tweets = {f"t:{n}": authors[n % 4] for n in range(40)}
+        for author in authors:
+            producer.account(author)
+        for tweet, author in tweets.items():
+            producer.tweet(tweet, author_id=author, text=f"by {author}", language="de")
+        producer.user(USER, languages=["de"])
+        producer.flush()
+        until(lambda: node.finds("t:39"), within_s=60)
+        show(producer, node.ask(user_id=USER, k=3), USER, path.surface.name)
+        producer.flush()
+        until(lambda: {USER_STATES, EXAMPLES} <= running.traces("users", USER).keys(), within_s=60)
+
+        tweets_too, accounts_too = path.bundle(3), accounts.bundle(4)
+        bundles = {"t:": [running.bundle, tweets_too], "a:": [running.accounts_bundle, accounts_too]}
+
+        def built() -> dict[str, bool]:
+            status = last_status(bootstrap, "embedder:0")
+            assert status is not None
+            done = [(progress.bundle, progress.backfill_done) for progress in status.progress]
+            return {b: (b, True) in done and (b, False) not in done for b in (tweets_too, accounts_too)}
+
+        def held() -> list[set[str]]:
+            return [kept_vectors(bootstrap, bundle) for both in bundles.values() for bundle in both]
+
+        def found() -> list[set[str]]:
+            asked = [(surface, b) for surface, both in zip((path, accounts), bundles.values(), strict=True) for b in both]
+            answers = [node.client.retrieve(one.surface.name, k=1000, pin=bundle) for one, bundle in asked]
+            return [{candidate.candidate_id for candidate in answer.candidates} for answer in answers]
+
+        def left_of(*erased: str) -> list[set[str]]:
+            of_tweets = {tweet for tweet, author in tweets.items() if author not in erased}
+            of_accounts = set(authors) - set(erased)
+            return [of_tweets, of_tweets, of_accounts, of_accounts]
+
+        with trickle(bootstrap):
+            path.start(tweets_too)
+            accounts.start(accounts_too)
+            until(lambda: held()[1], within_s=60)
+            done = running.roost("users", "delete", USER, "--author", AUTHOR, "--yes")
+            assert len(done["author"]["candidates"]) == 11
+            assert not built()[tweets_too], "erased behind, amid and ahead of what is written again"
+        until(lambda: all(built().values()), within_s=60)
+        assert held() == left_of(AUTHOR)
+        until(lambda: found() == left_of(AUTHOR))
+
+        path.ready(tweets_too)
+        accounts.ready(accounts_too)
+        path.command(CommandKind.CANARY, tweets_too, share_bp=5_000)
+        accounts.command(CommandKind.CANARY, accounts_too, share_bp=5_000)
+        running.roost("authors", "takedown", later, "--yes")
+        until(lambda: found() == left_of(AUTHOR, later))
+        until(lambda: held() == left_of(AUTHOR, later))
+
+        def only_deletes_are_left_in_snapshots() -> bool:
+            producer.tweet("t:3", author_id="a:another")
+            producer.account("a:another")
+            producer.flush()
+            return all(whys(running, author)["snapshots"] == {"delete"} for author in (AUTHOR, later))
+
+        until(only_deletes_are_left_in_snapshots, within_s=60)
+        left = [running.traces("users", USER), running.traces("authors", AUTHOR), running.traces("authors", later)]
+        ends = [trace["until_ms"] for places in left for traces in places.values() for trace in traces]
+        assert None not in ends
+        assert max(ends) <= now_ms() + 36 * DAY_MS
+    nothing_is_left_after_a_month(running, bundles, AUTHOR, later)
 
 
 def test_who_is_not_answered_is_told_what_to_start(
