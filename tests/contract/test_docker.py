@@ -15,7 +15,7 @@ from roost import cli
 from serving.console.settings import ConsoleSettings
 from serving.settings import NodeSettings
 from streams.settings import ControllerSettings, EmbedderSettings, LabelerSettings, UserStateSettings
-from tests.deployment_files import DOCKER, ROOT, RoleService, compose, role_services, stages
+from tests.deployment_files import DOCKER, ROOT, RoleService, compose, metrics_port, role_services, stages
 from tools.setup import REGISTRY_ARTIFACT
 from trainer.settings import TrainerSettings
 
@@ -110,6 +110,18 @@ def test_each_role_is_locked_in(role: RoleService) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "privileged" not in service
+
+
+def test_whoever_goes_on_running_has_a_health_check_that_asks_the_port_it_answers_on() -> None:
+    """A check of another port calls a sound role sick for ever; without one a process that hangs looks well."""
+    for name, role in role_services().items():
+        if name in _OF_THE_COMMAND:
+            continue
+        assert role.health_command is not None, name
+        (port,) = re.findall(r":(\d+)/", role.health_command[-1])
+        assert port == metrics_port(role.environment), name
+    bought = {name: service for name, service in compose()["services"].items() if "build" not in service}
+    assert [name for name, service in bought.items() if "healthcheck" not in service] == []
 
 
 @pytest.mark.parametrize("role", _ROLES)
