@@ -2,6 +2,7 @@
 
 import errno
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +34,21 @@ def test_an_error_ends_the_command_with_the_exit_code_of_its_kind(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == f"roost: {error}\n"
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_is_interrupted_unwinds_and_says_so_by_its_exit_code(
+    sent: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    """A script tells an operator's Ctrl-C from a failure; and a trace is no answer to either."""
+    words = ["-m", "roost", "doctor", "--bootstrap", "127.0.0.1:1", "--data-dir", str(tmp_path)]
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        # its first line: now it waits for a broker that is not there
+        assert process.stdout.readline()
+        process.send_signal(sent)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in said) == (code, False)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +246,24 @@ def test_a_command_offers_no_completion_of_its_own(word: str) -> None:
     """`roost --install-completion` is for all of them: a second one, of one word, would complete nothing."""
     offered = {option for parameter in COMMANDS[word].load(word).params for option in parameter.opts}
     assert not {option for option in offered if "completion" in option}
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("roost ro", "rollout"),
+        ("roost rollout pro", "promote"),
+        ("roost dlq replay --dr", "--dry-run"),
+        ("roost up --de", "--detach"),
+    ],
+)
+def test_a_shell_completes_commands_and_options(words: str, completed: str) -> None:
+    """Commands are imported only when they are called: a completion that does not import them would know the first word alone."""
+    asked = {"_ROOST_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-m", "roost"], env=child_environment(asked), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, [completed], "")
 
 
 @pytest.mark.parametrize("word", COMMANDS)
