@@ -70,7 +70,7 @@ def check(
             Registry(checked_url(registry, example="http://127.0.0.1:8081")) as opened,
             _progress("asking", len(names_at_registry())) as progress,
         ):
-            faults += opened.faults(on_progress=progress)
+            faults += [fault.sentence for fault in opened.faults(on_progress=progress)]
 
     def show() -> None:
         for fault in faults:

@@ -23,5 +23,5 @@ def check_schema_registry(url: str) -> list[Finding]:
     except RegistryUnavailable as error:
         return [wrong(_CHECK, str(error), "start it, or mend ROOST_SCHEMA_REGISTRY_URL")]
     if faults:
-        return [wrong(_CHECK, fault, "roost schemas register") for fault in faults]
+        return [wrong(_CHECK, fault.sentence, fault.fix) for fault in faults]
     return [ok(_CHECK, f"it answers, and holds the {len(names_at_registry())} subjects of this release")]

@@ -23,6 +23,7 @@ _TIMEOUT_S = 10.0
 # Confluent's error codes: no such subject; no such schema in it; no level of the subject's own
 _NOT_THERE = (40401, 40403, 40408)
 _INCOMPATIBLE = 409
+_REGISTER = "roost schemas register"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,14 @@ class Registered:
     version: int
     schema_id: int
     new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A thing that is not as `register` leaves it, and what mends it."""
+
+    sentence: str
+    fix: str
 
 
 def names_at_registry() -> dict[str, str]:
@@ -77,8 +86,8 @@ class Registry:
             done += [self._registered(name, subject, version) for version in versions(subject)]
         return done
 
-    def faults(self, *, on_progress: Callable[[str], None] = lambda _: None) -> list[str]:
-        """Return a sentence for each thing about the registry's subjects that is not as `register` leaves it.
+    def faults(self, *, on_progress: Callable[[str], None] = lambda _: None) -> list[Fault]:
+        """Return each thing about the registry's subjects that is not as `register` leaves it.
 
         Raises:
             RegistryUnavailable: as `register`.
@@ -111,21 +120,27 @@ class Registry:
             return None
         return found.version or 0, found.schema_id or 0
 
-    def _faults_of(self, name: str, subject: str) -> list[str]:
+    def _faults_of(self, name: str, subject: str) -> list[Fault]:
         places = {version: self._place_of(name, subject, version) for version in versions(subject)}
-        missing = [f"{name}: version {version} is not registered" for version, place in places.items() if place is None]
+        missing = [
+            Fault(f"{name}: version {version} is not registered", _REGISTER) for version, place in places.items() if place is None
+        ]
         if len(missing) == len(places):
             return missing
         there = {version: place[0] for version, place in places.items() if place is not None}
         found = missing
         if list(there.values()) != sorted(there.values()):
-            found.append(f"{name}: versions {list(there)} are numbers {list(there.values())} there; ours must be in order")
+            sentence = f"{name}: versions {list(there)} are numbers {list(there.values())} there; ours must be in order"
+            found.append(Fault(sentence, f"delete the subject {name} at the registry, then {_REGISTER}"))
         level = self._level_of(name)
         if level != LEVEL:
-            found.append(f"{name}: its level is {level}, not {LEVEL}; a schema that breaks readers could be registered")
+            sentence = f"{name}: its level is {level}, not {LEVEL}; a schema that breaks readers could be registered"
+            found.append(Fault(sentence, _REGISTER))
         ours = {f"version {version}": schema_json(subject, version) for version in versions(subject)}
         theirs = self._others(name, set(there.values()))
-        return found + [f"{name}: {sentence}" for sentence in incompatibilities(ours | theirs)]
+        # registering puts ours there, and leaves what is there
+        fix = f"delete that number of {name} at the registry, and have its producer use ours"
+        return found + [Fault(f"{name}: {sentence}", fix) for sentence in incompatibilities(ours | theirs)]
 
     def _others(self, name: str, ours: set[int]) -> dict[str, Any]:
         """Return the schemas that others have registered under a name."""
