@@ -91,6 +91,8 @@ class IndexConfig:
     compact_dead_share: float = 0.5
     """The arena is rewritten, and its memory returned, once this share of its rows is dead."""
     compact_from_rows: int = 16_384
+    compact_after_s: float = 86_400.0
+    """It is rewritten so long after a row died whatever its share: what somebody had erased does not stay in memory."""
     background: bool = True
     """Whether a builder thread runs. Without one the owner calls `maintain()`: tests and bulk loads do."""
     builder_pause_s: float = 0.05

@@ -39,6 +39,7 @@ class Upkeep:
         self._build_fresh_to = 0
         self._graph_to = 0
         self._counted_at_kills = 0
+        self._dead_since_s: float | None = None
         self._step_lock = threading.Lock()
 
     def step(self) -> bool:
@@ -275,7 +276,8 @@ class Upkeep:
     def _compact_due(self) -> bool:
         view, arena = self._state.view, self._state.view.arena
         rows = arena.used
-        if rows < self._config.compact_from_rows or rows - view.live <= self._config.compact_dead_share * rows:
+        many = rows >= self._config.compact_from_rows and rows - view.live > self._config.compact_dead_share * rows
+        if not many and not self._dead_for_long(rows - FIRST_SLOT - view.live):
             return False
         keep = arena.live_slots(view.fresh_to, view.sequence)
         room = max(FIRST_CAPACITY_ROWS, ROOM_PER_LIVE_ROW * len(keep) + 2 * self._config.fresh_rows_at_most)
@@ -292,8 +294,17 @@ class Upkeep:
             time.sleep(0)
         with self._state.write_lock:
             self._move_to(smaller, view, keep, renumbered, places)
+        self._dead_since_s = None
         self._counters["compactions"] += 1
         return True
+
+    def _dead_for_long(self, dead: int) -> bool:
+        """Whether the first row that died since the arena was last rewritten has been there long enough."""
+        if not dead:
+            return False
+        if self._dead_since_s is None:
+            self._dead_since_s = time.monotonic()
+        return time.monotonic() - self._dead_since_s >= self._config.compact_after_s
 
     def _move_to(self, smaller: Arena, base: View, keep: SlotArray, renumbered: SlotArray, places: dict[str, int]) -> None:
         """Bring over what happened since `base`, then publish the rewritten arena. Under the write lock."""

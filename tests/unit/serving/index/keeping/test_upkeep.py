@@ -66,6 +66,23 @@ def test_an_emptied_index_gives_its_memory_back() -> None:
     assert len(index.search(np.ones(DIM, dtype=np.float32), 5)) == 0
 
 
+def test_a_row_that_died_leaves_memory_in_time_however_few_they_are() -> None:
+    """Of a small corpus that hardly changes an erased author's text stayed in the node until it was restarted."""
+    for after_s, kept in ((3_600.0, True), (0.0, False)):
+        index = LiveIndex(DIM, dataclasses.replace(CONFIG, compact_after_s=after_s))
+        write(index, 0, 5, author="a:erased")
+        write(index, 5, 95)
+        index.delete([f"t:{n}" for n in range(5)], np.array([[10_000, 0]] * 5))
+        index.maintain()
+        assert len(index) == 95
+        arena = index.view.arena
+        held = "t:3" in arena.ids[: arena.used].tolist(), len(arena.authors.known(frozenset({"a:erased"}))) > 0
+        assert held == (kept, kept)
+        assert index.search(np.ones(DIM, dtype=np.float32), 200).candidate_ids
+        index.maintain()
+        assert index.stats().counters.get("compactions", 0) == (not kept)
+
+
 def test_a_graph_is_published_whole_while_rows_go_on_arriving() -> None:
     """A half-filled graph would answer with half the corpus."""
     index = LiveIndex(DIM, CONFIG)
