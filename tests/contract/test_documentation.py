@@ -5,8 +5,10 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -59,10 +61,13 @@ def test_every_page_of_the_console_has_its_pictures() -> None:
     assert max(kept.values()) < 300_000
 
 
+_COMMAND = re.compile(r"^ {4}((?:[A-Z_]+=\S+ )*)(?:\.venv/bin/)?roost (.+)$", re.MULTILINE)
+
+
 def command_lines() -> Iterator[tuple[str, str]]:
     """Yield every line of the documents that calls `roost`, with its document."""
     for document in DOCUMENTS:
-        for line in re.findall(r"^ {4}(?:\.venv/bin/)?roost (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE):
+        for _, line in _COMMAND.findall(document.read_text(encoding="utf-8")):
             yield document.name, line.partition("#")[0].strip()
 
 
@@ -78,6 +83,29 @@ def test_a_command_that_is_shown_exists_with_its_options(document: str, line: st
         command = command.commands[rest.pop(0)]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= known | {"--help"}
+
+
+def test_a_variable_that_is_shown_before_a_command_is_a_setting() -> None:
+    """One that no role reads is passed over without a word."""
+    known = set(re.findall(r"`([A-Z_]+)`", PAGES["configuration.md"]))
+    shown = {
+        word.partition("=")[0]
+        for document in DOCUMENTS
+        for variables, _ in _COMMAND.findall(document.read_text(encoding="utf-8"))
+        for word in variables.split()
+    }
+    assert len(shown) > 5
+    # of OpenTelemetry's own client
+    assert shown - known == {"OTEL_EXPORTER_OTLP_ENDPOINT"}
+
+
+def test_the_surface_that_the_guide_shows_is_the_shipped_one() -> None:
+    """Whoever configures a surface begins with a copy of it."""
+    page = (ROOT / "docs" / "guides" / "surfaces.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^ {4}\[.+\]\n(?: {4}.+\n)+", page, re.MULTILINE)
+    ((name, settings),) = tomllib.loads(dedent(block)).items()
+    shipped = tomllib.loads((ROOT / "schemas" / "surfaces.toml").read_text(encoding="utf-8"))
+    assert settings == shipped[name]
 
 
 def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
