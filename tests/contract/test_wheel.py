@@ -125,6 +125,39 @@ print(json.dumps(failures))
     assert json.loads(_run(light_python, "-I", "-W", "error", "-c", program, cwd=light_python.parent)) == {}
 
 
+def test_who_installs_the_sdk_has_its_types(light_python: Path, tmp_path: Path) -> None:
+    """Without the marker of PEP 561 a caller's checker takes every answer for `Any`, and finds no misspelt field."""
+    program = tmp_path / "caller.py"
+    program.write_text("""
+from serving.client import AsyncClient, Client
+from streams.producer import Producer
+
+answer = Client("http://127.0.0.1:8470").retrieve("home-timeline", user_id="ann", kk=20)
+reveal_type(answer.candidates[0].score)
+reveal_type(AsyncClient.ready)
+Producer("127.0.0.1:9092").tweet("t:1")
+""")
+    words = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--python-executable",
+        light_python,
+        "--cache-dir",
+        tmp_path / "cache",
+        program,
+    ]
+    said = subprocess.run([str(word) for word in words], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    lines = [line.partition(": ")[2] for line in said.splitlines()]
+    assert [line.partition("  [")[0] for line in lines if line.startswith("error")] == [
+        'error: Unexpected keyword argument "kk" for "retrieve" of "Client"',
+        'error: No overload variant of "tweet" of "Producer" matches argument type "str"',
+    ], said
+    assert 'note: Revealed type is "float"' in lines, said
+    assert any(line.endswith('typing.Coroutine[Any, Any, bool]"') for line in lines), said
+
+
 def test_the_command_works_in_the_base_install(light_python: Path) -> None:
     """`pip install roost` promises a `roost` that at least says who it is."""
     said = _run(light_python.with_name("roost"), "--version", cwd=light_python.parent)
