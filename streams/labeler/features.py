@@ -72,6 +72,11 @@ def _query_token(text: str | None) -> QueryToken | None:
     return read_token(QueryToken, text)
 
 
+def forget_tokens() -> None:
+    """Let go of the tokens that were read: they name the authors that a user follows."""
+    _query_token.cache_clear()
+
+
 def label_of(entries: Sequence[UserEntry]) -> tuple[Label, tuple[str, ...]]:
     """Return the label of one join's engagements, and the kinds in force, sorted.
 

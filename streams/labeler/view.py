@@ -1,5 +1,6 @@
 """The newest record of every key of a compacted topic, in memory, decoded when asked for. Follows the topic; writes nothing."""
 
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -8,6 +9,10 @@ from schemas.records.candidates import Candidate
 from schemas.records.users import UserState
 from schemas.topics import CANDIDATES, USER_STATES
 from schemas.wire.tail import TailReader
+from streams.labeler.features import forget_tokens
+
+DECODED_KEPT_S = 60.0
+"""What was decoded is wanted again within seconds; what is erased meanwhile must not stay."""
 
 
 class NewestByKey:
@@ -57,11 +62,17 @@ class TopicSight:
         self._user_states = NewestByKey(bootstrap, USER_STATES, every, read_committed=False)
         self._candidates.catch_up()
         self._user_states.catch_up()
+        self._forgot_s = time.monotonic()
 
     def refresh(self) -> None:
-        """Take what has arrived since."""
+        """Take what has arrived since; now and then let go of all that was decoded."""
         self._candidates.refresh()
         self._user_states.refresh()
+        if time.monotonic() - self._forgot_s >= DECODED_KEPT_S:
+            self._forgot_s = time.monotonic()
+            _candidate.cache_clear()
+            _user_state.cache_clear()
+            forget_tokens()
 
     def candidate(self, candidate_id: str) -> Candidate | None:
         """See `Sight.candidate`."""

@@ -1,5 +1,6 @@
 """Labeler and user state on a real broker: real joins, kill -9, bad bytes, an idle end, and what is committed at a clean stop."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -34,6 +35,8 @@ from schemas.wire.client import make_consumer, make_producer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetter
 from schemas.wire.tail import TailReader
+from streams.labeler import view
+from streams.labeler.view import TopicSight
 from streams.producer import Producer
 from tests.integration.waiting import until
 
@@ -262,3 +265,29 @@ def test_what_is_shown_on_a_topic_created_anew_under_running_roles_is_joined(kaf
         roles.start()
         wanted = {f"{impression.request_id}/{impression.candidate_id}" for impression in anew}
         until(lambda: wanted <= examples(kafka).keys(), timeout_s=60, what="their examples")
+
+
+def test_what_the_labeler_decoded_is_let_go_of_in_time(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of few users the state of an erased one stayed in a cache of the newest thousand until the role was restarted."""
+    producer = make_producer(kafka)
+    producer.produce(USER_STATES, encode(UserState("u:erased", languages=("de",), profile_time_ms=1)), b"u:erased", 0)
+    producer.flush(30)
+    sight = TopicSight(kafka, PARTITIONS)
+    assert sight.user_state("u:erased") is not None
+
+    def held() -> bool:
+        return any(type(one) is UserState and one.user_id == "u:erased" for one in gc.get_objects())
+
+    producer.produce(USER_STATES, None, b"u:erased", 0)
+    producer.flush(30)
+
+    def erased() -> bool:
+        sight.refresh()
+        return sight.user_state("u:erased") is None
+
+    until(erased, what="the labeler reads the null")
+    assert held(), "the cache holds it, or this test shows nothing"
+    monkeypatch.setattr(view, "DECODED_KEPT_S", 0.0)
+    sight.refresh()
+    assert not held()
+    sight.close()
