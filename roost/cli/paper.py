@@ -16,6 +16,7 @@ from schemas.errors import RoostError
 
 if TYPE_CHECKING:
     from lab.paper.continual.study import Study
+    from lab.paper.experiment import ExperimentSettings
     from lab.paper.gate_study.summed import GateStudy
     from trainer.learning.fit import FitProgress
 
@@ -30,6 +31,10 @@ _NO_TRAINING = ("world", "asking")
 Seeds = Annotated[int, typer.Option(help="How many seeds; each is a world and a training of its own.", min=1)]
 FirstSeed = Annotated[int, typer.Option(help="The first of them; worlds and recipes were tuned on 0 to 2.", min=0)]
 World = Annotated[Path | None, typer.Option(help="A folder of Parquet files to run on instead; see lab/observed/parquet.py.")]
+Swept = Annotated[
+    Path | None,
+    typer.Option(help="A kept `roost paper sweep --json`: its chosen settings instead of those chosen by hand."),
+]
 Plots = Annotated[Path, typer.Option(help="Folder the plot is drawn into.")]
 Threads = Annotated[int, typer.Option(help="Threads of torch; figures are equal only for equal threads.", min=1)]
 # not docs/paper: `roost paper page` draws the published ones, from the kept results
@@ -42,6 +47,7 @@ def table1(
     seeds: Seeds = 3,
     first_seed: FirstSeed = FRESH_SEED,
     world: World = None,
+    swept: Swept = None,
     plots: Plots = DEFAULT_PLOTS,
     threads: Threads = 1,
     as_json: AsJson = False,
@@ -50,10 +56,9 @@ def table1(
 
     Example: roost paper table1 --seeds 3 --json
     """
-    from lab.paper.experiment import ExperimentSettings  # noqa: PLC0415 - torch takes seconds to load
-    from lab.paper.table1 import table1 as run  # noqa: PLC0415 - as above
+    from lab.paper.table1 import table1 as run  # noqa: PLC0415 - torch takes seconds to load
 
-    settings = ExperimentSettings(threads=threads)
+    settings = _settings(threads, swept)
     with _bar(seeds, len(settings.recipes)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, world=world, on_progress=told)
     _show("table1", result, plots, as_json=as_json)
@@ -65,6 +70,7 @@ def table2(
     seeds: Seeds = 3,
     first_seed: FirstSeed = FRESH_SEED,
     world: World = None,
+    swept: Swept = None,
     plots: Plots = DEFAULT_PLOTS,
     threads: Threads = 1,
     as_json: AsJson = False,
@@ -73,10 +79,9 @@ def table2(
 
     Example: roost paper table2 --seeds 3 --json
     """
-    from lab.paper.experiment import ExperimentSettings  # noqa: PLC0415 - torch takes seconds to load
-    from lab.paper.table2 import table2 as run  # noqa: PLC0415 - as above
+    from lab.paper.table2 import table2 as run  # noqa: PLC0415 - torch takes seconds to load
 
-    settings = ExperimentSettings(threads=threads)
+    settings = _settings(threads, swept)
     with _bar(seeds, len(settings.recipes)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, world=world, on_progress=told)
     _show("table2", result, plots, as_json=as_json)
@@ -315,6 +320,16 @@ def page(
     document.write_text(rewritten(document.read_text("utf-8"), found), "utf-8")
     drawn = [str(path) for path in draw_all(found, plots)]
     emit({"page": str(document), "plots": drawn}, as_json=as_json, show=lambda: tell(f"{document} and {', '.join(drawn)}"))
+
+
+def _settings(threads: int, swept: Path | None) -> "ExperimentSettings":
+    """Return what Tables 1 and 2 run: the settings chosen by hand, or those that a kept sweep chose."""
+    from lab.paper.experiment import ExperimentSettings  # noqa: PLC0415 - torch takes seconds to load
+    from lab.paper.shown.page import read  # noqa: PLC0415 - as above
+    from lab.paper.sweep.chosen import with_chosen  # noqa: PLC0415 - as above
+
+    settings = ExperimentSettings(threads=threads)
+    return settings if swept is None else with_chosen(settings, read(swept, "sweep"))
 
 
 def _show(

@@ -19,8 +19,8 @@ EXPERIMENTS = ("table1", "sweep", "table2", "fig3", "fig5", "fig6", "continual",
 SWEPT = "table1_swept"
 # the benches have files of that name
 _FILES = {"freshness": "value-of-freshness", SWEPT: "table1-swept"}
-# what of a kept result is read to judge it anew
-_READ = {"continual": ("seeds", "days", "replay", "per_seed"), "gates": ("seeds", "users", "rows")}
+# what of a kept result is read to judge it anew, or to train by it
+_READ = {"continual": ("seeds", "days", "replay", "per_seed"), "gates": ("seeds", "users", "rows"), "sweep": ("criteria", "rows")}
 _SEEDS_RANGE = "; in brackets the lowest and highest seed"
 _RANGES = {"gates": "; in brackets 95% intervals", "freshness": "; in brackets 95% intervals", "sweep": ""}
 

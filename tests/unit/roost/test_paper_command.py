@@ -37,6 +37,13 @@ def test_a_result_of_another_experiment_is_refused_by_name(asked: str, given: st
     assert f"{given}.json is no result of `roost paper {asked}`" in captured.err + captured.out
 
 
+def test_tables_of_swept_settings_want_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
+    """Table 1's own result lies beside it, and has rows of the same models."""
+    assert cli.run(["paper", "table1", "--swept", str(BENCH / "table1-swept.json"), "--json"]) == 1
+    captured = capsys.readouterr()
+    assert "table1-swept.json is no result of `roost paper sweep`" in captured.err + captured.out
+
+
 def test_a_page_of_no_results_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong folder would pass for a page that is up to date."""
     page = tmp_path / "page.md"

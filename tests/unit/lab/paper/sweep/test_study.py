@@ -12,7 +12,9 @@ from lab.paper.evaluate import Split, split
 from lab.paper.experiment import ExperimentSettings
 from lab.paper.models.recipes import PAPER, OnEpoch, Recipe, train
 from lab.paper.shown import tables
+from lab.paper.sweep.chosen import with_chosen
 from lab.paper.sweep.study import Grid, Sweep, SweepSettings, sweep
+from lab.paper.table1 import FIGURES, table1
 from lab.world import WorldSettings, simulate
 from trainer.learning.towers import TowerConfig, TwoTowers
 
@@ -74,6 +76,16 @@ def test_a_fine_tune_is_at_a_tenth_of_its_parents_rate_and_its_parent_is_chosen_
         next(row for row in swept["rows"] if row["model"] == name and row["chosen"]) for name in ("fine_tuned", "random_in_batch")
     )
     assert (best["parent_learning_rate"], best["parent_epochs"]) == (parent["learning_rate"], parent["epochs"])
+
+
+def test_table_1_of_the_chosen_settings_measures_on_the_same_world_what_the_sweep_measured(swept: Sweep) -> None:
+    """`roost paper table1 --swept`: a setting left out on the way would put other baselines beside `roost` than the chosen."""
+    [rows] = table1([1], with_chosen(EXPERIMENT, swept))["per_seed"]
+    chosen = {row["model"]: row for row in swept["rows"] if row["chosen"]}
+    assert {row["model"] for row in rows} == chosen.keys()
+    for row in rows:
+        measured = {name: row[name] for name in FIGURES}  # type: ignore[literal-required]
+        assert measured == {name: chosen[row["model"]][name] for name in FIGURES}, row["model"]
 
 
 def test_every_training_is_told_of(swept: Sweep, told: list[str]) -> None:
