@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lab.observed.columns import Ints
 from lab.observed.log import Truth
@@ -16,6 +17,8 @@ from lab.paper.gate_study.summed import GateStudy, Row, judged_again, summed
 from lab.paper.gate_study.variants import VARIANTS, Variant
 from lab.world.settings import DAY_S
 from schemas.errors import InvalidInput
+from schemas.manifest import Metric
+from trainer.data.columns import IMPLICIT_NEGATIVE, POSITIVE, Corpus, Examples, Queries
 from trainer.evaluation import evaluate
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TorchEmbedder
@@ -94,6 +97,42 @@ def test_recall_counts_held_out_positives_that_can_still_be_retrieved(stage: Sce
     assert recall(model, held_out, small) == 1.0
     assert 0.0 < recall(model, held_out, window) < 1.0
     assert np.isnan(recall(model, held_out.take(held_out.labels == 0), window))
+
+
+class Angles:
+    """Towers that read each id as the angle, in tenths of a degree, of its vector."""
+
+    metric: Metric = "cosine"
+
+    def embed_queries(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the vectors."""
+        angle = np.radians(ids[:, 0] / 10.0)
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+    embed_candidates = embed_queries
+
+
+def test_recall_is_of_each_held_out_positive_by_itself(stage: Scene) -> None:
+    """Candidates at 0, .1, .2 … 29.9 degrees. Nearest to a query at 0 are the 200 below 20 degrees, to one at 29.9 the 200 from 10
+    degrees on. The first engaged with what is at 1 and at 25, the second with what is at 25, and both with what has expired since:
+    two of three. What the first left is no positive.
+    """
+    n = 300
+    corpus = Corpus(
+        np.arange(n, dtype=np.int32)[:, None], np.arange(n, dtype=np.int32), np.zeros(n, np.int32), np.zeros(n, np.int64)
+    )
+    items = np.array([10, 250, 250, 5_000, 5_000, 11], np.int32)
+    held_out = Examples(
+        queries=Queries(np.array([[0], [299]], np.int32), np.arange(2, dtype=np.int32), np.zeros((2, 1), np.int32)),
+        query=np.array([0, 0, 1, 0, 1, 0], np.int32),
+        candidate_ids=items[:, None],
+        items=items,
+        labels=np.array([POSITIVE] * 5 + [IMPLICIT_NEGATIVE], np.int8),
+        popularity=np.zeros(6, np.int64),
+        event_time_ms=np.zeros(6, np.int64),
+        provenance=np.zeros(6, np.int8),
+    )
+    assert recall(Angles(), held_out, replace(stage.window, corpus=corpus)) == pytest.approx(2 / 3)
 
 
 def test_every_seed_takes_its_turn_with_every_training() -> None:
