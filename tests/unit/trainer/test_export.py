@@ -72,6 +72,12 @@ def test_a_graph_of_another_architecture_is_refused(towers: TwoTowers) -> None:
         export(TwoTowers(TWEET, TowerConfig(hidden=(64,)), seed=0), graphs=export(towers).files)
 
 
+def test_a_graph_is_of_the_operator_set_that_is_pinned(towers: TwoTowers) -> None:
+    """Nodes of another onnxruntime read what they know; the exporter's own choice would change with torch."""
+    for name in (QUERY_TOWER, CANDIDATE_TOWER):
+        assert {one.domain: one.version for one in onnx.load_from_string(export(towers).files[name]).opset_import} == {"": 18}
+
+
 def test_parity_rows_hold_the_edges() -> None:
     """All padding, and the last id of every field: an offset wrong by one would read another table's rows."""
     rows = parity_rows(TWEET, "candidate", seed=0)
