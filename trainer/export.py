@@ -24,7 +24,7 @@ from schemas.errors import BundleCorrupt, BundleMismatch
 from schemas.features.spec import FeatureSpec, Side
 from schemas.manifest import INDEXED_METRIC, Metric
 from schemas.towers import INPUT_NAME, OUTPUT_NAME
-from trainer.learning.ensemble import Ensemble, EnsembleShape, Head
+from trainer.learning.ensemble import Ensemble, EnsembleShape, Head, Tunable, untrained
 from trainer.learning.similarity import for_index
 from trainer.learning.towers import Tower, TowerConfig, TwoTowers
 
@@ -78,7 +78,7 @@ class OnnxTowers:
 _SIDES: tuple[tuple[Side, str], ...] = (("query", QUERY_TOWER), ("candidate", CANDIDATE_TOWER))
 
 
-def export(towers: TwoTowers | Ensemble, *, graphs: Mapping[str, bytes] | None = None, seed: int = 0) -> Exported:
+def export(towers: Tunable, *, graphs: Mapping[str, bytes] | None = None, seed: int = 0) -> Exported:
     """Export both towers and check them against torch on random rows, full rows, rows of padding, and batches of 1.
 
     Args:
@@ -131,21 +131,21 @@ def parity_rows(spec: FeatureSpec, side: str, *, seed: int) -> NDArray[np.int64]
     return np.concatenate([np.zeros((1, len(last)), np.int64), last[None, :], random])
 
 
-def pack(towers: TwoTowers | Ensemble) -> dict[str, bytes]:
-    """Return the files a rebuild or a fine-tune starts from: plain arrays and JSON, which cannot carry code as a pickle can.
-
-    An ensemble's weights are not among them: it is trained anew, not fine-tuned.
-    """
-    architecture = {ARCHITECTURE: json.dumps(towers.config.to_json(), sort_keys=True).encode()}
-    if isinstance(towers, Ensemble):
-        return architecture
+def pack(towers: Tunable) -> dict[str, bytes]:
+    """Return the files a rebuild or a fine-tune starts from: plain arrays and JSON, which cannot carry code as a pickle can."""
     buffer = io.BytesIO()
     # mypy takes each array for the allow_pickle flag
     np.savez(buffer, **towers.weights())  # type: ignore[arg-type]
-    return {WEIGHTS: buffer.getvalue(), **architecture}
+    return {WEIGHTS: buffer.getvalue(), ARCHITECTURE: json.dumps(towers.config.to_json(), sort_keys=True).encode()}
 
 
-def unpack_towers(bundle: Bundle) -> TwoTowers:
+def shape_of(bundle: Bundle) -> TowerConfig | EnsembleShape:
+    """Return what a bundle's weights are of; raises `BundleMismatch` for what this build does not know."""
+    shape = json.loads(bundle.files[ARCHITECTURE])
+    return EnsembleShape.from_json(shape) if "parts" in shape else TowerConfig.from_json(shape)
+
+
+def unpack_towers(bundle: Bundle) -> Tunable:
     """Return the towers of a verified bundle, ready to be trained on.
 
     Raises:
@@ -155,17 +155,18 @@ def unpack_towers(bundle: Bundle) -> TwoTowers:
     if missing := {WEIGHTS, ARCHITECTURE} - bundle.files.keys():
         raise BundleMismatch(f"bundle {bundle.id} lacks {sorted(missing)}: it can be served but not fine-tuned; pre-train anew")
     try:
-        config = TowerConfig.from_json(json.loads(bundle.files[ARCHITECTURE]))
+        shape = shape_of(bundle)
         with np.load(io.BytesIO(bundle.files[WEIGHTS]), allow_pickle=False) as archive:
             weights = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, KeyError, EOFError) as error:
         raise BundleCorrupt(f"bundle {bundle.id}: the weights cannot be read ({error}); pre-train anew") from error
-    if (config.served_dim, INDEXED_METRIC) != (bundle.manifest.dim, bundle.manifest.metric):
+    served_dim = shape.dim if isinstance(shape, EnsembleShape) else shape.served_dim
+    if (served_dim, INDEXED_METRIC) != (bundle.manifest.dim, bundle.manifest.metric):
         raise BundleMismatch(
             f"bundle {bundle.id} has {bundle.manifest.dim} dimensions and ranks by {bundle.manifest.metric}; its towers would be "
-            f"exported with {config.served_dim} that rank by {INDEXED_METRIC}; pre-train anew"
+            f"exported with {served_dim} that rank by {INDEXED_METRIC}; pre-train anew"
         )
-    towers = TwoTowers(bundle.manifest.feature_spec, config, seed=0)
+    towers = untrained(bundle.manifest.feature_spec, shape, seed=0)
     towers.load_weights(weights)
     return towers
 
@@ -193,7 +194,7 @@ class _ExportableEnsemble(nn.Module):
         return vectors
 
 
-def _exportable(towers: TwoTowers | Ensemble, side: Side) -> nn.Module:
+def _exportable(towers: Tunable, side: Side) -> nn.Module:
     return _ExportableEnsemble(towers, side) if isinstance(towers, Ensemble) else _Exportable(towers, side)
 
 
@@ -208,7 +209,7 @@ def export_graphs(spec: FeatureSpec, config: TowerConfig | EnsembleShape) -> Map
 
     The first call takes seconds (measured: 3 to 7 s of a core); later ones are remembered.
     """
-    towers = Ensemble.untrained(spec, config, seed=0) if isinstance(config, EnsembleShape) else TwoTowers(spec, config, seed=0)
+    towers = untrained(spec, config, seed=0)
     return {name: _to_onnx(_exportable(towers, side), parity_rows(spec, side, seed=0)[:4]) for side, name in _SIDES}
 
 

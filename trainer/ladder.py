@@ -6,8 +6,8 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from trainer.gates import refused_for_drift
+from trainer.learning.ensemble import Tunable
 from trainer.learning.interpolation import JudgedT, drawn_back
-from trainer.learning.towers import TwoTowers
 
 
 class _Config(Protocol):
@@ -24,7 +24,7 @@ SaidT_co = TypeVar("SaidT_co", covariant=True)
 class Judge(Protocol[SaidT_co]):
     """Holds towers against the others."""
 
-    def __call__(self, towers: TwoTowers, *, against_live: bool) -> SaidT_co:
+    def __call__(self, towers: Tunable, *, against_live: bool) -> SaidT_co:
         """Return what is said of towers; not against the live ones, the anchor's word counts alone."""
         ...
 
@@ -52,9 +52,9 @@ class Climbed(Generic[FitT, JudgedT]):
 def climb(
     attempts: Sequence[ConfigT],
     *,
-    tune: Callable[[ConfigT], tuple[TwoTowers, FitT]],
+    tune: Callable[[ConfigT], tuple[Tunable, FitT]],
     judge: Judge[JudgedT],
-    base: Callable[[], TwoTowers],
+    base: Callable[[], Tunable],
     on_again: Callable[[FitT, JudgedT], None] = lambda _fit, _judged: None,
 ) -> Climbed[FitT, JudgedT]:
     """Tune as the first attempt says. What is refused for drift is drawn back, and where that is refused too, the next is made.

@@ -7,12 +7,13 @@ is not published.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from schemas.bundle import read_bundle
+from schemas.bundle import Bundle, read_bundle
+from schemas.errors import BundleMismatch
 from schemas.features.catalog import CATALOG
 from schemas.registry.place import RegistryPlace
 from schemas.surfaces import Surface
@@ -22,13 +23,13 @@ from trainer.export import unpack_towers
 from trainer.gates import GateLimits, GatesRefused
 from trainer.ladder import climb
 from trainer.learning.checkpoint import Checkpoint
-from trainer.learning.ensemble import Ensemble, EnsembleShape
+from trainer.learning.ensemble import Ensemble, EnsembleShape, Tunable
 from trainer.learning.ensemble_fit import EnsembleFit, Part, fit_ensemble
 from trainer.learning.fit import FitConfig, fit
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import Frozen, TowerConfig, TwoTowers
-from trainer.lineage import code_version
+from trainer.lineage import code_version, lineage_of
 from trainer.registry import Origin
 from trainer.training import Fitted, Fitting, Judged, Progress, Training, TrainingData
 
@@ -36,6 +37,7 @@ PRETRAIN = "pretrain"
 FINETUNE = "fine-tune"
 ENSEMBLE = "ensemble"
 LEARNING_RATE = 3e-3
+ENSEMBLE_LEARNING_RATE = 1e-3
 # measured on simulated worlds of 3,600 to 12,000 training examples: 64 left twice the mismatch, and 300 steps on the small ones
 # memorised the positives (AUC against the corpus .84 to .88, instead of .88 to .92 at 100)
 NEGATIVES = Negatives("uniform", 16)
@@ -89,7 +91,7 @@ class EnsembleConfig:
 
     towers: TowerConfig = field(default_factory=TowerConfig)
     parts: tuple[PartConfig, ...] = PARTS
-    learning_rate: float = 1e-3
+    learning_rate: float = ENSEMBLE_LEARNING_RATE
     batch_size: int = 256
     min_steps: int = 120
     accept_window: bool = False
@@ -121,7 +123,12 @@ class EnsembleConfig:
 class FinetuneConfig:
     """How a bundle is tuned to fresh examples: a tenth of the learning rate and one epoch, so that it forgets little (section 6.2).
 
+    An ensemble's parts are tuned one by one, each by the objective that it was trained by, and its heads stay.
+
     Attributes:
+        objective: of towers; an ensemble's parts have their own.
+        learning_rate: of towers.
+        parts_learning_rate: of an ensemble's parts, which are trained at less from scratch.
         replay: weight of random negatives of the corpus trained on alongside; 0 is the paper's recipe. Replay keeps many
             fine-tunes in a row from forgetting what only random negatives teach.
         frozen: weights that stay the parent's.
@@ -140,6 +147,7 @@ class FinetuneConfig:
     replay: float = 0.0
     replay_negatives: Negatives = field(default_factory=lambda: NEGATIVES)
     learning_rate: float = LEARNING_RATE / 10
+    parts_learning_rate: float = ENSEMBLE_LEARNING_RATE / 10
     epochs: int = 1
     batch_size: int = 128
     frozen: Frozen = "nothing"
@@ -156,6 +164,20 @@ class FinetuneConfig:
         """The objective, and the replay when it has a weight."""
         replay = Objective(negatives=self.replay_negatives, weight=self.replay)
         return (self.objective, replay) if self.replay else (self.objective,)
+
+    @property
+    def fit(self) -> FitConfig:
+        """How towers are tuned."""
+        return FitConfig(self.objectives, self.learning_rate, self.epochs, self.batch_size, seed=self.seed, frozen=self.frozen)
+
+    def fit_of_parts(self, parts: Sequence[Part]) -> EnsembleFit:
+        """Return how an ensemble is tuned whose parts were fitted so, from scratch or in a fine-tune."""
+        own = replace(self, learning_rate=self.parts_learning_rate)
+        return EnsembleFit(
+            tuple(replace(part, fit=replace(own, objective=part.fit.objectives[0]).fit) for part in parts),
+            # other heads would be other vectors, between which and the anchor's nothing lies
+            seed=None,
+        )
 
 
 def attempts(config: FinetuneConfig, *, drift_replay: float) -> tuple[FinetuneConfig, ...]:
@@ -226,8 +248,7 @@ def ensemble(
 ) -> str:
     """Train an ensemble of towers on implicit and random negatives, publish it as one bundle and return its id.
 
-    Arguments and errors are `pretrain`'s. The bundle serves as any other does, embeds at about three times the cost, and cannot be
-    fine-tuned.
+    Arguments and errors are `pretrain`'s. The bundle serves as any other does, and embeds at about three times the cost.
     """
     config = config or EnsembleConfig()
     towers = Ensemble.untrained(CATALOG[surface.feature_spec], config.shape(surface.dim), seed=config.seed)
@@ -265,7 +286,7 @@ def finetune(
 ) -> str:
     """Tune a published bundle's towers on implicit negatives, publish the new bundle and return its id.
 
-    The feature spec is the parent's; a new spec needs pre-training.
+    The feature spec is the parent's; a new spec needs pre-training. Of an ensemble each part is tuned on negatives of its own kind.
 
     Args:
         live: the bundle to compare with; the parent by default.
@@ -276,7 +297,8 @@ def finetune(
 
     Raises:
         Refused: a data or quality gate said no, with the figures; nothing was published.
-        BundleError: the parent or the live bundle cannot be read, or the parent carries no weights.
+        BundleError: the parent or the live bundle cannot be read, or the parent carries no weights, or is an ensemble and the
+            configuration has an objective of its own.
     """
     config = config or FinetuneConfig()
     bundle = read_bundle(registry, surface.name, parent)
@@ -296,14 +318,20 @@ def finetune(
     )
     first, *further = attempts(config, drift_replay=drift_replay)
 
-    def tune(one: FinetuneConfig) -> tuple[TwoTowers, Fitted]:
+    def tune(one: FinetuneConfig) -> tuple[Tunable, Fitted]:
         towers = unpack_towers(bundle)
-        fit_config = FitConfig(one.objectives, one.learning_rate, one.epochs, one.batch_size, seed=one.seed, frozen=one.frozen)
+        how: FitConfig | EnsembleFit
+        fitting: Fitting
+        if isinstance(towers, Ensemble):
+            how = one.fit_of_parts(_parts_of(bundle, config))
+            fitting = partial(fit_ensemble, towers, config=how)
+        else:
+            how = one.fit
+            fitting = partial(fit, towers, config=how)
         kept = checkpoint if one is first else None
-        fitting = partial(fit, towers, config=fit_config)
-        return towers, job.train(fitting, fit_config, threads=one.threads, progress=progress, checkpoint=kept)
+        return towers, job.train(fitting, how, threads=one.threads, progress=progress, checkpoint=kept)
 
-    def judge(towers: TwoTowers, *, against_live: bool) -> Judged:
+    def judge(towers: Tunable, *, against_live: bool) -> Judged:
         return job.judge(towers, against_live=against_live or anchor is None)
 
     made = climb(
@@ -333,7 +361,7 @@ def _from_scratch(
     data: TrainingData,
     config: PretrainConfig | EnsembleConfig,
     *,
-    towers: TwoTowers | Ensemble,
+    towers: Tunable,
     how: FitConfig | EnsembleFit,
     fitting: Fitting,
     registry: RegistryPlace,
@@ -353,6 +381,18 @@ def _from_scratch(
         seeds={"towers": config.seed, "fit": config.seed, "evaluation": EvaluationConfig().seed},
     )
     return job.publish(job.judge(towers), fitted, origin)
+
+
+def _parts_of(bundle: Bundle, config: FinetuneConfig) -> tuple[Part, ...]:
+    how = lineage_of(bundle).fit
+    if not isinstance(how, EnsembleFit):
+        raise BundleMismatch(f"the lineage of bundle {bundle.id} is not of the towers in it; use the release that wrote it")
+    if config.objective != FinetuneConfig().objective:
+        raise BundleMismatch(
+            f"bundle {bundle.id} is an ensemble, each part of which keeps the loss and negatives that it was trained with; "
+            "leave the fine-tune's own out"
+        )
+    return how.parts
 
 
 def _now_ms() -> int:

@@ -1,26 +1,24 @@
 """A bundle trained once more from its lineage, and whether the towers are the same bytes. Publishes nothing."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle, read_bundle
-from schemas.errors import Refused
+from schemas.errors import BundleMismatch, Refused
 from schemas.registry.place import RegistryPlace
 from schemas.surfaces import Surface
 from trainer.data.columns import Encoder
 from trainer.data.windows import CorpusAt, Window
-from trainer.export import ARCHITECTURE, WEIGHTS, export, unpack_towers
-from trainer.learning.ensemble import Ensemble, EnsembleShape
+from trainer.export import WEIGHTS, export, shape_of, unpack_towers
+from trainer.learning.ensemble import Ensemble, untrained
 from trainer.learning.ensemble_fit import EnsembleFit, fit_ensemble
-from trainer.learning.fit import FitProgress, fit
+from trainer.learning.fit import FitConfig, FitProgress, fit
 from trainer.learning.interpolation import between
 from trainer.learning.ranks import processes
-from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.learning.towers import TwoTowers
 from trainer.lineage import code_version, inputs_digest, lineage_of
 
 TOWER_FILES = (QUERY_TOWER, CANDIDATE_TOWER, WEIGHTS)
@@ -79,28 +77,25 @@ def reproduce(
             "retention, compaction or an erasure has taken some; name the cache that was kept of its training"
         )
     torch.set_num_threads(lineage.threads)
-    if isinstance(lineage.fit, EnsembleFit):
-        ensemble = Ensemble.untrained(manifest.feature_spec, EnsembleShape.from_json(_shape(bundle)), seed=lineage.towers_seed or 0)
-        fit_ensemble(ensemble, train, candidates, lineage.fit, progress=progress)
-        files = export(ensemble).files
+    parent = None if manifest.parent is None else read_bundle(registry, surface.name, manifest.parent)
+    if lineage.towers_seed is None and parent is not None:
+        towers = unpack_towers(parent)
     else:
-        parent = None if manifest.parent is None else read_bundle(registry, surface.name, manifest.parent)
-        if lineage.towers_seed is None and parent is not None:
-            towers = unpack_towers(parent)
-        else:
-            config = TowerConfig.from_json(_shape(bundle))
-            towers = TwoTowers(manifest.feature_spec, config, seed=lineage.towers_seed or 0)
+        towers = untrained(manifest.feature_spec, shape_of(bundle), seed=lineage.towers_seed or 0)
+    if isinstance(towers, Ensemble) and isinstance(lineage.fit, EnsembleFit):
+        fit_ensemble(towers, train, candidates, lineage.fit, progress=progress)
+    elif isinstance(towers, TwoTowers) and isinstance(lineage.fit, FitConfig):
         fit(towers, train, candidates, lineage.fit, progress=progress)
-        if lineage.drawn_back_to is not None:
-            towers = between(unpack_towers(read_bundle(registry, surface.name, lineage.drawn_back_to)), towers, lineage.share)
-        files = export(towers, graphs=parent.files if parent else None).files
+    else:
+        raise BundleMismatch(f"the lineage of bundle {bundle.id} is not of the towers in it; use the release that wrote it")
+    if lineage.drawn_back_to is not None:
+        towers = between(unpack_towers(read_bundle(registry, surface.name, lineage.drawn_back_to)), towers, lineage.share)
+    files = export(towers, graphs=parent.files if parent else None).files
     return Reproduction(
-        hashes={name: (manifest.files[name], hashlib.sha256(files[name]).hexdigest()) for name in TOWER_FILES if name in files},
+        # ensembles of before they could be fine-tuned carry no weights
+        hashes={
+            name: (manifest.files[name], hashlib.sha256(files[name]).hexdigest()) for name in TOWER_FILES if name in manifest.files
+        },
         code=(manifest.code_version, code_version()),
         torch=(lineage.torch, torch.__version__),
     )
-
-
-def _shape(bundle: Bundle) -> dict[str, Any]:
-    shape: dict[str, Any] = json.loads(bundle.files[ARCHITECTURE])
-    return shape

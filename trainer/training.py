@@ -31,11 +31,10 @@ from trainer.gates import (
     refuse_unless_passed,
 )
 from trainer.learning.checkpoint import Checkpoint
-from trainer.learning.ensemble import Ensemble
+from trainer.learning.ensemble import Tunable
 from trainer.learning.ensemble_fit import EnsembleFit
 from trainer.learning.fit import FitConfig, FitProgress, FitReport
 from trainer.learning.ranks import leads, on_leader, processes
-from trainer.learning.towers import TwoTowers
 from trainer.lineage import LINEAGE, Lineage, inputs_digest
 from trainer.registry import Origin, publish
 from trainer.scalars import folder_of, scalars_in
@@ -228,7 +227,7 @@ class Training:
             processes=processes(),
         )
 
-    def judge(self, towers: TwoTowers | Ensemble, *, against_live: bool = True) -> Judged:
+    def judge(self, towers: Tunable, *, against_live: bool = True) -> Judged:
         """Export towers and hold them against the others."""
         exported = export(towers, graphs=self._parent.files if self._parent else None)
         metrics = evaluate(OnnxTowers(exported.files, metric=exported.metric), self._evaluation, self._corpus)

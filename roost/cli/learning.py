@@ -44,7 +44,7 @@ PopularityT = Annotated[
 LearningRate = Annotated[
     float | None,
     typer.Option(
-        help="Of Adam; .003 for a pre-training, a tenth of it for a fine-tune, .001 for an ensemble.", rich_help_panel=_PANEL
+        help="Of Adam; .003 for a pre-training, .001 for an ensemble, a tenth of either for a fine-tune.", rich_help_panel=_PANEL
     ),
 ]
 Epochs = Annotated[

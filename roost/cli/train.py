@@ -165,7 +165,7 @@ def ensemble(
     """Train towers on implicit negatives, on random ones and on those of the batch, and join them in one bundle.
 
     It has the dimension of any other, takes three trainings, and embeds at about three times the cost; on simulated worlds it
-    retrieves what engages more than what a fine-tune does (docs/paper.md). It is trained anew each time, never fine-tuned.
+    retrieves what engages more than what a fine-tune does (docs/paper.md). `roost train finetune` tunes it as it tunes any bundle.
 
     A refusal is exit code 3, with --json the figures of every gate, passed or not.
 
@@ -230,6 +230,8 @@ def finetune(
     as_json: AsJson = False,
 ) -> None:
     """Tune a bundle on the implicit negatives that came since it was trained: a tenth of the learning rate, one epoch.
+
+    Of an ensemble each part is tuned on negatives of its own kind, by its own loss: it takes no other.
 
     The same command goes on with a training that was cut off, on the data that one had read.
 

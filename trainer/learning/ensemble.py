@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schemas.errors import BundleMismatch
@@ -18,7 +19,7 @@ from schemas.features.spec import FeatureSpec, Side
 from schemas.manifest import INDEXED_METRIC, Metric
 from trainer.data.columns import Corpus, Examples
 from trainer.learning.projection import fit_projection
-from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
+from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers, arrays_of, load_arrays
 
 _COMPLEMENTS = 2
 # nearer to 1 the root of what is missing would be one of rounding errors
@@ -121,6 +122,14 @@ class Ensemble(nn.Module):
         """Return the vectors that an index holds, float32 [batch, dim]: the same."""
         return self.embed_queries(ids) if side == "query" else self.embed_candidates(ids)
 
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """Return copies of all weights by name, the heads' too."""
+        return arrays_of(self)
+
+    def load_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take over weights; raises `BundleMismatch` when names or shapes are another shape's."""
+        load_arrays(self, weights, what=f"an ensemble of feature spec {self.spec.name!r} and {self.config}")
+
     @torch.no_grad()
     def join(self, weights: Sequence[float], examples: Examples, corpus: Corpus, *, seed: int) -> None:
         """Make the heads of fitted parts; errors are those of `check_weights`.
@@ -144,3 +153,12 @@ class Ensemble(nn.Module):
         )
         self.query.matrix.copy_(torch.from_numpy(columns * query))
         self.candidate.matrix.copy_(torch.from_numpy(columns * candidate))
+
+
+# what a bundle's weights are of
+Tunable = TwoTowers | Ensemble
+
+
+def untrained(spec: FeatureSpec, shape: TowerConfig | EnsembleShape, *, seed: int) -> Tunable:
+    """Return towers, or an ensemble of them, with weights drawn from `seed`."""
+    return Ensemble.untrained(spec, shape, seed=seed) if isinstance(shape, EnsembleShape) else TwoTowers(spec, shape, seed=seed)

@@ -27,11 +27,11 @@ class EnsembleFit:
     """How an ensemble is fitted.
 
     Attributes:
-        seed: of the samples that its heads are made from.
+        seed: of the samples that its heads are made from; None leaves it those that it has.
     """
 
     parts: tuple[Part, ...]
-    seed: int = 0
+    seed: int | None = 0
 
     @property
     def learning_rate(self) -> float:
@@ -49,7 +49,7 @@ def fit_ensemble(
     on_step: Callable[[FitProgress], None] = lambda _: None,
     checkpoint: Checkpoint | None = None,
 ) -> FitReport:
-    """Fit the parts in place and join them; arguments, errors and what is equal are `fit`'s.
+    """Fit the parts in place, and join them unless the heads stay; arguments, errors and what is equal are `fit`'s.
 
     Returns:
         Steps, examples and seconds of all parts; the loss is the last one's.
@@ -67,7 +67,8 @@ def fit_ensemble(
         reports.append(report)
         if kept is not None:
             kept.part_ended()
-    ensemble.join([part.weight for part in config.parts], examples, corpus, seed=config.seed)
+    if config.seed is not None:
+        ensemble.join([part.weight for part in config.parts], examples, corpus, seed=config.seed)
     return FitReport(
         sum(report.steps for report in reports),
         sum(report.examples for report in reports),

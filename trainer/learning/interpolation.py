@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from schemas.bundle import Gate
-from trainer.learning.towers import TwoTowers
+from trainer.learning.ensemble import Tunable, untrained
 
 
 class _Judged(Protocol):
@@ -19,17 +19,15 @@ class _Judged(Protocol):
 JudgedT = TypeVar("JudgedT", bound=_Judged)
 
 
-def between(base: TwoTowers, tuned: TwoTowers, share: float) -> TwoTowers:
+def between(base: Tunable, tuned: Tunable, share: float) -> Tunable:
     """Return new towers a share of the way from `base` to `tuned`: 0 is the one, 1 the other."""
-    towers = TwoTowers(base.spec, base.config, seed=0)
+    towers = untrained(base.spec, base.config, seed=0)
     begin, end = base.weights(), tuned.weights()
     towers.load_weights({name: begin[name] + share * (end[name] - begin[name]) for name in begin})
     return towers
 
 
-def drawn_back(
-    base: TwoTowers, tuned: TwoTowers, steps: int, *, judge: Callable[[TwoTowers], JudgedT]
-) -> tuple[JudgedT, float] | None:
+def drawn_back(base: Tunable, tuned: Tunable, steps: int, *, judge: Callable[[Tunable], JudgedT]) -> tuple[JudgedT, float] | None:
     """Return what is said of the farthest towers on the way to `tuned` that no gate refuses, and their share of it.
 
     Found by halving what is left of the way: the farther, the more is refused.

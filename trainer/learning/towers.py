@@ -161,17 +161,12 @@ class TwoTowers(nn.Module):
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Return copies of all weights by name."""
-        return {name: tensor.detach().numpy().copy() for name, tensor in self.state_dict().items()}
+        return arrays_of(self)
 
     def load_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         """Take over weights; raises `BundleMismatch` when names or shapes are another architecture's."""
-        own = self.state_dict()
-        if weights.keys() != own.keys() or any(weights[name].shape != tuple(own[name].shape) for name in own):
-            raise BundleMismatch(
-                f"the weights are not of towers with dimension {self.config.dim}, embeddings of {self.config.embedding_dim}, "
-                f"hidden layers {self.config.hidden} and feature spec {self.spec.name!r}; pre-train a new bundle instead"
-            )
-        self.load_state_dict({name: torch.from_numpy(np.array(weights[name], np.float32)) for name in own})
+        described = f"dimension {self.config.dim}, embeddings of {self.config.embedding_dim}, hidden layers {self.config.hidden}"
+        load_arrays(self, weights, what=f"towers with {described} and feature spec {self.spec.name!r}")
 
     def freeze(self, frozen: Frozen) -> None:
         """Leave a part of the weights as they are in further training (paper, section 6); "nothing" frees all."""
@@ -190,6 +185,19 @@ class TwoTowers(nn.Module):
                     nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
                     # not zero: a row of nothing but padding must still have a direction
                     nn.init.uniform_(layer.bias, -0.05, 0.05, generator=generator)
+
+
+def arrays_of(module: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """Return copies of all weights by name."""
+    return {name: tensor.detach().numpy().copy() for name, tensor in module.state_dict().items()}
+
+
+def load_arrays(module: nn.Module, weights: Mapping[str, NDArray[np.float32]], *, what: str) -> None:
+    """Take over weights; raises `BundleMismatch`, which names what they ought to be of, when names or shapes are others."""
+    own = module.state_dict()
+    if weights.keys() != own.keys() or any(weights[name].shape != tuple(own[name].shape) for name in own):
+        raise BundleMismatch(f"the weights are not of {what}; pre-train a new bundle instead")
+    module.load_state_dict({name: torch.from_numpy(np.array(weights[name], np.float32)) for name in own})
 
 
 class Shape(Protocol):

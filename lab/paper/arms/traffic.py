@@ -15,7 +15,7 @@ from lab.paper.continual.gated import Window, tuned
 from lab.paper.continual.line import cut
 from lab.world.policy import Visits
 from trainer.data.columns import POSITIVE
-from trainer.learning.towers import TwoTowers
+from trainer.learning.ensemble import Tunable
 from trainer.recipes import FinetuneConfig
 
 
@@ -56,7 +56,7 @@ class Traffic:
         self,
         past: Past,
         recipes: Sequence[Recipe],
-        towers: Sequence[TwoTowers],
+        towers: Sequence[Tunable],
         arm_of: Ints,
         *,
         diverted: bool,
@@ -102,7 +102,7 @@ class Traffic:
         return replace(window, train=window.train.take(self._arm_of[window.train.users] == number))
 
     @property
-    def towers(self) -> tuple[TwoTowers, ...]:
+    def towers(self) -> tuple[Tunable, ...]:
         """Of each arm, as they are now."""
         return tuple(self._towers)
 
@@ -112,6 +112,6 @@ class Traffic:
         return self._fed
 
 
-def evening(towers: TwoTowers, window: Window, recipe: Recipe, *, seed: int) -> TwoTowers:
+def evening(towers: Tunable, window: Window, recipe: Recipe, *, seed: int) -> Tunable:
     """Return the towers that a recipe makes of these and a day's examples."""
     return tuned(towers, window, recipe.tuning, seed=seed + recipe.draw)

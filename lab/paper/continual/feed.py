@@ -17,7 +17,8 @@ from lab.world.reactions import react
 from lab.world.shown import Shown
 from lab.world.world import World
 from trainer.data.profile import WindowProfile
-from trainer.learning.towers import TorchEmbedder, TwoTowers
+from trainer.learning.ensemble import Tunable
+from trainer.learning.towers import TorchEmbedder
 from trainer.metrics import nearest
 
 # purposes of `World.rng` below these are the world's own
@@ -38,7 +39,7 @@ class Past:
     world: World
     log: ServedLog
     shown: Shown
-    towers: TwoTowers
+    towers: Tunable
     window: Window
     profiles: tuple[WindowProfile, ...]
 
@@ -58,7 +59,7 @@ class Feed:
         self._ranker_noise = ranker_noise
 
     def answer(
-        self, visits: Visits, towers: Sequence[TwoTowers], arm: Ints, *, start_s: float, step: int, explored: Sequence[int] = ()
+        self, visits: Visits, towers: Sequence[Tunable], arm: Ints, *, start_s: float, step: int, explored: Sequence[int] = ()
     ) -> Impressions:
         """Answer a step's visits from indexes of what was alive at its start, and return what was shown, with labels.
 
@@ -87,7 +88,7 @@ class Feed:
         self.log.append(impressions, Engagements(reactions.impression, reactions.kind, engaged_at))
         return impressions
 
-    def _retrieved(self, visits: Visits, towers: Sequence[TwoTowers], arm: Ints, alive: Ints, start_s: float) -> Ints:
+    def _retrieved(self, visits: Visits, towers: Sequence[Tunable], arm: Ints, alive: Ints, start_s: float) -> Ints:
         encoder = self.log.encoder()
         candidates = encoder.candidates(alive, np.full(len(alive), start_s))
         queries = encoder.queries(visits.user, visits.time_s).ids

@@ -7,7 +7,7 @@ also go on against them.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.bundle import Gate
 from schemas.features.spec import FeatureSpec
@@ -16,9 +16,13 @@ from trainer.data.profile import WindowProfile
 from trainer.evaluation import canary_shift, evaluate
 from trainer.export import export
 from trainer.gates import GateLimits, canary_gate, data_gates, drift_gates, quality_gates
+from trainer.learning.ensemble import Ensemble, Tunable, untrained
+from trainer.learning.ensemble_fit import fit_ensemble
 from trainer.learning.fit import FitConfig, fit
 from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
-from trainer.recipes import FinetuneConfig, PretrainConfig
+from trainer.recipes import EnsembleConfig, FinetuneConfig, PretrainConfig
+
+ENSEMBLE = EnsembleConfig()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +46,7 @@ class Candidate:
         share: they are so much of the way from the anchor to what the last attempt came to.
     """
 
-    towers: TwoTowers
+    towers: Tunable
     gates: tuple[Gate, ...]
     metrics: Mapping[str, float]
     live_metrics: Mapping[str, float]
@@ -73,24 +77,32 @@ def pretrained(window: Window, spec: FeatureSpec, shape: TowerConfig, config: Pr
     return towers
 
 
-def tuned(live: TwoTowers, window: Window, config: FinetuneConfig, *, seed: int) -> TwoTowers:
+def ensembled(window: Window, spec: FeatureSpec, shape: TowerConfig, *, seed: int) -> Ensemble:
+    """Return a new ensemble of the dimension of one of its parts, trained as the first bundle is."""
+    config = replace(ENSEMBLE, towers=shape, seed=seed)
+    ensemble = Ensemble.untrained(spec, config.shape(shape.dim), seed=seed)
+    fit_ensemble(ensemble, window.train, window.corpus, config.fit)
+    return ensemble
+
+
+def tuned(live: Tunable, window: Window, config: FinetuneConfig, *, seed: int) -> Tunable:
     """Return a fine-tuned copy of the live towers."""
-    towers = TwoTowers(live.spec, live.config, seed=seed)
+    towers, seeded = untrained(live.spec, live.config, seed=seed), replace(config, seed=seed)
     towers.load_weights(live.weights())
-    fit_config = FitConfig(
-        config.objectives, config.learning_rate, config.epochs, config.batch_size, seed=seed, frozen=config.frozen
-    )
-    fit(towers, window.train, window.corpus, fit_config)
+    if isinstance(towers, Ensemble):
+        fit_ensemble(towers, window.train, window.corpus, seeded.fit_of_parts(ENSEMBLE.fit.parts))
+    else:
+        fit(towers, window.train, window.corpus, seeded.fit)
     return towers
 
 
 def judge(
-    towers: TwoTowers,
-    live: TwoTowers,
+    towers: Tunable,
+    live: Tunable,
     window: Window,
     limits: GateLimits,
     *,
-    anchor: TwoTowers | None = None,
+    anchor: Tunable | None = None,
     against_live: bool = True,
     last: Sequence[WindowProfile] = (),
 ) -> Candidate:
@@ -102,7 +114,7 @@ def judge(
         last: profiles of the windows that the live towers and their forebears were trained on.
     """
 
-    def measured(one: TwoTowers) -> dict[str, float]:
+    def measured(one: Tunable) -> dict[str, float]:
         return evaluate(TorchEmbedder(one), window.evaluation, window.corpus)
 
     new, old = measured(towers), measured(live)

@@ -20,7 +20,8 @@ from lab.world.world import World
 from trainer.data.columns import NO_LANGUAGE, POSITIVE
 from trainer.gates import lacks_examples
 from trainer.ladder import climb
-from trainer.learning.towers import TorchEmbedder, TwoTowers
+from trainer.learning.ensemble import Tunable
+from trainer.learning.towers import TorchEmbedder
 from trainer.metrics import language_mismatch, nearest, roc_auc
 from trainer.recipes import FinetuneConfig, attempts
 from trainer.settings import TrainerSettings
@@ -37,12 +38,14 @@ class Arm:
         tuning: after every day; None stays as it is.
         gated: whether what the gates refuse is left out. Where not, their verdicts are only written down.
         drift_replay: as in `trainer.schedule.Plan`.
+        ensemble: it begins with an ensemble in place of pre-trained towers, trained and fine-tuned on the same days.
     """
 
     name: str
     tuning: FinetuneConfig | None = None
     gated: bool = True
     drift_replay: float = 0.0
+    ensemble: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +119,10 @@ class Line:
         window, trained = cut(self.log, self._world, now_s)
         tuning, last = self.arm.tuning, self._profiles[-LAST_WINDOWS:]
 
-        def tune(attempt: FinetuneConfig) -> tuple[TwoTowers, None]:
+        def tune(attempt: FinetuneConfig) -> tuple[Tunable, None]:
             return tuned(self.towers, window, attempt, seed=seed), None
 
-        def judged(towers: TwoTowers, *, against_live: bool) -> Candidate:
+        def judged(towers: Tunable, *, against_live: bool) -> Candidate:
             return judge(towers, self.towers, window, tuning.limits, anchor=self._anchor, against_live=against_live, last=last)
 
         # as the schedule does

@@ -21,7 +21,8 @@ from schemas.bundle import Gate
 from trainer.data.columns import Examples
 from trainer.evaluation import MISMATCH_OF_PLACES, Embedder
 from trainer.gates import GateLimits
-from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
+from trainer.learning.ensemble import Tunable
+from trainer.learning.towers import TorchEmbedder, TowerConfig
 from trainer.metrics import nearest
 from trainer.recipes import PretrainConfig
 from trainer.training import LAST_WINDOWS
@@ -123,7 +124,7 @@ def recall(model: Embedder, held_out: Examples, window: Window) -> float:
     return float((window.corpus.items[best][place] == held_out.items[rows][:, None]).any(axis=1).mean())
 
 
-def _trained(variant: Variant, scene: Scene, window: Window, shape: TowerConfig, *, seed: int) -> TwoTowers:
+def _trained(variant: Variant, scene: Scene, window: Window, shape: TowerConfig, *, seed: int) -> Tunable:
     if not isinstance(variant.config, PretrainConfig):
         return tuned(scene.live, window, variant.config, seed=seed)
     towers = pretrained(window, scene.live.spec, shape, variant.config, seed=seed)

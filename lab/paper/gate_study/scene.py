@@ -23,7 +23,8 @@ from lab.world.world import World
 from trainer.data.columns import Corpus, Examples, Queries
 from trainer.data.profile import WindowProfile
 from trainer.evaluation import Embedder
-from trainer.learning.towers import TorchEmbedder, TwoTowers
+from trainer.learning.ensemble import Tunable
+from trainer.learning.towers import TorchEmbedder
 from trainer.metrics import nearest
 
 
@@ -43,7 +44,7 @@ class Scene:
         lists: what the live towers retrieve for them, int64 [users, 200].
     """
 
-    live: TwoTowers
+    live: Tunable
     window: Window
     yesterday: Window
     profiles: Sequence[WindowProfile]

@@ -77,7 +77,7 @@ def test_a_bundle_of_the_papers_options_says_so_and_is_rebuilt_with_them(
 def test_an_ensemble_is_one_bundle_of_the_surfaces_dimension_and_is_rebuilt(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It serves as any other does; a fine-tune of it, which has no weights to start from, says what to do in place of it."""
+    """It is served, fine-tuned and rebuilt as any other; a loss that its parts do not have is not left out in silence."""
     for name, value in OPEN.items():
         monkeypatch.setenv(f"ROOST_GATE_{name}", value)
     cache = ("--kept", str(kept), "--cache", str(tmp_path / "cache"))
@@ -95,9 +95,16 @@ def test_an_ensemble_is_one_bundle_of_the_surfaces_dimension_and_is_rebuilt(
     window, corpus = read_cache(tmp_path / "cache" / HOME / made, HOME)
     again = reproduce(load_surfaces()[HOME], bundle, window, corpus, registry=tmp_path / "registry")
     assert again.equal
-    assert set(again.hashes) == {"query.onnx", "candidate.onnx"}
-    assert trained("finetune", "--kept", str(kept), "--parent", made, folder=tmp_path) == 1
-    assert "it can be served but not fine-tuned" in capsys.readouterr().err
+    assert set(again.hashes) == {"query.onnx", "candidate.onnx", "weights.npz"}
+    tuning = ("--parent", made, "--accept-window", "--learning-rate", "0.0002")
+    assert trained("finetune", *cache, *tuning, "--loss", "triplet", folder=tmp_path) == 1
+    assert "each part of which keeps the loss and negatives" in " ".join(capsys.readouterr().err.split())
+    assert trained("finetune", *cache, *tuning, folder=tmp_path) == 0
+    second = json.loads(capsys.readouterr().out)["id"]
+    bundle = read_bundle(tmp_path / "registry", HOME, second)
+    assert lineage_of(bundle).fit.learning_rate == 0.0002
+    assert (bundle.manifest.recipe, bundle.manifest.parent) == ("fine-tune", made)
+    assert reproduce(load_surfaces()[HOME], bundle, window, corpus, registry=tmp_path / "registry").equal
     assert trained("ensemble", *cache, "--weights", "implicit=0.75", folder=tmp_path) == 2
     assert "must be positive and add up to 1" in " ".join(capsys.readouterr().err.split())
 

@@ -8,6 +8,7 @@ import pytest
 from schemas.bundle import Gate
 from schemas.features.catalog import TWEET
 from trainer.ladder import Climbed, climb
+from trainer.learning.ensemble import Tunable
 from trainer.learning.towers import TowerConfig, TwoTowers
 from trainer.recipes import FinetuneConfig, attempts
 
@@ -29,7 +30,7 @@ def gates(name: str, *, passed: bool) -> tuple[Gate, ...]:
     return (Gate(name, 1.0, 0.0, passed, name),)
 
 
-def way(towers: TwoTowers, tuned: TwoTowers) -> float:
+def way(towers: Tunable, tuned: Tunable) -> float:
     """Return how far towers are on the way from the base to others; NaN where they are not on it."""
     moved, whole = (one.weights()["table"] - BASE.weights()["table"] for one in (towers, tuned))
     share = float((moved * whole).sum() / (whole * whole).sum())
@@ -37,7 +38,7 @@ def way(towers: TwoTowers, tuned: TwoTowers) -> float:
 
 
 def climbed(
-    refused: dict[TwoTowers, str], *, most: float = 0.0, drift_replay: float = 16.0
+    refused: dict[Tunable, str], *, most: float = 0.0, drift_replay: float = 16.0
 ) -> tuple[Climbed[float, Verdict], list[FinetuneConfig], list[str]]:
     """Climb, and return what came of it, the attempts that were made, and why there was another.
 
@@ -48,11 +49,11 @@ def climbed(
     made: list[FinetuneConfig] = []
     told: list[str] = []
 
-    def tune(config: FinetuneConfig) -> tuple[TwoTowers, float]:
+    def tune(config: FinetuneConfig) -> tuple[Tunable, float]:
         made.append(config)
         return (FIRST, SECOND)[len(made) - 1], config.replay
 
-    def judge(towers: TwoTowers, *, against_live: bool) -> Verdict:
+    def judge(towers: Tunable, *, against_live: bool) -> Verdict:
         for tuned, name in refused.items():
             if way(towers, tuned) > most:
                 return Verdict(gates(name, passed=False), against_live)

@@ -19,12 +19,22 @@ from trainer.ancestry import anchor_of
 from trainer.data.cache import CORPUS, EXAMPLES, CacheUnusable, prune, read_cache, remove_erased, write_cache
 from trainer.data.windows import CorpusAt, LoggedExample, Window
 from trainer.gates import GateLimits
+from trainer.learning.ensemble_fit import EnsembleFit
 from trainer.learning.fit import FitConfig
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TowerConfig
 from trainer.lineage import LINEAGE, code_version, lineage_of
-from trainer.recipes import FinetuneConfig, PretrainConfig, finetune, pretrain
+from trainer.recipes import (
+    PARTS,
+    EnsembleConfig,
+    FinetuneConfig,
+    PartConfig,
+    PretrainConfig,
+    ensemble,
+    finetune,
+    pretrain,
+)
 from trainer.reproduce import reproduce
 from trainer.training import TrainingData
 
@@ -35,6 +45,19 @@ WINDOW = Window(
 )
 CORPUS_AT = CorpusAt(sorted(WORLD.corpus, key=lambda one: one.candidate_id), {0: 90, 1: 110}, START_MS)
 MIXED = Objective("sampled_softmax", Negatives("mixed", 8, {"uniform": 0.5, "in_batch": 0.5}), popularity_t=20.0)
+# nothing of what such towers are worth is asked
+ANY = GateLimits(
+    min_auc=0.0,
+    min_sampled_auc=0.0,
+    max_language_mismatch=1.0,
+    auc_regression=1.0,
+    sampled_auc_regression=1.0,
+    per_user_auc_regression=1.0,
+    language_mismatch_rise=1.0,
+    anchor_language_mismatch_rise=1.0,
+    popularity_correlation_rise=2.0,
+    anchor_popularity_correlation_rise=2.0,
+)
 QUICK = PretrainConfig(TowerConfig(embedding_dim=8, hidden=(32,)), (Objective(negatives=Negatives("uniform", 8)), MIXED), epochs=2)
 
 
@@ -189,6 +212,36 @@ def test_towers_that_were_drawn_back_are_rebuilt_from_both_ends_of_the_way(regis
     other = replace(lineage, share=lineage.share + 0.05)
     altered = replace(half, files={**half.files, LINEAGE: other.to_bytes()})
     assert not reproduce(SURFACE, altered, WINDOW, CORPUS_AT, registry=registry).equal
+
+
+def test_an_ensembles_fine_tune_is_rebuilt_with_its_parents_heads_and_its_parts_own_negatives(tmp_path: Path) -> None:
+    """Drawn back too: towers and lineage are an ensemble's all along the line."""
+    data = TrainingData.of_window(WINDOW, CORPUS_AT)
+    parts = tuple(PartConfig(part.name, part.objective, epochs=1, weight=part.weight) for part in PARTS)
+    config = EnsembleConfig(QUICK.towers, parts, min_steps=1, limits=ANY)
+    first = ensemble(SURFACE, data, config, registry=tmp_path)
+    tune = FinetuneConfig(replay=1.0, accept_window=True, limits=ANY, anchor_fine_tunes=0, seed=4)
+    second = finetune(SURFACE, first, data, tune, registry=tmp_path)
+    never = replace(ANY, anchor_popularity_correlation_rise=-2.0, popularity_correlation_free=-1.0)
+    with pytest.raises(Refused, match="popularity_correlation_against_anchor"):
+        finetune(SURFACE, second, data, replace(tune, limits=never, draw_back_steps=4), registry=tmp_path)
+    third = finetune(SURFACE, second, data, replace(tune, frozen="embeddings", learning_rate=1e-3), registry=tmp_path)
+    made = [read_bundle(tmp_path, SURFACE.name, bundle) for bundle in (first, second, third)]
+    assert [bundle.manifest.parent for bundle in made] == [None, first, second]
+    kinds = []
+    for bundle in made:
+        fit = lineage_of(bundle).fit
+        assert isinstance(fit, EnsembleFit)
+        kinds.append([objective.negatives.kind for part in fit.parts for objective in part.fit.objectives])
+    assert kinds[0] == ["implicit", "uniform", "in_batch"]
+    assert kinds[1] == kinds[2] == ["implicit", "uniform", "uniform", "uniform", "in_batch", "uniform"]
+    for bundle in made:
+        again = reproduce(SURFACE, bundle, WINDOW, CORPUS_AT, registry=tmp_path)
+        assert again.equal, again
+        assert set(again.hashes) == {"query.onnx", "candidate.onnx", "weights.npz"}
+    half = replace(lineage_of(made[2]), drawn_back_to=first, share=0.5)
+    altered = replace(made[2], files={**made[2].files, LINEAGE: half.to_bytes()})
+    assert not reproduce(SURFACE, altered, WINDOW, CORPUS_AT, registry=tmp_path).equal
 
 
 def test_a_lineage_of_before_arms_were_told_apart_is_everybody_s(registry: Path, tuned: str) -> None:

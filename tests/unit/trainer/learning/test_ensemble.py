@@ -18,6 +18,7 @@ from trainer.learning.fit import FitConfig, FitProgress
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TorchEmbedder, TowerConfig, TwoTowers
+from trainer.recipes import FinetuneConfig
 
 CONFIG = EnsembleFit(
     (
@@ -100,3 +101,44 @@ def test_an_ensemble_whose_training_was_cut_off_goes_on_in_the_part_it_was_in_to
     assert steps_again == steps
     for name, weights in again.state_dict().items():
         assert weights.numpy().tobytes() == expected.state_dict()[name].numpy().tobytes(), name
+
+
+def test_a_fine_tune_moves_every_part_and_leaves_the_heads_cut_off_or_not(
+    small: Encoded, small_towers: TowerConfig, tmp_path: Path
+) -> None:
+    """Other heads would turn all vectors: between two such ensembles nothing lies that a line could be drawn back to."""
+    fitted = Ensemble.untrained(TWEET, EnsembleShape(small_towers, 2, small_towers.dim), seed=1)
+    fit_ensemble(fitted, small.train, small.corpus, CONFIG)
+    config = FinetuneConfig(replay=1.0, batch_size=64).fit_of_parts(CONFIG.parts)
+    kinds = [[objective.negatives.kind for objective in part.fit.objectives] for part in config.parts]
+    assert kinds == [["implicit", "uniform"], ["uniform", "uniform"]], "each part's own, and the replay"
+    assert config.parts[1].fit.objectives[0] == CONFIG.parts[1].fit.objectives[0]
+    again = FinetuneConfig(replay=1.0, batch_size=64).fit_of_parts(config.parts)
+    assert again == config, "a fine-tune of a fine-tune replays once"
+
+    def tuned(told: list[FitProgress], kind: type[Checkpoint] = Checkpoint) -> dict[str, bytes]:
+        ensemble = Ensemble.untrained(TWEET, fitted.config, seed=9)
+        ensemble.load_weights(fitted.weights())
+        checkpoint = kind.at(tmp_path, "a" * 64, every_s=0.0).of_inputs("these")
+        fit_ensemble(ensemble, small.train, small.corpus, config, on_step=told.append, checkpoint=checkpoint)
+        return {name: weights.tobytes() for name, weights in ensemble.weights().items()}
+
+    whole: list[FitProgress] = []
+    expected = tuned(whole)
+    before = {name: weights.tobytes() for name, weights in fitted.weights().items()}
+    same = {name for name in expected if expected[name] == before[name]}
+    assert same == {"query.matrix", "candidate.matrix"}
+    Checkpoint.at(tmp_path, "a" * 64, every_s=0.0).remove()
+    told: list[FitProgress] = []
+    Cutting.left = whole[-1].steps - 1
+    with pytest.raises(CutOff):
+        tuned(told, Cutting)
+    assert tuned(told) == expected
+    assert [at.step for at in told] == [at.step for at in whole], "no step is made twice"
+
+
+def test_weights_of_another_ensemble_are_refused(small_towers: TowerConfig) -> None:
+    """Weights that find no place must not be left behind in silence."""
+    two, three = (Ensemble.untrained(TWEET, EnsembleShape(small_towers, parts, 8), seed=1) for parts in (2, 3))
+    with pytest.raises(BundleMismatch, match="are not of an ensemble"):
+        two.load_weights(three.weights())

@@ -7,6 +7,7 @@ import pytest
 
 from schemas.bundle import Gate
 from schemas.features.catalog import TWEET
+from trainer.learning.ensemble import Ensemble, EnsembleShape, Tunable
 from trainer.learning.interpolation import between, drawn_back
 from trainer.learning.towers import TowerConfig, TwoTowers
 
@@ -31,12 +32,24 @@ def test_towers_between_two_others_have_their_weights_in_proportion() -> None:
         assert all(np.allclose(found[name], expected[name], atol=1e-6) for name in expected)
 
 
+def test_between_two_ensembles_with_the_same_heads_there_is_one_with_those_heads() -> None:
+    """A fine-tune's parts move and its heads stay, so that one can be drawn back."""
+    shape = EnsembleShape(SMALL, 2, 16)
+    base, tuned = (Ensemble.untrained(TWEET, shape, seed=seed) for seed in (1, 5))
+    for ensemble in (base, tuned):
+        for head in (ensemble.query, ensemble.candidate):
+            head.matrix += 0.125
+    begin, end, quarter = base.weights(), tuned.weights(), between(base, tuned, 0.25).weights()
+    assert np.allclose(quarter["parts.1.table"], 0.75 * begin["parts.1.table"] + 0.25 * end["parts.1.table"], atol=1e-6)
+    assert (quarter["query.matrix"] == 0.125).all()
+
+
 @pytest.mark.parametrize(("limit", "share"), [(0.85, 0.8), (0.6, 0.6), (0.25, 0.2), (0.1, None)])
 def test_towers_are_drawn_back_as_far_as_a_gate_asks_and_no_farther(limit: float, share: float | None) -> None:
     """What is learned is kept where it may be; the base itself, which has learned nothing, is not taken."""
     whole = np.abs(TUNED.weights()["table"] - BASE.weights()["table"]).sum()
 
-    def judge(towers: TwoTowers) -> Verdict:
+    def judge(towers: Tunable) -> Verdict:
         moved = float(np.abs(towers.weights()["table"] - BASE.weights()["table"]).sum() / whole)
         return Verdict((Gate("moved", moved, limit, moved <= limit + 1e-4, ""),))
 
