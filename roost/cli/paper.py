@@ -169,6 +169,9 @@ def continual(
     replay: Annotated[
         float | None, typer.Option(help="Weight of replayed random negatives; by default as the schedule ships it.", min=0.0)
     ] = None,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Beside them an ensemble, as it is and fine-tuned by the schedule.")
+    ] = False,
     again: Annotated[
         list[Path] | None, typer.Option(help="A kept result; trains nothing. Several, of different seeds, become one.")
     ] = None,
@@ -188,7 +191,7 @@ def continual(
     if given:
         result = as_one([cast("Study", one) for one in given])
     else:
-        settings = ContinualSettings.of(days=days, replay=replay, threads=threads)
+        settings = ContinualSettings.of(days=days, replay=replay, ensemble=ensemble, threads=threads)
         with _steps("day", seeds * (days + 1)) as told:
             result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
     _show("continual", result, plots, as_json=as_json, of=given or None)

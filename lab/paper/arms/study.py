@@ -194,7 +194,7 @@ def _of_seed(seed: int, how: ArmsSettings, on_progress: OnProgress) -> list[Comp
     # what production served, neither arm did
     made.log.forget(made.log.untrained)
     world = simulation.world
-    past = Past(world, made.log, simulation.shown, made.pretrained, made.fresh, (made.profile, made.fresh.profile))
+    past = Past(world, made.log, simulation.shown, made.pretrained, made.fresh, (made.first.profile, made.fresh.profile))
     recipes = {one.name: one for pair in how.pairs for one in pair}
     # the first evening of each recipe is on production's last day, which is nobody's own
     first = {name: evening(past.towers, made.fresh, one, seed=seed) for name, one in recipes.items()}

@@ -1,18 +1,19 @@
 """Fine-tuning every day on what one's own index served, for two weeks of drift: three ways to go on, side by side.
 
-All begin with the same towers, trained by the product's recipes on days that the production heuristics served. From then on the
-visits are the same, but every line of towers serves its own users and learns from nothing else. Between index and user stands the
-full ranker, as in the paper (section 3.3): what it leaves out, a log of served traffic never shows.
+All begin with the same towers, trained by the product's recipes on days that the production heuristics served; where asked for, an
+ensemble of the same days goes on beside them. From then on the visits are the same, but every line serves its own users and learns
+from nothing else. Between index and user stands the full ranker, as in the paper (section 3.3): what it leaves out, a log of
+served traffic never shows.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Protocol, Self, TypedDict
+from typing import NotRequired, Protocol, Self, TypedDict
 
 import numpy as np
 
 from lab.paper.continual.feed import Past
-from lab.paper.continual.gated import Window, pretrained, tuned
+from lab.paper.continual.gated import Window, ensembled, pretrained, tuned
 from lab.paper.continual.line import Arm, Line, Measured, cut
 from lab.paper.continual.served_log import ServedLog
 from lab.paper.experiment import set_threads
@@ -25,7 +26,6 @@ from lab.world.world import World
 from schemas.errors import InvalidInput
 from schemas.features.catalog import CATALOG
 from schemas.features.spec import FeatureSpec
-from trainer.data.profile import WindowProfile
 from trainer.learning.towers import TowerConfig, TwoTowers
 from trainer.recipes import LEARNING_RATE, FinetuneConfig, PretrainConfig
 from trainer.settings import TrainerSettings
@@ -37,6 +37,7 @@ FROZEN = Arm("frozen")
 NAIVE = Arm("naive", FinetuneConfig(learning_rate=LEARNING_RATE), gated=False)
 ROOST = Arm("roost", SCHEDULE, drift_replay=_SHIPPED["drift_replay"].default)
 ARMS = (FROZEN, NAIVE, ROOST)
+ENSEMBLES = (Arm("frozen ensemble", ensemble=True), replace(ROOST, name="ensemble", ensemble=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,17 @@ class ContinualSettings:
     threads: int = 1
 
     @classmethod
-    def of(cls, *, days: int = 14, replay: float | None = None, threads: int = 1) -> Self:
-        """Return the study of the schedule's recipe at another weight of replayed random negatives than the shipped one."""
+    def of(cls, *, days: int = 14, replay: float | None = None, ensemble: bool = False, threads: int = 1) -> Self:
+        """Return the study of the schedule's recipe.
+
+        Args:
+            replay: another weight of replayed random negatives than the shipped one.
+            ensemble: with an ensemble's lines.
+        """
         schedule = SCHEDULE if replay is None else replace(SCHEDULE, replay=replay)
-        return cls(days=days, first_tuning=schedule, arms=(FROZEN, NAIVE, replace(ROOST, tuning=schedule)), threads=threads)
+        shipped = (*ARMS, *ENSEMBLES) if ensemble else ARMS
+        arms = tuple(replace(arm, tuning=schedule) if arm.tuning == SCHEDULE else arm for arm in shipped)
+        return cls(days=days, first_tuning=schedule, arms=arms, threads=threads)
 
     def __post_init__(self) -> None:
         """Raise `InvalidInput` where there is nothing to compare."""
@@ -151,10 +159,31 @@ class Summary(TypedDict):
     roost_drawn_back: float
 
 
+class EnsembleSummary(TypedDict):
+    """An ensemble's line in a few figures, each as `Summary` has it of Roost's.
+
+    Attributes:
+        frozen_mismatch_rise: of the ensemble that stays as it is.
+        vs_frozen, vs_naive, vs_roost: against the towers' lines.
+        vs_frozen_ensemble: against the ensemble that stays as it is.
+    """
+
+    mismatch_rise: float
+    frozen_mismatch_rise: float
+    vs_frozen: float
+    vs_naive: float
+    vs_roost: float
+    vs_frozen_ensemble: float
+    refusals: float
+    again: float
+    drawn_back: float
+
+
 class Study(Summary):
     """`rows` and the summary are means over the seeds; `per_seed` has the rows of each, `summaries` the summary.
 
-    `replay` is the weight of replayed random negatives in the recipe under study.
+    `replay` is the weight of replayed random negatives in the recipe under study. `ensemble` and `ensembles` are there where an
+    ensemble went on beside the towers: the means over the seeds, and each seed's.
     """
 
     days: int
@@ -163,6 +192,8 @@ class Study(Summary):
     rows: list[Row]
     per_seed: list[list[Row]]
     summaries: list[Summary]
+    ensemble: NotRequired[EnsembleSummary]
+    ensembles: NotRequired[list[EnsembleSummary]]
 
 
 OnProgress = Callable[[int, float], None]
@@ -189,12 +220,13 @@ def as_one(kept: Sequence[Study]) -> Study:
         InvalidInput: a seed is in two of them, or they were run otherwise.
     """
     seeds = [seed for one in kept for seed in one["seeds"]]
-    ways = {(one["days"], one["replay"]) for one in kept}
+    ways = {(one["days"], one["replay"], "ensemble" in one) for one in kept}
     if len(set(seeds)) < len(seeds) or len(ways) > 1:
         raise InvalidInput(
-            f"the results are of seeds {seeds}, and of days and weight of replay {sorted(ways)}; give each seed once, run alike"
+            f"the results are of seeds {seeds}, and of days, weight of replay and an ensemble or none {sorted(ways)}; "
+            "give each seed once, run alike"
         )
-    ((days, replay),) = ways
+    ((days, replay, _),) = ways
     return _summed([rows for one in kept for rows in one["per_seed"]], seeds, days=days, replay=replay)
 
 
@@ -210,41 +242,83 @@ def _summed(per_seed: Sequence[list[Row]], seeds: Sequence[int], *, days: int, r
         "rows": [_mean(of_day) for of_day in zip(*per_seed, strict=True)],
         "per_seed": list(per_seed),
     }
+    if any(row["arm"] == "ensemble" for row in per_seed[0]):
+        study["ensembles"] = [ensemble_summary(rows) for rows in per_seed]
+        study["ensemble"] = {  # type: ignore[typeddict-item]
+            name: float(np.mean([one[name] for one in study["ensembles"]]))  # type: ignore[literal-required]
+            for name in EnsembleSummary.__annotations__
+        }
     return study
 
 
 def summary(rows: Sequence[Row]) -> Summary:
     """Return the summary of one seed's rows."""
-    by_arm = {name: [row for row in rows if row["arm"] == name] for name in ("frozen", "naive", "roost")}
-
-    def engagement(name: str) -> float:
-        return float(np.mean([row["engagement_at_10"] for row in by_arm[name] if row["day"] > 1]))
-
-    def rise(name: str) -> float:
-        mismatches = [row["language_mismatch"] or 0.0 for row in by_arm[name]]
-        return max(mismatches) - mismatches[0]
-
-    refused = {name: [row for row in by_arm[name] if row["refused_by"]] for name in ("naive", "roost")}
+    frozen, naive, roost = (_of_arm(rows, name) for name in ("frozen", "naive", "roost"))
+    refused = [row for row in naive if row["refused_by"]]
     return Summary(
-        mismatch_rise=rise("roost"),
-        naive_mismatch_rise=rise("naive"),
-        frozen_mismatch_rise=rise("frozen"),
-        vs_frozen=engagement("roost") / engagement("frozen"),
-        vs_naive=engagement("roost") / engagement("naive"),
-        naive_refusals=len(refused["naive"]),
-        naive_auc_rises=sum((row["candidate_auc"] or 0.0) > (row["live_auc"] or 0.0) for row in refused["naive"]),
-        roost_refusals=len(refused["roost"]),
-        roost_again=sum(row["again"] or 0.0 for row in by_arm["roost"]),
-        roost_drawn_back=sum((row["tuned_share"] or 1.0) < 1.0 for row in by_arm["roost"]),
+        mismatch_rise=_rise(roost),
+        naive_mismatch_rise=_rise(naive),
+        frozen_mismatch_rise=_rise(frozen),
+        vs_frozen=_engagement(roost) / _engagement(frozen),
+        vs_naive=_engagement(roost) / _engagement(naive),
+        naive_refusals=len(refused),
+        naive_auc_rises=sum((row["candidate_auc"] or 0.0) > (row["live_auc"] or 0.0) for row in refused),
+        roost_refusals=_refusals(roost),
+        roost_again=_again(roost),
+        roost_drawn_back=_drawn_back(roost),
     )
+
+
+def ensemble_summary(rows: Sequence[Row]) -> EnsembleSummary:
+    """Return the summary of an ensemble's line, of one seed's rows."""
+    line, still = _of_arm(rows, "ensemble"), _of_arm(rows, "frozen ensemble")
+    engagement = _engagement(line)
+    return EnsembleSummary(
+        mismatch_rise=_rise(line),
+        frozen_mismatch_rise=_rise(still),
+        vs_frozen=engagement / _engagement(_of_arm(rows, "frozen")),
+        vs_naive=engagement / _engagement(_of_arm(rows, "naive")),
+        vs_roost=engagement / _engagement(_of_arm(rows, "roost")),
+        vs_frozen_ensemble=engagement / _engagement(still),
+        refusals=_refusals(line),
+        again=_again(line),
+        drawn_back=_drawn_back(line),
+    )
+
+
+def _of_arm(rows: Sequence[Row], name: str) -> list[Row]:
+    return [row for row in rows if row["arm"] == name]
+
+
+def _engagement(line: Sequence[Row]) -> float:
+    return float(np.mean([row["engagement_at_10"] for row in line if row["day"] > 1]))
+
+
+def _rise(line: Sequence[Row]) -> float:
+    mismatches = [row["language_mismatch"] or 0.0 for row in line]
+    return max(mismatches) - mismatches[0]
+
+
+def _refusals(line: Sequence[Row]) -> int:
+    return sum(bool(row["refused_by"]) for row in line)
+
+
+def _again(line: Sequence[Row]) -> float:
+    return sum(row["again"] or 0.0 for row in line)
+
+
+def _drawn_back(line: Sequence[Row]) -> int:
+    return sum((row["tuned_share"] or 1.0) < 1.0 for row in line)
 
 
 def _of_seed(seed: int, how: ContinualSettings, on_progress: OnProgress) -> list[Row]:
     on_progress(seed, 0)
     simulation = Simulation(World(replace(how.world, seed=seed)))
-    past = common_past(simulation, how, seed)
-    world, begin_s = past.world, simulation.time_s
-    lines = [Line(arm, past, ranker_noise=how.ranker_noise) for arm in how.arms]
+    made = produced(simulation, how, seed)
+    # an ensemble is three trainings: none where no line begins with one
+    pasts = {kind: _past(simulation, made, how, seed, ensemble=kind) for kind in {arm.ensemble for arm in how.arms}}
+    world, begin_s = simulation.world, simulation.time_s
+    lines = [Line(arm, pasts[arm.ensemble], ranker_noise=how.ranker_noise) for arm in how.arms]
     simulation.hand_over()
     users = np.sort(world.rng(5).permutation(len(world.users))[: how.test_users])
     rows = []
@@ -258,11 +332,11 @@ def _of_seed(seed: int, how: ContinualSettings, on_progress: OnProgress) -> list
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Production:
-    """What the production heuristics left: a log, pre-trained towers with the profile of their window, and the window since."""
+    """What the production heuristics left: a log, pre-trained towers with their window, and the window since."""
 
     log: ServedLog
     pretrained: TwoTowers
-    profile: WindowProfile
+    first: Window
     fresh: Window
 
 
@@ -279,14 +353,18 @@ def produced(simulation: Simulation, how: ContinualSettings, seed: int) -> Produ
     _produce(simulation, log, how.finetune_days)
     second, trained = cut(log, world, simulation.time_s)
     log.forget(trained)
-    return Production(log, towers, first.profile, second)
+    return Production(log, towers, first, second)
 
 
 def common_past(simulation: Simulation, how: ContinualSettings, seed: int) -> Past:
     """Play the days of production, pre-train on some and fine-tune on the last, as the schedule does."""
-    made = produced(simulation, how, seed)
-    live = tuned(made.pretrained, made.fresh, how.first_tuning, seed=seed)
-    return Past(simulation.world, made.log, simulation.shown, live, made.fresh, (made.profile, made.fresh.profile))
+    return _past(simulation, produced(simulation, how, seed), how, seed)
+
+
+def _past(simulation: Simulation, made: Production, how: ContinualSettings, seed: int, *, ensemble: bool = False) -> Past:
+    first = ensembled(made.first, how.spec, how.towers, seed=seed) if ensemble else made.pretrained
+    live = tuned(first, made.fresh, how.first_tuning, seed=seed)
+    return Past(simulation.world, made.log, simulation.shown, live, made.fresh, (made.first.profile, made.fresh.profile))
 
 
 def _produce(simulation: Simulation, log: ServedLog, days: int) -> None:

@@ -11,6 +11,8 @@ from lab.paper.shown.printed import ELBOW_T, NAMES, TABLE_1, TABLE_2, TRIPLET_GA
 from lab.paper.shown.tables import METRIC_NAMES, signed_percent
 
 _OURS, _PAPER = "#1f5fa8", "#b8432f"
+# of the study of continual training; an ensemble is not in every one
+_LINES = {"frozen": "0.4", "naive": _PAPER, "roost": _OURS, "frozen ensemble": "0.7", "ensemble": "#3a7d44"}
 _DPI = 110
 _SWEPT = (
     ("auc", "ROC-AUC"),
@@ -95,14 +97,16 @@ def continual(result: Mapping[str, Any]) -> Figure:
     )
     figure = Figure(figsize=(12, 3.4), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        for arm, colour in (("frozen", "0.4"), ("naive", _PAPER), ("roost", _OURS)):
+        for arm, colour in _LINES.items():
             rows = [row for row in result["rows"] if row["arm"] == arm]
+            if not rows:
+                continue
             _line(axes, rows, "day", name, label=arm, colour=colour)
             refused = [row for row in rows if row["refused_by"]]
             axes.scatter([row["day"] for row in refused], [row[name] for row in refused], color=colour, marker="x", s=50, zorder=3)
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("day", fontsize=8)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     return figure
 
 

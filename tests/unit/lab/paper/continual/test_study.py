@@ -9,7 +9,19 @@ import pytest
 from lab.observed.log import Engagements, Impressions
 from lab.paper.continual.line import Arm
 from lab.paper.continual.served_log import ServedLog
-from lab.paper.continual.study import FROZEN, NAIVE, ROOST, SCHEDULE, ContinualSettings, Row, Study, as_one, continual, summary
+from lab.paper.continual.study import (
+    FROZEN,
+    NAIVE,
+    ROOST,
+    SCHEDULE,
+    ContinualSettings,
+    Row,
+    Study,
+    as_one,
+    continual,
+    ensemble_summary,
+    summary,
+)
 from lab.paper.encode import LogEncoder
 from lab.world import WorldSettings
 from lab.world.simulation import Simulation, write_log
@@ -173,13 +185,38 @@ def test_studies_of_different_seeds_become_one_as_if_run_together(study: Study, 
         as_one([study, {**other, "days": 3}])
 
 
+def test_an_ensemble_goes_on_beside_the_towers_by_the_same_recipe_and_learns() -> None:
+    """Its own frozen line tells what the fine-tunes are worth; the towers' lines what the ensemble is."""
+    arms = ContinualSettings.of(replay=2.0, ensemble=True).arms
+    assert [(arm.name, arm.ensemble, arm.tuning and arm.tuning.replay) for arm in arms] == [
+        ("frozen", False, None),
+        ("naive", False, 0.0),
+        ("roost", False, 2.0),
+        ("frozen ensemble", True, None),
+        ("ensemble", True, 2.0),
+    ]
+    assert replace(arms[4], name="roost", ensemble=False) == arms[2]
+    # half as many users, as above
+    world = replace(SETTINGS.world, users=75, tweets_per_day=80)
+    open_to_all = tuple(replace(arm, tuning=arm.tuning and replace(SCHEDULE, limits=OPEN)) for arm in arms)
+    found = continual([3], replace(SETTINGS, world=world, arms=open_to_all))
+    still, line = of(found["rows"], "frozen ensemble"), of(found["rows"], "ensemble")
+    assert line[0]["auc"] == still[0]["auc"] != of(found["rows"], "frozen")[0]["auc"]
+    assert line[1]["auc"] != still[1]["auc"], "other towers serve the second day"
+    assert found["ensemble"] == found["ensembles"][0]
+    plain = continual([3], replace(SETTINGS, world=world, arms=open_to_all[:3]))
+    assert plain["rows"] == [row for row in found["rows"] if "ensemble" not in row["arm"]], "the other lines are as without it"
+    with pytest.raises(InvalidInput, match="run alike"):
+        as_one([plain, {**found, "seeds": [4]}])
+
+
 def test_one_day_is_nothing_to_compare() -> None:
     """On day 1 all lines serve with the same towers."""
     with pytest.raises(InvalidInput, match="at least"):
         ContinualSettings(days=1)
 
 
-def test_the_summary_is_the_one_worked_out_by_hand() -> None:
+def test_the_summaries_are_those_worked_out_by_hand() -> None:
     """Day 1 is left out of the ratios; a rise is of the worst day, wherever it is."""
 
     def row(
@@ -210,6 +247,10 @@ def test_the_summary_is_the_one_worked_out_by_hand() -> None:
         row("roost", 1, engagement=0.9),
         row("roost", 2, engagement=0.03, mismatch=0.24, refused_by="auc"),
         row("roost", 3, engagement=0.05, mismatch=0.21),
+        *(row("frozen ensemble", day, engagement=0.04, mismatch=0.1 + day / 100) for day in (1, 2, 3)),
+        row("ensemble", 1, mismatch=0.1),
+        row("ensemble", 2, engagement=0.05, mismatch=0.11),
+        row("ensemble", 3, engagement=0.07, mismatch=0.09, refused_by="auc"),
     ]
     found = summary(rows)
     # (.03 + .05) / (.02 + .02), and over (.01 + .01)
@@ -219,6 +260,20 @@ def test_the_summary_is_the_one_worked_out_by_hand() -> None:
     # of the two refused evenings, served AUC rose on one
     assert (found["naive_refusals"], found["naive_auc_rises"], found["roost_refusals"]) == (2, 1, 1)
     assert (found["roost_again"], found["roost_drawn_back"]) == (1, 1)
+    # (.05 + .07) over (.02 + .02), (.01 + .01), (.03 + .05), (.04 + .04)
+    assert ensemble_summary(rows) == pytest.approx(
+        {
+            "mismatch_rise": 0.01,
+            "frozen_mismatch_rise": 0.02,
+            "vs_frozen": 3.0,
+            "vs_naive": 6.0,
+            "vs_roost": 1.5,
+            "vs_frozen_ensemble": 1.5,
+            "refusals": 1,
+            "again": 0,
+            "drawn_back": 0,
+        }
+    )
 
 
 def test_a_log_that_forgets_encodes_as_the_whole_log_does() -> None:
