@@ -20,9 +20,8 @@ from trainer.data.cache import prune, remove_erased, write_cache
 from trainer.data.passed_over import Kept, PassedOver, WindowStart
 from trainer.data.skew import Evidence, FieldAudit, audit
 from trainer.data.windows import CorpusAt, Window, next_offsets
-from trainer.export import ARCHITECTURE, WEIGHTS, shape_of
+from trainer.export import ARCHITECTURE, WEIGHTS
 from trainer.gates import GatesRefused, lacks_examples
-from trainer.learning.ensemble import EnsembleShape
 from trainer.learning.fit import FitProgress
 from trainer.monitoring import TrainerMetrics
 from trainer.options.settings import Options
@@ -78,7 +77,7 @@ class Plan:
         caches_kept: the newest that are kept, of each surface.
         tensorboard: folder that trainings' scalars are written under; None writes none.
         diverted: fine-tune on nothing but what the bundle that is tuned served itself.
-        ensemble: what is trained from scratch is one, and nothing else is fine-tuned; None pre-trains.
+        ensemble: train one each time in place of pre-training and fine-tuning; None does as the others say.
     """
 
     pretrain_at: int
@@ -345,7 +344,7 @@ class SurfaceSchedule:
         if self._last is not None and self._last.live == (live and live.id):
             # whatever came of the last attempt from this bundle, the same data would end the same way
             return self._last.offsets
-        # a fine-tune's window begins after these, that of an ensemble from scratch at the beginning
+        # a fine-tune's window begins after these, an ensemble's at the beginning
         return next_offsets(live.manifest.examples) if live and self._plan.ensemble is not None else {}
 
     def _live(self, live: str | None) -> Bundle | None:
@@ -356,16 +355,13 @@ class SurfaceSchedule:
 
     def _tunable(self, bundle: Bundle | None) -> Bundle | None:
         """Return the live bundle if it is to be fine-tuned; None when the next one is trained from scratch."""
-        if bundle is None:
+        if bundle is None or self._plan.ensemble is not None:
             return None
         if not {WEIGHTS, ARCHITECTURE} <= bundle.files.keys():
-            log.warning("%s: live bundle %s carries no weights; the next one is trained anew", self._surface.name, bundle.id)
+            log.warning("%s: live bundle %s carries no weights; the next one is pre-trained", self._surface.name, bundle.id)
             return None
         if bundle.manifest.feature_spec.digest != CATALOG[self._surface.feature_spec].digest:
-            log.info("%s: the feature spec has changed since %s; the next bundle is trained anew", self._surface.name, bundle.id)
-            return None
-        if self._plan.ensemble is not None and not isinstance(shape_of(bundle), EnsembleShape):
-            log.info("%s: live bundle %s is no ensemble; the next one is", self._surface.name, bundle.id)
+            log.info("%s: the feature spec has changed since %s; the next bundle is pre-trained", self._surface.name, bundle.id)
             return None
         return bundle
 

@@ -27,8 +27,8 @@ def schedule(
 ) -> None:
     """Train surfaces on fresh examples, again and again; settings from the environment, as for every role.
 
-    ROOST_TRAIN names the surfaces, separated by commas; home-timeline by default. ROOST_TRAIN_RECIPE=ensemble trains an ensemble
-    first in place of one pair of towers, and fine-tunes that.
+    ROOST_TRAIN names the surfaces, separated by commas; home-timeline by default. ROOST_TRAIN_RECIPE=ensemble trains ensembles in
+    place of fine-tunes.
 
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 ROOST_REGISTRY=./bundles roost train schedule --rollout ask
     """

@@ -519,33 +519,14 @@ def test_a_live_bundle_that_cannot_be_tuned_is_followed_by_a_pretrained_one(sett
 def an_ensembles_setting(tmp_path: Path) -> Setting:
     """Return a schedule of ensembles that are trained in no time."""
     parts = tuple(PartConfig(part.name, part.objective, epochs=1, weight=part.weight) for part in PARTS)
-    # of towers followed by an ensemble the canary rows' similarities are others: an operator who changes over allows it
-    limits = GateLimits(canary_shift=1.0)
-    return a_setting(tmp_path, replace(PLAN, ensemble=EnsembleConfig(parts=parts, min_steps=20, limits=limits)))
+    return a_setting(tmp_path, replace(PLAN, ensemble=EnsembleConfig(parts=parts, min_steps=20)))
 
 
-def test_a_schedule_of_ensembles_tunes_the_live_one_on_what_came_since(tmp_path: Path) -> None:
-    """Trained anew each time it would forget nothing, and learn at three times the cost what a tenth of a day teaches."""
+def test_a_schedule_of_ensembles_trains_each_anew_on_all_that_is_held_once_fresh_examples_have_come(tmp_path: Path) -> None:
+    """None is tuned, whatever is live; and none follows on the same data."""
     setting = an_ensembles_setting(tmp_path)
     setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
     first = setting.schedule.step()
-    assert first is not None
-    setting.log.stage((first, Stage.LIVE))
-    setting.log.examples = WORLD.examples[:2_400]
-    setting.clock.now_s += 61
-    second = setting.schedule.step()
-    assert second is not None
-    manifest = read_bundle(setting.registry, SURFACE.name, second).manifest
-    assert (manifest.recipe, manifest.parent) == (FINETUNE, first)
-    assert manifest.examples["0"][0] == 450, "what the first held out, and what came since"
-
-
-def test_a_schedule_of_ensembles_follows_on_towers_with_an_ensemble_of_all_that_is_held(tmp_path: Path) -> None:
-    """Whoever turns the setting would else go on with what is live for ever; and none follows on the same data."""
-    towers, setting = a_setting(tmp_path, PLAN), an_ensembles_setting(tmp_path)
-    for one in (towers, setting):
-        one.log.examples, one.log.corpus = WORLD.examples[:1_200], WORLD.corpus
-    first = towers.schedule.step()
     assert first is not None
     setting.log.stage((first, Stage.LIVE))
     setting.clock.now_s += 61
@@ -558,7 +539,23 @@ def test_a_schedule_of_ensembles_follows_on_towers_with_an_ensemble_of_all_that_
     assert (manifest.recipe, manifest.parent) == (ENSEMBLE, None)
     assert manifest.examples == {"0": (0, 900), "1": (0, 900)}, "three quarters of all"
     assert any(gate.name == "auc_against_live" for gate in manifest.gates)
-    assert setting.measured("roost_trainings_total", recipe=ENSEMBLE, outcome="published") == 1
+    assert setting.measured("roost_trainings_total", recipe=ENSEMBLE, outcome="published") == 2
+
+
+def test_a_schedule_of_fine_tunes_tunes_a_live_ensemble_on_what_came_since(tmp_path: Path) -> None:
+    """Whoever put one live would else get one pair of towers in its place, pre-trained."""
+    made, setting = an_ensembles_setting(tmp_path), a_setting(tmp_path, PLAN)
+    for one in (made, setting):
+        one.log.examples, one.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    first = made.schedule.step()
+    assert first is not None
+    setting.log.stage((first, Stage.LIVE))
+    setting.log.examples = WORLD.examples[:2_400]
+    second = setting.schedule.step()
+    assert second is not None
+    manifest = read_bundle(setting.registry, SURFACE.name, second).manifest
+    assert (manifest.recipe, manifest.parent) == (FINETUNE, first)
+    assert manifest.examples["0"][0] == 450, "what the first held out, and what came since"
 
 
 def test_a_live_bundle_that_is_not_in_the_registry_is_said_not_guessed(setting: Setting) -> None:
