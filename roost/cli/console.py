@@ -9,7 +9,7 @@ import typer
 from lab.paper.shown import gate_tables, tables
 from roost import __version__
 from roost.cli.checked import settings_of
-from roost.cli.roles import announce, run_until_stopped
+from roost.cli.roles import JsonLines, announce, run_until_stopped
 from roost.cli.target import DEFAULT_DATA_DIR, Bootstrap, DataDir, Registry, registry_of
 from roost.machine.deployment import Deployment
 from schemas.records.control import Rollout, RolloutCommand
@@ -70,6 +70,7 @@ def console(
     bootstrap: Bootstrap = None,
     registry: Registry = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
+    json_lines: JsonLines = False,
 ) -> None:
     """Show the deployment in a browser: overview, rollouts, playground, paper.
 
@@ -91,5 +92,5 @@ def console(
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = settings_of(ConsoleSettings).model_copy(update=chosen)
     sender = ControllerSender(settings.bootstrap)
-    announce("console", settings)
+    announce("console", settings, json_lines=json_lines)
     run_until_stopped("console", lambda stop: run_console(settings, sender, stop, paper=PaperTables(), version=__version__))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -42,6 +42,7 @@ def up(
     ] = DEFAULT_BROKER_PORT,
     role: Annotated[list[str] | None, typer.Option(help=f"Only these roles, out of {', '.join(ROLES)}.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything runs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Start all roles on this machine, on a real broker.
 
@@ -54,7 +55,7 @@ def up(
     settings = settings_of(LauncherSettings)
     surfaces_of(surfaces)
     if detach:
-        _detach(data_dir)
+        _detach(data_dir, as_json=as_json)
         return
     set_up_logging()
     plan = MachinePlan(
@@ -67,14 +68,21 @@ def up(
         lasting=True,
     )
     with Machine(plan, settings, say=_say_or_lose) as machine:
-        say("up; Ctrl-C or `roost down` stops it")
+        emit(
+            _address(Deployment.require(data_dir.resolve())),
+            as_json=as_json,
+            show=lambda: say("up; Ctrl-C or `roost down` stops it"),
+        )
         while True:
             machine.watch()
             time.sleep(1.0)
 
 
 def down(
-    *, data_dir: DataDir = DEFAULT_DATA_DIR, timeout_s: Annotated[float, typer.Option(help="Seconds to wait.")] = 90.0
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    timeout_s: Annotated[float, typer.Option(help="Seconds to wait.")] = 90.0,
+    as_json: AsJson = False,
 ) -> None:
     """Stop what `roost up` started: every role flushed and committed.
 
@@ -87,7 +95,7 @@ def down(
         if time.monotonic() > deadline_s:
             raise RoostError(f"pid {deployment.pid} still runs after {timeout_s:g} s; see the logs in {data_dir / 'logs'}")
         time.sleep(0.1)
-    say("down")
+    emit(_address(deployment), as_json=as_json, show=lambda: say("down"))
 
 
 def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
@@ -99,13 +107,9 @@ def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
     node = _node_state(deployment.node_url) if "serve" in deployment.roles else "not started"
     errors = _embedder_errors(deployment.bootstrap)
     data = {
-        "bootstrap": deployment.bootstrap,
+        **_address(deployment),
         "broker": _SILENT if errors is None else "answering",
-        "node_url": deployment.node_url,
         "node": node,
-        "console_url": deployment.console_url,
-        "registry": deployment.registry,
-        "roles": deployment.roles,
         "restarts": deployment.restarts,
         "embedder_errors": list(errors or ()),
     }
@@ -125,16 +129,27 @@ def status(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
     emit(data, as_json=as_json, show=show)
 
 
+def _address(deployment: Deployment) -> dict[str, Any]:
+    return {
+        "pid": deployment.pid,
+        "bootstrap": deployment.bootstrap,
+        "node_url": deployment.node_url,
+        "console_url": deployment.console_url,
+        "registry": deployment.registry,
+        "roles": deployment.roles,
+    }
+
+
 def _say_or_lose(sentence: str) -> None:
     # the launcher's log may lie on a disk that is full: what runs goes on without it
     with contextlib.suppress(OSError):
         say(sentence)
 
 
-def _detach(data_dir: Path) -> None:
+def _detach(data_dir: Path, *, as_json: bool) -> None:
     make_folder(data_dir)
     log_path = data_dir / "up.log"
-    words = [word for word in sys.argv[1:] if word not in ("--detach", "-d")]
+    words = [word for word in sys.argv[1:] if word not in ("--detach", "-d", "--json")]
     with log_path.open("ab") as log:
         began_byte = log.tell()
         launcher = subprocess.Popen(
@@ -147,7 +162,11 @@ def _detach(data_dir: Path) -> None:
         _check_launcher(launcher, log_path, began_byte)
         time.sleep(0.1)
     console = f", console {deployment.console_url}" if deployment.console_url else ""
-    say(f"up: broker {deployment.bootstrap}, node {deployment.node_url}{console}; `roost down` stops it")
+    emit(
+        _address(deployment),
+        as_json=as_json,
+        show=lambda: say(f"up: broker {deployment.bootstrap}, node {deployment.node_url}{console}; `roost down` stops it"),
+    )
 
 
 def _check_launcher(launcher: subprocess.Popen[bytes], log_path: Path, began_byte: int) -> None:

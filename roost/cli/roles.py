@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Literal, Protocol, TypeVar
+from typing import Annotated, Literal, Protocol, TypeVar
+
+import typer
 
 from roost.allocator import share_arenas
 from roost.cli.checked import settings_of, surfaces_of
@@ -43,9 +45,13 @@ class RoleSettings(Protocol):
 
 
 SettingsT = TypeVar("SettingsT", bound=RoleSettings)
+JsonLines = Annotated[
+    bool,
+    typer.Option("--json", help="Write the log as JSON, one object a line, as ROOST_LOG_FORMAT=json does; a role has no answer."),
+]
 
 
-def embed() -> None:
+def embed(*, json_lines: JsonLines = False) -> None:
     """Embed candidates as they change, for every bundle in use.
 
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 ROOST_REGISTRY=./bundles roost embed
@@ -53,10 +59,10 @@ def embed() -> None:
     from streams.embedder.role import run_embedder  # noqa: PLC0415 - each role loads only what its extra installs
     from streams.settings import EmbedderSettings  # noqa: PLC0415 - as above
 
-    _run("embedder", settings_of(EmbedderSettings), run_embedder)
+    _run("embedder", settings_of(EmbedderSettings), run_embedder, json_lines=json_lines)
 
 
-def label() -> None:
+def label(*, json_lines: JsonLines = False) -> None:
     """Join impressions with engagements into examples, and fold user states.
 
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 roost label
@@ -65,10 +71,15 @@ def label() -> None:
     from streams.settings import LabelerSettings, UserStateSettings  # noqa: PLC0415 - as above
 
     user_state = settings_of(UserStateSettings)
-    _run("labeler", settings_of(LabelerSettings), lambda settings, stop: run_label_roles(settings, user_state, stop))
+    _run(
+        "labeler",
+        settings_of(LabelerSettings),
+        lambda settings, stop: run_label_roles(settings, user_state, stop),
+        json_lines=json_lines,
+    )
 
 
-def control() -> None:
+def control(*, json_lines: JsonLines = False) -> None:
     """Answer rollout commands and take bundles through their stages.
 
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 ROOST_REGISTRY=./bundles roost control
@@ -76,10 +87,10 @@ def control() -> None:
     from streams.controller.role import run_controller  # noqa: PLC0415 - as above
     from streams.settings import ControllerSettings  # noqa: PLC0415 - as above
 
-    _run("controller", settings_of(ControllerSettings), run_controller)
+    _run("controller", settings_of(ControllerSettings), run_controller, json_lines=json_lines)
 
 
-def serve() -> None:
+def serve(*, json_lines: JsonLines = False) -> None:
     """Keep a live index per bundle and answer queries over HTTP.
 
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 ROOST_REGISTRY=./bundles ROOST_HTTP_PORT=8470 roost serve
@@ -87,7 +98,7 @@ def serve() -> None:
     from serving.node.role import run_node  # noqa: PLC0415 - as above
     from serving.settings import NodeSettings  # noqa: PLC0415 - as above
 
-    _run("node", settings_of(NodeSettings), run_node)
+    _run("node", settings_of(NodeSettings), run_node, json_lines=json_lines)
 
 
 def stop_on_signals() -> threading.Event:
@@ -103,10 +114,10 @@ def stop_on_signals() -> threading.Event:
     return stop
 
 
-def announce(name: str, settings: RoleSettings) -> None:
+def announce(name: str, settings: RoleSettings, *, json_lines: bool) -> None:
     """Set logging up and say what starts; raises `RoostError` when the surfaces file is wrong."""
     set_up_logging()
-    if settings.log_format == "json":
+    if json_lines or settings.log_format == "json":
         log_json_lines()
     surfaces_of(settings.surfaces)
     given = "bootstrap" in settings.model_fields_set
@@ -126,8 +137,8 @@ def run_until_stopped(name: str, role: Callable[[threading.Event], None]) -> Non
     log.info("%s stopped", name)
 
 
-def _run(name: str, settings: SettingsT, role: Callable[[SettingsT, threading.Event], None]) -> None:
-    announce(name, settings)
+def _run(name: str, settings: SettingsT, role: Callable[[SettingsT, threading.Event], None], *, json_lines: bool) -> None:
+    announce(name, settings, json_lines=json_lines)
     share_arenas()
     keep_pauses_short()
     run_until_stopped(name, lambda stop: role(settings, stop))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from roost.cli.checked import settings_of, surfaces_of
-from roost.cli.roles import announce, run_until_stopped
+from roost.cli.roles import JsonLines, announce, run_until_stopped
 from schemas.errors import RoostError
 from schemas.ids import actor_of_process
 from schemas.records.control import CommandKind, RolloutCommand
@@ -24,6 +24,7 @@ def schedule(
         Literal["auto", "ask"],
         typer.Option(help="auto: a bundle that passes its gates starts a rollout; ask: it is only published."),
     ] = "auto",
+    json_lines: JsonLines = False,
 ) -> None:
     """Train surfaces on fresh examples, again and again; settings from the environment, as for every role.
 
@@ -51,7 +52,7 @@ def schedule(
         settings_of(EnsembleOptions),
         settings_of(GateOptions).limits,
     )
-    announce("trainer", settings)
+    announce("trainer", settings, json_lines=json_lines)
     if unknown := set(settings.train) - surfaces_of(settings.surfaces).keys():
         raise RoostError(f"ROOST_TRAIN names no surface: {', '.join(sorted(unknown))}")
     hand_over = _starting_rollouts(settings.bootstrap) if rollout == "auto" else _asking

@@ -166,6 +166,8 @@ def traces(
     Reads all that the topics hold. The files are those of this machine: run it on every node, and where trainings run.
 
     Example: roost users traces u:42 --check --json --snapshots /var/lib/roost/snapshots
+
+    Example: roost authors traces a:42
     """
     from roost.erasure.search import NOT_SEARCHED, Places, search  # noqa: PLC0415 - Kafka, codecs and numpy, which `--help` does not need
 

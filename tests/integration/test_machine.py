@@ -1,7 +1,10 @@
 """The one-machine launcher on a real broker. Its roles are tested where they are written."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -79,3 +82,16 @@ def test_a_deployment_has_as_many_partitions_as_its_roles_are_told(
         ways = [read_timeline(machine.bootstrap, home, f"t:{n}", []).steps for n in range(12)]
         assert [[step.what for step in way] for way in ways] == [["published"]] * 12
         assert len({way[0].partition for way in ways}) > 4
+
+
+def test_up_and_down_say_in_json_where_everything_is(tmp_path: Path) -> None:
+    """A script that starts a deployment needs its addresses, and ports are chosen by the launcher."""
+
+    def answer(*words: str) -> object:
+        command = [sys.executable, "-m", "roost", *words, "--data-dir", str(tmp_path), "--json"]
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+    up = answer("up", "--detach", "--role", "control", "--broker-port", "0")
+    assert isinstance(up, dict)
+    assert TWEETS in wait_for_broker(up["bootstrap"], timeout_s=5.0).list_topics(timeout=5.0).topics
+    assert answer("down") == up
