@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lab.bench.machine import commit, machine
+from lab.bench.progress import OnProgress, untold
 from lab.observed.columns import Floats, Ints
 from lab.paper.intervals import share_of
 from streams.canary.arms import Pair
@@ -75,7 +76,7 @@ def ending(of: Sequence[Look], rules: CanaryRules, *, ramp: Sequence[float] = ()
     return Verdict.WAIT, len(of)
 
 
-def run(*, runs: int, seed: int = 1, rules: CanaryRules | None = None) -> dict[str, Any]:
+def run(*, runs: int, seed: int = 1, rules: CanaryRules | None = None, on_progress: OnProgress = untold) -> dict[str, Any]:
     """Return one JSON-able object: a row for each truth and each way to go. Better and worse towers get a tenth of the runs.
 
     The row "ramp, each share at alpha" is what a ramp would be without dividing alpha, on the same users as the one beside it.
@@ -85,7 +86,8 @@ def run(*, runs: int, seed: int = 1, rules: CanaryRules | None = None) -> dict[s
         (ONE_SHARE, {"one share": ONE_SHARE}),
         (RAMP, {"ramp": RAMP, "ramp, each share at alpha": ()}),
     )
-    rows = []
+    rows: list[dict[str, Any]] = []
+    done, steps = 0, len(TRUTHS) * len(ways)
     for truth, lift in TRUTHS.items():
         for number, (shares, judged) in enumerate(ways):
             ends: dict[str, list[tuple[Verdict, int]]] = {name: [] for name in judged}
@@ -94,6 +96,8 @@ def run(*, runs: int, seed: int = 1, rules: CanaryRules | None = None) -> dict[s
                 for name, ramp in judged.items():
                     ends[name].append(ending(seen, whole, ramp=ramp))
             rows += [_row(truth, name, shares, of) for name, of in ends.items()]
+            done += 1
+            on_progress(done, steps)
     config = {"alpha": whole.alpha, "looks": LOOKS, "users": _USERS}
     return {"bench": "canary", "machine": machine(), "commit": commit(), "config": config, "runs": runs, "seed": seed, "rows": rows}
 

@@ -1,7 +1,8 @@
 """What a write costs: upserts per processor-second of the live index, all upkeep counted, against all one could pick instead."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from lab.bench.baselines import rebuilt_graph, unit, windows
 from lab.bench.churn import BATCH_ROWS, Churn, ConfigName, exact_nearest
 from lab.bench.machine import commit, machine
+from lab.bench.progress import OnProgress, untold
 from lab.bench.stream import DriftingStream, FloatArray, StreamShape
 
 K = 200
@@ -17,6 +19,8 @@ LEAST = {"recall_at_200": 0.98}
 """Writes that end in wrong answers are not cheap."""
 REBUILT_SHARE = 0.1
 """A graph is rebuilt when so much of the window is new: its cost is that of these rows, none of which is found before."""
+SLICES = 6
+"""Of the churn, the baselines between them: whatever else the machine does falls on all alike."""
 RATIOS = {
     "vs_inplace_update": "hnswlib in-place update",
     "vs_replace_deleted": "hnswlib mark_deleted + replace_deleted",
@@ -35,6 +39,7 @@ def run(
     seeds: Sequence[int] = (1,),
     config: ConfigName = "all tiers",
     baseline_writes: int = 3_000,
+    on_progress: OnProgress = untold,
 ) -> dict[str, object]:
     """Processor time per upsert over `turnovers` of a sliding window, with the baselines measured between its slices.
 
@@ -42,7 +47,11 @@ def run(
     the cost of a full index, which is where they stay. recall_at_200 is ours, after the churn, against exact search; what the
     baselines find, and what an answer of theirs costs, which is where the flat ones pay, is `lab.bench.query`'s.
     """
-    rows = [_one(live, turnovers, seed, config, baseline_writes) for seed in seeds]
+    slices = count(1)
+    rows = [
+        _one(live, turnovers, seed, config, baseline_writes, on_slice=lambda: on_progress(next(slices), SLICES * len(seeds)))
+        for seed in seeds
+    ]
     return {
         "bench": "ingest",
         "machine": machine(),
@@ -57,7 +66,9 @@ def run(
     }
 
 
-def _one(live: int, turnovers: float, seed: int, config: ConfigName, baseline_writes: int) -> dict[str, Any]:
+def _one(
+    live: int, turnovers: float, seed: int, config: ConfigName, baseline_writes: int, *, on_slice: Callable[[], None]
+) -> dict[str, Any]:
     churn = Churn(DriftingStream(StreamShape(window_rows=live), seed), live, config, seed)
     churn.create(live)
     arena, slots = churn.live_rows()
@@ -66,16 +77,15 @@ def _one(live: int, turnovers: float, seed: int, config: ConfigName, baseline_wr
     spent = dict.fromkeys((baseline.name for baseline in baselines), 0.0)
     written = 0
     churn.cpu_s, churn.rows_written = 0.0, 0
-    # in slices, so that whatever else the machine does falls on all alike
-    slices = 6
-    for _ in range(slices):
-        vectors = unit(churn.create(int(live * turnovers / slices)))[: baseline_writes // slices]
+    for _ in range(SLICES):
+        vectors = unit(churn.create(int(live * turnovers / SLICES)))[: baseline_writes // SLICES]
         for baseline in baselines:
             began = time.thread_time()
             for begin in range(0, len(vectors), BATCH_ROWS):
                 baseline.write(vectors[begin : begin + BATCH_ROWS])
             spent[baseline.name] += time.thread_time() - began
         written += len(vectors)
+        on_slice()
     # off-phase: as many rows past the last slice as leaves tiers half full
     churn.create(live // 7 + 611)
     ours = churn.cpu_s / churn.rows_written

@@ -10,6 +10,7 @@ import numpy as np
 from lab.bench.baselines import BREADTHS, Alternative, faiss_alternatives, rebuilt_graph
 from lab.bench.churn import CONFIGS, Churn, ConfigName, exact_nearest, fill
 from lab.bench.machine import commit, machine
+from lab.bench.progress import OnProgress, untold
 from lab.bench.stream import LANGUAGES, DriftingStream, FloatArray, StreamShape
 from serving.index import Filter, LiveIndex, Rows
 
@@ -32,6 +33,7 @@ def run(
     queries: int = 300,
     latency_s: float = 20.0,
     writes_per_s: int = 5_800,
+    on_progress: OnProgress = untold,
 ) -> dict[str, object]:
     """Processor time a query at k=200 against each alternative, interleaved query by query; filters; latency idle and writing.
 
@@ -39,8 +41,12 @@ def run(
     equal recall; where none does, at the largest: each row holds the recall of both. Latency runs from the scheduled arrival of
     each query at 100/s, alternating idle and writing spells of one process.
     """
-    costs = [_cost(live, turnovers, seed, config, queries) for seed in seeds]
+    costs = []
+    for seed in seeds:
+        costs.append(_cost(live, turnovers, seed, config, queries))
+        on_progress(len(costs), len(seeds) + 1)
     latency = _latency(live, seeds[0], config, latency_s, writes_per_s) if latency_s else {}
+    on_progress(len(seeds) + 1, len(seeds) + 1)
     return {
         "bench": "query",
         "machine": machine(),

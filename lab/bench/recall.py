@@ -1,6 +1,6 @@
 """Whether recall holds while everything churns: the live index against a full HNSW rebuild of the same rows, side by side."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from lab.bench.baselines import rebuilt_graph
 from lab.bench.churn import Churn, ConfigName, exact_nearest
 from lab.bench.machine import commit, machine
+from lab.bench.progress import OnProgress, untold
 from lab.bench.stream import DriftingStream, StreamShape
 
 K = 200
@@ -51,6 +52,7 @@ def run(
     checkpoints: int = 4,
     queries: int = 200,
     scenarios: Sequence[str] = SCENARIO_NAMES,
+    on_progress: OnProgress = untold,
 ) -> dict[str, object]:
     """Recall ratios at off-phase moments of `turnovers` windows' worth of writes, for each scenario and seed.
 
@@ -58,11 +60,14 @@ def run(
     live rows at that moment (M 16, ef_construction 100, ef 512), against the same exact truth.
     """
     rows: list[dict[str, object]] = []
+    steps = len(scenarios) * len(seeds) * checkpoints
     for scenario in SCENARIOS:
         if scenario.name in scenarios:
             for seed in seeds:
                 churn = Churn(DriftingStream(scenario.shape(live), seed), live, config, seed)
-                rows += _one(churn, scenario, seed=seed, turnovers=turnovers, checkpoints=checkpoints, queries=queries)
+                for row in _one(churn, scenario, seed=seed, turnovers=turnovers, checkpoints=checkpoints, queries=queries):
+                    rows.append(row)
+                    on_progress(len(rows), steps)
     return {
         "bench": "recall",
         "machine": machine(),
@@ -94,20 +99,18 @@ def figures(rows: Sequence[Mapping[str, object]]) -> dict[str, float | None]:
 
 def _one(
     churn: Churn, scenario: Scenario, *, seed: int, turnovers: float, checkpoints: int, queries: int
-) -> list[dict[str, object]]:
+) -> Iterator[dict[str, object]]:
     live = churn.live
     churn.create(live)
     random = np.random.default_rng(seed)
     # a random moment in each equal part of the run, the last part's at its end
     parts = (np.arange(checkpoints) + np.append(random.uniform(0.2, 0.95, checkpoints - 1), 1.0)) / checkpoints
     done = 0
-    rows: list[dict[str, object]] = []
     for moment in parts:
         until = int(moment * turnovers * live)
         _advance(churn, scenario, until - done)
         done = until
-        rows.append({"scenario": scenario.name, "seed": seed, "turnover": round(done / live, 2), **_compare(churn, queries, seed)})
-    return rows
+        yield {"scenario": scenario.name, "seed": seed, "turnover": round(done / live, 2), **_compare(churn, queries, seed)}
 
 
 def _advance(churn: Churn, scenario: Scenario, rows: int) -> None:

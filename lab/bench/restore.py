@@ -11,6 +11,7 @@ import numpy as np
 
 from lab.bench.churn import CONFIGS, fill, without_thread
 from lab.bench.machine import commit, machine
+from lab.bench.progress import OnProgress, untold
 from lab.bench.stream import DriftingStream, StreamShape
 from serving.filling.filled import FilledIndex
 from serving.filling.masks import Masks
@@ -26,7 +27,9 @@ LEAST = {"recall_at_200": 0.98}
 _TOPIC = "bench"
 
 
-def run(*, live: int = 100_000, payload_bytes: int = 450, rounds: int = 5, seed: int = 1) -> dict[str, object]:
+def run(
+    *, live: int = 100_000, payload_bytes: int = 450, rounds: int = 5, seed: int = 1, on_progress: OnProgress = untold
+) -> dict[str, object]:
     """Write one index of `live` rows and restore it `rounds` times into an empty one, files in the page cache.
 
     Args:
@@ -36,8 +39,12 @@ def run(*, live: int = 100_000, payload_bytes: int = 450, rounds: int = 5, seed:
     with tempfile.TemporaryDirectory(prefix="roost-restore-") as folder:
         store = SnapshotStore(Path(folder), keep=1)
         write_s = _written_s(store, stream, live)
+        on_progress(1, 1 + rounds)
         queries = stream.queries(QUERIES)
-        restored = [_restored(store, stream.shape.dim, queries) for _ in range(rounds)]
+        restored = []
+        for _ in range(rounds):
+            restored.append(_restored(store, stream.shape.dim, queries))
+            on_progress(1 + len(restored), 1 + rounds)
         disk_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     took_s, cpu_s, rows, recalls = zip(*restored, strict=True)
     return {

@@ -10,6 +10,7 @@ import numpy as np
 
 from lab.bench.churn import CONFIGS, fill
 from lab.bench.machine import commit, machine, resident_mb
+from lab.bench.progress import OnProgress, untold
 from lab.bench.stream import DriftingStream, StreamShape
 from serving.index import LiveIndex, Rows
 
@@ -31,7 +32,9 @@ class Sample:
     held_mb: float
 
 
-def run(*, live: int = 50_000, seconds: float = 600.0, upserts_per_s: int = 2_000, seed: int = 1) -> dict[str, object]:
+def run(
+    *, live: int = 50_000, seconds: float = 600.0, upserts_per_s: int = 2_000, seed: int = 1, on_progress: OnProgress = untold
+) -> dict[str, object]:
     """Churn a sliding window of `live` rows: half of the writes are new candidates, half are newer vectors of young ones.
 
     Growth counts after the warm-up. `rows` are (seconds, candidates created, resident MB, MB that the index says it holds).
@@ -41,7 +44,7 @@ def run(*, live: int = 50_000, seconds: float = 600.0, upserts_per_s: int = 2_00
     empty_mb = resident_mb(os.getpid())
     try:
         fill(index, stream, live)
-        samples = _churned(index, stream, live=live, seconds=seconds, upserts_per_s=upserts_per_s)
+        samples = _churned(index, stream, live=live, seconds=seconds, upserts_per_s=upserts_per_s, on_progress=on_progress)
         stats = index.stats()
     finally:
         index.close()
@@ -79,7 +82,9 @@ def growth_mb_per_minute(samples: Sequence[Sample]) -> float | None:
     return float(np.polyfit([sample.at_s / 60 for sample in samples], [sample.resident_mb for sample in samples], 1)[0])
 
 
-def _churned(index: LiveIndex, stream: DriftingStream, *, live: int, seconds: float, upserts_per_s: int) -> list[Sample]:
+def _churned(
+    index: LiveIndex, stream: DriftingStream, *, live: int, seconds: float, upserts_per_s: int, on_progress: OnProgress
+) -> list[Sample]:
     stopping = threading.Event()
     queries = stream.queries(500)
     reader = threading.Thread(target=_read, args=(index, queries, stopping))
@@ -95,6 +100,7 @@ def _churned(index: LiveIndex, stream: DriftingStream, *, live: int, seconds: fl
             written += 2 * len(new)
             if not samples or at_s - samples[-1].at_s >= EVERY_S:
                 samples.append(Sample(at_s, written // 2, resident_mb(os.getpid()), index.stats().memory_bytes / 2**20))
+                on_progress(int(at_s), int(seconds))
             time.sleep(max(0.0, began_s + written / upserts_per_s - time.monotonic()))
     finally:
         stopping.set()

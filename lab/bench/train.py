@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lab.bench.freshness.towers import shown
 from lab.bench.machine import commit, machine
+from lab.bench.progress import OnProgress, untold
 from schemas.features.catalog import CATALOG
 from schemas.features.spec import FeatureSpec, Field
 from schemas.surfaces import Surface
@@ -90,7 +91,9 @@ def prepared(towers: TwoTowers, examples: Examples, corpus: Corpus, config: FitC
     return [_batch(task.next_rows(), sampler, rng, examples) for _ in range(steps)], task.bias.item()
 
 
-def run(surface: Surface, *, seeds: Sequence[int], impressions: int, authors: Sequence[int] = AUTHORS) -> dict[str, Any]:
+def run(
+    surface: Surface, *, seeds: Sequence[int], impressions: int, authors: Sequence[int] = AUTHORS, on_progress: OnProgress = untold
+) -> dict[str, Any]:
     """Return one JSON-able object. Each seed is a world of its own; ratios are of one seed's run, medians over the seeds.
 
     `ratio` divides the rate of the whole training, from the Parquet cache on, by that of the bare step;
@@ -110,6 +113,7 @@ def run(surface: Surface, *, seeds: Sequence[int], impressions: int, authors: Se
             data = _read(Path(folder) / "cache", surface)
         for size in authors:
             sparse[size].append(_dense_and_sparse(_with_authors(CATALOG[surface.feature_spec], size), surface, data, recipe, seed))
+        on_progress(number + 1, len(seeds))
     names = ("examples_per_s", "loop_examples_per_s", "bare_step_examples_per_s", "ratio", "loop_ratio")
     return {
         "bench": "train",

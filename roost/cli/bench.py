@@ -12,6 +12,7 @@ from lab.bench.promised import shortfalls
 from roost.allocator import share_arenas
 from roost.cli.checked import settings_of, surface_named, surfaces_of
 from roost.cli.output import EXIT_FAILURE, emit, say, set_up_logging, table
+from roost.cli.steps_bar import steps_bar
 from roost.cli.target import DEFAULT_SURFACE, AsJson, Surface
 from roost.settings import LauncherSettings
 from schemas.surfaces import refresh_fault
@@ -46,7 +47,8 @@ def recall(*, live: Live = 50_000, seeds: Seeds = 3, turnovers: Turnovers = 5.0,
     from lab.bench import recall as bench  # noqa: PLC0415 - the index and its baselines are heavy to load
 
     say(f"recall: {live:,} live, {turnovers:g} turnovers, {seeds} seeds")
-    figures = bench.run(live=live, turnovers=turnovers, seeds=range(1, seeds + 1))
+    with steps_bar("recall") as progress:
+        figures = bench.run(live=live, turnovers=turnovers, seeds=range(1, seeds + 1), on_progress=progress)
     _show(figures, as_json=as_json)
     _fail_on(shortfalls(figures, least=bench.LEAST))
 
@@ -62,7 +64,8 @@ def ingest(*, live: Live = 50_000, seeds: Seeds = 1, turnovers: Turnovers = 2.0,
     from lab.bench import ingest as bench  # noqa: PLC0415 - as above
 
     say(f"ingest: {live:,} live, {turnovers:g} turnovers, {seeds} seeds")
-    figures = bench.run(live=live, turnovers=turnovers, seeds=range(1, seeds + 1))
+    with steps_bar("ingest") as progress:
+        figures = bench.run(live=live, turnovers=turnovers, seeds=range(1, seeds + 1), on_progress=progress)
     _show(figures, as_json=as_json)
     _fail_on(shortfalls(figures, least=bench.LEAST))
 
@@ -78,7 +81,8 @@ def query(*, live: Live = 50_000, seeds: Seeds = 1, as_json: AsJson = False) -> 
     from lab.bench import query as bench  # noqa: PLC0415 - as above
 
     say(f"query: {live:,} live, {seeds} seeds")
-    figures = bench.run(live=live, seeds=range(1, seeds + 1))
+    with steps_bar("query") as progress:
+        figures = bench.run(live=live, seeds=range(1, seeds + 1), on_progress=progress)
     _show(figures, as_json=as_json)
     _fail_on(shortfalls(figures, least=bench.LEAST))
 
@@ -102,7 +106,8 @@ def restore(
     # as a node does
     share_arenas()
     say(f"restore: {live:,} live, {rounds} rounds")
-    figures = bench.run(live=live, rounds=rounds, seed=seed)
+    with steps_bar("restore") as progress:
+        figures = bench.run(live=live, rounds=rounds, seed=seed, on_progress=progress)
     _show(figures, as_json=as_json)
     _fail_on(shortfalls(figures, none=bench.NONE, least=bench.LEAST))
 
@@ -125,7 +130,9 @@ def soak(
     # as a node does
     share_arenas()
     say(f"soak: {live:,} live, {upserts_per_s:,} upserts/s for {seconds:g} s")
-    _show(bench.run(live=live, seconds=seconds, upserts_per_s=upserts_per_s, seed=seed), as_json=as_json)
+    with steps_bar("soak") as progress:
+        figures = bench.run(live=live, seconds=seconds, upserts_per_s=upserts_per_s, seed=seed, on_progress=progress)
+    _show(figures, as_json=as_json)
 
 
 @app.command()
@@ -158,7 +165,8 @@ def canary(
     """
     from lab.bench import canary as bench  # noqa: PLC0415 - as above
 
-    figures = bench.run(runs=runs, seed=seed)
+    with steps_bar("canary") as progress:
+        figures = bench.run(runs=runs, seed=seed, on_progress=progress)
     columns = ("truth", "way", "runs", "promoted", "aborted", "looks_median")
     emit(figures, as_json=as_json, show=lambda: table(columns, ([row[name] for name in columns] for row in figures["rows"])))
 
@@ -178,7 +186,10 @@ def train(
     from lab.bench import train as bench  # noqa: PLC0415 - torch takes seconds to load
 
     say(f"train: {impressions:,} impressions, {seeds} seeds")
-    _show(bench.run(surface_named(surface, surfaces_of(None)), seeds=range(1, seeds + 1), impressions=impressions), as_json=as_json)
+    on = surface_named(surface, surfaces_of(None))
+    with steps_bar("train") as progress:
+        figures = bench.run(on, seeds=range(1, seeds + 1), impressions=impressions, on_progress=progress)
+    _show(figures, as_json=as_json)
 
 
 @app.command()
@@ -196,6 +207,7 @@ def calibrate(
     """
     from lab.bench import calibrate as bench  # noqa: PLC0415 - as above
 
+    say(f"calibrate: pauses are looked for over {seconds:g} s, then the rest")
     _show(bench.run(seconds=seconds, folder=folder), as_json=as_json)
 
 

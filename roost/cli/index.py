@@ -10,6 +10,7 @@ import httpx
 import typer
 
 from roost.cli.output import EXIT_FAILURE, emit, say, table, tell
+from roost.cli.steps_bar import steps_bar
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir, NodeUrl, node_url_of, snapshots_of
 from schemas.errors import RoostError
 from serving.snapshots.manifest import Manifest
@@ -34,7 +35,7 @@ def inspect(*, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_j
 
     Example: roost index inspect --folder /var/lib/roost/snapshots
     """
-    found = _read(snapshots_of(folder, data_dir), manifest_of)
+    found = _read(snapshots_of(folder, data_dir), manifest_of, on_progress=lambda _done, _steps: None)
     emit({"snapshots": found}, as_json=as_json, show=lambda: _show_read(found))
     if any(one["reason"] for one in found):
         raise typer.Exit(EXIT_FAILURE)
@@ -46,7 +47,9 @@ def verify(*, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_js
 
     Example: roost index verify
     """
-    found = [{**one, "sound": one["reason"] is None} for one in _read(snapshots_of(folder, data_dir), check)]
+    with steps_bar("snapshots") as progress:
+        read = _read(snapshots_of(folder, data_dir), check, on_progress=progress)
+    found = [{**one, "sound": one["reason"] is None} for one in read]
     sound = all(one["sound"] for one in found)
     emit({"snapshots": found, "sound": sound}, as_json=as_json, show=lambda: _show_read(found))
     if not sound:
@@ -64,17 +67,21 @@ def snapshot(place: Place, *, folder: Folder = None, data_dir: DataDir = DEFAULT
     shared = _shared(place)
     done: set[tuple[str, str]] = set()
     copied = []
-    for node, path in _snapshots(snapshots_of(folder, data_dir)):
-        bundle = path.parent.name
-        if (node, bundle) in done:
-            continue
-        try:
-            manifest = check(path)
-        except SnapshotRefused as refusal:
-            say(f"roost: {path} is passed over: {refusal}")
-            continue
-        done.add((node, bundle))
-        copied.append({**_row(node, path, manifest), "to": shared.put(path, node=node, bundle=bundle)})
+    with steps_bar("snapshots") as progress:
+        snapshots = _snapshots(snapshots_of(folder, data_dir))
+        for number, (node, path) in enumerate(snapshots):
+            progress(number, len(snapshots))
+            bundle = path.parent.name
+            if (node, bundle) in done:
+                continue
+            try:
+                manifest = check(path)
+            except SnapshotRefused as refusal:
+                say(f"roost: {path} is passed over: {refusal}")
+                continue
+            done.add((node, bundle))
+            copied.append({**_row(node, path, manifest), "to": shared.put(path, node=node, bundle=bundle)})
+        progress(len(snapshots), len(snapshots))
     removed = shared.remove_old(time.time_ns() // 1_000_000 - MAX_AGE_MS)
 
     def show() -> None:
@@ -106,18 +113,22 @@ def restore(
     store = SnapshotStore(snapshots_of(folder, data_dir) / node, keep=2)
     fetched: list[dict[str, Any]] = []
     without: list[str] = []
-    for bundle in sorted(shared.bundles()):
-        there = shared.of_bundle(bundle)
-        for one in there:
-            try:
-                path = store.fetch(shared, one)
-                fetched.append({**_row(node, path, one.manifest), "from": one.path})
-                break
-            except SnapshotRefused as refusal:
-                say(f"roost: {one.path} is passed over: {refusal}")
-        else:
-            # an empty folder is what is left of a bundle that was retired
-            without += [bundle] if there else []
+    with steps_bar("bundles") as progress:
+        bundles = sorted(shared.bundles())
+        for number, bundle in enumerate(bundles):
+            progress(number, len(bundles))
+            there = shared.of_bundle(bundle)
+            for one in there:
+                try:
+                    path = store.fetch(shared, one)
+                    fetched.append({**_row(node, path, one.manifest), "from": one.path})
+                    break
+                except SnapshotRefused as refusal:
+                    say(f"roost: {one.path} is passed over: {refusal}")
+            else:
+                # an empty folder is what is left of a bundle that was retired
+                without += [bundle] if there else []
+        progress(len(bundles), len(bundles))
     if not fetched and not without:
         raise RoostError(
             f"{place} holds no snapshot that can be read; check the address, or fill it by `roost index snapshot {place}`"
@@ -179,14 +190,16 @@ def _snapshots(folder: Path) -> list[tuple[str, Path]]:
     return [(node.name, path) for node in nodes for path in SnapshotStore(node, keep=1).folders()]
 
 
-def _read(folder: Path, read: Callable[[Path], Manifest]) -> list[dict[str, Any]]:
+def _read(folder: Path, read: Callable[[Path], Manifest], *, on_progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
     """Each snapshot as `read` finds it, or where it lies and the `reason` why it is refused."""
     found: list[dict[str, Any]] = []
-    for node, path in _snapshots(folder):
+    snapshots = _snapshots(folder)
+    for node, path in snapshots:
         try:
             found.append({**_row(node, path, read(path)), "reason": None})
         except SnapshotRefused as refusal:
             found.append({"node": node, "bundle": path.parent.name, "snapshot": path.name, "reason": str(refusal)})
+        on_progress(len(found), len(snapshots))
     return found
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from lab.bench import freshness, ingest, query, recall, restore
 from lab.bench.freshness import Plan, Target
+from lab.bench.progress import OnProgress
 from roost import bench_machine, cli
 
 
@@ -34,6 +35,21 @@ def test_a_soak_of_the_shortest_time_gives_its_one_object(capsys: pytest.Capture
     """Two seconds have one sample, and of one sample there is no growth: JSON has no NaN for it."""
     assert cli.run(["bench", "soak", "--live", "1000", "--seconds", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["growth_mb_per_minute"] is None
+
+
+@pytest.mark.parametrize("bench", [recall, ingest, query, restore], ids=lambda bench: bench.__name__.rpartition(".")[2])
+def test_a_bench_shows_how_far_it_is(bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """They take from minutes to an hour, and whoever waits must see that something goes on; the answer has stdout for itself."""
+
+    def run(*, on_progress: OnProgress, **_: object) -> dict[str, float]:
+        on_progress(3, 7)
+        return {"lost": 0, **bench.LEAST}
+
+    monkeypatch.setattr(bench, "run", run)
+    assert cli.run(["bench", bench.__name__.rpartition(".")[2], "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "3/7" in printed.err
+    assert json.loads(printed.out)
 
 
 @contextmanager
