@@ -170,7 +170,8 @@ def _refusal(response: httpx.Response) -> ClientError:
     try:
         problem = PROBLEM_JSON.validate_json(response.content)
     except ValidationError:
-        problem = Problem("", response.text[:200])
+        # a charset in its headers is believed by `response.text`, be it one that is none of texts
+        problem = Problem("", response.content[:200].decode(errors="replace"))
     error_type = _BY_STATUS.get(response.status_code)
     if error_type is None:
         error_type = RequestRefused if response.is_client_error else AnswerUnreadable

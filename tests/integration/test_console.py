@@ -492,6 +492,17 @@ def test_no_word_is_broken_on_a_phone(watched: Watched, deployment: Deployment, 
     assert page.evaluate(BROKEN_WORDS) == []
 
 
+def test_a_table_of_the_paper_is_read_on_a_phone_without_scrolling_sideways(watched: Watched) -> None:
+    """Eleven columns stood outside of the card, and whoever had scrolled to them no longer saw which model they were of."""
+    page = watched.page
+    page.set_viewport_size(PHONE)
+    page.goto("/paper")
+    table = page.locator("#table1 .scroll")
+    assert table.evaluate("one => one.scrollWidth <= one.clientWidth")
+    named = "one => getComputedStyle(one, '::before').content"
+    assert table.locator("tbody tr").first.locator("td").nth(1).evaluate(named) == '"AUC"'
+
+
 def test_a_console_without_a_node_says_so_in_place_of_figures(watched: Watched, broker: HasBootstrap, tmp_path: Path) -> None:
     """The first thing somebody sees who starts the roles in the wrong order."""
     path = WritePath(broker.bootstrap, tmp_path)

@@ -138,6 +138,18 @@ def test_brackets_without_end_are_no_health_of_a_node() -> None:
         client.health()
 
 
+@pytest.mark.parametrize("charset", ["hex", "rot13", "undefined", "no-such-one"])
+@pytest.mark.parametrize(("status", "kind"), [(404, RequestRefused), (500, AnswerUnreadable), (503, NotServing)])
+def test_an_error_page_with_a_charset_of_no_texts_is_the_error_of_its_status(
+    charset: str, status: int, kind: type[Exception]
+) -> None:
+    """Python knows codecs that give no text; a page that names one raised `AssertionError` or `LookupError` past every `except`."""
+    headers = {"content-type": f"text/html; charset={charset}"}
+    page = httpx.MockTransport(lambda _: httpx.Response(status, headers=headers, content="<h1>schön</h1>".encode()))
+    with Client("http://node", transport=page) as client, pytest.raises(kind, match="schön"):
+        client.retrieve(HOME.name)
+
+
 def test_a_page_of_somebody_else_is_no_node_that_is_ready() -> None:
     """A proxy greets whoever asks: traffic would be sent to where no node is."""
     page = httpx.MockTransport(lambda _: httpx.Response(200, text="<h1>It works!</h1>"))
