@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "console": ("console",),
 }
 _STOP_S = 30.0
+_LISTENS_S = 1.0
 _BROKER_PAUSE_S = 10.0
 # a broker whose launcher was killed is ending: what it holds in memory must reach its disk
 _KILLED_BEFORE_S = 15.0
@@ -175,6 +177,10 @@ class Machine:
 
     def stop(self) -> None:
         """Stop roles in reverse order, each flushed and committed, then the broker if we started it."""
+        if self._roles and not _listens(self.bootstrap):
+            # nobody reads what another writes, so that there is no order to keep; one after the other each waits for the broker
+            for role in self._roles:
+                role.ask_to_stop()
         for role in reversed(self._roles):
             role.ask_to_stop()
             if not role.await_stop(timeout_s=_STOP_S):
@@ -265,3 +271,12 @@ class Machine:
             except httpx.TransportError:
                 time.sleep(0.1)
         raise RoostError(f"the node did not answer within {timeout_s:g} s; its log ends:\n{serve.log_tail()}")
+
+
+def _listens(servers: str) -> bool:
+    """Whether somebody listens at the address of one of the brokers."""
+    for server in servers.split(","):
+        host, _, port = server.rpartition(":")
+        with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=_LISTENS_S):
+            return True
+    return False

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import sys
+import time
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from roost.cli.machine import _say_or_lose
 from roost.cli.output import say
 from roost.machine import deployment, machine
 from roost.machine.deployment import Deployment, claimed
-from roost.machine.machine import Machine, MachinePlan
+from roost.machine.machine import ROLES, Machine, MachinePlan
 from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
 from schemas.errors import RoostError
@@ -144,6 +145,29 @@ def test_a_role_that_dies_on_a_full_disk_does_not_take_the_launcher_with_it(
         found = Deployment.find(tmp_path)
         assert found is not None
         assert found.restarts == {"control": 1}
+
+
+class _SlowRole(RoleProcess):
+    """Waits for its broker for some time once it is asked to stop; no process."""
+
+    asked_s: float | None = None
+
+    def ask_to_stop(self) -> None:
+        self.asked_s = self.asked_s or time.monotonic()
+
+    def await_stop(self, *, timeout_s: float) -> bool:
+        time.sleep(max(0.0, (self.asked_s or 0.0) + 0.3 - time.monotonic()))
+        return True
+
+
+def test_roles_whose_broker_is_away_wait_for_it_together(tmp_path: Path) -> None:
+    """One after the other they took 69 s: each waits for acknowledgements, and for its group, until it gives up."""
+    machine = Machine(MachinePlan(tmp_path, roles=()), LauncherSettings())
+    machine.bootstrap = "127.0.0.1:1"
+    machine._roles += [_SlowRole(name, (), environment={}, log_dir=tmp_path) for name in ROLES]
+    began_s = time.monotonic()
+    machine.stop()
+    assert time.monotonic() - began_s < 0.3 * (len(ROLES) - 1)
 
 
 def _no_space(*_: object) -> None:
