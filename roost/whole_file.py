@@ -4,7 +4,12 @@ from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace a file's text; raises `OSError`, as on a full disk, and the file is then as it was."""
+    """Replace a file's text; raises `OSError` with its path, as on a full disk, and the file is then as it was."""
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        # that of a write names no file
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -2,6 +2,7 @@
 
 import fcntl
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -226,14 +227,15 @@ class Broker:
     def _await_answer(self, deadline_s: float) -> None:
         while not _answers(self.bootstrap):
             if not self.running:
-                raise BrokerUnavailable(
-                    f"Kafka on {self.bootstrap} died while starting; its log {self.log_path} ends:\n{self.log_tail()}"
-                )
+                raise BrokerUnavailable(f"Kafka on {self.bootstrap} died while starting; {self._said()}")
             if time.monotonic() > deadline_s:
-                raise BrokerUnavailable(
-                    f"Kafka on {self.bootstrap} did not answer in time; its log {self.log_path} ends:\n{self.log_tail()}"
-                )
+                raise BrokerUnavailable(f"Kafka on {self.bootstrap} did not answer in time; {self._said()}")
             time.sleep(0.05)
+
+    def _said(self) -> str:
+        # on a full disk the log has no room for the reason
+        free_mib = shutil.disk_usage(self._data_dir).free / 2**20
+        return f"{free_mib:,.0f} MiB are free in {self._data_dir}, and its log {self.log_path} ends:\n{self.log_tail()}"
 
 
 def _answers(bootstrap: str) -> bool:

@@ -10,6 +10,7 @@ The `candidates` topic is compacted: what was a bundle's corpus is soon in no to
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -50,7 +51,11 @@ class CacheUnusable(RoostError):
 
 
 def write_cache(folder: Path, surface: str, window: Window, corpus: CorpusAt) -> None:
-    """Write a training's data whole or not at all; a folder that is there already is replaced."""
+    """Write a training's data whole or not at all; a folder that is there already is replaced.
+
+    Raises:
+        OSError: the disk is full, or failed; it names the folder.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -70,6 +75,9 @@ def write_cache(folder: Path, surface: str, window: Window, corpus: CorpusAt) ->
         (staging / MANIFEST).write_text(json.dumps(manifest, sort_keys=True, indent=2) + "\n", "utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         staging.rename(folder)
+    except OSError as error:
+        # that of a write names no file, or one that is gone by then
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(folder)) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -93,19 +93,27 @@ class Checkpoint:
         return None if found is None else found["state"]
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the state whole, in place of the one before."""
+        """Write the state whole, in place of the one before; raises `OSError` with the path, as on a full disk: that one stays."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.keep_data is not None and not self.data.is_dir():
             self.keep_data(self.data)
         buffer = io.BytesIO()
         torch.save({"format": FORMAT, "asked": self.asked, "inputs": self.inputs, "state": state}, buffer)
         content = buffer.getbuffer()
-        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as file:
-            file.write(hashlib.sha256(content).digest())
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(self.folder / STATE)
+        path = self.folder / STATE
+        descriptor, temporary = tempfile.mkstemp(prefix=".", dir=self.folder)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(hashlib.sha256(content).digest())
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
+            Path(temporary).replace(path)
+        except OSError as error:
+            # that of a write names no file, and there are several disks
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        finally:
+            Path(temporary).unlink(missing_ok=True)
         sync_folder(self.folder)
 
     def remove(self) -> None:

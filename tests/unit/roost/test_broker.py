@@ -61,9 +61,26 @@ def test_a_disk_that_is_full_leaves_a_broker_its_port(tmp_path: Path, monkeypatc
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_text", cut_off)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as raised:
         Broker(tmp_path, install=KafkaInstall(tmp_path)).start()
+    assert raised.value.filename == str(tmp_path / "server.properties"), "which disk is full"
+    assert not (tmp_path / ".server.properties").exists()
     assert port_of(tmp_path / "server.properties") == 20_001
+
+
+class _DyingKafka(KafkaInstall):
+    """Ends at once, without a word."""
+
+    def command(self, main_class: str, *flags: str) -> list[str]:
+        return ["false"]
+
+
+def test_a_broker_that_could_not_write_why_it_died_is_told_with_the_room_on_its_disk(tmp_path: Path) -> None:
+    """On a full disk its log ends before the reason: "died while starting", and nothing below it."""
+    (tmp_path / "segments").mkdir()
+    (tmp_path / "segments" / "meta.properties").touch()
+    with pytest.raises(BrokerUnavailable, match=rf"died while starting; [\d,]+ MiB are free in {tmp_path}, and its log .* ends:"):
+        Broker(tmp_path, install=_DyingKafka(tmp_path)).start()
 
 
 def test_free_ports_lie_below_those_of_outgoing_connections() -> None:

@@ -1,5 +1,6 @@
 """Where a bundle comes from, and that it comes from there again: the same bytes, or a sentence that says what differs."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -251,6 +252,21 @@ def test_a_lineage_of_before_arms_were_told_apart_is_everybody_s(registry: Path,
     assert [raw.pop(name) for name in ("served_by", "drawn_back_to", "share")] == [None, None, 1.0]
     old = replace(bundle, files={**bundle.files, LINEAGE: json.dumps(raw).encode()})
     assert lineage_of(old) == lineage_of(bundle)
+
+
+def test_a_cache_for_which_there_is_no_room_is_named_and_takes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`No space left on device` alone says not which; and the one that was kept before is still there to train from."""
+    write_cache(tmp_path / "kept", SURFACE.name, WINDOW, CORPUS_AT)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "Error writing bytes to file")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        write_cache(tmp_path / "kept", SURFACE.name, WINDOW, CORPUS_AT)
+    assert raised.value.filename == str(tmp_path / "kept")
+    assert list(tmp_path.iterdir()) == [tmp_path / "kept"]
+    assert list(read_cache(tmp_path / "kept", SURFACE.name)[0].logged) == list(WINDOW.logged)
 
 
 def test_a_cache_holds_every_record_as_it_was(registry: Path, first: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A fit that is cut off goes on to the weights it would have had; a state that is not its own, or not whole, is not taken up."""
 
+import errno
 import hashlib
 import io
 import os
@@ -139,6 +140,22 @@ def test_a_crash_while_a_state_is_written_leaves_the_one_before(tmp_path: Path, 
     monkeypatch.setattr(os, "fsync", crash)
     with pytest.raises(CutOff):
         slot(tmp_path).save({"step": 2})
+    assert slot(tmp_path).load() == {"step": 1}
+
+
+def test_a_full_disk_is_named_and_costs_neither_the_state_before_nor_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`No space left on device` alone says not which; and each try left as large a file behind as had found room."""
+    slot(tmp_path).save({"step": 1})
+    before = sorted(tmp_path.rglob("*"))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        slot(tmp_path).save({"step": 2})
+    assert raised.value.filename == str(slot(tmp_path).folder / STATE)
+    assert sorted(tmp_path.rglob("*")) == before
     assert slot(tmp_path).load() == {"step": 1}
 
 
