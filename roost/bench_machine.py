@@ -14,6 +14,7 @@ from roost.broker.config import free_port
 from roost.machine.machine import Machine, MachinePlan
 from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
+from roost.whole_file import write_whole
 from schemas.errors import RoostError
 from schemas.records.control import CommandKind, RolloutCommand
 from schemas.surfaces import WRITE_TIME, Surface, load_surfaces
@@ -115,7 +116,7 @@ def _machine(
     data_dir = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="roost-bench-"))
     data_dir.mkdir(parents=True, exist_ok=True)
     surfaces = data_dir / "surfaces.toml"
-    surfaces.write_text(SURFACES_TOML.format(refresh=refresh))
+    write_whole(surfaces, SURFACES_TOML.format(refresh=refresh))
     try:
         with Machine(MachinePlan(data_dir, surfaces, roles, lasting=lasting), settings, say=say) as machine:
             yield machine, load_surfaces(surfaces)[SURFACE]

@@ -30,8 +30,9 @@ class Scalars:
 
     def _add(self, group: str, figures: Mapping[str, float], step: int) -> None:
         if self._writer is not None:
-            for name, figure in figures.items():
-                self._writer.add_scalar(f"{group}/{name}", figure, step)
+            with _named(self._writer.log_dir):
+                for name, figure in figures.items():
+                    self._writer.add_scalar(f"{group}/{name}", figure, step)
 
 
 def folder_of(root: Path | None, surface: str, recipe: str) -> Path | None:
@@ -43,12 +44,27 @@ def folder_of(root: Path | None, surface: str, recipe: str) -> Path | None:
 
 @contextmanager
 def scalars_in(folder: Path | None) -> Iterator[Scalars]:
-    """Yield what writes into a folder, and into none for None; its file is whole at the end."""
+    """Yield what writes into a folder, and into none for None; its file is whole at the end.
+
+    Raises:
+        OSError: the disk is full, or failed; it names the folder.
+    """
     if folder is None:
         yield Scalars(None)
         return
-    writer = SummaryWriter(str(folder))
+    with _named(folder):
+        writer = SummaryWriter(str(folder))
     try:
         yield Scalars(writer)
     finally:
-        writer.close()
+        with _named(folder):
+            writer.close()
+
+
+@contextmanager
+def _named(folder: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # that of a write names no file, and there are several disks
+        raise OSError(error.errno, error.strerror, str(folder)) from error

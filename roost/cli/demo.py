@@ -16,6 +16,7 @@ from roost.cli.output import EXIT_FAILURE, emit, err, say, set_up_logging, table
 from roost.cli.target import AsJson
 from roost.machine.machine import Machine, MachinePlan
 from roost.settings import LauncherSettings
+from roost.whole_file import write_whole
 
 _LEAST = {"events": 10_000, "candidates_indexed": 1_000, "queries": 500}
 _NONE = ("errors", "mixed_epoch_answers", "lost", "violations")
@@ -48,7 +49,7 @@ def demo(
     data_dir = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="roost-demo-"))
     data_dir.mkdir(parents=True, exist_ok=True)
     surfaces = data_dir / "surfaces.toml"
-    surfaces.write_text(SURFACES_TOML)
+    write_whole(surfaces, SURFACES_TOML)
     try:
         with Machine(MachinePlan(data_dir, surfaces, _ROLES), settings_of(LauncherSettings), say=say) as machine:
             story = Story(DemoPlan(seed=seed, live_s=live_s), machine, say=say, show=lambda answer: print_answer(answer, to=err))

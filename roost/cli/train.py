@@ -52,7 +52,6 @@ from roost.cli.target import (
     Registry,
     Surface,
     SurfacesFile,
-    bootstrap_of,
     broker_of,
     bundle_id_of,
     checked_bundle,
@@ -252,7 +251,8 @@ def finetune(
     parent, served_by = (
         named and bundle_id_of(named, surface, registry=registry, data_dir=data_dir) for named in (parent, served_by)
     )
-    broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
+    # what is kept needs none
+    broker = broker_of(bootstrap, data_dir) if kept is None else ""
     with (
         job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job,
         _refusals_shown(job, as_json=as_json),
@@ -311,7 +311,8 @@ def _from_scratch(
     from trainer.lineage import training_digest  # noqa: PLC0415 - as above
 
     root = writable_registry_of(registry, data_dir)
-    broker = broker_of(bootstrap, data_dir) if kept is None else bootstrap_of(bootstrap, data_dir)
+    # what is kept needs none
+    broker = broker_of(bootstrap, data_dir) if kept is None else ""
     with (
         job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job,
         _refusals_shown(job, as_json=as_json),

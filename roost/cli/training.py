@@ -14,6 +14,7 @@ import typer
 
 from roost.cli.checked import surface_named, surfaces_of
 from schemas.bundle import Bundle
+from schemas.errors import RoostError
 from schemas.features.catalog import CATALOG
 from trainer.data.cache import CacheUnusable, read_cache, remove_erased, write_cache
 from trainer.data.skew import audit
@@ -77,9 +78,17 @@ class Job:
         return TrainingData.of_window(*self._read)
 
     def keep(self, cache: Path | None, bundle: str) -> None:
-        """Keep what a bundle was trained on, where that is asked for."""
-        if cache is not None and self.leads:
-            write_cache(cache / self.surface.name / bundle, self.surface.name, *self._read)
+        """Keep what a bundle was trained on, where that is asked for; raises `RoostError` where there is no room for it."""
+        if cache is None or not self.leads:
+            return
+        folder = cache / self.surface.name / bundle
+        try:
+            write_cache(folder, self.surface.name, *self._read)
+        except OSError as error:
+            raise RoostError(
+                f"{bundle} is published, but its data cannot be kept in {folder} ({error.strerror}); make room there, or name "
+                "another folder: this bundle can be rebuilt only as long as the topics hold them"
+            ) from error
 
     def again(self, bundle: Bundle, cache: Path | None) -> tuple[Window, CorpusAt, str]:
         """Return what a bundle was trained on, and where it was found."""

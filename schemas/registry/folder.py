@@ -47,7 +47,14 @@ class FolderRegistry:
 
     def create(self, path: str, content: bytes) -> bool:
         """See `BundleRegistry.create`."""
-        target = self.folder / path
+        try:
+            return self._create(self.folder / path, content)
+        except OSError as error:
+            raise BundlesUnavailable(
+                f"{self} cannot be written to ({error.strerror}); make room, or name another folder"
+            ) from error
+
+    def _create(self, target: Path, content: bytes) -> bool:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=".", dir=target.parent)
         try:

@@ -47,6 +47,7 @@ class BundleRegistry(Protocol):
 
         Raises:
             Refused: on this kind of store nobody can.
+            BundlesUnavailable: the store is away, cannot be written to, or is full.
         """
         ...
 

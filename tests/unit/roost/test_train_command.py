@@ -1,13 +1,15 @@
 """`roost train pretrain` and `finetune`, on kept data: no broker is asked for anything."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from roost import cli
-from schemas.bundle import read_bundle
+from schemas.bundle import list_bundles, read_bundle
 from schemas.surfaces import load_surfaces
 from tests.tiny_world import START_MS, tiny_world
 from trainer.data.cache import read_cache, write_cache
@@ -37,7 +39,7 @@ def kept(tmp_path: Path) -> Path:
 
 def trained(command: str, *words: str, folder: Path) -> int:
     """Return the exit code of the command; its registry, and where it would keep a state, are under the folder."""
-    places = ("--registry", str(folder / "registry"), "--data-dir", str(folder), "--bootstrap", "127.0.0.1:9")
+    places = ("--registry", str(folder / "registry"), "--data-dir", str(folder))
     return cli.run(["train", command, *words, *places, "--json"])
 
 
@@ -107,6 +109,24 @@ def test_an_ensemble_is_one_bundle_of_the_surfaces_dimension_and_is_rebuilt(
     assert reproduce(load_surfaces()[HOME], bundle, window, corpus, registry=tmp_path / "registry").equal
     assert trained("ensemble", *cache, "--weights", "implicit=0.75", folder=tmp_path) == 2
     assert "must be positive and add up to 1" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_bundle_whose_data_find_no_room_is_told_to_be_published(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training was over and its bundle in the registry, and all that was said of it was that a disk is full."""
+    for name, value in OPEN.items():
+        monkeypatch.setenv(f"ROOST_GATE_{name}", value)
+
+    def full(folder: Path, *_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+    monkeypatch.setattr("roost.cli.training.write_cache", full)
+    places = ("--kept", str(kept), "--cache", str(tmp_path / "cache"))
+    assert trained("pretrain", *places, "--epochs", "1", "--min-steps", "1", folder=tmp_path) == 1
+    (made,) = list_bundles(tmp_path / "registry", HOME)
+    said = capsys.readouterr().err
+    assert f"{made} is published, but its data cannot be kept in {tmp_path / 'cache' / HOME / made} (No space left" in said
 
 
 def test_a_refused_training_gives_programs_the_figures_of_every_gate(

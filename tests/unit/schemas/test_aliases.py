@@ -1,5 +1,7 @@
 """Aliases in a folder and behind a URL: of several who move one at once one wins, and what it named is never lost."""
 
+import errno
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from schemas.aliases import aliases_in, bundle_at, is_alias, move_alias, moves_of
 from schemas.bundle import list_bundles
-from schemas.errors import BundleCorrupt, CompareAndSetLost, Refused
+from schemas.errors import BundleCorrupt, BundlesUnavailable, CompareAndSetLost, Refused
 from schemas.registry.place import RegistryPlace, registry_at
 from schemas.registry.remote import RemoteRegistry
 from tests.at_once import at_once
@@ -95,6 +97,22 @@ def test_a_move_between_look_and_put_is_lost(registry: RegistryPlace, monkeypatc
         move(registry, THIRD, expected=FIRST)
     monkeypatch.undo()
     assert bundle_at(registry, SURFACE, "stable") == SECOND
+
+
+def test_an_alias_that_cannot_be_written_is_a_sentence_and_names_what_it_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk's error names no file; and what serves a surface must not hang on half of a move."""
+    move(tmp_path, FIRST, expected=None)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("schemas.registry.folder.os.fsync", full)
+    with pytest.raises(BundlesUnavailable, match=f"{tmp_path} cannot be written to .No space left on device.; make room"):
+        move(tmp_path, SECOND, expected=FIRST)
+    assert bundle_at(tmp_path, SURFACE, "stable") == FIRST
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
 
 
 def test_of_processes_that_race_for_an_alias_exactly_one_wins(tmp_path: Path) -> None:

@@ -1,17 +1,22 @@
 """What TensorBoard shows of a training is what the training measured."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from schemas.bundle import read_bundle
 from schemas.errors import Refused
 from schemas.surfaces import load_surfaces
 from tests.tiny_world import tiny_world
 from trainer.gates import GateLimits
+from trainer.learning.fit import FitProgress
 from trainer.learning.towers import TowerConfig
 from trainer.recipes import FinetuneConfig, PretrainConfig, finetune, pretrain
+from trainer.scalars import scalars_in
 from trainer.training import TrainingData
 
 SURFACE = load_surfaces()["home-timeline"]
@@ -65,3 +70,15 @@ def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     pretrain(SURFACE, DATA, QUICK, registry=tmp_path / "registry")
     assert [path.name for path in tmp_path.iterdir()] == ["registry"]
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`No space left on device` alone says not whether it is that of the bundles, of the states or of these figures."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(SummaryWriter, "add_scalar", full)
+    with pytest.raises(OSError, match="No space left on device") as raised, scalars_in(tmp_path) as scalars:
+        scalars.step(FitProgress(1, 2, 0.5, 10.0, 1.0), learning_rate=0.1)
+    assert raised.value.filename == str(tmp_path)
