@@ -6,6 +6,7 @@ from functools import partial as bound
 from confluent_kafka import KafkaError, Message
 
 from schemas.codec import decode
+from schemas.errors import DeliveryFailed
 from schemas.topics import dlq, standard_topics
 from schemas.wire.dlq import DeadLetter, resent_headers
 from schemas.wire.tail import TailReader
@@ -42,6 +43,15 @@ def send_again(bootstrap: str, letters: Sequence[DeadLetter], *, on_progress: Ca
     Raises:
         DeliveryFailed: a record was not acknowledged; its entry is still there.
     """
+    try:
+        _send(bootstrap, letters, on_progress)
+    except DeliveryFailed as error:
+        raise DeliveryFailed(
+            f"{error}; what was not acknowledged is still a dead letter: mend the broker, or the room on its disk, and replay again"
+        ) from error
+
+
+def _send(bootstrap: str, letters: Sequence[DeadLetter], on_progress: Callable[[int], None]) -> None:
     outbox = Outbox(bootstrap, linger_ms=5)
     acknowledged: list[DeadLetter] = []
 

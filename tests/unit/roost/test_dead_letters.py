@@ -1,0 +1,16 @@
+"""Dead letters that are sent again; on a real broker they are tested with the command."""
+
+import pytest
+
+from roost import dead_letters
+from roost.dead_letters import send_again
+from schemas.errors import DeliveryFailed
+from schemas.wire.dlq import DeadLetter
+
+
+def test_letters_that_no_broker_took_are_told_to_be_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk the broker ends under a replay; whoever read only that nothing was acknowledged feared for the records."""
+    monkeypatch.setattr(dead_letters, "_ACKNOWLEDGED_S", 0.1)
+    letter = DeadLetter("tweets", 0, 7, 1, b"t:7", b"junk", "UndecodableRecord", "no magic byte", "embed")
+    with pytest.raises(DeliveryFailed, match=r"1 records are not acknowledged yet.*still a dead letter.*replay again"):
+        send_again("127.0.0.1:1", [letter], on_progress=lambda _: None)
