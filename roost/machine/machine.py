@@ -177,13 +177,17 @@ class Machine:
 
     def stop(self) -> None:
         """Stop roles in reverse order, each flushed and committed, then the broker if we started it."""
-        if self._roles and not _listens(self.bootstrap):
+        alone = bool(self._roles) and not _listens(self.bootstrap)
+        asked_s = time.monotonic()
+        if alone:
             # nobody reads what another writes, so that there is no order to keep; one after the other each waits for the broker
             for role in self._roles:
                 role.ask_to_stop()
         for role in reversed(self._roles):
-            role.ask_to_stop()
-            if not role.await_stop(timeout_s=_STOP_S):
+            if not alone:
+                role.ask_to_stop()
+                asked_s = time.monotonic()
+            if not role.await_stop(timeout_s=max(0.0, asked_s + _STOP_S - time.monotonic())):
                 self._say(f"{role.name} did not stop within {_STOP_S:g} s and was killed (log: {role.log_path})")
         self._roles.clear()
         self._stack.close()

@@ -151,13 +151,15 @@ class _SlowRole(RoleProcess):
     """Waits for its broker for some time once it is asked to stop; no process."""
 
     asked_s: float | None = None
+    takes_s = 0.3
 
     def ask_to_stop(self) -> None:
         self.asked_s = self.asked_s or time.monotonic()
 
     def await_stop(self, *, timeout_s: float) -> bool:
-        time.sleep(max(0.0, (self.asked_s or 0.0) + 0.3 - time.monotonic()))
-        return True
+        left_s = (self.asked_s or 0.0) + self.takes_s - time.monotonic()
+        time.sleep(max(0.0, min(left_s, timeout_s)))
+        return left_s <= timeout_s
 
 
 def test_roles_whose_broker_is_away_wait_for_it_together(tmp_path: Path) -> None:
@@ -168,6 +170,19 @@ def test_roles_whose_broker_is_away_wait_for_it_together(tmp_path: Path) -> None
     began_s = time.monotonic()
     machine.stop()
     assert time.monotonic() - began_s < 0.3 * (len(ROLES) - 1)
+
+
+def test_what_waits_longer_for_a_broker_that_is_away_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time counts from when all were asked: after an embedder's 30 s a controller had 30 s of its own."""
+    monkeypatch.setattr(machine, "_STOP_S", 0.2)
+    said: list[str] = []
+    away = Machine(MachinePlan(tmp_path, roles=()), LauncherSettings(), say=said.append)
+    away.bootstrap = "127.0.0.1:1"
+    away._roles += [_SlowRole(name, (), environment={}, log_dir=tmp_path) for name in ROLES]
+    began_s = time.monotonic()
+    away.stop()
+    assert time.monotonic() - began_s < 0.4
+    assert len(said) == len(ROLES)
 
 
 def _no_space(*_: object) -> None:
