@@ -3,7 +3,7 @@
 import time
 
 from roost.cli.checked import surface_named, surfaces_of
-from roost.cli.output import emit, out, table
+from roost.cli.output import emit, out, say, table
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
     DEFAULT_SURFACE,
@@ -50,10 +50,12 @@ def evaluate(
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     read = read_bundle(registry_of(registry, data_dir), surface, bundle)
     with TopicSources(broker_of(bootstrap, data_dir), configured, known) as sources:
+        say(f"reading what {surface} showed since {bundle} was trained, and what can be retrieved now")
         examples = sources.window(next_offsets(read.manifest.examples)).examples()
         candidates = sources.candidates(time.time_ns() // 1_000_000).candidates
     if not examples:
         raise Refused(f"no example of {surface} came since those that {bundle} was trained on; wait for some")
+    say(f"{len(examples):,} examples; embedding them and a corpus of {len(candidates):,}")
     encoder = Encoder(read.manifest.feature_spec, configured.popularity)
     towers = OnnxTowers(read.files, metric=read.manifest.metric)
     metrics = measure(towers, encoder.examples(examples), encoder.corpus(candidates))

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from roost.cli.checked import surface_named, surfaces_of
-from roost.cli.output import emit, out, table
+from roost.cli.output import emit, out, say, table
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
     DEFAULT_SURFACE,
@@ -43,6 +43,7 @@ def skew(
     known = surfaces_of(surfaces_file_of(surfaces, data_dir))
     configured = surface_named(surface, known)
     with TopicSources(broker_of(bootstrap, data_dir), configured, known, max_examples=4 * sample) as sources:
+        say(f"reading the newest of what {surface} served, and the records behind it")
         evidence = sources.evidence(sources.window().examples(), sample=sample)
     if not evidence.examples:
         raise Refused(f"no served example of {surface} can be computed again; wait for some")
