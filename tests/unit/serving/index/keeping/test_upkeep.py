@@ -116,7 +116,8 @@ def test_the_graph_takes_the_youngest_settled_rows_and_codes_hold_the_rest() -> 
 def test_no_graph_is_built_while_the_codes_of_its_rows_are_scanned_at_less_cost() -> None:
     """It would be built anew as rows turn over, and no search would walk it."""
     patient = dataclasses.replace(CONFIG.graph or GraphConfig(), pays_from_hits=10)
-    costs = CompressedConfig(train_from_rows=256, scan_us_per_row=patient.walk_us(150, 750) / 750)
+    breadth = patient.breadth_per_hit * patient.pays_from_hits + patient.breadth_slack
+    costs = CompressedConfig(train_from_rows=256, scan_us_per_row=patient.walk_us(breadth, 750) / 750)
     index = LiveIndex(DIM, dataclasses.replace(CONFIG, compressed=costs, graph=patient))
     write(index, 0, 1_400)
     index.maintain()
