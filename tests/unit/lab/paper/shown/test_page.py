@@ -31,14 +31,15 @@ def test_every_claim_of_the_page_holds_in_every_kept_seed() -> None:
         assert seeds == table1["seeds"], claim
 
 
-def test_what_is_claimed_of_the_shipped_recipe_holds_against_swept_baselines_in_every_kept_seed() -> None:
-    """Baselines that nobody tuned are easily beaten: it is against those at their best that the promise counts."""
+def test_what_is_claimed_of_the_shipped_recipe_against_swept_baselines_is_what_the_kept_seeds_show() -> None:
+    """Baselines that nobody tuned are easily beaten: at their best, one of them had more retweets on one seed, as the page says."""
     results = kept(ROOT / "docs" / "bench")
     mixed = against(results["table1_swept"], results["table1"])
     assert mixed["seeds"] == results["table1"]["seeds"]
     found = dict(held(mixed))
-    for claim in ("roost: served AUC", "mismatch within .05", "more true engagement", "more than fine-tuned"):
+    for claim in ("roost: served AUC", "mismatch within .05", "more true engagement"):
         assert next(seeds for name, seeds in found.items() if name.startswith(claim)) == mixed["seeds"], claim
+    assert next(seeds for name, seeds in found.items() if name.startswith("more than fine-tuned")) == [10, 12]
 
 
 def test_a_claim_is_held_seed_by_seed() -> None:
