@@ -19,11 +19,11 @@ def ask_offsets(
     Args:
         since_ms: asks for the first record appended at this time or later instead; -1 where there is none.
     """
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + max(timeout_s, _LEAST_S)
     wanted = list(places)
     try:
         # a client that is new, and does not know a partition's leader yet, asks again after three seconds only
-        admin.list_topics(timeout=timeout_s)
+        admin.list_topics(timeout=max(timeout_s, _LEAST_S))
     except KafkaException as error:
         return dict.fromkeys(wanted, error)
     # the client's types name these nowhere

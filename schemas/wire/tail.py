@@ -23,7 +23,6 @@ _FETCH_WAIT_ONCE_MS = 10
 # librdkafka never says that an assigned topic does not exist: asked for when nothing came for so long
 _IDLE_CHECK_S = 10.0
 
-_LEAST_S = 0.1
 _SETTLING_PAUSE_S = 0.05
 _SETTLING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
@@ -189,7 +188,7 @@ class TailReader:
         places = [(self.topic, partition) for partition in self._next]
         deadline_s = time.monotonic() + timeout_s
         while True:
-            answers = ask_offsets(admin, places, timeout_s=max(deadline_s - time.monotonic(), _LEAST_S))
+            answers = ask_offsets(admin, places, timeout_s=deadline_s - time.monotonic())
             refused = [answer.args[0] for answer in answers.values() if isinstance(answer, KafkaException)]
             if not refused:
                 return {partition: end for (_, partition), end in answers.items() if isinstance(end, int)}
