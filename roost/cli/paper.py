@@ -15,7 +15,7 @@ from roost.cli.target import AsJson
 from schemas.errors import RoostError
 
 if TYPE_CHECKING:
-    from lab.paper.continual.study import Study
+    from lab.paper.continual.summed import Study
     from lab.paper.experiment import ExperimentSettings
     from lab.paper.gate_study.summed import GateStudy
     from trainer.learning.fit import FitProgress
@@ -183,8 +183,9 @@ def continual(
 
     Example: roost paper continual --json
     """
-    from lab.paper.continual.study import ContinualSettings, as_one  # noqa: PLC0415 - torch takes seconds to load
+    from lab.paper.continual.study import ContinualSettings  # noqa: PLC0415 - torch takes seconds to load
     from lab.paper.continual.study import continual as run  # noqa: PLC0415 - as above
+    from lab.paper.continual.summed import as_one  # noqa: PLC0415 - as above
     from lab.paper.shown.page import read  # noqa: PLC0415 - as above
 
     given = [read(path, "continual") for path in again or ()]

@@ -9,19 +9,8 @@ import pytest
 from lab.observed.log import Engagements, Impressions
 from lab.paper.continual.line import Arm
 from lab.paper.continual.served_log import ServedLog
-from lab.paper.continual.study import (
-    FROZEN,
-    NAIVE,
-    ROOST,
-    SCHEDULE,
-    ContinualSettings,
-    Row,
-    Study,
-    as_one,
-    continual,
-    ensemble_summary,
-    summary,
-)
+from lab.paper.continual.study import FROZEN, NAIVE, ROOST, SCHEDULE, ContinualSettings, continual
+from lab.paper.continual.summed import Row, Study, as_one, ensemble_summary, summary
 from lab.paper.encode import LogEncoder
 from lab.world import WorldSettings
 from lab.world.simulation import Simulation, write_log
