@@ -1,8 +1,8 @@
 """Answering one retrieval: take an epoch once, embed the query, search, put the answer together. Does no I/O."""
 
 import math
+import random
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -128,7 +128,8 @@ class Retriever:
         if self._overheard is not None and not request.exact:
             self._overheard(epoch.bundle, LiveQuery(vector, request.k, where))
         candidates = _candidates(hits, now_ms)
-        request_id = uuid.uuid4().hex
+        # not a UUID's: those ask the kernel, and whoever does gives the interpreter away and waits for it again
+        request_id = f"{random.getrandbits(128):032x}"
         token = _query_token(epoch.bundle, features)
         # the members of `serving.api.Answer`; none of these texts needs an escape
         body = b'{"request_id":"%s","surface":"%s","bundle":"%s","revision":%d,"query_token":%s,"cold":%s,' % (

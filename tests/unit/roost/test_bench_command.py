@@ -52,6 +52,17 @@ def test_a_bench_shows_how_far_it_is(bench: Any, monkeypatch: pytest.MonkeyPatch
     assert json.loads(printed.out)
 
 
+def test_a_recall_bench_of_one_scenario_is_not_held_to_what_the_others_measure(capsys: pytest.CaptureFixture[str]) -> None:
+    """At a million rows one scenario is what there is time for; one that is misspelt is refused, not left out in silence."""
+    words = ["bench", "recall", "--live", "1000", "--seeds", "1", "--turnovers", "0.1", "--json", "--scenario"]
+    assert cli.run([*words, "drift"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {row["scenario"] for row in report["rows"]} == {"drift"}
+    assert report["refresh80_ratio_min"] is None
+    assert cli.run([*words, "drft"]) == 2
+    assert "unclustered" in capsys.readouterr().err
+
+
 @contextmanager
 def no_machine(*_: object, **__: object) -> Iterator[None]:
     """Start nothing."""
