@@ -126,6 +126,14 @@ def is_local(schema_id: int) -> bool:
     return LOCAL_ID_BIT <= schema_id <= _LAST_LOCAL_ID
 
 
+def schema_name(schema_id: int | None) -> str:
+    """Return what people call a frame's schema: `tweet v3` where this release knows the id, else `id 12`; `none` without one."""
+    if schema_id is None:
+        return "none"
+    known = _local_schemas().get(schema_id)
+    return f"id {schema_id}" if known is None else f"{known[0]} v{known[1]}"
+
+
 def subject_of(data: bytes) -> str | None:
     """Return the subject of a frame that carries a local id; None for any other bytes."""
     try:

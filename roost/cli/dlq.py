@@ -1,6 +1,8 @@
 """`roost dlq …`: what could not be processed, counted, shown and sent again. The work is `roost.dead_letters`'."""
 
 import base64
+from collections import defaultdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +11,7 @@ from rich.progress import Progress
 from roost.cli.output import emit, err, out, table, tell
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, broker_of
 from roost.dead_letters import dead_letter_topics, read_dead_letters, send_again
+from schemas.codec import schema_name
 from schemas.errors import RoostError
 from schemas.wire.dlq import DeadLetter
 
@@ -27,20 +30,33 @@ Topic = Annotated[str, typer.Argument(callback=_checked_topic, help="A topic, su
 
 @app.command("list")
 def dlq_list(*, bootstrap: Bootstrap = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
-    """Count the entries by topic and error.
+    """Count the entries by topic, error and the schema they were written with, which tells one producer's release from another's.
 
     Example: roost dlq list
     """
     broker = broker_of(bootstrap, data_dir)
-    counts: dict[tuple[str, str], int] = {}
+    groups: dict[tuple[str, str, int | None], list[DeadLetter]] = defaultdict(list)
     for topic in dead_letter_topics():
         for entry in read_dead_letters(broker, topic):
-            counts[topic, entry.error_kind] = counts.get((topic, entry.error_kind), 0) + 1
-    rows = [{"topic": topic, "error": kind, "entries": count} for (topic, kind), count in counts.items()]
+            groups[topic, entry.error_kind, entry.schema_id].append(entry)
+    rows: list[dict[str, Any]] = [
+        {
+            "topic": topic,
+            "error": kind,
+            "schema": schema_name(schema_id),
+            "schema_id": schema_id,
+            "entries": len(entries),
+            "newest_ms": max(entry.timestamp_ms for entry in entries),
+        }
+        for (topic, kind, schema_id), entries in groups.items()
+    ]
 
     def show() -> None:
         if rows:
-            table(["topic", "error", "entries #"], (row.values() for row in rows))
+            table(
+                ["topic", "error", "written with", "entries #", "newest"],
+                ((r["topic"], r["error"], r["schema"], r["entries"], _when(r["newest_ms"])) for r in rows),
+            )
         else:
             tell("no dead letters")
 
@@ -56,7 +72,7 @@ def dlq_show(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Show a topic's entries: where they were, what is wrong, and the original bytes.
+    """Show a topic's entries: where and when they were, what is wrong, the schema they name, the original bytes and headers.
 
     Example: roost dlq show tweets
     """
@@ -66,7 +82,10 @@ def dlq_show(
         for entry in entries:
             out.print(f"[bold]{entry.record_key.decode()}[/bold]  {entry.error_kind}, tried {entry.attempts} times")
             tell(f"  {entry.error}")
+            tell(f"  appended {_when(entry.timestamp_ms)}  written with {schema_name(entry.schema_id)}")
             tell(f"  key {entry.key!r}  value {(entry.value or b'')[:80]!r}")
+            if entry.headers:
+                tell(f"  headers {', '.join(f'{header.key}={header.value!r}' for header in entry.headers)}")
         if not entries:
             tell(f"no dead letters of {topic}")
 
@@ -131,6 +150,10 @@ def _selected(bootstrap: str, topics: list[str], entries: list[str] | None, erro
     if missing := wanted - {letter.record_key.decode() for letter in found}:
         raise RoostError(f"no such entry: {', '.join(sorted(missing))}; nothing was sent. `roost dlq show TOPIC` lists them")
     return found
+
+
+def _when(unix_ms: int) -> str:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds")
 
 
 def _entry_data(entry: DeadLetter) -> dict[str, Any]:

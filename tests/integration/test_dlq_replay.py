@@ -9,7 +9,7 @@ import pytest
 
 from roost import cli
 from roost.broker import Broker
-from schemas.codec import encode
+from schemas.codec import encode, schema_name, writer_id
 from schemas.records.candidates import Tweet
 from schemas.topics import TWEETS, dlq
 from schemas.wire.partition import partition_of
@@ -56,6 +56,9 @@ def test_a_letter_is_folded_once_its_cause_is_mended(bootstrap: str, tmp_path: P
     with running_embedder(EmbedderSettings(bootstrap=bootstrap, registry=tmp_path, checkpoint_interval_s=0.2)):
         wait_until(lambda: len(letters(capsys, bootstrap)) == 4, what="four dead letters")
         assert candidates(bootstrap) == {}
+        counted = {row["schema"]: row for row in roost(capsys, bootstrap, "list")[1]["dead_letters"]}
+        assert {name: row["entries"] for name, row in counted.items()} == {schema_name(writer_id("tweet")): 3, "none": 1}
+        assert counted["none"]["newest_ms"] >= now_ms
         code, planned = roost(capsys, bootstrap, "replay tweets --error InvalidRecord --dry-run")
         assert (code, planned["sent"], len(planned["letters"])) == (0, 0, 3)
         assert len(letters(capsys, bootstrap)) == 4
