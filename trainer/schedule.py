@@ -16,6 +16,7 @@ from schemas.records.feedback import Example
 from schemas.registry.place import RegistryPlace
 from schemas.rollout import UNDER_WAY
 from schemas.surfaces import Surface
+from schemas.topics import DAY_MS, INPUTS_KEPT_MS
 from trainer.data.cache import prune, remove_erased, write_cache
 from trainer.data.passed_over import Kept, PassedOver, WindowStart
 from trainer.data.skew import Evidence, FieldAudit, audit
@@ -75,6 +76,7 @@ class Plan:
         skew_sample: the newest served examples whose features are computed again before each training; 0 audits none.
         cache: folder that each training's data are kept in, by surface and bundle; None keeps none.
         caches_kept: the newest that are kept, of each surface.
+        caches_kept_s: how long they are kept at the most.
         tensorboard: folder that trainings' scalars are written under; None writes none.
         diverted: fine-tune on nothing but what the bundle that is tuned served itself.
         ensemble: train one each time in place of pre-training and fine-tuning; None does as the others say.
@@ -91,6 +93,7 @@ class Plan:
     skew_sample: int = 0
     cache: Path | None = None
     caches_kept: int = 10
+    caches_kept_s: float = INPUTS_KEPT_MS / 1000
     tensorboard: Path | None = None
     diverted: bool = False
     ensemble: EnsembleConfig | None = None
@@ -122,6 +125,7 @@ class Plan:
             skew_sample=settings.skew_sample,
             cache=settings.train_cache,
             caches_kept=settings.train_caches_kept,
+            caches_kept_s=settings.train_caches_kept_days * DAY_MS / 1000,
             tensorboard=settings.train_tensorboard,
             diverted=settings.train_served_by == "parent",
             ensemble=options.ensemble.config(limits=limits, min_steps=min_steps, seed=seed, threads=threads) if ensembles else None,
@@ -221,6 +225,7 @@ class SurfaceSchedule:
         passed_over = self._start.of(parent, state)
         window = self._sources.window(passed_over.offsets)
         self._forget_erased(window.erased_ms)
+        self._prune()
         if parent and self._plan.diverted:
             window = window.of_arm(parent.id)
         self._metrics.fresh(self._surface.name, passed_over.examples + len(window.logged))
@@ -300,10 +305,15 @@ class SurfaceSchedule:
         fields = {"surface": self._surface.name, "bundle": bundle}
         try:
             write_cache(folder / bundle, self._surface.name, due.window, due.corpus)
-            prune(folder, keep=self._plan.caches_kept)
+            self._prune()
         except OSError:
             # the bundle is published all the same, and can be rebuilt as long as the topics hold its data
             log.exception("the training of %s cannot be kept in %s; free some space there", bundle, folder, extra=fields)
+
+    def _prune(self) -> None:
+        if self._plan.cache is not None:
+            since_s = self._wall_clock_s() - self._plan.caches_kept_s
+            prune(self._plan.cache / self._surface.name, keep=self._plan.caches_kept, since_s=since_s)
 
     def _run_recipe(self, due: _Due, data: TrainingData) -> str:
         if due.parent:

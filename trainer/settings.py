@@ -10,6 +10,7 @@ from schemas.registry.folder import FolderRegistry
 from schemas.registry.place import RegistrySetting
 from schemas.registry.remote import DEFAULT_CACHE
 from schemas.surfaces import names_of
+from schemas.topics import DAY_MS, INPUTS_KEPT_MS
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 SKEW_SAMPLE = 1_000
@@ -48,6 +49,8 @@ class TrainerSettings(BaseSettings):
             `parent`: then neither a canary nor what was live before it teaches it.
         train_cache: folder that each training's data are kept in, as Parquet, for `roost train reproduce`; None keeps none.
         train_caches_kept: the newest that are kept there, of each surface.
+        train_caches_kept_days: those that are older are removed when the schedule next looks for examples, and an erased author's
+            tweets with them. A bundle of then can be rebuilt as long as the topics hold its data.
         train_tensorboard: folder that each training's loss, learning rate, examples/s, metrics and gates are written under, for
             TensorBoard; None writes none.
         torch_threads: bundles are reproduced exactly only with equal threads.
@@ -84,6 +87,7 @@ class TrainerSettings(BaseSettings):
     train_served_by: Literal["anyone", "parent"] = "anyone"
     train_cache: Path | None = None
     train_caches_kept: int = Field(default=10, ge=1)
+    train_caches_kept_days: float = Field(default=INPUTS_KEPT_MS / DAY_MS, gt=0)
     train_tensorboard: Path | None = None
     torch_threads: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)

@@ -175,12 +175,8 @@ def traces(
         bootstrap=broker_of(bootstrap, data_dir),
         snapshots=snapshots_of(snapshots, data_dir),
         snapshots_kept=snapshots_kept,
-        folders=(
-            registry_of(registry, data_dir).folder,
-            checkpoints_of(checkpoints, data_dir),
-            *(() if train_cache is None else (train_cache,)),
-            data_dir.resolve() / "logs",
-        ),
+        trainings=train_cache,
+        folders=(registry_of(registry, data_dir).folder, checkpoints_of(checkpoints, data_dir), data_dir.resolve() / "logs"),
         surfaces=surfaces_of(surfaces_file_of(surfaces, data_dir)),
     )
     with err.status("searching") as status:

@@ -21,7 +21,11 @@ _PAYLOADS = "payloads"
 _OF_ROWS = ("ids", "authors", _PAYLOADS)
 _DELETED = "deleted_ids"
 _SENTENCE = "replaced as the node writes newer ones; of a node that runs no more, remove the folder"
-_OF_TRAININGS = "the schedule removes a deleted user's when it next looks, and nothing of an author: remove the training's folder"
+_OF_TRAININGS = (
+    "the schedule removes a deleted user's when it next looks for examples, an author's by its age (ROOST_TRAIN_CACHES_KEPT_DAYS); "
+    "where none runs any more, remove the training's folder"
+)
+_CUT_OFF = "of a training that was cut off: goes on with it, or remove its folder"
 
 
 def search_snapshots(folder: Path, mention: Mention, *, kept: int, deletes_kept_ms: int) -> Iterator[Trace]:
@@ -63,16 +67,23 @@ def search_snapshots(folder: Path, mention: Mention, *, kept: int, deletes_kept_
             )
 
 
-def search_files(folder: Path, mention: Mention) -> Iterator[Trace]:
-    """Yield the files below a folder that mention the id; raises `RoostError` for Parquet where pyarrow is not installed."""
+def search_files(folder: Path, mention: Mention, *, trainings_kept_ms: int | None = None) -> Iterator[Trace]:
+    """Yield the files below a folder that mention the id.
+
+    Args:
+        trainings_kept_ms: how long the schedule keeps the trainings below the folder at the most; None where it keeps none there.
+
+    Raises:
+        RoostError: there is Parquet, and pyarrow is not installed.
+    """
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
         if path.suffix == ".parquet":
-            yield from _search_table(path, mention)
+            yield from _search_table(path, mention, trainings_kept_ms)
         elif _file_mentions(path, mention):
             yield Trace(str(path), "file", 1, path.name, None, "nothing ends it: remove the file, or what it says of the id")
 
 
-def _search_table(path: Path, mention: Mention) -> Iterator[Trace]:
+def _search_table(path: Path, mention: Mention, kept_ms: int | None) -> Iterator[Trace]:
     """Yield a training's table that mentions the id; as bytes it is compressed."""
     try:
         count = sum(map(mention.in_value, _rows(path)))
@@ -81,7 +92,8 @@ def _search_table(path: Path, mention: Mention) -> Iterator[Trace]:
         yield Trace(str(path), "damaged", 1, path.name, None, "cannot be read, and may hold anything: remove it")
     else:
         if count:
-            yield Trace(str(path), "training", count, path.name, None, _OF_TRAININGS)
+            until_ms = None if kept_ms is None else int(path.stat().st_mtime * 1000) + kept_ms
+            yield Trace(str(path), "training", count, path.name, until_ms, _CUT_OFF if until_ms is None else _OF_TRAININGS)
 
 
 def _rows(path: Path) -> Iterator[dict[str, object]]:

@@ -102,11 +102,20 @@ def read_cache(folder: Path, surface: str) -> tuple[Window, CorpusAt]:
         raise CacheUnusable(f"{folder} is no cache of a training ({type(error).__name__}: {error!s:.200})") from error
 
 
-def prune(folder: Path, *, keep: int) -> None:
-    """Remove all but the newest caches in a folder of them."""
-    caches = sorted((path.stat().st_mtime_ns, path) for path in folder.glob("*") if (path / MANIFEST).is_file())
-    for _, path in caches[: max(0, len(caches) - keep)]:
-        shutil.rmtree(path, ignore_errors=True)
+def prune(folder: Path, *, keep: int, since_s: float) -> None:
+    """Remove all but the newest caches in a folder of them, those from before `since_s`, and half-written ones of before it.
+
+    Args:
+        since_s: Unix seconds; what an erased author wrote leaves the disk with the caches that hold it.
+    """
+    caches = sorted((path.stat().st_mtime, path) for path in folder.glob("*") if (path / MANIFEST).is_file())
+    for at, (written_s, path) in enumerate(caches):
+        if at < len(caches) - keep or written_s < since_s:
+            shutil.rmtree(path, ignore_errors=True)
+    # a process that is killed leaves its staging folder
+    for path in folder.glob(".*"):
+        if path.is_dir() and path.stat().st_mtime < since_s:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_erased(folder: Path, erased_ms: Mapping[str, int]) -> list[str]:

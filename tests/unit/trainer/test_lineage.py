@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -335,5 +336,17 @@ def test_only_the_newest_caches_are_kept(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     for name in "abc":
         write_cache(tmp_path / name, SURFACE.name, Window(), CorpusAt([]))
-    prune(tmp_path, keep=2)
+    prune(tmp_path, keep=2, since_s=0.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "c", "notes"]
+
+
+def test_no_cache_is_kept_beyond_its_time_nor_the_rest_of_one_that_was_never_whole(tmp_path: Path) -> None:
+    """Nothing else ends what an erased author wrote: a schedule that trains once a month kept it for ten months."""
+    for name in "ab":
+        write_cache(tmp_path / name, SURFACE.name, Window(), CorpusAt([]))
+    (tmp_path / ".c.half-written").mkdir()
+    (tmp_path / "notes").mkdir()
+    for name in ("a", ".c.half-written", "notes"):
+        os.utime(tmp_path / name, (1_000, 1_000))
+    prune(tmp_path, keep=2, since_s=1_001.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "notes"]

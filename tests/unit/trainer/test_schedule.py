@@ -1,5 +1,6 @@
 """The schedule, with a log in memory: when it trains, from what, and what it hands over."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -158,6 +159,22 @@ def test_a_deleted_users_examples_leave_the_kept_trainings_when_the_schedule_nex
     setting.clock.now_s += 3_600
     setting.schedule.step()
     assert list(kept.iterdir()) == []
+
+
+def test_a_kept_training_ends_with_its_time_though_nothing_is_trained_any_more(tmp_path: Path) -> None:
+    """An erased author's tweets are in its corpus; the stated bound must hold where no further training pushes it out."""
+    setting = a_setting(tmp_path / "registry", replace(PLAN, cache=tmp_path / "kept"))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    bundle = setting.schedule.step()
+    assert bundle is not None
+    folder = tmp_path / "kept" / SURFACE.name / bundle
+    os.utime(folder, (setting.clock.now_s, setting.clock.now_s))
+    setting.clock.now_s += 29 * 86_400
+    setting.schedule.step()
+    assert folder.is_dir()
+    setting.clock.now_s += 2 * 86_400
+    setting.schedule.step()
+    assert not folder.exists()
 
 
 def test_a_bundle_whose_training_cannot_be_kept_is_handed_over_all_the_same(

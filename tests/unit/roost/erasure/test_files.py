@@ -81,6 +81,8 @@ def test_a_kept_training_is_searched_row_by_row(tmp_path: Path) -> None:
     assert found("u:4") == [("examples.parquet", 1, None)]
     assert found("a:7") == [("examples.parquet", 40, None)]
     assert found("a:8") == found("a:9") == [("corpus.parquet", 1, None)]
+    (kept,) = search_files(tmp_path, Mention("a:8"), trainings_kept_ms=DAY_MS)
+    assert kept.until_ms == int((folder / "corpus.parquet").stat().st_mtime * 1000) + DAY_MS
     assert found("u:400") == []
     (folder / "examples.parquet").write_bytes(b"damaged")
     assert [trace.why for trace in search_files(tmp_path, Mention("u:400"))] == ["damaged"]
