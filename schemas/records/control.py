@@ -242,7 +242,7 @@ class NodeStatus(Message):
             users' queries; absent until it was measured.
         canaries: of a controller, every canary there is.
         answers: of a node, what it answered by each bundle to whoever did not ask for that bundle.
-        started_ms: of a node, when its process began: two processes under one name are told apart by it.
+        started_ms: of a node, when its process began: two processes under one name are told apart by it, not ordered.
     """
 
     SUBJECT: ClassVar[str] = "node-status"

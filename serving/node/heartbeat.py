@@ -1,6 +1,7 @@
 """From the node's health to its record on `node-status`, and what embedders reported there. Reads and writes no topic."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from schemas.codec import decode
 from schemas.errors import InvalidInput, RoostError
@@ -45,24 +46,40 @@ def node_status(
     )
 
 
-def holder_of(name: str, records: Sequence[InboundRecord], *, started_ms: int) -> NodeStatus | None:
-    """Return the heartbeat of another process that has the name of a node, and had it first; None without one.
+class NameClaim:
+    """Whether a node has its name for itself. The order of the log decides: clocks of two machines may differ by minutes."""
 
-    Args:
-        records: written since the node began: what was there before is left of processes that may have ended.
-        started_ms: when the node began.
-    """
-    for record in records:
-        if record.key != (NODE + name).encode() or record.value is None:
-            continue
-        try:
-            status = decode(NodeStatus, record.value)
-        except InvalidInput:
-            continue
-        # 0 where an older release has the name
-        if status.started_ms < started_ms:
-            return status
-    return None
+    def __init__(self, name: str, *, started_ms: int) -> None:
+        """Claim a name; `started_ms` is when the node began, by its own clock."""
+        self._key = (NODE + name).encode()
+        self._started_ms = started_ms
+        # who reported under the name before this node did: (started_ms, url) of each process
+        self._before: set[tuple[int, str]] = set()
+        self._first_offset: int | None = None
+
+    def holder(self, records: Sequence[InboundRecord], *, url: str) -> NodeStatus | None:
+        """Return the heartbeat of another process that had the name first, and still reports under it; None without one.
+
+        Args:
+            records: of `node-status`, read from its beginning in log order; harmless when some come again.
+            url: where this node answers.
+        """
+        for record in records:
+            if record.key != self._key or record.value is None:
+                continue
+            try:
+                status = decode(NodeStatus, record.value)
+            except InvalidInput:
+                continue
+            process = (status.started_ms, status.url)
+            if process == (self._started_ms, url):
+                self._first_offset = record.offset if self._first_offset is None else self._first_offset
+            elif self._first_offset is None:
+                # what has ended is in the log too
+                self._before.add(process)
+            elif process in self._before and record.offset > self._first_offset:
+                return status
+        return None
 
 
 def _progress(surface: str, bundle: BundleHealth) -> Iterable[Progress]:
@@ -92,9 +109,12 @@ class EmbedderReports:
                 self._reports.pop(name, None)
                 continue
             try:
-                self._reports[name] = decode(NodeStatus, record.value)
+                status = decode(NodeStatus, record.value)
             except InvalidInput:
                 self._skipped()
+                continue
+            # by the broker's clock: the embedder's own may be wrong
+            self._reports[name] = replace(status, time_ms=record.timestamp_ms)
 
     def live_count(self, bundle: str) -> int | None:
         """Return how many candidates the newest report per partition says a bundle has embedded and live; None without a report."""

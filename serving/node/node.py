@@ -23,7 +23,7 @@ from serving.index import IndexClosed
 from serving.node.audit import ShadowAudit
 from serving.node.bundle_tail import BundleTail, NodeParts
 from serving.node.follower import FollowerCallbacks, TopicFollower
-from serving.node.heartbeat import EmbedderReports, holder_of, node_status
+from serving.node.heartbeat import EmbedderReports, NameClaim, node_status
 from serving.node.snapshotter import Snapshotter
 from serving.node.surface_keeper import SurfaceKeeper
 from serving.query.epochs import RoutingTable
@@ -72,6 +72,7 @@ class Node:
         # why this node must end; empty while it has its name for itself
         self.name_taken = ""
         self._started_ms = wall_clock_ms()
+        self._claim = NameClaim(node_id, started_ms=self._started_ms)
         self._parts = parts
         self._routings = routings
         self._users = users
@@ -156,9 +157,9 @@ class Node:
 
     def _take_statuses(self, records: Sequence[InboundRecord]) -> None:
         self._reports.handle(records)
-        if self._statuses.caught_up and (holder := holder_of(self.node_id, records, started_ms=self._started_ms)) is not None:
+        if (holder := self._claim.holder(records, url=self.url)) is not None:
             self.name_taken = (
-                f"another node reports as {self.node_id!r}, from {holder.url or 'no address'}, and began before this one; "
+                f"another node reports as {self.node_id!r}, from {holder.url or 'no address'}, and did so before this one; "
                 "give each its own (ROOST_NODE_ID)"
             )
         # whoever spoke: a tail that was loaded, or began anew, since the embedder last did has not been told

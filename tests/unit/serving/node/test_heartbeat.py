@@ -7,7 +7,7 @@ from schemas.records.control import AnswerCounts, NodeStatus, Progress
 from schemas.wire.inbound import InboundRecord
 from serving.health import BundleHealth, NodeHealth, SnapshotHealth, SurfaceHealth
 from serving.index import ExactIndex
-from serving.node.heartbeat import EmbedderReports, holder_of, node_status
+from serving.node.heartbeat import EmbedderReports, NameClaim, node_status
 
 BUNDLE = "a" * 16
 
@@ -79,17 +79,38 @@ def test_the_newest_report_of_each_partition_counts_and_nodes_do_not() -> None:
     assert (reports.live_count(BUNDLE), skipped) == (10, [1])
 
 
-def test_a_name_is_its_nodes_who_began_first() -> None:
-    """A node hears itself, and those of other names; it must end for none of them."""
+def test_a_report_is_as_new_as_the_broker_has_it() -> None:
+    """An embedder whose clock was minutes ahead, and that ended, was believed before the one in its place."""
+    reports = EmbedderReports(skipped=lambda: None)
+    ahead = replace(report("embedder:1", 900, (0, 5)), timestamp_ms=10)
+    reports.handle([ahead, replace(report("embedder:2", 20, (0, 8)), timestamp_ms=20)])
+    assert reports.live_count(BUNDLE) == 8
 
-    def heard(name: str, started_ms: int) -> InboundRecord:
-        return InboundRecord(
-            "node-status", 0, 0, 1, name.encode(), encode(NodeStatus(name, 1, ready=True, url="u", started_ms=started_ms))
-        )
 
-    others = [heard("node:n1", 20), heard("node:n1", 21), heard("node:n11", 3), heard("embedder:n1", 3)]
-    unread = [InboundRecord("node-status", 0, 0, 1, b"node:n1", value) for value in (None, b"garbled")]
-    assert holder_of("n1", [*others, *unread], started_ms=20) is None
-    holder = holder_of("n1", [*others, heard("node:n1", 19)], started_ms=20)
-    assert (holder and holder.url) == "u"
-    assert holder_of("n1", [heard("node:n1", 0)], started_ms=20) is not None, "a release that does not say when it began"
+def heard(offset: int, name: str, started_ms: int, url: str = "u") -> InboundRecord:
+    """Return a node's heartbeat at a place in the log."""
+    value = encode(NodeStatus(name, 1, ready=True, url=url, started_ms=started_ms))
+    return InboundRecord("node-status", 0, offset, 1, name.encode(), value)
+
+
+def test_a_name_is_the_nodes_that_reported_first_whatever_the_clocks_say() -> None:
+    """By their clocks, a node restarted on a machine whose clock is behind ended the one that had served for days."""
+    for first_ms, second_ms in ((20, 9_000), (9_000, 20), (20, 20)):
+        log = [heard(0, "node:n1", first_ms, "a"), heard(1, "node:n1", second_ms, "b"), heard(2, "node:n1", first_ms, "a")]
+        log.append(heard(3, "node:n1", second_ms, "b"))
+        assert NameClaim("n1", started_ms=first_ms).holder(log, url="a") is None
+        holder = NameClaim("n1", started_ms=second_ms).holder(log, url="b")
+        assert (holder and holder.url) == "a"
+
+
+def test_a_name_whose_node_has_ended_is_free_though_it_is_in_the_log() -> None:
+    """A node hears itself, its predecessors and those of other names, some twice; it must end for none of them."""
+    ended = [heard(0, "node:n1", 30), heard(1, "node:n1", 0)]
+    others = [heard(2, "node:n11", 3), heard(3, "embedder:n1", 3)]
+    unread = [InboundRecord("node-status", 0, 4, 1, b"node:n1", value) for value in (None, b"garbled")]
+    log = [*ended, *others, *unread, heard(5, "node:n1", 20)]
+    claim = NameClaim("n1", started_ms=20)
+    assert claim.holder(log, url="u") is None
+    assert claim.holder(log, url="u") is None, "the topic is read again from its beginning"
+    assert claim.holder([heard(6, "node:n1", 40)], url="u") is None, "who comes later has to end itself"
+    assert claim.holder([heard(7, "node:n1", 0)], url="u") is not None, "a release that does not say when it began"
