@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -56,6 +57,11 @@ class LauncherSettings(BaseSettings):
         ge=1,
         validation_alias="ROOST_PARTITIONS",
         description="Partition count of every topic keyed by candidate or by user; the roles read the same variable.",
+    )
+    node_id: str = Field(
+        default_factory=socket.gethostname,
+        validation_alias="ROOST_NODE_ID",
+        description="What the node will report as, by default the host's name; the node reads the same variable.",
     )
     java_home: Path | None = Field(default=None, description="Java 17 or later; unset means: `java` on the PATH.")
 

@@ -16,6 +16,7 @@ import httpx
 from roost.broker import Broker, KafkaInstall
 from roost.broker.config import free_port, why_not_free
 from roost.machine.deployment import Deployment, claimed
+from roost.machine.others import still_reports
 from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
 from schemas.errors import BrokerUnavailable, RoostError
@@ -131,6 +132,8 @@ class Machine:
             for topic, setting in alter_topics(admin, topic_faults(admin, topics)):
                 self._say(f"topic {topic}: {setting.name} is {setting.wanted} now, not {setting.found}")
         create_topics(admin, topics)
+        if self.broker is None:
+            self._check_alone()
         environment = {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "ROOST_REGISTRY": str(self.registry),
@@ -241,6 +244,17 @@ class Machine:
             raise RoostError(
                 f"the broker cannot have port {port} ({reason}); choose one with --broker-port, or name the broker that is there "
                 "with KAFKA_BOOTSTRAP_SERVERS"
+            )
+
+    def _check_alone(self) -> None:
+        # they would push each other out of their groups and start again, for ever
+        other = still_reports(self.bootstrap, self._plan.roles, node_id=self._settings.node_id)
+        if other is not None:
+            place = f", at {other.url}" if other.url else ""
+            raise RoostError(
+                f"{other.instance} of another deployment reports on the broker {self.bootstrap}{place}; stop that one, or name "
+                "another broker with KAFKA_BOOTSTRAP_SERVERS. Beside it only roles that it lacks can run (--role), and a node that "
+                "has a ROOST_NODE_ID of its own"
             )
 
     def _why_taken(self, port: int) -> str | None:

@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 
 from roost.explain.timeline import read_timeline
+from roost.machine import others
 from roost.machine.machine import Machine, MachinePlan
 from roost.settings import LauncherSettings
-from schemas.errors import TopicMismatch
+from schemas.errors import RoostError, TopicMismatch
 from schemas.surfaces import load_surfaces
-from schemas.topics import CANDIDATES, TWEETS, USER_STATES, standard_topics
+from schemas.topics import CANDIDATES, NODE_STATUS, TWEETS, USER_STATES, standard_topics
 from schemas.wire.admin import Setting, TopicFault, alter_topics, make_admin, partition_counts, topic_configs, wait_for_broker
+from schemas.wire.tail import TailReader
 from streams.producer import Producer
+from tests.integration.waiting import until
 
 
 def test_a_broker_that_died_is_started_again_with_what_it_held(launcher_settings: LauncherSettings, tmp_path: Path) -> None:
@@ -63,6 +66,27 @@ def test_somebody_elses_broker_is_not_altered(launcher_settings: LauncherSetting
         with pytest.raises(TopicMismatch, match="roost topics alter"), guest:
             pass
         assert topic_configs(admin, [USER_STATES])[USER_STATES]["segment.bytes"] == "1073741824"
+
+
+def test_a_second_deployment_on_one_broker_is_refused_while_the_first_reports(
+    launcher_settings: LauncherSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their embedders, labelers and controllers pushed each other out of their groups, and were started again, for ever."""
+    # the first was not killed: nothing is ending
+    monkeypatch.setattr(others, "_ENDING_S", 1.0)
+    own = launcher_settings.model_copy(update={"kafka_bootstrap_servers": None})
+    with Machine(MachinePlan(tmp_path / "first", roles=("control",)), own) as first:
+        guest = own.model_copy(update={"kafka_bootstrap_servers": first.bootstrap})
+        with TailReader(first.bootstrap, NODE_STATUS, [0]) as reader:
+            until(lambda: bool(reader.poll(10, 0.1)), what="the first controller reports")
+        second = Machine(MachinePlan(tmp_path / "second", roles=("control", "label")), guest)
+        with pytest.raises(RoostError, match=r"controller:0 of another deployment reports on .*KAFKA_BOOTSTRAP_SERVERS"), second:
+            pass
+        assert others.still_reports(first.bootstrap, ["label", "embed", "serve"], node_id="n") is None, "these it does not run"
+        assert first.role("control").restarts == 0
+        first.role("control").kill()
+        with second:
+            assert second.role("control").pid is not None
 
 
 def test_a_deployment_has_as_many_partitions_as_its_roles_are_told(
