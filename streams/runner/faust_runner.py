@@ -135,6 +135,7 @@ def run_jobs(
         try:
             ended.result(settings.stop_timeout_s)
         except TimeoutError:
+            run.given_up.set()
             # one of the run's own is as good an answer
             raise run.failure or BrokerUnavailable(
                 f"{settings.group} did not leave its group within {settings.stop_timeout_s:g} s; is the broker up? "
@@ -164,6 +165,7 @@ class _FaustRun:
     Attributes:
         failure: what ended it, if anything did.
         stopping: set once it begins to stop.
+        given_up: set once nobody waits for it any more: what is not acknowledged by then is not waited for either.
     """
 
     def __init__(
@@ -177,13 +179,19 @@ class _FaustRun:
     ) -> None:
         self.failure: BaseException | None = None
         self.stopping = threading.Event()
+        self.given_up = threading.Event()
         self._settings = settings
         self._metrics = metrics
         self._topics = {topic for job in jobs for topic in job.topics}
         self._app = _build_app(settings, folder)
         # one producer for all: linger gathers a batch's records into few requests
         self._outbox = Outbox(settings.bootstrap, linger_ms=5)
-        self._agents = [_JobAgent(job, self._app, settings, outbox=self._outbox, metrics=metrics, fail=self._fail) for job in jobs]
+        self._agents = [
+            _JobAgent(
+                job, self._app, settings, outbox=self._outbox, metrics=metrics, fail=self._fail, given_up=self.given_up.is_set
+            )
+            for job in jobs
+        ]
         self._watchdog = Watchdog(
             settings.bootstrap,
             settings.group,
@@ -239,12 +247,27 @@ class _JobAgent:
     """
 
     def __init__(
-        self, job: Job, app: faust.App, settings: GroupSettings, *, outbox: Outbox, metrics: RunnerMetrics, fail: Any
+        self,
+        job: Job,
+        app: faust.App,
+        settings: GroupSettings,
+        *,
+        outbox: Outbox,
+        metrics: RunnerMetrics,
+        fail: Any,
+        given_up: Callable[[], bool],
     ) -> None:
         self._job = job
         self._app = app
         self._fail = fail
-        self._owned = OwnedPartitions(job, settings.bootstrap, outbox, flush_timeout_s=settings.flush_timeout_s, metrics=metrics)
+        self._owned = OwnedPartitions(
+            job,
+            settings.bootstrap,
+            outbox,
+            flush_timeout_s=settings.flush_timeout_s,
+            given_up=given_up,
+            metrics=metrics,
+        )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=job.name)
         # a batch, a tick and a rebalance never overlap
         self._turn = asyncio.Lock()

@@ -67,13 +67,23 @@ class OwnedPartitions:
         restoring: a partition is being opened just now; any thread may look.
     """
 
-    def __init__(self, job: Job, bootstrap: str, outbox: Outbox, *, flush_timeout_s: float, metrics: RunnerMetrics) -> None:
+    def __init__(
+        self,
+        job: Job,
+        bootstrap: str,
+        outbox: Outbox,
+        *,
+        flush_timeout_s: float,
+        given_up: Callable[[], bool],
+        metrics: RunnerMetrics,
+    ) -> None:
         self._job = job
         self._bootstrap = bootstrap
         self._outbox = outbox
         self._dead = DeadLetterWriter(outbox, role=job.name)
         self._metrics = metrics
         self._flush_timeout_s = flush_timeout_s
+        self._given_up = given_up
         self._open: dict[int, _Open] = {}
         self._stirring = Stirring()
         self.restoring = False
@@ -129,5 +139,5 @@ class OwnedPartitions:
 
     def _flush(self) -> None:
         if len(self._outbox):
-            self._outbox.flush_all(timeout_s=self._flush_timeout_s)
+            self._outbox.flush_all(timeout_s=self._flush_timeout_s, should_stop=self._given_up)
         raise_for(self._outbox.take_failures())

@@ -27,7 +27,7 @@ from streams.runner.faust_runner import GroupSettings, run_jobs
 from streams.runner.former import await_rebalance
 from streams.runner.partitions import Job
 from streams.runner.watchdog import Watchdog
-from streams.state import StateStore
+from streams.state import OutboundRecord, StateStore
 from tests.integration.conftest import RunningKafka
 from tests.integration.waiting import until
 
@@ -315,6 +315,31 @@ def test_a_stop_without_a_broker_is_given_up_and_nothing_outlives_it(fresh_broke
         fresh_broker.kill()
     assert run.error is None or isinstance(run.error, BrokerUnavailable)
     assert not [thread for thread in threading.enumerate() if "Faust" in repr(thread) and not thread.daemon]
+
+
+class Beating:
+    """Writes a record whenever time passes."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+
+    def process(self, batch: Sequence[InboundRecord], clock: Clock) -> Work:
+        """See `PartitionProcessor`."""
+        return Work((OutboundRecord(self._topic, b"beat", b"1"),))
+
+
+def test_a_stop_that_is_given_up_waits_for_no_record_either(fresh_broker: Broker) -> None:
+    """The interpreter waits for the thread of the batch under way: `roost control` ended 40 s after it had said so."""
+    names = Names(fresh_broker.bootstrap, "gone").create()
+    job = Job("beating", (names.inputs,), None, lambda *_: Beating(names.changelog), tick_s=0.1)
+    with running(group(names, stop_timeout_s=3.0), job) as run:
+        until(lambda: "beat" in names.counts(), what="a first record")
+        fresh_broker.kill()
+        # a record is under way
+        time.sleep(1)
+    assert isinstance(run.error, BrokerUnavailable)
+    working = [thread for thread in threading.enumerate() if thread.name.startswith("beating")]
+    until(lambda: not any(thread.is_alive() for thread in working), what="the thread ended", timeout_s=3)
 
 
 def test_a_member_handed_out_without_a_topic_is_waited_for(names: Names) -> None:
