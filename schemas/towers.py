@@ -49,9 +49,10 @@ class Towers:
             ("candidate", self._candidate, manifest.canary.candidate_ids, manifest.canary.candidate_vectors),
         ):
             got = self._run(session, np.asarray(ids, np.int64))
-            expected = np.asarray(vectors, np.float32)
-            # written so that a NaN on either side fails
-            tolerance = CANARY_TOLERANCE * max(1.0, np.abs(expected).max())
+            # doubles, as the manifest has them: one beyond 3.4e38 would be infinite, and what is told from it within any tolerance
+            expected = np.asarray(vectors, np.float64)
+            # written so that a NaN in the manifest fails; what the tower yielded is finite
+            tolerance = CANARY_TOLERANCE * max(1.0, np.abs(got).max())
             if got.shape != expected.shape or not np.abs(got - expected).max() <= tolerance:
                 raise BundleCorrupt(
                     f"bundle {bundle.id}: the {side} tower does not yield the manifest's canary vectors; export it again"

@@ -254,6 +254,16 @@ def test_canary_vectors_of_nan_prove_nothing(bundle: Bundle) -> None:
         Towers(dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, canary=canary)))
 
 
+@pytest.mark.parametrize("beyond", [1e300, float("inf")])
+def test_a_canary_value_that_no_tower_yields_excuses_no_other(bundle: Bundle, beyond: float) -> None:
+    """It was infinite as a float, so were the difference and the tolerance: any tower passed."""
+    vectors = [list(row) for row in bundle.manifest.canary.query_vectors]
+    vectors[0][0] = beyond
+    canary = dataclasses.replace(bundle.manifest.canary, query_vectors=vectors)
+    with pytest.raises(BundleCorrupt, match="canary vectors"):
+        Towers(dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, canary=canary)))
+
+
 def test_an_id_outside_a_towers_table_is_corrupt_not_a_crash(bundle: Bundle) -> None:
     """A spec with more buckets than the exported table has rows."""
 
