@@ -9,10 +9,10 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from itertools import cycle
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -24,7 +24,7 @@ from schemas.codec import encode
 from schemas.errors import CompareAndSetLost, ControllerUnavailable, Refused
 from schemas.records.control import CommandKind, NodeStatus, Progress, Rollout, RolloutCommand, SourcePosition, Stage
 from schemas.topics import NODE_STATUS, ROLLOUT_COMMANDS, ROLLOUTS, dlq, embeddings_topic_name, standard_topics
-from schemas.wire.admin import create_topics, wait_for_broker
+from schemas.wire.admin import create_topics, topic_id, wait_for_broker
 from schemas.wire.client import make_producer
 from schemas.wire.tail import TailReader
 from streams.controller.client import RolloutClient
@@ -51,6 +51,7 @@ class Machine:
         self._stack = stack
         self._producer = make_producer(bootstrap)
         self._reported: tuple[str, ...] = ()
+        self._refused = ""
         self._reporting = threading.Lock()
         self._ended = threading.Event()
         reporter = threading.Thread(target=self._report_on, daemon=True)
@@ -60,7 +61,34 @@ class Machine:
 
     def start_controller(self, *crash_point: str) -> subprocess.Popen[bytes]:
         """Start a controller process, to die at a moment or not; it is killed at the end of the test."""
-        environment = {
+        log = self._log()
+        words = [sys.executable, "-m", "tests.controller_process", *crash_point]
+        process = subprocess.Popen(words, env=self._environment(), stdout=log, stderr=log)
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        return process
+
+    @contextmanager
+    def dying_controllers(self) -> Iterator[list[str]]:
+        """Run one controller after the other: one dies before its first record is written, the next after it, and so on.
+
+        Yields what each died of, filled at the end.
+        """
+        died: list[str] = []
+        words = [sys.executable, "-m", "tests.controller_process", "before-record", "after-record"]
+        # a session of its own: the one that lives at the end goes with the others
+        process = subprocess.Popen(
+            words, env=self._environment(), stdout=subprocess.PIPE, stderr=self._log(), text=True, start_new_session=True
+        )
+        try:
+            yield died
+            assert process.poll() is None, "a controller ended by itself; see its log"
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            died.extend(process.communicate()[0].split())
+
+    def _environment(self) -> dict[str, str]:
+        return {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "ROOST_REGISTRY": str(self.registry),
@@ -68,18 +96,20 @@ class Machine:
             # longer than any wait below: who comes back under its name waits for no session to end
             "ROOST_SESSION_TIMEOUT_S": "60",
         }
-        log = self._stack.enter_context((self._folder / "controller.log").open("ab"))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.controller_process", *crash_point], env=environment, stdout=log, stderr=log
-        )
-        self._stack.callback(process.wait)
-        self._stack.callback(process.kill)
-        return process
+
+    def _log(self) -> BinaryIO:
+        return self._stack.enter_context((self._folder / "controller.log").open("ab"))
 
     def report_parity(self, *bundles: str) -> None:
         """Have an embedder and a node report full parity of `bundles` from now on: who falls silent does not count."""
         with self._reporting:
             self._reported = bundles
+            self._report()
+
+    def complain_of(self, bundle: str) -> None:
+        """Have them say from now on that they cannot use a bundle."""
+        with self._reporting:
+            self._refused = bundle
             self._report()
 
     def _report_on(self) -> None:
@@ -92,13 +122,15 @@ class Machine:
             return
         source = {"tweets": SourcePosition(1, time.time_ns() // 1_000_000)}
         whole = dict.fromkeys(bundles, 1.0)
+        errors = (f"{self._refused}: is corrupt",) if self._refused else ()
         for instance in ("embedder:0", "node:a"):
             progress = tuple(
                 Progress(HOME, bundle, partition, source, embeddings_end=3, applied=3, backfill_done=True)
                 for bundle in bundles
                 for partition in range(PARTITIONS)
             )
-            self.write(NODE_STATUS, instance, NodeStatus(instance, 1, ready=True, progress=progress, coverage=whole, recall=whole))
+            status = NodeStatus(instance, 1, ready=True, progress=progress, coverage=whole, recall=whole, errors=errors)
+            self.write(NODE_STATUS, instance, status)
 
     def write_all(self, topic: str, records: list[tuple[str, bytes]]) -> None:
         """Write records and wait for all acknowledgements."""
@@ -176,29 +208,26 @@ def test_a_rollout_and_a_rollback_survive_kill_9_of_the_controller_at_each_stage
             client.send(command(CommandKind.FREEZE), timeout_s=1.0)
 
 
-def dying_controllers(machine: Machine, stop: threading.Event) -> list[str]:
-    """Run one controller after the other, each until its first record: one dies before it is written, the next after, and so on.
-
-    Returns what each died of, as soon as `stop` is set.
-    """
-    died: list[str] = []
-    for point in cycle(["before-record", "after-record"]):
-        process = machine.start_controller(point)
-        while process.poll() is None:
-            if stop.wait(0.02):
-                process.kill()
-                process.wait()
-                return died
-        assert process.returncode == -signal.SIGKILL
-        died.append(point)
-    raise AssertionError
-
-
 def test_controllers_that_die_before_and_after_every_record_answer_each_command_once(machine: Machine) -> None:
-    """Between the record of a promotion and what follows it nobody is there: the commit, the topic of what it retired."""
+    """Nobody is there after a record, for the commit, the next share, the topic to be emptied or deleted: who comes next is."""
     oldest, old, new = (publish_bundle(machine.registry, seed=seed) for seed in (1, 2, 3))
-    stop = threading.Event()
-    with RolloutClient(machine.bootstrap) as client, ThreadPoolExecutor(1) as pool:
+    topic = embeddings_topic_name(new)
+    records: list[str] = []
+
+    def ask(kind: CommandKind, bundle: str | None = None, **more: Any) -> Rollout:
+        records.append(kind)
+        return client.send(replace(command(kind, bundle), **more), timeout_s=60)
+
+    def start(stage: Stage) -> None:
+        ask(CommandKind.START, new)
+        until(lambda: stages(client).get(new) is stage, timeout_s=90, what=f"the bundle {stage}")
+        records.extend((Stage.BUILDING, stage))
+
+    def deleted(bundle: str) -> None:
+        gone = embeddings_topic_name(bundle)
+        until(lambda: gone not in machine.topics(), timeout_s=60, what="the topic of the ended bundle gone")
+
+    with RolloutClient(machine.bootstrap) as client:
         controller = machine.start_controller()
         machine.report_parity(oldest, old)
         for bundle in (oldest, old):
@@ -207,26 +236,40 @@ def test_controllers_that_die_before_and_after_every_record_answer_each_command_
         controller.kill()
         controller.wait()
         before = client.states()[HOME].revision
-        deaths = pool.submit(dying_controllers, machine, stop)
-        try:
-            client.send(command(CommandKind.START, new), timeout_s=60)
+        with machine.dying_controllers() as died:
             machine.report_parity(oldest, old, new)
-            until(lambda: stages(client).get(new) is Stage.READY, timeout_s=90, what="the bundle ready")
-            promoted = client.send(command(CommandKind.PROMOTE, new), timeout_s=60)
+            ask(CommandKind.CONFIGURE, refresh="every=30s")
+            start(Stage.READY)
+            first = topic_id(machine.admin, topic)
+            ask(CommandKind.CANARY, new, share_bp=500, ramp_bp=(4_000,), ramp_hold_s=1)
+            until(lambda: not client.states()[HOME].ramp_bp, timeout_s=60, what="the last share of the ramp")
+            records.append("ramp")
+            assert client.states()[HOME].in_stage(Stage.CANARY)[0].share_bp == 4_000
+            ask(CommandKind.ABORT, new)
+            ask(CommandKind.FREEZE)
+            start(Stage.READY)
+            assert topic_id(machine.admin, topic) != first, "no index is filled from what the aborted rollout left"
+            promoted = ask(CommandKind.PROMOTE, new)
             assert stages(client) == {oldest: Stage.RETIRED, old: Stage.DRAINING, new: Stage.LIVE}
             machine.report_parity(old, new)
-            gone = embeddings_topic_name(oldest)
-            until(lambda: gone not in machine.topics(), timeout_s=60, what="the topic of the retired bundle gone")
+            deleted(oldest)
             assert client.states()[HOME] == promoted
-        finally:
-            stop.set()
-        died = deaths.result(30)
+            ask(CommandKind.ROLLBACK)
+            assert stages(client) == {oldest: Stage.RETIRED, old: Stage.LIVE, new: Stage.DRAINING}
+            ask(CommandKind.RETIRE, new)
+            machine.report_parity(old)
+            deleted(new)
+            machine.complain_of(new)
+            start(Stage.REJECTED)
+            deleted(new)
+            ended = client.states()[HOME]
+            assert (ended.refresh, ended.frozen, ended.live) == ("every=30s", True, old)
     verdict = judge(read_history(machine.bootstrap, []))
     assert verdict.sound, verdict.sentence()
-    # registered, building, ready and live
-    assert (verdict.revisions, verdict.commands) == (promoted.revision, 4) == (before + 4, 4)
-    assert died == ["before-record", "after-record"] * 4
-    assert {embeddings_topic_name(bundle) for bundle in (old, new)} <= machine.topics()
+    asked = [record for record in records if record in list(CommandKind)]
+    assert (verdict.revisions, verdict.commands) == (ended.revision, 2 + len(asked)) == (before + len(records), 12)
+    assert died == ["before-record", "after-record"] * len(records)
+    assert embeddings_topic_name(old) in machine.topics()
 
 
 def test_an_alias_is_resolved_before_the_command_is_sent(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
