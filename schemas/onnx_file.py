@@ -78,5 +78,5 @@ def _objection(message: str, number: int, value: Value) -> str | None:
         return "keeps weights in another file"
     if message == "NodeProto" and number == NODE_DOMAIN:
         domain = b"" if isinstance(value, int) else bytes(value)
-        return None if domain in STANDARD_DOMAINS else f"uses an operator of the domain {domain[:64]!r}"
+        return None if domain in STANDARD_DOMAINS else f"uses an operator of the domain {domain[:64].decode(errors='replace')!r}"
     return None
