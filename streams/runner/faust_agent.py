@@ -1,0 +1,207 @@
+"""One job's agent in a Faust application: takes batches, has a thread fold them, acknowledges. Decodes nothing.
+
+The traps of Faust that it steps around are listed in `streams.runner.faust_runner`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import faust
+from aiokafka import TopicPartition
+from faust.types import TP
+
+from schemas.errors import TopicMismatch
+from schemas.positions import Place
+from schemas.wire.inbound import InboundRecord
+from streams.metrics import RunnerMetrics
+from streams.processor import Clock
+from streams.runner.partitions import Job, OwnedPartitions
+from streams.runner.waiting import WaitingRecords
+
+_ASK_AGAIN_S = 0.1
+
+
+class JobAgent:
+    """Lives in the application's event loop; nothing of it blocks.
+
+    Attributes:
+        waiting: partitions that stand still until the schema registry answers; any thread may look.
+    """
+
+    def __init__(
+        self, job: Job, app: faust.App, owned: OwnedPartitions, *, metrics: RunnerMetrics, fail: Callable[[BaseException], None]
+    ) -> None:
+        """Subscribe the application to the job's topics.
+
+        Args:
+            owned: the job's partitions of this process.
+            fail: told what a batch or a tick raised; no other is begun then.
+        """
+        self._job = job
+        self._app = app
+        self._owned = owned
+        self._fail = fail
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=job.name)
+        # a batch, a tick and a rebalance never overlap
+        self._turn = asyncio.Lock()
+        self._closed = False
+        self.waiting: set[Place] = set()
+        self._quiet_since_s: dict[TP, float] = {}
+        self._metrics = metrics
+        self._waiting = WaitingRecords(job.answered or (lambda _: True))
+        # the streams' events of records that are not folded yet, by topic, partition and offset
+        self._events: dict[tuple[str, int, int], tuple[Any, Any]] = {}
+        topic = app.topic(*job.topics, key_serializer="raw", value_serializer="raw", allow_empty=True, internal=False)
+        app.agent(topic, name=job.name)(self._consume)
+        app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The inputs."""
+        return self._job.topics
+
+    @property
+    def restoring(self) -> bool:
+        """Whether a partition's state is being read from its log just now."""
+        return self._owned.restoring
+
+    async def _consume(self, stream: Any) -> None:
+        # take() acknowledges what it handed out even when its reader raised; noack_take() leaves it to us
+        async for events in stream.noack_take(self._job.batch_records, within=self._job.batch_within_s):
+            await self._handle(events, stream)
+
+    async def _handle(self, events: Sequence[Any], stream: Any) -> None:
+        async with self._turn:
+            # events of before a rebalance may belong to another process now, or will come again
+            fresh = [event for event in events if event.message.generation_id == self._app.consumer_generation_id]
+            records = [_inbound(event.message) for event in fresh]
+            self._events |= {_place(record): (event, stream) for record, event in zip(records, fresh, strict=True)}
+            await self._fold(records)
+
+    async def _fold(self, arrived: Sequence[InboundRecord]) -> None:
+        ready = self._waiting.sift(arrived)
+        self._hold(self._waiting.places)
+        batches: dict[int, list[InboundRecord]] = {}
+        for record in ready:
+            batches.setdefault(record.partition, []).append(record)
+        if batches and await self._run(batches, arrived={TP(record.topic, record.partition) for record in ready}):
+            for record in ready:
+                event, stream = self._events.pop(_place(record))
+                await stream.ack(event)
+
+    def _hold(self, places: set[Place]) -> None:
+        for place in self.waiting - places:
+            self._app.consumer.on_buffer_drop(TP(*place))
+        # of those that waited before, too: Faust takes a buffer that was full for itself as well for empty by now
+        for place in places:
+            self._app.consumer.on_buffer_full(TP(*place))
+        if places != self.waiting:
+            self._metrics.paused(self._job.topics, places)
+        self.waiting = places
+
+    async def look_again_forever(self) -> None:
+        """Fold what waited for the schema registry once it has answered."""
+        while self._job.answered is not None:
+            await asyncio.sleep(_ASK_AGAIN_S)
+            async with self._turn:
+                if self.waiting and not self._app.rebalancing:
+                    await self._fold([])
+
+    async def tick_forever(self) -> None:
+        """Let time pass on the partitions this process owns."""
+        while self._job.tick_s is not None:
+            await asyncio.sleep(self._job.tick_s)
+            async with self._turn:
+                if not self._app.rebalancing:
+                    await self._run(None, arrived=set())
+
+    async def close(self) -> None:
+        """Wait for the batch under way, then take no more."""
+        async with self._turn:
+            self._closed = True
+            await asyncio.to_thread(self._thread.shutdown)
+
+    async def _run(self, batches: dict[int, list[InboundRecord]] | None, arrived: set[TP]) -> bool:
+        # without batches time passes on all partitions
+        if self._closed:
+            return False
+        try:
+            clocks = self._clocks(arrived)
+            if batches is None:
+                batches = {partition: [] for partition in clocks}
+            if batches:
+                await asyncio.get_running_loop().run_in_executor(
+                    self._thread, self._owned.run, batches, {partition: clocks[partition] for partition in batches}
+                )
+        # whatever it is, Faust would swallow it, acknowledge the events and go on
+        except BaseException as error:
+            self._closed = True
+            self._fail(error)
+            if not isinstance(error, Exception):
+                raise
+            return False
+        return True
+
+    async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        async with self._turn:
+            self._owned.drop()
+            self._quiet_since_s.clear()
+            self._waiting.forget()
+            self._hold(set())
+            self._events.clear()
+
+    def _partitions(self) -> set[int]:
+        assigned = self._app.consumer.assignment()
+        by_topic = {topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in self._job.topics}
+        common = set.intersection(*by_topic.values())
+        if any(partitions != common for partitions in by_topic.values()):
+            raise TopicMismatch(
+                f"{self._job.name} was assigned unequal partitions of its topics: {by_topic}; one was deleted, or another program "
+                "is in the group"
+            )
+        return common
+
+    def _clocks(self, arrived: set[TP]) -> dict[int, Clock]:
+        now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+        waiting = {message.tp for message in self._app.consumer.unacked}
+        clocks = {}
+        for partition in self._partitions():
+            quiet_ms = {}
+            for topic in self._job.topics:
+                tp = TP(topic, partition)
+                if tp in arrived or tp in waiting or not self._at_end(tp):
+                    self._quiet_since_s.pop(tp, None)
+                else:
+                    quiet_ms[topic] = int((now_s - self._quiet_since_s.setdefault(tp, now_s)) * 1000)
+            clocks[partition] = Clock(now_ms, quiet_ms)
+        return clocks
+
+    def _at_end(self, tp: TP) -> bool:
+        # Faust has no public word for this; its own event-path check reads the same fields
+        consumer: Any = self._app.consumer
+        consumer = consumer._thread._ensure_consumer()  # noqa: SLF001
+        assignment = consumer._subscription.subscription.assignment  # noqa: SLF001
+        state = assignment.state_value(TopicPartition(tp.topic, tp.partition)) if assignment is not None else None
+        if state is None or state.highwater is None or not state.has_valid_position:
+            return False
+        return bool(state.position >= state.highwater)
+
+
+def _place(record: InboundRecord) -> tuple[str, int, int]:
+    return (record.topic, record.partition, record.offset)
+
+
+def _inbound(message: Any) -> InboundRecord:
+    headers = message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
+    return InboundRecord(
+        message.topic,
+        message.partition,
+        message.offset,
+        round(message.timestamp * 1000),
+        message.key,
+        message.value,
+        tuple((str(name), value) for name, value in headers),
+    )
