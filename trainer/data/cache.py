@@ -43,6 +43,8 @@ _PRIMITIVES: Mapping[str, pa.DataType] = {
     "double": pa.float64(),
     "enum": pa.string(),
 }
+# of a cache that is being written; others may keep hidden folders beside the caches
+_STAGED = ".part"
 _PLACE = (pa.field("partition", pa.int32()), pa.field("offset", pa.int64()))
 
 
@@ -57,7 +59,7 @@ def write_cache(folder: Path, surface: str, window: Window, corpus: CorpusAt) ->
         OSError: the disk is full, or failed; it names the folder.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=_STAGED, dir=folder.parent))
     try:
         logged = ({"partition": one.partition, "offset": one.offset, **_row(one.example)} for one in window.logged)
         _write(staging / EXAMPLES, logged)
@@ -113,8 +115,8 @@ def prune(folder: Path, *, keep: int, since_s: float) -> None:
         if at < len(caches) - keep or written_s < since_s:
             shutil.rmtree(path, ignore_errors=True)
     # a process that is killed leaves its staging folder
-    for path in folder.glob(".*"):
-        if path.is_dir() and path.stat().st_mtime < since_s:
+    for path in folder.glob(f".*{_STAGED}"):
+        if path.stat().st_mtime < since_s:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -344,9 +344,10 @@ def test_no_cache_is_kept_beyond_its_time_nor_the_rest_of_one_that_was_never_who
     """Nothing else ends what an erased author wrote: a schedule that trains once a month kept it for ten months."""
     for name in "ab":
         write_cache(tmp_path / name, SURFACE.name, Window(), CorpusAt([]))
-    (tmp_path / ".c.half-written").mkdir()
-    (tmp_path / "notes").mkdir()
-    for name in ("a", ".c.half-written", "notes"):
+    others = (".git", "notes")
+    for name in (".c.1234.part", *others):
+        (tmp_path / name).mkdir()
+    for name in ("a", ".c.1234.part", *others):
         os.utime(tmp_path / name, (1_000, 1_000))
     prune(tmp_path, keep=2, since_s=1_001.0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "notes"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".git", "b", "notes"]
