@@ -128,7 +128,7 @@ class Retriever:
         if self._overheard is not None and not request.exact:
             self._overheard(epoch.bundle, LiveQuery(vector, request.k, where))
         candidates = _candidates(hits, now_ms)
-        # not a UUID's: those ask the kernel, and whoever does gives the interpreter away and waits for it again
+        # a UUID's bits come from the kernel, and to ask it is to give the interpreter away and wait for it again
         request_id = f"{random.getrandbits(128):032x}"
         token = _query_token(epoch.bundle, features)
         # the members of `serving.api.Answer`; none of these texts needs an escape
