@@ -1,14 +1,13 @@
 """`roost dlq …`: what could not be processed, counted, shown and sent again. The work is `roost.dead_letters`'."""
 
 import base64
-from collections import defaultdict
-from datetime import UTC, datetime
+from collections import Counter, defaultdict
 from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress
 
-from roost.cli.output import emit, err, out, table, tell
+from roost.cli.output import emit, err, out, table, tell, to_the_minute
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, broker_of
 from roost.dead_letters import dead_letter_topics, read_dead_letters, send_again
 from schemas.codec import schema_name
@@ -35,27 +34,30 @@ def dlq_list(*, bootstrap: Bootstrap = None, data_dir: DataDir = DEFAULT_DATA_DI
     Example: roost dlq list
     """
     broker = broker_of(bootstrap, data_dir)
-    groups: dict[tuple[str, str, int | None], list[DeadLetter]] = defaultdict(list)
+    counts: Counter[tuple[str, str, int | None]] = Counter()
+    newest_ms: dict[tuple[str, str, int | None], int] = defaultdict(int)
     for topic in dead_letter_topics():
         for entry in read_dead_letters(broker, topic):
-            groups[topic, entry.error_kind, entry.schema_id].append(entry)
+            group = (topic, entry.error_kind, entry.schema_id)
+            counts[group] += 1
+            newest_ms[group] = max(newest_ms[group], entry.timestamp_ms)
     rows: list[dict[str, Any]] = [
         {
             "topic": topic,
             "error": kind,
             "schema": schema_name(schema_id),
             "schema_id": schema_id,
-            "entries": len(entries),
-            "newest_ms": max(entry.timestamp_ms for entry in entries),
+            "entries": count,
+            "newest_ms": newest_ms[topic, kind, schema_id],
         }
-        for (topic, kind, schema_id), entries in groups.items()
+        for (topic, kind, schema_id), count in counts.items()
     ]
 
     def show() -> None:
         if rows:
             table(
                 ["topic", "error", "written with", "entries #", "newest"],
-                ((r["topic"], r["error"], r["schema"], r["entries"], _when(r["newest_ms"])) for r in rows),
+                ((r["topic"], r["error"], r["schema"], r["entries"], to_the_minute(r["newest_ms"])) for r in rows),
             )
         else:
             tell("no dead letters")
@@ -82,7 +84,7 @@ def dlq_show(
         for entry in entries:
             out.print(f"[bold]{entry.record_key.decode()}[/bold]  {entry.error_kind}, tried {entry.attempts} times")
             tell(f"  {entry.error}")
-            tell(f"  appended {_when(entry.timestamp_ms)}  written with {schema_name(entry.schema_id)}")
+            tell(f"  appended {to_the_minute(entry.timestamp_ms)}  written with {schema_name(entry.schema_id)}")
             tell(f"  key {entry.key!r}  value {(entry.value or b'')[:80]!r}")
             if entry.headers:
                 tell(f"  headers {', '.join(f'{header.key}={header.value!r}' for header in entry.headers)}")
@@ -150,10 +152,6 @@ def _selected(bootstrap: str, topics: list[str], entries: list[str] | None, erro
     if missing := wanted - {letter.record_key.decode() for letter in found}:
         raise RoostError(f"no such entry: {', '.join(sorted(missing))}; nothing was sent. `roost dlq show TOPIC` lists them")
     return found
-
-
-def _when(unix_ms: int) -> str:
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds")
 
 
 def _entry_data(entry: DeadLetter) -> dict[str, Any]:

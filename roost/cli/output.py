@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -70,6 +71,11 @@ def tell(sentence: str) -> None:
 def say(sentence: str) -> None:
     """Print a sentence of progress on stderr."""
     err.print(sentence, markup=False, soft_wrap=True)
+
+
+def to_the_minute(at_ms: int) -> str:
+    """Return Unix milliseconds as people read them, in UTC."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def exit_code(error: RoostError) -> int:

@@ -2,14 +2,13 @@
 
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from roost.cli.checked import surfaces_of
-from roost.cli.output import EXIT_FAILURE, emit, err, say, table, tell
+from roost.cli.output import EXIT_FAILURE, emit, err, say, table, tell, to_the_minute
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
     AsJson,
@@ -26,6 +25,7 @@ from roost.cli.target import (
 )
 from schemas.errors import RoostError
 from schemas.ids import check_user_id
+from schemas.topics import DAY_MS, INPUTS_KEPT_MS
 
 users = typer.Typer(no_args_is_help=True, add_completion=False, help="Delete a user, and search every place for what is left.")
 authors = typer.Typer(
@@ -41,6 +41,12 @@ SnapshotsKept = Annotated[
 TrainCache = Annotated[
     Path | None,
     typer.Option("--train-cache", envvar="ROOST_TRAIN_CACHE", help="Folder that trainings' data are kept in, as Parquet."),
+]
+TrainCachesKeptDays = Annotated[
+    float,
+    typer.Option(
+        "--train-caches-kept-days", envvar="ROOST_TRAIN_CACHES_KEPT_DAYS", help="How long the schedule keeps them.", min=0
+    ),
 ]
 Checkpoints = Annotated[
     Path | None,
@@ -107,7 +113,7 @@ def users_delete(
         data["author"] |= _take_down(broker, author, wait_s=wait_s)
 
     def show() -> None:
-        tell(f"erased {what}, as of {_time(erased.erased_ms)}")
+        tell(f"erased {what}, as of {to_the_minute(erased.erased_ms)}")
         tell(f"`roost users traces {user_id}` shows what the topics still hold, and until when")
 
     emit({**data, "erased": True, "erased_ms": erased.erased_ms}, as_json=as_json, show=show)
@@ -154,6 +160,7 @@ def traces(
     snapshots: Snapshots = None,
     snapshots_kept: SnapshotsKept = 2,
     train_cache: TrainCache = None,
+    train_caches_kept_days: TrainCachesKeptDays = INPUTS_KEPT_MS / DAY_MS,
     checkpoints: Checkpoints = None,
     registry: Registry = None,
     surfaces: SurfacesFile = None,
@@ -175,8 +182,12 @@ def traces(
         bootstrap=broker_of(bootstrap, data_dir),
         snapshots=snapshots_of(snapshots, data_dir),
         snapshots_kept=snapshots_kept,
-        trainings=train_cache,
-        folders=(registry_of(registry, data_dir).folder, checkpoints_of(checkpoints, data_dir), data_dir.resolve() / "logs"),
+        folders={
+            registry_of(registry, data_dir).folder: None,
+            checkpoints_of(checkpoints, data_dir): None,
+            **({} if train_cache is None else {train_cache: int(train_caches_kept_days * DAY_MS)}),
+            data_dir.resolve() / "logs": None,
+        },
         surfaces=surfaces_of(surfaces_file_of(surfaces, data_dir)),
     )
     with err.status("searching") as status:
@@ -190,7 +201,10 @@ def traces(
     }
 
     def show() -> None:
-        rows = ((t.place, t.count, t.at, "for ever" if t.until_ms is None else _time(t.until_ms), t.sentence) for t in found.traces)
+        rows = (
+            (t.place, t.count, t.at, "for ever" if t.until_ms is None else to_the_minute(t.until_ms), t.sentence)
+            for t in found.traces
+        )
         if found.traces:
             table(["where", "how many #", "such as", "gone by", "why"], rows)
         else:
@@ -244,7 +258,3 @@ def _take_down(broker: str, author_id: str, *, wait_s: float) -> dict[str, Any]:
         take_down(broker, work, wait_s=wait_s)
         taken |= set(work.candidate_ids)
     raise RoostError(f"{author_id} still publishes; stop its producer and run this again")
-
-
-def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

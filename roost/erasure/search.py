@@ -1,6 +1,6 @@
 """The whole search: every topic, then every snapshot, bundle, training and log of this machine. Changes nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from roost.erasure.mention import Mention
 from roost.erasure.topics import search_topics, topics_to_search
 from roost.erasure.trace import Trace, last_end_ms
 from schemas.surfaces import Surfaces
-from schemas.topics import INPUTS_KEPT_MS, deletes_kept_ms
+from schemas.topics import deletes_kept_ms
 
 NOT_SEARCHED = (
     "the memory of running roles and nodes",
@@ -27,16 +27,15 @@ class Places:
     Attributes:
         snapshots: folder of nodes' snapshots on this machine; one that does not exist is passed over.
         snapshots_kept: how many of each bundle the nodes keep.
-        trainings: folder that the schedule keeps trainings in, as `snapshots`; None where there is none.
-        folders: of bundles, of trainings cut off, and of logs, as `snapshots`.
+        folders: of bundles, trainings and logs, as `snapshots`, each with how long a schedule keeps trainings there, in
+            milliseconds; None where it keeps none.
         surfaces: their windows bound how long the labeler keeps a join, and embedder and nodes a delete.
     """
 
     bootstrap: str
     snapshots: Path
     snapshots_kept: int
-    trainings: Path | None
-    folders: tuple[Path, ...]
+    folders: Mapping[Path, int | None]
     surfaces: Surfaces
 
 
@@ -69,9 +68,9 @@ def search(places: Places, name: str, *, on_place: Callable[[str], None] = lambd
             places.snapshots, mention, kept=places.snapshots_kept, deletes_kept_ms=deletes_kept_ms(places.surfaces.values())
         )
         searched.append(str(places.snapshots))
-    for folder in (*places.folders, *(() if places.trainings is None else (places.trainings,))):
+    for folder, trainings_kept_ms in places.folders.items():
         if folder.is_dir():
             on_place(str(folder))
-            traces += search_files(folder, mention, trainings_kept_ms=INPUTS_KEPT_MS if folder == places.trainings else None)
+            traces += search_files(folder, mention, trainings_kept_ms=trainings_kept_ms)
             searched.append(str(folder))
     return Found(tuple(traces), tuple(searched))
