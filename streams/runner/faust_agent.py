@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import faust
 from aiokafka import TopicPartition
-from faust.types import TP
 
 from schemas.errors import TopicMismatch
 from schemas.positions import Place
@@ -32,11 +30,12 @@ class JobAgent:
     """
 
     def __init__(
-        self, job: Job, app: faust.App, owned: OwnedPartitions, *, metrics: RunnerMetrics, fail: Callable[[BaseException], None]
+        self, job: Job, app: Any, owned: OwnedPartitions, *, metrics: RunnerMetrics, fail: Callable[[BaseException], None]
     ) -> None:
         """Subscribe the application to the job's topics.
 
         Args:
+            app: a `faust.App`; that library is imported where it is set up.
             owned: the job's partitions of this process.
             fail: told what a batch or a tick raised; no other is begun then.
         """
@@ -49,7 +48,7 @@ class JobAgent:
         self._turn = asyncio.Lock()
         self._closed = False
         self.waiting: set[Place] = set()
-        self._quiet_since_s: dict[TP, float] = {}
+        self._quiet_since_s: dict[TopicPartition, float] = {}
         self._metrics = metrics
         self._waiting = WaitingRecords(job.answered or (lambda _: True))
         # the streams' events of records that are not folded yet, by topic, partition and offset
@@ -87,17 +86,17 @@ class JobAgent:
         batches: dict[int, list[InboundRecord]] = {}
         for record in ready:
             batches.setdefault(record.partition, []).append(record)
-        if batches and await self._run(batches, arrived={TP(record.topic, record.partition) for record in ready}):
+        if batches and await self._run(batches, arrived={TopicPartition(record.topic, record.partition) for record in ready}):
             for record in ready:
                 event, stream = self._events.pop(_place(record))
                 await stream.ack(event)
 
     def _hold(self, places: set[Place]) -> None:
         for place in self.waiting - places:
-            self._app.consumer.on_buffer_drop(TP(*place))
+            self._app.consumer.on_buffer_drop(TopicPartition(*place))
         # of those that waited before, too: Faust takes a buffer that was full for itself as well for empty by now
         for place in places:
-            self._app.consumer.on_buffer_full(TP(*place))
+            self._app.consumer.on_buffer_full(TopicPartition(*place))
         if places != self.waiting:
             self._metrics.paused(self._job.topics, places)
         self.waiting = places
@@ -124,7 +123,7 @@ class JobAgent:
             self._closed = True
             await asyncio.to_thread(self._thread.shutdown)
 
-    async def _run(self, batches: dict[int, list[InboundRecord]] | None, arrived: set[TP]) -> bool:
+    async def _run(self, batches: dict[int, list[InboundRecord]] | None, arrived: set[TopicPartition]) -> bool:
         # without batches time passes on all partitions
         if self._closed:
             return False
@@ -164,14 +163,14 @@ class JobAgent:
             )
         return common
 
-    def _clocks(self, arrived: set[TP]) -> dict[int, Clock]:
+    def _clocks(self, arrived: set[TopicPartition]) -> dict[int, Clock]:
         now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
         waiting = {message.tp for message in self._app.consumer.unacked}
         clocks = {}
         for partition in self._partitions():
             quiet_ms = {}
             for topic in self._job.topics:
-                tp = TP(topic, partition)
+                tp = TopicPartition(topic, partition)
                 if tp in arrived or tp in waiting or not self._at_end(tp):
                     self._quiet_since_s.pop(tp, None)
                 else:
@@ -179,12 +178,12 @@ class JobAgent:
             clocks[partition] = Clock(now_ms, quiet_ms)
         return clocks
 
-    def _at_end(self, tp: TP) -> bool:
+    def _at_end(self, tp: TopicPartition) -> bool:
         # Faust has no public word for this; its own event-path check reads the same fields
         consumer: Any = self._app.consumer
         consumer = consumer._thread._ensure_consumer()  # noqa: SLF001
         assignment = consumer._subscription.subscription.assignment  # noqa: SLF001
-        state = assignment.state_value(TopicPartition(tp.topic, tp.partition)) if assignment is not None else None
+        state = assignment.state_value(tp) if assignment is not None else None
         if state is None or state.highwater is None or not state.has_valid_position:
             return False
         return bool(state.position >= state.highwater)

@@ -1,7 +1,7 @@
 """Runs jobs in one Faust application: Faust owns the consumer group, rebalancing and commits; the work happens in plain threads.
 
-With `streams.runner.faust_agent`, all that imports faust. Its known traps, and what is done about them (issue numbers of
-faust-streaming/faust):
+The only module that imports faust. Its known traps, and what is done about them here and in `streams.runner.faust_agent` (issue
+numbers of faust-streaming/faust):
 
 - An exception in an agent acknowledges its events and restarts the agent (#189, #315, #527): ours stops the process instead, and
   events are acknowledged only after all that came of them is durable.
