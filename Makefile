@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 BIN := .venv/bin
 # Fast ones first: a mistake in a pure function should not wait for a broker.
 TESTS := $(wildcard tests/unit tests/contract tests/property tests/integration)
+# Two at a time, a file whole on one worker: most of what integration tests take is waiting for processes to start.
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test check demo bench docs lock clean
@@ -19,8 +21,8 @@ setup: ## make .venv and fetch Kafka; does nothing when nothing changed
 
 test: setup ## all tests, on a real broker (KAFKA_BOOTSTRAP_SERVERS to use yours) and a real schema registry
 	@$(PYTHON) tools/setup.py --with-registry
-	@if $(BIN)/python -m tools.chromium >/dev/null; then $(BIN)/python -m pytest $(TESTS); else \
-		echo "test: the browser tests of the console are left out"; $(BIN)/python -m pytest $(TESTS) -m "not browser"; fi
+	@if $(BIN)/python -m tools.chromium >/dev/null; then $(BIN)/python $(PYTEST) $(TESTS); else \
+		echo "test: the browser tests of the console are left out"; $(BIN)/python $(PYTEST) $(TESTS) -m "not browser"; fi
 
 check: setup ## format, lint, strict types, the import rule
 	@$(BIN)/ruff format --check .
