@@ -109,7 +109,7 @@ class BrokersAhead:
 def brokers_ahead(
     request: pytest.FixtureRequest, kafka_install: KafkaInstall, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BrokersAhead]:
-    """Yield as many brokers as this run has tests that ask for one."""
+    """Yield as many brokers as this run has tests that ask for one; of several workers each starts one more, for nobody."""
     wanted = sum("fresh_broker" in getattr(item, "fixturenames", ()) for item in request.session.items)
     ahead = BrokersAhead(kafka_install, tmp_path_factory.mktemp("brokers"), wanted=wanted)
     yield ahead
