@@ -1,6 +1,7 @@
 """`roost paper …`: the tables and figures of the paper, each a JSON object, a table and a plot. `lab.paper` measures them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -59,9 +60,10 @@ def table1(
     from lab.paper.table1 import table1 as run  # noqa: PLC0415 - torch takes seconds to load
 
     settings = _settings(threads, swept)
+    began = time.monotonic()
     with _bar(seeds, len(settings.recipes)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, world=world, on_progress=told)
-    _show("table1", result, plots, as_json=as_json)
+    _show("table1", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
 
 @app.command()
@@ -82,9 +84,10 @@ def table2(
     from lab.paper.table2 import table2 as run  # noqa: PLC0415 - torch takes seconds to load
 
     settings = _settings(threads, swept)
+    began = time.monotonic()
     with _bar(seeds, len(settings.recipes)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, world=world, on_progress=told)
-    _show("table2", result, plots, as_json=as_json)
+    _show("table2", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
 
 @app.command()
@@ -106,9 +109,10 @@ def fig3(
     from lab.replay.movielens import load  # noqa: PLC0415 - as above
 
     set_threads(threads)
+    began = time.monotonic()
     with _steps("tau", seeds * len(TAUS)) as told:
         result = run(range(first_seed, first_seed + seeds), load(), on_progress=told)
-    _show("fig3", result, plots, as_json=as_json)
+    _show("fig3", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
 
 @app.command()
@@ -128,9 +132,10 @@ def fig5(
     from lab.paper.figures.fig5 import fig5 as run  # noqa: PLC0415 - as above
     from lab.paper.figures.sweep import SweepSettings  # noqa: PLC0415 - as above
 
+    began = time.monotonic()
     with _steps("negatives", seeds * (len(RATIOS) + 1)) as told:
         result = run(range(first_seed, first_seed + seeds), SweepSettings(threads=threads), on_progress=told)
-    _show("fig5", result, plots, as_json=as_json)
+    _show("fig5", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
 
 @app.command()
@@ -150,9 +155,10 @@ def fig6(
     from lab.paper.figures.fig6 import fig6 as run  # noqa: PLC0415 - as above
     from lab.paper.figures.sweep import SweepSettings  # noqa: PLC0415 - as above
 
+    began = time.monotonic()
     with _steps("t", seeds * len(TS)) as told:
         result = run(range(first_seed, first_seed + seeds), SweepSettings(threads=threads), on_progress=told)
-    _show("fig6", result, plots, as_json=as_json)
+    _show("fig6", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
 
 @app.command()
@@ -186,16 +192,19 @@ def continual(
     from lab.paper.continual.study import ContinualSettings  # noqa: PLC0415 - torch takes seconds to load
     from lab.paper.continual.study import continual as run  # noqa: PLC0415 - as above
     from lab.paper.continual.summed import as_one  # noqa: PLC0415 - as above
+    from lab.paper.shown.origin import measured_at  # noqa: PLC0415 - as above
     from lab.paper.shown.page import read  # noqa: PLC0415 - as above
 
     given = [read(path, "continual") for path in again or ()]
     if given:
-        result = as_one([cast("Study", one) for one in given])
+        result, measured = as_one([cast("Study", one) for one in given]), measured_at(given)
     else:
         settings = ContinualSettings.of(days=days, replay=replay, ensemble=ensemble, threads=threads)
+        began = time.monotonic()
         with _steps("day", seeds * (days + 1)) as told:
             result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
-    _show("continual", result, plots, as_json=as_json, of=given or None)
+        measured = _measured_here(began, seeds)
+    _show("continual", {**result, **measured}, plots, as_json=as_json)
 
 
 @app.command()
@@ -220,16 +229,19 @@ def gates(
     from lab.paper.gate_study.study import gates as run  # noqa: PLC0415 - as above
     from lab.paper.gate_study.summed import judged_again  # noqa: PLC0415 - as above
     from lab.paper.shown.gate_tables import sentence  # noqa: PLC0415 - as above
+    from lab.paper.shown.origin import measured_at  # noqa: PLC0415 - as above
     from lab.paper.shown.page import read  # noqa: PLC0415 - as above
 
     given = [read(path, "gates") for path in again or ()]
     if given:
-        result = judged_again([cast("GateStudy", one) for one in given])
+        result, measured = judged_again([cast("GateStudy", one) for one in given]), measured_at(given)
     else:
         settings = GateStudySettings.of(bundles=bundles, threads=threads)
+        began = time.monotonic()
         with _steps("bundle", bundles + seeds) as told:
             result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
-    _show("gates", result, plots, as_json=as_json, of=given or None)
+        measured = _measured_here(began, seeds)
+    _show("gates", {**result, **measured}, plots, as_json=as_json)
     say(sentence(result))
 
 
@@ -251,9 +263,10 @@ def freshness(
     from lab.paper.freshness.study import freshness as run  # noqa: PLC0415 - as above
 
     settings = FreshnessSettings.of(moments=moments, threads=threads)
+    began = time.monotonic()
     with _bar(seeds, len(settings.experiment.recipes)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
-    _show("freshness", result, plots, as_json=as_json)
+    _show("freshness", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
 
 @app.command()
@@ -275,9 +288,10 @@ def arms(
     from lab.paper.arms.study import arms as run  # noqa: PLC0415 - as above
 
     settings = ArmsSettings(days=days, share=share / 100, threads=threads)
+    began = time.monotonic()
     with _steps("day", seeds * (days + 1)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
-    _show("arms", result, plots, as_json=as_json)
+    _show("arms", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
 
 @app.command()
@@ -297,9 +311,10 @@ def sweep(
     from lab.paper.sweep.study import sweep as run  # noqa: PLC0415 - as above
 
     settings = SweepSettings(ExperimentSettings(threads=threads))
+    began = time.monotonic()
     with _bar(1, settings.trainings) as told:
         result = run(seed, settings, on_progress=told)
-    _show("sweep", result, plots, as_json=as_json)
+    _show("sweep", {**result, **_measured_here(began, 1)}, plots, as_json=as_json)
 
 
 @app.command()
@@ -336,15 +351,10 @@ def _settings(threads: int, swept: Path | None) -> "ExperimentSettings":
     return settings if swept is None else with_chosen(settings, read(swept, "sweep"))
 
 
-def _show(
-    name: str, result: Mapping[str, Any], plots: Path, *, as_json: bool, of: Sequence[Mapping[str, Any]] | None = None
-) -> None:
-    """Print a result with where it was measured: here, or, of kept results, where these were."""
+def _show(name: str, result: Mapping[str, Any], plots: Path, *, as_json: bool) -> None:
     from lab.paper.shown import plots as drawn  # noqa: PLC0415 - matplotlib takes a second to load
     from lab.paper.shown import tables  # noqa: PLC0415 - as above
-    from lab.paper.shown.origin import measured_at  # noqa: PLC0415 - as above
 
-    result = {**result, **(_measured_here() if of is None else measured_at(of))}
     header, rows = getattr(tables, name)(result)
     # before the plot: what took minutes to measure is not lost where that cannot be written
     emit(result, as_json=as_json, show=lambda: table([header[0], *(f"{title} #" for title in header[1:])], rows))
@@ -353,8 +363,10 @@ def _show(
     say(f"the plot is in {picture}")
 
 
-def _measured_here() -> dict[str, object]:
-    return {"machine": {**machine(), "torch": version("torch")}, "commit": commit()}
+def _measured_here(began: float, seeds: int) -> dict[str, Any]:
+    """Return where a result was measured, and how long a seed took since `began`, in seconds of `time.monotonic()`."""
+    seconds = round((time.monotonic() - began) / seeds, 1)
+    return {"machine": {**machine(), "torch": version("torch")}, "commit": commit(), "seconds_per_seed": seconds}
 
 
 @contextmanager

@@ -17,7 +17,9 @@ def sentence(result: Mapping[str, Any]) -> str:
     commit, processor = _of(result)
     if commit is None or processor is None:
         return "Measured before results named commit and machine."
-    return f"Measured at {commit} on {processor}."
+    seconds = result.get("seconds_per_seed")
+    pace = "" if seconds is None else f", in {seconds / 60:.1f} minutes a seed"
+    return f"Measured at {commit} on {processor}{pace}."
 
 
 def _of(result: Mapping[str, Any]) -> tuple[str | None, str | None]:

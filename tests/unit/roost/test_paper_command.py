@@ -61,7 +61,7 @@ def test_a_result_names_the_machine_and_the_commit_that_measured_it(
     plots = ["--plots", str(tmp_path)]
     assert cli.run(["paper", "sweep", "--json", *plots]) == 0
     here = json.loads(capsys.readouterr().out)
-    assert here.keys() == {*measured, "machine", "commit"}
+    assert here.keys() == {*measured, "machine", "commit", "seconds_per_seed"}
     assert {"processor", "cores", "torch"} <= here["machine"].keys()
     kept = json.loads((BENCH / "continual.json").read_text(encoding="utf-8"))
     copy = tmp_path / "continual.json"

@@ -13,6 +13,7 @@ def result(commit: str, processor: str, load: float = 0.0) -> dict[str, Any]:
 def test_a_result_says_where_it_was_measured_and_one_of_before_says_that_it_does_not() -> None:
     """Figures differ by processor: whoever runs it again must know whether theirs should be equal."""
     assert sentence(result("abc", "Xeon")) == "Measured at abc on Xeon."
+    assert sentence({**result("abc", "Xeon"), "seconds_per_seed": 90.0}) == "Measured at abc on Xeon, in 1.5 minutes a seed."
     assert sentence({"seeds": [1]}) == "Measured before results named commit and machine."
 
 
