@@ -1,8 +1,7 @@
 """State of a processor: one mapping per input partition, and the records a processor wants written. Stores nothing itself."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from schemas.codec import MessageT, decode
 from schemas.errors import InvalidInput, RoostError
@@ -29,9 +28,8 @@ class StateStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class OutboundRecord:
-    """A record a processor wants on a topic. The partition follows from the key by the partition rule."""
+class OutboundRecord(NamedTuple):
+    """A record a processor wants on a topic; a tuple, like an inbound one. The key decides the partition, by the partition rule."""
 
     topic: str
     key: bytes

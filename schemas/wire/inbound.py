@@ -1,13 +1,12 @@
 """A consumed record as every processor sees it, whichever client read it. Nothing is decoded yet."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from confluent_kafka import Message
 
 
-@dataclass(frozen=True, slots=True)
-class InboundRecord:
-    """One record of a topic.
+class InboundRecord(NamedTuple):
+    """One record of a topic; a tuple, since one is made of every message that any role reads.
 
     Attributes:
         timestamp_ms: the broker's append time, in Unix milliseconds.
@@ -42,7 +41,7 @@ def inbound(message: Message) -> InboundRecord:
         message.timestamp()[1],
         _bytes(message.key()),
         _bytes(message.value()),
-        tuple((str(pair[0]), _bytes(pair[1])) for pair in pairs),
+        tuple([(str(pair[0]), _bytes(pair[1])) for pair in pairs]),
     )
 
 

@@ -9,7 +9,6 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import chain, count
 from typing import TYPE_CHECKING
@@ -328,7 +327,7 @@ class EmbedderProcessor:
                 positions = self._partitions[partition].positions
                 # engagements wait for their checkpoint, and longer where the surface's policy says so
                 next_offsets = {source: offset for source, offset in positions.items() if source != ENGAGEMENTS}
-                made[at] = replace(made[at], headers=(write_mark(next_offsets),))
+                made[at] = made[at]._replace(headers=(write_mark(next_offsets),))
         return made
 
     def _backfill(self, bundle: str, partition: int, ids: Sequence[str]) -> list[OutboundRecord]:

@@ -58,20 +58,20 @@ BAD = {
     "where a embedding-d64 record belongs": record(_with(VECTOR[:32]), dim=32),
     "comes without the features": record(replace(_with(VECTOR), features=None)),
     "the key is not the candidate id": record(_with(VECTOR), key=b"t:another"),
-    "has no key": replace(record(_with(VECTOR)), key=None),
-    "without the 0x00": replace(record(_with(VECTOR)), value=b""),
-    "too few": replace(record(_with(VECTOR)), value=encode(_with(VECTOR), subject="embedding-d64")[:40]),
-    "left over": replace(record(_with(VECTOR)), value=encode(_with(VECTOR), subject="embedding-d64") + b"x"),
-    "not a embedding-d64 record": replace(record(_with(VECTOR)), value=encode(_with(VECTOR), subject="embedding-d64")[:-9]),
+    "has no key": record(_with(VECTOR))._replace(key=None),
+    "without the 0x00": record(_with(VECTOR))._replace(value=b""),
+    "too few": record(_with(VECTOR))._replace(value=encode(_with(VECTOR), subject="embedding-d64")[:40]),
+    "left over": record(_with(VECTOR))._replace(value=encode(_with(VECTOR), subject="embedding-d64") + b"x"),
+    "not a embedding-d64 record": record(_with(VECTOR))._replace(value=encode(_with(VECTOR), subject="embedding-d64")[:-9]),
     "not UTF-8": InboundRecord("embeddings.x", 0, 0, 5_000, b"\xff\xfe", None),
-    "upgrade to the producer's release": replace(record(_with(VECTOR)), value=b"\x00\x7f\xff\xff\xff" + bytes(300)),
+    "upgrade to the producer's release": record(_with(VECTOR))._replace(value=b"\x00\x7f\xff\xff\xff" + bytes(300)),
 }
 
 
 @pytest.mark.parametrize("reason", BAD)
 def test_a_bad_record_is_named_and_the_rest_of_its_batch_goes_on(reason: str) -> None:
     """One broken tower output must not cost its neighbours, nor enter the index."""
-    bad = replace(BAD[reason], offset=41)
+    bad = BAD[reason]._replace(offset=41)
     batch = decode_batch(
         BUNDLE,
         DIM,

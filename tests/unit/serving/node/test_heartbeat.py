@@ -82,8 +82,8 @@ def test_the_newest_report_of_each_partition_counts_and_nodes_do_not() -> None:
 def test_a_report_is_as_new_as_the_broker_has_it() -> None:
     """An embedder whose clock was minutes ahead, and that ended, was believed before the one in its place."""
     reports = EmbedderReports(skipped=lambda: None)
-    ahead = replace(report("embedder:1", 900, (0, 5)), timestamp_ms=10)
-    reports.handle([ahead, replace(report("embedder:2", 20, (0, 8)), timestamp_ms=20)])
+    ahead = report("embedder:1", 900, (0, 5))._replace(timestamp_ms=10)
+    reports.handle([ahead, report("embedder:2", 20, (0, 8))._replace(timestamp_ms=20)])
     assert reports.live_count(BUNDLE) == 8
 
 

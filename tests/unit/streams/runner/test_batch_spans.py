@@ -1,7 +1,6 @@
 """The runner with and without a tracer: whose spans are made, what goes on, and that without one no header is looked at."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -72,7 +71,6 @@ class Echo:
         return ()
 
 
-@dataclass(frozen=True)
 class Untouchable(InboundRecord):
     """A record whose headers nobody may look at."""
 
