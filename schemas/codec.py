@@ -17,7 +17,8 @@ import fastavro
 from fastavro.schema import parse_schema
 
 from schemas.errors import UndecodableRecord, UnknownSchema
-from schemas.reading import NotPlain, compile_reader
+from schemas.plain import NotPlain
+from schemas.reading import compile_reader
 from schemas.records.base import Message
 from schemas.records.candidates import Embedding, embedding_subject
 from schemas.writing import compile_writer
@@ -97,7 +98,13 @@ def encode(message: Message, *, subject: str | None = None, schema_id: int | Non
 
 @cache
 def _head_and_writer(subject: str) -> tuple[bytes, Callable[[Any], bytes]]:
-    return _FRAME.pack(0, writer_id(subject)), body_writer(subject)
+    return frame_head(subject), body_writer(subject)
+
+
+@cache
+def frame_head(subject: str) -> bytes:
+    """Return the bytes before the Avro of a message that this build writes, where no registry has another id for its schema."""
+    return _FRAME.pack(0, writer_id(subject))
 
 
 @cache
@@ -170,7 +177,7 @@ def decode_mapping(subject: str, data: bytes, lookup: SchemaLookup | None = None
 
 def decode(message_type: type[MessageT], data: bytes, lookup: SchemaLookup | None = None) -> MessageT:
     """Return the typed message in `data`; raises as `decode_mapping` does."""
-    if data[:HEADER_BYTES] == _head_and_writer(message_type.SUBJECT)[0]:
+    if data[:HEADER_BYTES] == frame_head(message_type.SUBJECT):
         try:
             message: MessageT = _reader(message_type)(data, HEADER_BYTES)
         except NotPlain:

@@ -10,13 +10,10 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 from schemas.generated import Source
+from schemas.plain import NotPlain, read_long
 from schemas.records.base import Record
 
 _DOUBLE = struct.Struct("<d")
-
-
-class NotPlain(Exception):
-    """These bytes must be read by the general reader, which may refuse them."""
 
 
 def compile_reader(schema: Mapping[str, Any], record_type: type[Record]) -> Callable[[bytes, int], Any]:
@@ -43,22 +40,8 @@ def compile_reader(schema: Mapping[str, Any], record_type: type[Record]) -> Call
     return from_bytes
 
 
-def _long(data: bytes, at: int) -> tuple[int, int]:
-    """Return the Avro long at `at`, and where it ends."""
-    digit = data[at]
-    rest, shift = digit & 127, 7
-    while digit > 127:
-        if shift > 56:
-            raise NotPlain("a long of ten bytes")
-        at += 1
-        digit = data[at]
-        rest |= (digit & 127) << shift
-        shift += 7
-    return (rest >> 1) ^ -(rest & 1), at + 1
-
-
 def _length(data: bytes, at: int) -> tuple[int, int]:
-    length, at = _long(data, at)
+    length, at = read_long(data, at)
     if length < 0:
         raise NotPlain("a negative length, or an array in blocks")
     return length, at
@@ -68,7 +51,7 @@ def _not_plain(what: str) -> NoReturn:
     raise NotPlain(what)
 
 
-_NAMES: Mapping[str, Any] = {"long": _long, "length_of": _length, "double": _DOUBLE.unpack_from, "not_plain": _not_plain}
+_NAMES: Mapping[str, Any] = {"long": read_long, "length_of": _length, "double": _DOUBLE.unpack_from, "not_plain": _not_plain}
 _PRIMITIVE = frozenset({"long", "int", "string", "bytes", "boolean", "double"})
 
 

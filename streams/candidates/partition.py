@@ -79,6 +79,10 @@ class CandidatePartition:
             known = decode(Candidate, value)
         return known
 
+    def written(self, candidate_ids: Iterable[str]) -> list[bytes]:
+        """Return the records of these candidates as last written, of those that still have one."""
+        return [state for candidate_id in candidate_ids if (state := self._store.get(candidate_id)) is not None]
+
     def deleted(self, surface: str) -> list[str]:
         """Return the deleted ids of a surface whose markers are still held."""
         return [i for i in self._deleted if any(one.name == surface for one in self._surfaces_of(i))]

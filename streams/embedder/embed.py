@@ -1,19 +1,19 @@
-"""Candidates into the embedding records of one bundle. Knows no topics' positions, rollouts or state."""
+"""Candidates' records into the embedding records of one bundle. Knows no topics' positions, rollouts or state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from schemas.codec import encode
+from schemas.codec import encode, frame_head
 from schemas.errors import BundleCorrupt
-from schemas.records.candidates import Candidate, CandidateAttributes, CandidateFeatures, Embedding, embedding_subject
+from schemas.records.candidates import Candidate, Embedding, embedding_subject
 from schemas.surfaces import Surface
 from schemas.topics import embeddings_topic_name
 from schemas.towers import Towers
+from schemas.writing import long_bytes
+from streams.embedder.cut import Cut, cut_or_read
 from streams.state import OutboundRecord
 
 _TOWER_BATCH = 512
-
-_Live = tuple[Candidate, CandidateAttributes, CandidateFeatures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,64 +41,54 @@ class Target:
         """The bundle's embeddings topic."""
         return embeddings_topic_name(self.bundle)
 
-    def embed(self, candidates: Sequence[Candidate], *, now_ms: int) -> Embedded:
-        """Return what the bundle's topic needs: vectors of live candidates, and deletes; stubs and the aged get none."""
-        records = [self._delete(candidate, now_ms) for candidate in candidates if candidate.deleted]
-        live: list[_Live] = [
-            (candidate, candidate.attributes, features)
-            for candidate in candidates
-            if (features := candidate.features()) is not None
-            and candidate.attributes is not None
-            and self.surface.holds(candidate.attributes.created_ms, now_ms)
-        ]
+    def embed(self, states: Iterable[bytes], *, now_ms: int) -> Embedded:
+        """Return what the bundle's topic needs: vectors of live candidates, and deletes; stubs and the aged get none.
+
+        Args:
+            states: the candidates' records, as they stand in the store.
+        """
+        records: list[OutboundRecord] = []
+        live: list[Cut] = []
+        for found in map(cut_or_read, states):
+            if isinstance(found, Cut):
+                if self.surface.holds(found.created_ms, now_ms):
+                    live.append(found)
+            elif found.deleted:
+                records.append(self._delete(found, now_ms))
         failed: dict[str, str] = {}
         for start in range(0, len(live), _TOWER_BATCH):
             records += self._vectors(live[start : start + _TOWER_BATCH], now_ms, failed)
         return Embedded(records, failed)
 
-    def _vectors(self, batch: Sequence[_Live], now_ms: int, failed: dict[str, str]) -> list[OutboundRecord]:
+    def _vectors(self, batch: Sequence[Cut], now_ms: int, failed: dict[str, str]) -> list[OutboundRecord]:
         try:
-            vectors = self.towers.embed_candidates([features for _, _, features in batch]).astype("<f4", copy=False)
+            vectors = self.towers.embed_candidates([one.features for one in batch]).astype("<f4", copy=False)
         except BundleCorrupt as error:
             if len(batch) == 1:
-                failed[batch[0][0].candidate_id] = str(error)
+                failed[batch[0].key.decode()] = str(error)
                 return []
             # halved until those that fail stand alone: the others must not go without vectors for their sake
             half = len(batch) // 2
             return [*self._vectors(batch[:half], now_ms, failed), *self._vectors(batch[half:], now_ms, failed)]
-        return [self._vector(*entry, vector.tobytes(), now_ms) for entry, vector in zip(batch, vectors, strict=True)]
-
-    def _vector(
-        self, candidate: Candidate, attributes: CandidateAttributes, features: CandidateFeatures, vector: bytes, now_ms: int
-    ) -> OutboundRecord:
-        return self._record(
-            Embedding(
-                vector,
-                candidate.candidate_id,
-                candidate.event_time_ms,
-                candidate.sequence,
-                attributes.created_ms,
-                candidate.append_time_ms,
-                now_ms,
-                text=attributes.text,
-                features=features,
-            )
-        )
+        topic, head, embedded_ms = self.topic, frame_head(self._subject), long_bytes(now_ms)
+        return [
+            OutboundRecord(topic, one.key, b"".join((head, vector.tobytes(), one.body, embedded_ms)))
+            for one, vector in zip(batch, vectors, strict=True)
+        ]
 
     def _delete(self, candidate: Candidate, now_ms: int) -> OutboundRecord:
-        return self._record(
-            Embedding(
-                bytes(4 * self.towers.dim),
-                candidate.candidate_id,
-                candidate.event_time_ms,
-                candidate.sequence,
-                0,
-                candidate.append_time_ms,
-                now_ms,
-                deleted=True,
-            )
+        embedding = Embedding(
+            bytes(4 * self.towers.dim),
+            candidate.candidate_id,
+            candidate.event_time_ms,
+            candidate.sequence,
+            0,
+            candidate.append_time_ms,
+            now_ms,
+            deleted=True,
         )
+        return OutboundRecord(self.topic, candidate.candidate_id.encode(), encode(embedding, subject=self._subject))
 
-    def _record(self, embedding: Embedding) -> OutboundRecord:
-        value = encode(embedding, subject=embedding_subject(self.towers.dim))
-        return OutboundRecord(self.topic, embedding.candidate_id.encode(), value)
+    @property
+    def _subject(self) -> str:
+        return embedding_subject(self.towers.dim)

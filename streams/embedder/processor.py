@@ -170,16 +170,16 @@ class EmbedderProcessor:
         decoded_ns = time.time_ns()
         now_ms = self._clock()
         # one call of the towers for all partitions: it costs as much as some ten candidates in it
-        urgent: dict[str, list[Candidate]] = defaultdict(list)
+        urgent: dict[str, list[bytes]] = defaultdict(list)
         partition_of_key: dict[bytes, int] = {}
         for number, partition in touched.items():
             for name, members in self._by_surface(partition.write_urgent(now_ms)).items():
                 self._policies[number, name].embedded(members, now_ms)
-                urgent[name] += members
+                urgent[name] += self._written(number, members)
                 partition_of_key.update((member.candidate_id.encode(), number) for member in members)
         outputs: list[OutboundRecord] = []
-        for name, members in urgent.items():
-            outputs += self._marked(self._embed(name, members, now_ms), partition_of_key)
+        for name, states in urgent.items():
+            outputs += self._marked(self._embed(name, states, now_ms), partition_of_key)
         return Work(tuple(outputs), tuple(dead), decoded_ns)
 
     def between(self) -> tuple[Work, float | None]:
@@ -223,10 +223,11 @@ class EmbedderProcessor:
         for number, partition in self._partitions.items():
             if written := partition.write_sealed(limit, now_ms):
                 for name, members in self._by_surface(written).items():
-                    outputs += self._embed(name, self._policies[number, name].engaged(members, now_ms), now_ms)
+                    due = self._policies[number, name].engaged(members, now_ms)
+                    outputs += self._embed(name, self._written(number, due), now_ms)
                 return Work(tuple(outputs)), True
-        for (_, name), policy in self._policies.items():
-            outputs += self._embed(name, policy.due(now_ms), now_ms)
+        for (number, name), policy in self._policies.items():
+            outputs += self._embed(name, self._written(number, policy.due(now_ms)), now_ms)
         # of those set aside too: with the marker gone nobody would write the null once they are back
         wanted = self._targets.wanted()
         for partition in self._partitions.values():
@@ -284,7 +285,7 @@ class EmbedderProcessor:
             before = self._policies[partition, name]
             policy = self._policies[partition, name] = refresh_for(surface, partitions=self._partition_count, after=before)
             if surface.refresh != WRITE_TIME:
-                outputs += self._embed(name, policy.engaged(before.held_back(), now_ms), now_ms)
+                outputs += self._embed(name, self._written(partition, policy.engaged(before.held_back(), now_ms)), now_ms)
         if surface.refresh == WRITE_TIME:
             self._rewrite_corpus(name)
         return outputs
@@ -303,13 +304,16 @@ class EmbedderProcessor:
                 by_surface[surface.name].append(candidate)
         return by_surface
 
-    def _embed(self, surface: str, candidates: Sequence[Candidate], now_ms: int) -> list[OutboundRecord]:
-        if not candidates:
-            return []
-        return [record for loaded in self._targets.active(surface) for record in self._embed_for(loaded, candidates, now_ms)]
+    def _written(self, partition: int, candidates: Iterable[Candidate]) -> list[bytes]:
+        return self._partitions[partition].written(candidate.candidate_id for candidate in candidates)
 
-    def _embed_for(self, loaded: Loaded, candidates: Sequence[Candidate], now_ms: int) -> list[OutboundRecord]:
-        bundle, made = loaded.target.bundle, loaded.target.embed(candidates, now_ms=now_ms)
+    def _embed(self, surface: str, states: Sequence[bytes], now_ms: int) -> list[OutboundRecord]:
+        if not states:
+            return []
+        return [record for loaded in self._targets.active(surface) for record in self._embed_for(loaded, states, now_ms)]
+
+    def _embed_for(self, loaded: Loaded, states: Sequence[bytes], now_ms: int) -> list[OutboundRecord]:
+        bundle, made = loaded.target.bundle, loaded.target.embed(states, now_ms=now_ms)
         if made.failed and self._targets.is_building(bundle):
             # nobody is answered from it yet, and it must not become ready
             self._set_aside(bundle, next(iter(made.failed.values())))
@@ -332,10 +336,9 @@ class EmbedderProcessor:
 
     def _backfill(self, bundle: str, partition: int, ids: Sequence[str]) -> list[OutboundRecord]:
         found = [loaded for loaded in self._targets.active() if loaded.target.bundle == bundle]
-        state = self._partitions[partition]
         # read now, not when the backfill began: a candidate deleted since must not come back
-        candidates = [candidate for candidate in map(state.get, ids) if candidate is not None]
-        return [record for loaded in found for record in self._embed_for(loaded, candidates, self._clock())]
+        states = self._partitions[partition].written(ids)
+        return [record for loaded in found for record in self._embed_for(loaded, states, self._clock())]
 
     def _start_backfill(self, loaded: Loaded, partition: int) -> None:
         # a bundle that was set aside, or could not be loaded, has missed deletes too: its topic, unless new, does not hold them

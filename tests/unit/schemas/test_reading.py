@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from schemas.codec import HEADER_BYTES, decode, decode_mapping, encode, schema_json, writer_version
 from schemas.errors import UndecodableRecord
-from schemas.reading import NotPlain, compile_reader
+from schemas.plain import NotPlain
+from schemas.reading import compile_reader
 from schemas.records.base import Message
 from schemas.records.candidates import Embedding, Tweet
 from schemas.records.feedback import Engagement
