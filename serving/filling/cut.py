@@ -4,11 +4,13 @@ A node decodes every vector written anywhere: this takes under half the time of 
 The features are copied as they lie, for a candidate token holds the same Avro bytes.
 """
 
+import re
 from functools import cache
 from typing import NamedTuple
 
 from schemas.codec import schema_json, writer_version
-from schemas.records.candidates import embedding_subject
+from schemas.plain import LONG, TEXT, NotPlain, array, find_text, group, read_long
+from schemas.records.candidates import MAX_TOPICS, embedding_subject
 from schemas.records.feedback import CandidateToken
 
 _BEHIND_VECTOR = [
@@ -31,10 +33,21 @@ _FEATURES = [
     ("counters", "record"),
 ]
 _COUNTERS = 7
-
-
-class NotCut(Exception):
-    """The record is not of the plain form that is cut here; read it whole to learn what it is."""
+# what lies between the vector and the text, and behind the text
+_FRONT = re.compile(
+    # id, version, `deleted`, which is false, and when the candidate was created
+    group(TEXT) + group(group(LONG), group(LONG)) + rb"\x00" + group(LONG),
+    re.DOTALL,
+)
+_BACK = re.compile(
+    # the features are given: author, language, region, topics; followers and counters
+    rb"\x02"
+    + group(group(group(TEXT), group(TEXT), TEXT, array(TEXT, MAX_TOPICS)), LONG * (1 + _COUNTERS))
+    # the append time, and when the tower ran
+    + group(LONG)
+    + LONG,
+    re.DOTALL,
+)
 
 
 class Cut(NamedTuple):
@@ -82,89 +95,37 @@ def cut(data: bytes, at: int) -> Cut:
     """Return the row of a record whose fields behind the vector begin at `at`.
 
     Raises:
-        NotCut: a delete, a record without features, an odd encoding, or bytes that are no record.
+        NotPlain: a delete, a record without features, an odd encoding, or bytes that are no record.
     """
     try:
         return _cut(data, at)
     # past the end of the bytes, or text that is not UTF-8
     except (IndexError, UnicodeDecodeError) as error:
-        raise NotCut(str(error)) from error
+        raise NotPlain(str(error)) from error
 
 
 def _cut(data: bytes, at: int) -> Cut:
-    at, end = _text(data, at)
-    candidate_id, version_from = data[at:end].decode(), end
-    event_time_ms, at = _long(data, end)
-    sequence, at = _long(data, at)
-    version = data[version_from:at]
-    if data[at]:
-        raise NotCut("a delete")
-    created_ms, at = _long(data, at + 1)
-    at, end = _text(data, at)
+    front = _FRONT.match(data, at)
+    if front is None:
+        raise NotPlain("not a live candidate of the plain form, as far as its text")
+    at, end = find_text(data, front.end())
     text = data[at:end]
+    back = _BACK.fullmatch(data, end)
+    if back is None:
+        raise NotPlain("no features, or not of the plain form behind the text")
+    candidate_id, version, event_time_ms, sequence, created_ms = front.groups()
+    features, texts, author_id, language, append_time_ms = back.groups()
+    # all of them at once, for the judgement alone: the lengths between them are ASCII
+    texts.decode()
     text.decode()
-    if data[end] != 2:
-        raise NotCut("no features")
-    features_from = end + 1
-    at, end = _text(data, features_from)
-    author_id = data[at:end].decode()
-    at, end = _text(data, end)
-    language = data[at:end].decode()
-    at, end = _text(data, end)
-    data[at:end].decode()
-    at = _past_texts(data, end)
-    # followers, and the counters
-    for _ in range(1 + _COUNTERS):
-        if data[at] < 128:
-            at += 1
-        else:
-            _, at = _long(data, at)
-    token_body = version + data[features_from:at]
-    append_time_ms, at = _long(data, at)
-    _, at = _long(data, at)
-    if at != len(data):
-        raise NotCut("bytes left over, or missing")
-    return Cut(candidate_id, event_time_ms, sequence, created_ms, append_time_ms, language, author_id, text, token_body)
-
-
-def _long(data: bytes, at: int) -> tuple[int, int]:
-    """Return the Avro long at `at`, and where it ends."""
-    digit = data[at]
-    rest, shift = digit & 127, 7
-    while digit > 127:
-        if shift == 63:
-            raise NotCut("a long of ten bytes")
-        at += 1
-        digit = data[at]
-        rest |= (digit & 127) << shift
-        shift += 7
-    return (rest >> 1) ^ -(rest & 1), at + 1
-
-
-def _text(data: bytes, at: int) -> tuple[int, int]:
-    """Return where the text at `at` begins and ends. An end past the data's shows at the next byte that is asked for."""
-    length = data[at]
-    if length < 128:
-        at += 1
-    else:
-        length, at = _long(data, at)
-        length *= 2
-    if length & 1 or length < 0:
-        raise NotCut("a text of negative length")
-    return at, at + (length >> 1)
-
-
-def _past_texts(data: bytes, at: int) -> int:
-    """Return where an array of texts, in one block, ends."""
-    count, at = _long(data, at)
-    if count < 0:
-        raise NotCut("an array in blocks")
-    for _ in range(count):
-        at, end = _text(data, at)
-        data[at:end].decode()
-        at = end
-    if count:
-        if data[at]:
-            raise NotCut("an array in blocks")
-        at += 1
-    return at
+    return Cut(
+        candidate_id[1:].decode(),
+        read_long(event_time_ms, 0)[0],
+        read_long(sequence, 0)[0],
+        read_long(created_ms, 0)[0],
+        read_long(append_time_ms, 0)[0],
+        language[1:].decode(),
+        author_id[1:].decode(),
+        text,
+        version + features,
+    )

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from schemas.codec import HEADER_BYTES, decode_embedding, frame_id, writer_id
 from schemas.errors import InvalidInput, InvalidRecord, UndecodableRecord
 from schemas.ids import check_candidate_id
+from schemas.plain import NotPlain
 from schemas.records.candidates import embedding_subject
 from schemas.wire.inbound import InboundRecord
 from schemas.writing import string_bytes
-from serving.filling.cut import NotCut, can_cut, cut
+from serving.filling.cut import can_cut, cut
 from serving.filling.masks import Delete, Null
 from serving.index import Rows
 from serving.query.payload import payload_of_parts, row_payload
@@ -123,7 +124,7 @@ class _Reader:
             raise UndecodableRecord(f"{len(value)} bytes are too few for a {embedding_subject(self._dim)} record")
         try:
             row = cut(value, self._behind_vector)
-        except NotCut:
+        except NotPlain:
             # reading it whole tells why, or that it is well though unusual
             return self._read_whole(key, value, record)
         _check_key(key, row.candidate_id)

@@ -10,14 +10,15 @@ from pydantic import TypeAdapter
 
 from schemas.codec import HEADER_BYTES, decode_embedding, encode
 from schemas.errors import InvalidInput
+from schemas.plain import NotPlain
 from schemas.records.candidates import DIMENSIONS, CandidateFeatures, Counters, Embedding, embedding_subject
 from schemas.records.feedback import CandidateToken
 from schemas.tokens import read_token
 from schemas.writing import string_bytes
 from serving.api import RetrievedCandidate
-from serving.filling.cut import Cut, NotCut, can_cut, cut
+from serving.filling.cut import Cut, can_cut, cut
 from serving.query.payload import candidate_json, payload_of_parts, row_payload
-from tests.samples import BUNDLE, embedding
+from tests.samples import BUNDLE, FEATURES, embedding
 
 CANDIDATE_JSON = TypeAdapter(RetrievedCandidate)
 DIM = 32
@@ -25,11 +26,13 @@ VECTOR = struct.pack(f"<{DIM}f", *range(DIM))
 START = HEADER_BYTES + 4 * DIM
 WHOLE = embedding(DIM)
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.just("ü" * 40)
+# as long as a length of one byte can tell: ids, languages and topics of more are read whole
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.just("ü" * 31 + "x")
+texts = names | st.just("ü" * 40)
 longs = st.integers(-(2**62), 2**62 - 1) | st.integers(-70, 70)
 counters = st.builds(Counters, *[longs] * 7)
-features = st.builds(CandidateFeatures, texts, texts, texts, st.lists(texts, max_size=6).map(tuple), longs, counters)
-embeddings = st.builds(Embedding, st.just(VECTOR), texts, longs, longs, longs, longs, longs, text=texts, features=features)
+features = st.builds(CandidateFeatures, names, names, names, st.lists(names, max_size=6).map(tuple), longs, counters)
+embeddings = st.builds(Embedding, st.just(VECTOR), names, longs, longs, longs, longs, longs, text=texts, features=features)
 
 
 def frame(of: Embedding) -> bytes:
@@ -103,7 +106,7 @@ def test_damaged_bytes_are_never_cut_into_another_row_than_they_are_read_as(plac
     for damaged in (bytes(data), bytes(data)[: START + length % (len(data) - START)], bytes(data) + b"\0"):
         try:
             row = cut(damaged, START)
-        except NotCut:
+        except NotPlain:
             continue
         try:
             assert row == as_read(damaged)
@@ -111,13 +114,15 @@ def test_damaged_bytes_are_never_cut_into_another_row_than_they_are_read_as(plac
             pytest.fail("cut what cannot be read")
 
 
-@pytest.mark.parametrize("unusual", ["delete", "no features", "a long of ten bytes"])
+@pytest.mark.parametrize("unusual", ["delete", "no features", "a long of ten bytes", "a long language"])
 def test_what_is_unusual_is_left_to_the_whole_reading(unusual: str) -> None:
     """It is rare, and has a sentence of its own there."""
     record = {
         "delete": embedding(DIM, deleted=True),
         "no features": replace(WHOLE, features=None),
         "a long of ten bytes": replace(WHOLE, sequence=2**63 - 1),
+        "a long language": replace(WHOLE, features=replace(FEATURES, language="ü" * 40)),
     }[unusual]
-    with pytest.raises(NotCut, match=unusual):
+    with pytest.raises(NotPlain):
         cut(frame(record), START)
+    assert decode_embedding(DIM, frame(record)) == record
