@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle
 from schemas.errors import BundleCorrupt, BundleMismatch
+from schemas.features.columns import Values
 from schemas.onnx_file import check_model
 from schemas.records.candidates import CandidateFeatures
 from schemas.records.users import QueryFeatures
@@ -66,7 +67,14 @@ class Towers:
 
     def embed_candidates(self, features: Sequence[CandidateFeatures]) -> NDArray[np.float32]:
         """Return vectors, float32 [n, dim]; raises `BundleCorrupt` if the tower fails, or one is not finite, or of zeros."""
-        vectors = self._run(self._candidate, self.spec.encode_candidates(features))
+        return self._embed_candidates(self.spec.encode_candidates(features))
+
+    def embed_candidate_values(self, values: Values) -> NDArray[np.float32]:
+        """Return and raise the same, of candidates whose values are told by their source: see `schemas.features.spec.Field`."""
+        return self._embed_candidates(self.spec.encode_candidate_values(values))
+
+    def _embed_candidates(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        vectors = self._run(self._candidate, ids)
         # what a sum that overflows becomes once it is scaled to length 1; no index takes it
         if self.manifest.metric == "cosine" and not vectors.any(axis=1).all():
             raise BundleCorrupt(f"bundle {self.bundle_id}: a tower yields vectors of zeros; {_MEND}")

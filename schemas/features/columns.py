@@ -8,11 +8,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.features.hashing import hash_bucket
+from schemas.features.hashing import bucket_of
 
 _CONTEXT = "context."
 # count n lies in bucket i + 1 from the i-th of these on: 2^i - 1, and no int64 is above the last
 _LOG_BOUNDS = np.array([2**i - 1 for i in range(64)], np.int64)
+
+# of a source, each record's value
+Values = Callable[[str], Iterable[Any]]
 
 
 class FieldLike(Protocol):
@@ -60,16 +63,18 @@ class ColumnsLike(Protocol):
 
 def encode(seed: str, fields: Iterable[FieldLike], features: Sequence[object]) -> NDArray[np.int64]:
     """Return ids, int64 [n, all slots], of n feature records; 0 where a slot has no value."""
+    return encode_values(seed, fields, lambda source: map(_reader(source), features))
+
+
+def encode_values(seed: str, fields: Iterable[FieldLike], values: Values) -> NDArray[np.int64]:
+    """Return the same of records whose values are told by their source, one record's after the other's."""
     # columns as lists and one array at the end: an array per field costs more than the ids of a small batch
     columns: list[Sequence[int]] = []
     for field in fields:
-        values = map(_reader(field.source), features)
         if field.kind == "log":
-            columns.append(_log_buckets(values, field.buckets))
+            columns.append(_log_buckets(values(field.source), field.buckets))
         else:
-            columns += _hash_buckets(values, seed, field)
-    if not features:
-        return np.zeros((0, len(columns)), np.int64)
+            columns += _hash_buckets(values(field.source), seed, field)
     return np.ascontiguousarray(np.array(columns, np.int64).T)
 
 
@@ -91,18 +96,23 @@ def _log_buckets(counts: Iterable[int], buckets: int) -> list[int]:
 
 
 def _hash_buckets(values: Iterable[str | Sequence[str]], seed: str, field: FieldLike) -> list[Sequence[int]]:
-    table, buckets, slots = field.table_name, field.buckets, field.slots
+    bucket, slots = bucket_of(seed, field.table_name, field.buckets), field.slots
     padding = [0] * slots
     flat: list[int] = []
     for value in values:
-        texts = (value,) if isinstance(value, str) else value[:slots]
-        row = [hash_bucket(seed, table, text, buckets) for text in texts if text]
+        if not value:
+            row = []
+        elif isinstance(value, str):
+            row = [bucket(value)]
+        else:
+            row = [bucket(text) for text in value[:slots] if text]
         flat += row if len(row) == slots else row + padding[len(row) :]
     return [flat[slot::slots] for slot in range(slots)]
 
 
 def _hash_columns(texts: Texts, seed: str, field: FieldLike) -> NDArray[np.int64]:
-    buckets = np.array([hash_bucket(seed, field.table_name, word, field.buckets) if word else 0 for word in texts.words], np.int64)
+    bucket = bucket_of(seed, field.table_name, field.buckets)
+    buckets = np.array([bucket(word) if word else 0 for word in texts.words], np.int64)
     row, place = texts.places()
     ids = buckets[texts.codes]
     # as above: cut first, then close the gaps that empty texts leave

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import BundleMismatch
-from schemas.features.columns import ColumnsLike, encode, encode_columns
+from schemas.features.columns import ColumnsLike, Values, encode, encode_columns, encode_values
 from schemas.records.base import Record
 from schemas.records.candidates import CandidateFeatures
 from schemas.records.users import QueryFeatures
@@ -106,6 +106,10 @@ class FeatureSpec:
     def encode_candidates(self, features: Sequence[CandidateFeatures]) -> NDArray[np.int64]:
         """Return ids, int64 [n, candidate_width], of candidate features."""
         return encode(self.seed, self.candidate, features)
+
+    def encode_candidate_values(self, values: Values) -> NDArray[np.int64]:
+        """Return what `encode_candidates` returns, of candidates whose values are told by their source."""
+        return encode_values(self.seed, self.candidate, values)
 
     def encode_query_columns(self, features: ColumnsLike) -> NDArray[np.int64]:
         """Return what `encode_queries` returns, of features that lie in columns."""

@@ -5,7 +5,9 @@ of reading the candidate whole and writing the embedding value by value.
 """
 
 import re
+from dataclasses import fields
 from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
 from schemas.codec import HEADER_BYTES, body_writer, decode, frame_head
@@ -15,7 +17,6 @@ from schemas.records.candidates import (
     MAX_TOPICS,
     Candidate,
     CandidateAttributes,
-    CandidateFeatures,
     Counters,
     Embedding,
     embedding_subject,
@@ -48,18 +49,26 @@ _BACK = re.compile(
 _DIM = DIMENSIONS[0]
 _KEPT = 8_192
 
+SOURCES = (
+    *("author_id", "language", "region", "topics", "author_followers"),
+    *(f"counters.{field.name}" for field in fields(Counters)),
+)
+"""Of a feature spec's fields; see `schemas.features.spec.Field`."""
+_values = attrgetter(*SOURCES)
+
 
 class Cut(NamedTuple):
     """What the embedding of a live candidate holds of it.
 
     Attributes:
         key: the candidate id, in UTF-8.
+        values: what a tower reads, in the order of `SOURCES`.
         body: the Avro body of the embedding record behind the vector, without its last value: when the tower ran.
     """
 
     key: bytes
     created_ms: int
-    features: CandidateFeatures
+    values: tuple[str | int | tuple[str, ...], ...]
     body: bytes
 
 
@@ -108,11 +117,16 @@ def _cut(state: bytes) -> Cut:
     candidate_id[1:].decode()
     followers, created_ms, counts, append_ms = back.groups()
     counters, clipped = _counters(counts)
-    features = CandidateFeatures(
-        author_id[1:].decode(), language[1:].decode(), region[1:].decode(), _topics(topics), _long(followers), counters
+    values = (
+        author_id[1:].decode(),
+        language[1:].decode(),
+        region[1:].decode(),
+        _topics(topics),
+        _long(followers),
+        *counters,
     )
     body = b"".join((version, created_ms, state[told_from:told_to], _GIVEN, told, followers, clipped, append_ms))
-    return Cut(candidate_id[1:], read_long(created_ms, 0)[0], features, body)
+    return Cut(candidate_id[1:], read_long(created_ms, 0)[0], values, body)
 
 
 def _cut_whole(candidate: Candidate, attributes: CandidateAttributes) -> Cut:
@@ -129,7 +143,7 @@ def _cut_whole(candidate: Candidate, attributes: CandidateAttributes) -> Cut:
         features=features,
     )
     body = body_writer(embedding_subject(_DIM))(whole)
-    return Cut(candidate.candidate_id.encode(), attributes.created_ms, features, body[4 * _DIM : -1])
+    return Cut(candidate.candidate_id.encode(), attributes.created_ms, _values(features), body[4 * _DIM : -1])
 
 
 # what many candidates share is read once: these, and the objects it becomes, cost more than all the rest
@@ -150,10 +164,10 @@ def _long(digits: bytes) -> int:
 
 
 @lru_cache(_KEPT)
-def _counters(longs: bytes) -> tuple[Counters, bytes]:
+def _counters(longs: bytes) -> tuple[tuple[int, ...], bytes]:
     """Return the counters, clipped, and their bytes."""
     counts, at = [], 0
     while at < len(longs):
         count, at = read_long(longs, at)
         counts.append(max(count, 0))
-    return Counters(*counts), b"".join(map(long_bytes, counts))
+    return tuple(counts), b"".join(map(long_bytes, counts))

@@ -10,7 +10,7 @@ from schemas.surfaces import Surface
 from schemas.topics import embeddings_topic_name
 from schemas.towers import Towers
 from schemas.writing import long_bytes
-from streams.embedder.cut import Cut, cut_or_read
+from streams.embedder.cut import SOURCES, Cut, cut_or_read
 from streams.state import OutboundRecord
 
 _TOWER_BATCH = 512
@@ -62,7 +62,8 @@ class Target:
 
     def _vectors(self, batch: Sequence[Cut], now_ms: int, failed: dict[str, str]) -> list[OutboundRecord]:
         try:
-            vectors = self.towers.embed_candidates([one.features for one in batch]).astype("<f4", copy=False)
+            columns = dict(zip(SOURCES, zip(*[one.values for one in batch], strict=True), strict=True))
+            vectors = self.towers.embed_candidate_values(columns.__getitem__).astype("<f4", copy=False)
         except BundleCorrupt as error:
             if len(batch) == 1:
                 failed[batch[0].key.decode()] = str(error)

@@ -1,6 +1,7 @@
 """The batch encoder of features against the plain rule, one value at a time."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import numpy as np
 from hypothesis import given, settings
@@ -54,6 +55,7 @@ def test_candidates_encode_as_one_value_at_a_time_would(features: list[Candidate
     assert ids.dtype == np.int64
     assert ids.flags.c_contiguous
     assert np.array_equal(ids, _plainly(TWEET.candidate, features))
+    assert np.array_equal(ids, TWEET.encode_candidate_values(lambda source: list(map(attrgetter(source), features))))
 
 
 @settings(max_examples=40, deadline=None)

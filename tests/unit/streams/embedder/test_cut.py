@@ -1,6 +1,7 @@
 """What is cut out of a candidate's record is what reading it whole and writing the embedding gives, byte for byte."""
 
 from dataclasses import replace
+from operator import attrgetter
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from schemas.errors import InvalidInput
 from schemas.plain import NotPlain
 from schemas.records.candidates import DIMENSIONS, Candidate, CandidateAttributes, Counters, Embedding, embedding_subject
 from schemas.writing import long_bytes
-from streams.embedder.cut import Cut, cut, cut_or_read
+from streams.embedder.cut import SOURCES, Cut, cut, cut_or_read
 from tests.samples import ATTRIBUTES, NOON_MS
 
 WHOLE = Candidate(
@@ -68,7 +69,8 @@ def put_together(found: Cut, dim: int) -> bytes:
 def check(found: Cut, candidate: Candidate, dim: int = DIMENSIONS[0]) -> None:
     """Compare what was cut with the candidate."""
     assert candidate.attributes is not None
-    assert found[:3] == (candidate.candidate_id.encode(), candidate.attributes.created_ms, candidate.features())
+    assert found[:2] == (candidate.candidate_id.encode(), candidate.attributes.created_ms)
+    assert found.values == attrgetter(*SOURCES)(candidate.features())
     assert put_together(found, dim) == embedded(candidate, dim)
 
 

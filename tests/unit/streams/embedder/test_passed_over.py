@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from schemas.codec import decode, decode_embedding, encode
 from schemas.errors import BundleCorrupt
-from schemas.records.candidates import CandidateFeatures, Tweet
+from schemas.features.columns import Values
+from schemas.records.candidates import Tweet
 from schemas.records.control import NodeStatus, Stage
 from schemas.topics import NODE_STATUS
 from schemas.towers import Towers
@@ -28,11 +29,11 @@ POISON = "a:poison"
 class Poisoned(Towers):
     """Good towers, but for candidates of one author."""
 
-    def embed_candidates(self, features: Sequence[CandidateFeatures]) -> NDArray[np.float32]:
+    def embed_candidate_values(self, values: Values) -> NDArray[np.float32]:
         """See `Towers`."""
-        if any(one.author_id == POISON for one in features):
+        if POISON in values("author_id"):
             raise BundleCorrupt(f"bundle {self.bundle_id}: a tower yields NaN or infinite values")
-        return super().embed_candidates(features)
+        return super().embed_candidate_values(values)
 
 
 @pytest.fixture
