@@ -5,6 +5,7 @@ matches plain bytes only: whatever is unusual or wrong is left to the general re
 """
 
 import re
+from functools import lru_cache
 
 # of as many bytes as it needs, and at most nine; an atomic group, like all of these: there is one way to read them
 LONG = rb"(?>[\x00-\x7f]|[\x80-\xff]{1,8}[\x01-\x7f])"
@@ -56,6 +57,13 @@ def read_long(data: bytes, at: int) -> tuple[int, int]:
     if digit == 0 and shift > 7:
         raise NotPlain("a long of more bytes than it needs")
     return (rest >> 1) ^ -(rest & 1), at + 1
+
+
+# counters, places and sequences are small, and a batch shares its times: a hit costs a tenth
+@lru_cache(maxsize=8_192)
+def long_of(digits: bytes) -> int:
+    """Return the long that these bytes are."""
+    return read_long(digits, 0)[0]
 
 
 def find_text(data: bytes, at: int) -> tuple[int, int]:

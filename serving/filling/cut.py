@@ -9,7 +9,7 @@ from functools import cache
 from typing import NamedTuple
 
 from schemas.codec import schema_json, writer_version
-from schemas.plain import LONG, TEXT, NotPlain, array, find_text, group, read_long
+from schemas.plain import LONG, TEXT, NotPlain, array, find_text, group, long_of
 from schemas.records.candidates import MAX_TOPICS, embedding_subject
 from schemas.records.feedback import CandidateToken
 
@@ -120,10 +120,10 @@ def _cut(data: bytes, at: int) -> Cut:
     text.decode()
     return Cut(
         candidate_id[1:].decode(),
-        read_long(event_time_ms, 0)[0],
-        read_long(sequence, 0)[0],
-        read_long(created_ms, 0)[0],
-        read_long(append_time_ms, 0)[0],
+        long_of(event_time_ms),
+        long_of(sequence),
+        long_of(created_ms),
+        long_of(append_time_ms),
         language[1:].decode(),
         author_id[1:].decode(),
         text,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codec import HEADER_BYTES, decode_embedding, frame_id, writer_id
+from schemas.codec import HEADER_BYTES, decode_embedding, frame_head
 from schemas.errors import InvalidInput, InvalidRecord, UndecodableRecord
 from schemas.ids import check_candidate_id
 from schemas.plain import NotPlain
@@ -109,7 +109,7 @@ class _Reader:
         # a token's body begins with the bundle
         self._token_head = string_bytes(bundle)
         # another release's schema is read whole, the slow way
-        self._cut_id = writer_id(embedding_subject(dim)) if can_cut(dim) else None
+        self._cut_head = frame_head(embedding_subject(dim)) if can_cut(dim) else None
 
     def read(self, record: InboundRecord) -> _Row | Delete | Null:
         """Return what a record says; raises `InvalidInput` when it says nothing that could be believed."""
@@ -118,7 +118,7 @@ class _Reader:
             raise InvalidRecord("the record has no key; an embedding's key is its candidate id")
         if value is None:
             return Null(_id_of(key), record.timestamp_ms)
-        if frame_id(value) != self._cut_id:
+        if value[:HEADER_BYTES] != self._cut_head:
             return self._read_whole(key, value, record)
         if len(value) <= self._behind_vector:
             raise UndecodableRecord(f"{len(value)} bytes are too few for a {embedding_subject(self._dim)} record")

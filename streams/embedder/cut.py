@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from schemas.codec import HEADER_BYTES, body_writer, decode, frame_head
-from schemas.plain import ASCII_TEXT, LONG, TEXT, NotPlain, array, find_text, group, optional, read_long
+from schemas.plain import ASCII_TEXT, LONG, TEXT, NotPlain, array, find_text, group, long_of, optional, read_long
 from schemas.records.candidates import (
     DIMENSIONS,
     MAX_TOPICS,
@@ -122,11 +122,11 @@ def _cut(state: bytes) -> Cut:
         language[1:].decode(),
         region[1:].decode(),
         _topics(topics),
-        _long(followers),
+        long_of(followers),
         *counters,
     )
     body = b"".join((version, created_ms, state[told_from:told_to], _GIVEN, told, followers, clipped, append_ms))
-    return Cut(candidate_id[1:], read_long(created_ms, 0)[0], values, body)
+    return Cut(candidate_id[1:], long_of(created_ms), values, body)
 
 
 def _cut_whole(candidate: Candidate, attributes: CandidateAttributes) -> Cut:
@@ -156,11 +156,6 @@ def _topics(block: bytes) -> tuple[str, ...]:
         texts.append(block[at:end].decode())
         at = end
     return tuple(texts)
-
-
-@lru_cache(_KEPT)
-def _long(digits: bytes) -> int:
-    return read_long(digits, 0)[0]
 
 
 @lru_cache(_KEPT)
