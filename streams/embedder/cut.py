@@ -24,24 +24,25 @@ from schemas.records.candidates import (
 from schemas.topics import ENGAGEMENTS, PUBLICATIONS
 from schemas.writing import long_bytes
 
+_COUNTERS = [field.name for field in fields(Counters)]
 _INPUTS = (*PUBLICATIONS, ENGAGEMENTS)
 _GIVEN = b"\2"
-# a candidate's record before its text and behind it
+# what lies before the text of a live candidate, and behind it
 _FRONT = re.compile(
-    # id and version, up to `deleted`, which is false
+    # id and version; `deleted`, which is false
     group(group(TEXT), LONG, LONG, rb"\x00")
+    # the attributes: author, language, region, topics
     + _GIVEN
-    # author, language, region, topics
     + group(group(TEXT), group(TEXT), group(TEXT), group(array(TEXT, MAX_TOPICS))),
     re.DOTALL,
 )
 _BACK = re.compile(
-    # followers, when it was created, in the recorded data too
+    # followers, when it was created, and the time in the recorded data
     group(LONG)
     + group(LONG)
     + optional(LONG)
-    + group(LONG * 7)
-    # how far each input topic was read, and the append time
+    + group(LONG * len(_COUNTERS))
+    # how far each input topic was read; the append time
     + array(ASCII_TEXT + LONG, len(_INPUTS))
     + group(LONG),
     re.DOTALL,
@@ -49,10 +50,7 @@ _BACK = re.compile(
 _DIM = DIMENSIONS[0]
 _KEPT = 8_192
 
-SOURCES = (
-    *("author_id", "language", "region", "topics", "author_followers"),
-    *(f"counters.{field.name}" for field in fields(Counters)),
-)
+SOURCES = ("author_id", "language", "region", "topics", "author_followers", *(f"counters.{name}" for name in _COUNTERS))
 """Of a feature spec's fields; see `schemas.features.spec.Field`."""
 _values = attrgetter(*SOURCES)
 

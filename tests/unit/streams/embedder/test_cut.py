@@ -1,6 +1,6 @@
 """What is cut out of a candidate's record is what reading it whole and writing the embedding gives, byte for byte."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from operator import attrgetter
 
 import pytest
@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from schemas.codec import HEADER_BYTES, decode, encode, frame_head
 from schemas.errors import InvalidInput
 from schemas.plain import NotPlain
-from schemas.records.candidates import DIMENSIONS, Candidate, CandidateAttributes, Counters, Embedding, embedding_subject
+from schemas.records.candidates import (
+    DIMENSIONS,
+    Candidate,
+    CandidateAttributes,
+    CandidateFeatures,
+    Counters,
+    Embedding,
+    embedding_subject,
+)
 from schemas.writing import long_bytes
 from streams.embedder.cut import SOURCES, Cut, cut, cut_or_read
 from tests.samples import ATTRIBUTES, NOON_MS
@@ -138,6 +146,12 @@ def test_another_writers_schema_and_longs_of_more_bytes_than_needed_are_read_who
     found = cut_or_read(state.replace(version, padded))
     assert isinstance(found, Cut)
     check(found, WHOLE)
+
+
+def test_all_that_a_feature_spec_may_name_is_cut() -> None:
+    """A bundle whose towers read one more would be loaded, and then stop the embedder."""
+    flat = {field.name for field in fields(CandidateFeatures)} - {"counters"}
+    assert set(SOURCES) == flat | {f"counters.{field.name}" for field in fields(Counters)}
 
 
 def test_a_delete_and_a_stub_are_read_whole() -> None:
