@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from operator import attrgetter
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
@@ -238,13 +239,19 @@ class BatchRunner:
         counts = Counter(map(attrgetter("topic"), work.outputs))
         for partition, store in self._stores.items():
             changes = store.take_changes()
-            for key, value in changes:
-                self._changes.produce(self._settings.changelog, value, key.encode(), partition)
             if changes:
+                self._changes.produce_all(
+                    self._settings.changelog, [(key.encode(), value) for key, value in changes], partition=partition
+                )
                 counts[self._settings.changelog] += len(changes)
-        for output in work.outputs:
-            sent_along = [*output.headers, *headers.get(output.key, ())]
-            self._outbox.produce(output.topic, output.value, output.key, headers=sent_along)
+        # as long runs as there are: headers need a call each
+        for (topic, has_headers), run in groupby(work.outputs, lambda one: (one.topic, bool(one.headers) or one.key in headers)):
+            if has_headers:
+                for output in run:
+                    sent_along = [*output.headers, *headers.get(output.key, ())]
+                    self._outbox.produce(topic, output.value, output.key, headers=sent_along)
+            else:
+                self._outbox.produce_all(topic, [(output.key, output.value) for output in run])
         self._metrics.produced(counts)
 
     def _report_lag(self) -> None:

@@ -1,9 +1,15 @@
 """The outbox where threads share it, on the client's own broker in memory."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from schemas.errors import DeliveryFailed
+from schemas.wire.partition import partition_of
 from streams.outbox import Outbox
 
 TOPIC = "tweets"
@@ -43,4 +49,51 @@ def test_what_is_acknowledged_never_steps_back_when_threads_hear_of_it_at_once()
     outbox.produce(TOPIC, b"first", partition=0)
     outbox.flush_all(timeout_s=30)
     others[0].join()
+    assert outbox.ends == {(TOPIC, 0): 2}
+
+
+def written(outbox: Outbox, count: int) -> list[tuple[bytes | None, bytes | None]]:
+    """Return so many records of partition 0, keys and values, as its log has them."""
+    broker = next(iter(outbox.list_topics().brokers.values()))
+    consumer = Consumer({"bootstrap.servers": f"{broker.host}:{broker.port}", "group.id": "g"})
+    consumer.assign([TopicPartition(TOPIC, 0, 0)])
+    try:
+        return [(message.key(), message.value()) for message in consumer.consume(count, 30)]
+    finally:
+        consumer.close()
+
+
+def test_many_records_in_one_call_stay_in_order_where_the_queue_has_no_room_for_all() -> None:
+    """A candidate's newest state must lie behind its older one."""
+    outbox = Outbox("127.0.0.1:9", test_mock_num_brokers=1, queue_buffering_max_messages=10)
+    records = [(b"t:%d" % (n % 3), None if n == 7 else b"%d" % n) for n in range(35)]
+    outbox.produce_all(TOPIC, records, partition=0)
+    parcel = outbox.seal()
+    outbox.flush_all(timeout_s=30)
+    assert parcel.settled
+    assert outbox.ends == {(TOPIC, 0): 35}
+    assert written(outbox, 35) == records
+
+
+def test_many_records_in_one_call_go_where_each_would_go_alone() -> None:
+    """Nodes and embedders look for a key in its partition only."""
+    outbox = Outbox("127.0.0.1:9", test_mock_num_brokers=1)
+    keys = [b"t:%d" % n for n in range(30)]
+    outbox.produce_all(TOPIC, [(key, b"v") for key in keys])
+    outbox.flush_all(timeout_s=30)
+    ends = Counter(partition_of(key, 4) for key in keys)
+    assert outbox.ends == {(TOPIC, partition): end for partition, end in ends.items()}
+
+
+def test_of_many_records_in_one_call_those_for_a_partition_that_is_gone_are_noted_and_one_too_large_is_refused() -> None:
+    """Nothing is committed after a record that is not in its log."""
+    outbox = Outbox("127.0.0.1:9", test_mock_num_brokers=1, message_max_bytes=2_000)
+    outbox.produce_all(TOPIC, [(b"t:1", b"v")], partition=0)
+    outbox.flush_all(timeout_s=30)
+    outbox.produce_all(TOPIC, [(b"t:1", b"v"), (b"t:2", b"v")], partition=77)
+    assert [(failure.topic, failure.code) for failure in outbox.take_failures()] == [(TOPIC, KafkaError._UNKNOWN_PARTITION)] * 2
+    assert outbox.seal().settled
+    with pytest.raises(DeliveryFailed, match="a record for tweets was refused"):
+        outbox.produce_all(TOPIC, [(b"t:1", b"v"), (b"t:2", bytes(5_000))], partition=0)
+    outbox.flush_all(timeout_s=30)
     assert outbox.ends == {(TOPIC, 0): 2}

@@ -1,6 +1,6 @@
 """The runner with and without a tracer: whose spans are made, what goes on, and that without one no header is looked at."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -29,6 +29,10 @@ class KeptOutbox(Outbox):
     def produce(self, topic: str, value: Any = None, key: Any = None, *args: Any, headers: Any = None, **more: Any) -> None:
         """Keep the headers."""
         self.headers[key] = headers
+
+    def produce_all(self, topic: str, records: Iterable[tuple[bytes, bytes | None]], *, partition: int = -1) -> None:
+        """Keep that there are none."""
+        self.headers.update((key, []) for key, _ in records)
 
 
 class Echo:
