@@ -336,7 +336,8 @@ class EmbedderProcessor:
 
     def _backfill(self, bundle: str, partition: int, ids: Sequence[str]) -> list[OutboundRecord]:
         found = [loaded for loaded in self._targets.active() if loaded.target.bundle == bundle]
-        # read now, not when the backfill began: a candidate deleted since must not come back
+        # read now, not when the backfill began: a candidate deleted since must not come back. What was engaged with and not written
+        # yet follows with its checkpoint
         states = self._partitions[partition].written(ids)
         return [record for loaded in found for record in self._embed_for(loaded, states, self._clock())]
 
