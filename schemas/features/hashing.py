@@ -10,12 +10,12 @@ def feature_hash(seed: str, data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=seed.encode()).digest(), "little")
 
 
-@lru_cache(maxsize=1_024)
+@lru_cache(maxsize=256)
 def bucket_of(seed: str, namespace: str, buckets: int) -> Callable[[str], int]:
     """Return the function of a text of a namespace to its bucket, in 1..buckets; 0 is left for padding."""
 
-    # languages, topics and authors repeat a lot: a hash costs 5 us, a hit a thirtieth; 180 bytes an entry, 36 MB when full
-    @lru_cache(maxsize=200_000)
+    # languages, topics and authors repeat a lot: a hash costs 5 us, a hit a thirtieth; 180 bytes an entry, 18 MB when full
+    @lru_cache(maxsize=100_000)
     def bucket(text: str) -> int:
         return 1 + feature_hash(seed, f"{namespace}\x1f{text}".encode()) % buckets
 
