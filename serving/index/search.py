@@ -175,8 +175,9 @@ def _proposals(request: _Request, room: int) -> tuple[SlotArray, FloatArray, Pla
     walks = view.graph is not None and _walk_is_cheaper(view, view.graph, room, request.share, request.config)
     codes, dead = (view.beside_graph, view.beside_dead) if walks else (view.compressed, view.compressed_dead)
     if codes is not None and len(codes):
-        # beside a graph codes give only a part of the answer, so the first fetch is wide already
-        rounds = 1 if walks else CODE_ROUNDS
+        # beside a graph codes give only a part of the answer, so the first fetch is wide already; but what a filter lets through
+        # may be rare around the query
+        rounds = 1 if walks and request.share == 1.0 else CODE_ROUNDS
         near, near_scores = _from_codes(request, codes, dead, room, others=scores, rounds=rounds)
         slots, scores = np.concatenate([slots, near]), np.concatenate([scores, near_scores])
     if walks and view.graph is not None:

@@ -7,6 +7,7 @@ import pytest
 
 from lab.bench.stream import DriftingStream, StreamShape
 from serving.index import Filter, IndexConfig, LiveIndex
+from serving.index.config import CompressedConfig, GraphConfig
 
 ROWS = 50_000
 K = 200
@@ -18,10 +19,19 @@ def stream() -> DriftingStream:
     return DriftingStream(StreamShape(window_rows=ROWS), 2)
 
 
-@pytest.fixture(scope="module")
-def index(stream: DriftingStream) -> LiveIndex:
-    """Rows in codes, the newest of them fresh."""
-    index = LiveIndex(64, IndexConfig(background=False))
+CONFIGS = {
+    "codes": IndexConfig(background=False),
+    # a graph is built, and walked, whatever it costs
+    "a graph and codes": IndexConfig(
+        background=False, compressed=CompressedConfig(scan_us_per_row=1.0), graph=GraphConfig(pays_from_hits=0)
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def index(stream: DriftingStream, request: pytest.FixtureRequest) -> LiveIndex:
+    """Rows in codes, or the older ones in a graph, and the newest fresh."""
+    index = LiveIndex(64, CONFIGS[request.param])
     for _ in range(ROWS // 1_000):
         index.upsert(stream.create(1_000))
         index.maintain(2)
