@@ -81,6 +81,8 @@ class WritePath:
     def start(self, bundle: str) -> None:
         """Take it from registered to building, with the bundle's topic."""
         self.command(CommandKind.START, bundle)
+        # as the controller does: what an earlier rollout left under the name goes first
+        delete_topics(self.admin, [embeddings_topic_name(bundle)])
         create_topics(self.admin, [embeddings_topic(bundle, self.surface)])
         self._step(prepared=[bundle])
 
@@ -103,6 +105,12 @@ class WritePath:
         """Abort a bundle under way, and start it again with a new topic."""
         self.abort(bundle)
         self.start(bundle)
+
+    def begin_another_log(self) -> None:
+        """Delete the topic of the rollouts, of every surface on this broker, and create it anew, empty."""
+        delete_topics(self.admin, [ROLLOUTS])
+        create_topics(self.admin, standard_topics())
+        self._rollout = nothing_yet(self.surface.name)
 
     def forget_all_but_the_last(self, bundle: str, *, count: int) -> None:
         """Let retention remove what came before the last `count` records of each partition of its topic."""

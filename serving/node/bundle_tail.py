@@ -132,6 +132,10 @@ class BundleTail:
         self._towers = None
         self._parts.metrics.forget(self.surface.name, self.bundle)
 
+    def hold(self) -> None:
+        """Follow the topic no longer: the index stays as it is."""
+        self._follower.stop()
+
     def retire(self) -> None:
         """End for good: stop, and give the disk back as well."""
         self.stop()

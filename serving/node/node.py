@@ -79,9 +79,11 @@ class Node:
         self._tally = tally or AnswerTally()
         self._keepers = {name: SurfaceKeeper(surface, routings, self._make_tail) for name, surface in surfaces.items()}
         self._reports = EmbedderReports(skipped=parts.metrics.skipped.labels(NODE_STATUS).inc)
-        self._rollouts = self._follow(ROLLOUTS, self._take_rollouts, self._reconcile)
-        self._user_states = self._follow(USER_STATES, self._take_users, lambda: users.live_from(wall_clock_ms()))
-        self._statuses = self._follow(NODE_STATUS, self._take_statuses)
+        self._rollouts = self._follow(
+            ROLLOUTS, FollowerCallbacks(self._take_rollouts, self._reconcile, start_over=self._start_rollouts_over)
+        )
+        self._user_states = self._follow(USER_STATES, FollowerCallbacks(self._take_users, lambda: users.live_from(wall_clock_ms())))
+        self._statuses = self._follow(NODE_STATUS, FollowerCallbacks(self._take_statuses))
         self._coverage: dict[str, float] = {}
         self._count_again_s = 0.0
         self._audit = ShadowAudit(users)
@@ -94,10 +96,7 @@ class Node:
         self._snapshotter = Snapshotter(self._save, every_s=snapshot_every_s)
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
-    def _follow(
-        self, topic: str, handle: Callable[[Sequence[InboundRecord]], None], caught_up: Callable[[], None] | None = None
-    ) -> TopicFollower:
-        callbacks = FollowerCallbacks(handle) if caught_up is None else FollowerCallbacks(handle, caught_up)
+    def _follow(self, topic: str, callbacks: FollowerCallbacks) -> TopicFollower:
         return TopicFollower(self._parts.bootstrap, topic, callbacks)
 
     def _make_tail(self, surface: Surface, bundle: str, changed: Callable[[], None]) -> BundleTail:
@@ -147,6 +146,10 @@ class Node:
         for keeper in self._keepers.values():
             keeper.reconcile()
 
+    def _start_rollouts_over(self) -> None:
+        for keeper in self._keepers.values():
+            keeper.start_over()
+
     def _take_users(self, records: Sequence[InboundRecord]) -> None:
         now_ms = wall_clock_ms()
         for record in records:
@@ -193,9 +196,12 @@ class Node:
     def _tails(self) -> list[BundleTail]:
         return [tail for keeper in self._keepers.values() for tail in keeper.tails.values()]
 
+    def _answering(self) -> list[BundleTail]:
+        return [*self._tails(), *(keeper.kept for keeper in self._keepers.values() if keeper.kept is not None)]
+
     def _sweep(self) -> None:
         now_ms = wall_clock_ms()
-        for tail in self._tails():
+        for tail in self._answering():
             tail.sweep(now_ms)
         self._parts.masks.prune(now_ms - deletes_kept_ms(keeper.surface for keeper in self._keepers.values()))
         began_s = time.monotonic()
@@ -222,7 +228,8 @@ class Node:
                 log.warning("the recall of bundle %s cannot be measured: %s", entry.bundle, error, extra={"bundle": entry.bundle})
 
     def _covered(self, keeper: SurfaceKeeper) -> dict[str, float]:
-        live = keeper.routing.live
+        # of what the log does not know nobody is asked to hold the same
+        live = keeper.routing.live if keeper.kept is None else None
         filled = {bundle: tail.filled for bundle, tail in keeper.tails.items()}
         reference = None if live is None else filled.get(live.bundle)
         return {bundle: self._coverage_of(bundle, index, reference) for bundle, index in filled.items()}
@@ -243,7 +250,7 @@ class Node:
         if self._producer is None:
             # a heartbeat older than this is of no use to anybody
             self._producer = make_producer(self._parts.bootstrap, message_timeout_ms=5_000, reconnect_backoff_max_ms=1_000)
-        self._tally.keep_only({tail.bundle for tail in self._tails()})
+        self._tally.keep_only({tail.bundle for tail in self._answering()})
         status = node_status(
             self.health(), self._tally.counts(), time_ms=wall_clock_ms(), url=self.url, started_ms=self._started_ms
         )
@@ -275,7 +282,7 @@ class Node:
             reasons.append(self._rollouts.trouble or f"replaying {ROLLOUTS}, {self._rollouts.to_go} records to go")
         if not self._user_states.caught_up:
             reasons.append(self._user_states.trouble or f"replaying {USER_STATES}, {self._user_states.to_go} records to go")
-        live = [surface for surface in surfaces if surface.wanted is not None]
+        live = [surface for surface in surfaces if surface.wanted is not None or surface.live is not None]
         reasons.extend(surface.not_ready for surface in live if surface.not_ready is not None)
         if not live and self._rollouts.caught_up:
             reasons.extend(surface.not_ready for surface in surfaces if surface.not_ready is not None)
@@ -284,13 +291,15 @@ class Node:
     def _surface_health(self, keeper: SurfaceKeeper) -> SurfaceHealth:
         routing = keeper.routing
         stages = {entry.bundle: str(entry.state) for entry in keeper.rollout.bundles}
+        kept = keeper.kept
+        tails = keeper.tails if kept is None else {kept.bundle: kept, **keeper.tails}
         return SurfaceHealth(
             surface=keeper.surface.name,
             revision=routing.revision,
             live=None if routing.live is None else routing.live.bundle,
             wanted=keeper.rollout.live,
             not_ready=keeper.not_ready,
-            bundles=tuple(self._bundle_health(tail, stages.get(bundle, "unknown")) for bundle, tail in keeper.tails.items()),
+            bundles=tuple(self._bundle_health(tail, stages.get(bundle, "unknown")) for bundle, tail in tails.items()),
         )
 
     def _bundle_health(self, tail: BundleTail, stage: str) -> BundleHealth:

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from schemas.features.hashing import canary_bucket
 from schemas.records.control import BundleStage, Rollout, Stage
@@ -25,7 +26,8 @@ class SurfaceKeeper:
         self._make_tail = make_tail
         self._rollout = nothing_yet(surface.name)
         self._tails: dict[str, tuple[str, BundleTail]] = {}
-        self._retiring: list[threading.Thread] = []
+        self._kept: BundleTail | None = None
+        self._aside: list[threading.Thread] = []
         self._lock = threading.RLock()
         self._known = False
         self._closed = False
@@ -47,6 +49,11 @@ class SurfaceKeeper:
             return {bundle: tail for bundle, (_, tail) in self._tails.items()}
 
     @property
+    def kept(self) -> BundleTail | None:
+        """What answers although the log, another one than before, does not know it: until a bundle of its own is live and whole."""
+        return self._kept
+
+    @property
     def routing(self) -> Routing:
         """The routing in force."""
         return self._routings.get(self.surface.name)
@@ -56,33 +63,62 @@ class SurfaceKeeper:
         with self._lock:
             self._rollout = fold(self._rollout, record)
 
+    def start_over(self) -> None:
+        """Fold another log from nothing. What answers goes on answering, but by no revision of the log that is gone."""
+        with self._lock:
+            self._rollout = nothing_yet(self.surface.name)
+            # half read it would seem to want what it only came by
+            self._known = False
+            self._routings.put(replace(self.routing, revision=0))
+
     def reconcile(self) -> None:
         """Start tails of bundles that now stream, stop those of bundles that no longer do, and route anew."""
         with self._lock:
             if self._closed:
                 return
-            self._known = True
+            another_log, self._known = not self._known, True
             streaming = {entry.bundle: entry for entry in self._rollout.in_stage(*STREAMING)}
             # the salt is the start command's id: a bundle aborted and started again is another rollout, with another topic
             dropped = [
                 tail for bundle, (salt, tail) in self._tails.items() if bundle not in streaming or streaming[bundle].salt != salt
             ]
+            known = {(entry.bundle, entry.salt) for entry in self._rollout.bundles}
             for tail in dropped:
-                del self._tails[tail.bundle]
+                salt, _ = self._tails.pop(tail.bundle)
+                if another_log and tail.is_live and (tail.bundle, salt) not in known:
+                    self._keep(tail)
+            kept = self._kept
             for entry in streaming.values():
                 if entry.bundle not in self._tails:
                     self._start(entry)
             self.route()
-            self._retiring = [thread for thread in self._retiring if thread.is_alive()]
             for tail in dropped:
-                self._retire(tail)
+                if tail is not kept:
+                    self._retire(tail)
+
+    def _keep(self, tail: BundleTail) -> None:
+        """Let what answers answer on, although the log does not even know that it ended."""
+        log.warning(
+            "another log of rollouts does not know bundle %s, which answers on %s; it goes on, with the candidates that it has, "
+            "until a bundle of that log is live",
+            tail.bundle,
+            self.surface.name,
+            extra={"bundle": tail.bundle, "surface": self.surface.name},
+        )
+        self._kept = tail
+        # its topic is emptied should that log start the same bundle
+        self._set_aside(tail.hold, f"hold-{tail.bundle}")
 
     def _retire(self, tail: BundleTail) -> None:
         fields = {"bundle": tail.bundle, "surface": self.surface.name}
         log.info("bundle %s left %s; its index is dropped", tail.bundle, self.surface.name, extra=fields)
-        # aside: it waits for its threads, which may wait for a registry or a disk; the next flip must not wait with them
-        thread = threading.Thread(target=tail.retire, name=f"retire-{tail.bundle}", daemon=True)
-        self._retiring.append(thread)
+        # started again, the disk holds what is that rollout's
+        self._set_aside(tail.stop if tail.bundle in self._tails else tail.retire, f"retire-{tail.bundle}")
+
+    def _set_aside(self, end: Callable[[], None], name: str) -> None:
+        # it waits for the tail's threads, which may wait for a registry or a disk; the next flip must not wait with them
+        thread = threading.Thread(target=end, name=name, daemon=True)
+        self._aside = [*(other for other in self._aside if other.is_alive()), thread]
         thread.start()
 
     def _start(self, entry: BundleStage) -> None:
@@ -100,9 +136,12 @@ class SurfaceKeeper:
             before = self.routing
             after = self._routing(before)
             for bundle, tail in self.tails.items():
-                tail.is_live = after.live is not None and after.live.bundle == bundle
+                tail.is_live = after.live is not None and after.live is tail.epoch
                 tail.answers = tail.is_live or any(canary.epoch.bundle == bundle for canary in after.canaries)
             self._routings.put(after)
+            if self._kept is not None and after.live is not self._kept.epoch:
+                self._retire(self._kept)
+                self._kept = None
         was, now = _name(before.live), _name(after.live)
         if was != now:
             fields = {
@@ -123,13 +162,15 @@ class SurfaceKeeper:
             for entry in self._rollout.in_stage(Stage.CANARY)
             if entry.bundle in whole and _salt_hashes(entry.salt)
         )
-        in_force = _name(live) == wanted and len(canaries) == len(self._rollout.in_stage(Stage.CANARY))
+        # of a bundle that another log started again, the one kept is not what is wanted
+        as_wanted = wanted is None or (_name(live) == wanted and live is whole.get(wanted))
+        in_force = as_wanted and len(canaries) == len(self._rollout.in_stage(Stage.CANARY))
         return Routing(
             self.surface,
             revision=self._rollout.revision if in_force else before.revision,
             live=live,
             canaries=canaries,
-            held=whole,
+            held=whole if live is None else {live.bundle: live, **whole},
             waiting_for=self._waiting_for(wanted),
         )
 
@@ -137,8 +178,12 @@ class SurfaceKeeper:
         # a node that starts would answer a canary's users from the live bundle, by no revision that the log knows
         if before.live is None and self._canary_to_come() is not None:
             return None
-        if wanted is None or wanted in whole:
-            return whole.get(wanted or "")
+        if wanted is not None and wanted in whole:
+            return whole[wanted]
+        if self._kept is not None:
+            return self._kept.epoch
+        if wanted is None:
+            return None
         # the bundle that was live keeps answering until the new one's index is whole here
         if before.live is not None and before.live.bundle in whole:
             return whole[before.live.bundle]
@@ -181,7 +226,7 @@ class SurfaceKeeper:
                 if bundle
             }
         if wanted is None:
-            return f"{self.surface.name}: {Routing(self.surface).waiting_for}"
+            return None if self.routing.live is not None else f"{self.surface.name}: {Routing(self.surface).waiting_for}"
         reasons = (f"{name} is about to be loaded" if tail is None else tail.not_ready for name, tail in needed.items())
         return next((reason for reason in reasons if reason is not None), None)
 
@@ -189,14 +234,16 @@ class SurfaceKeeper:
         """Stop every tail; returns when those that left before have ended too."""
         with self._lock:
             self._closed = True
-            tails, retiring = list(self.tails.values()), self._retiring
-            self._tails = {}
+            tails, aside = list(self.tails.values()), self._aside
+            if self._kept is not None:
+                tails.append(self._kept)
+            self._tails, self._kept = {}, None
             # the routing would keep every index in memory
             self._routings.put(Routing(self.surface, waiting_for="the node is stopping"))
         # outside the lock: a tail that is ending may be asking for it
         for tail in tails:
             tail.stop()
-        for thread in retiring:
+        for thread in aside:
             thread.join()
 
 

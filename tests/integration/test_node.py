@@ -23,7 +23,7 @@ from serving.node.heartbeat import NameTaken
 from serving.node.role import run_node
 from tests.living import living
 from tests.posts import Post, now_ms
-from tests.served_node import node_on_a_thread, node_process, settings_for, until
+from tests.served_node import ServedNode, node_on_a_thread, node_process, settings_for, until
 from tests.write_path import WritePath
 
 
@@ -390,6 +390,41 @@ def test_a_bundle_started_again_is_filled_from_its_new_topic_alone(path: WritePa
         assert held() == 2, "the index of the deleted topic gave its memory back"
         path.command(CommandKind.ABORT, again)
         until(lambda: held() == 1)
+
+
+def test_a_topic_of_rollouts_created_anew_takes_no_answer_away_and_is_followed(fresh_broker: Broker, tmp_path: Path) -> None:
+    """Nodes kept the old revision, said that they were ready, and every new rollout stayed `building` until they were restarted."""
+    path = WritePath(fresh_broker.bootstrap, tmp_path)
+    first, second = path.bundle(1), path.bundle(2)
+    path.go_live(first)
+    path.embed([Post("t:1")], first)
+
+    def surface(node: ServedNode) -> tuple[str, int]:
+        found = node.health()["surfaces"][0]
+        return found["live"], found["revision"]
+
+    with node_on_a_thread(path) as node:
+        until(node.ready)
+        assert surface(node) == (first, 4)
+        path.begin_another_log()
+        until(lambda: surface(node) == (first, 0) and node.ready())
+        # an operator starts what was live: its topic is emptied
+        path.start(first)
+        until(lambda: node.bundles()[first]["stage"] == "building" and surface(node) == (first, 2))
+        assert node.ready()
+        assert node.finds("t:1")
+        path.embed([Post("t:1"), Post("t:2")], first)
+        path.ready(first)
+        path.command(CommandKind.PROMOTE, first)
+        until(lambda: node.finds("t:2") and surface(node) == (first, 4))
+        path.begin_another_log()
+        until(lambda: surface(node) == (first, 0) and node.ready())
+        path.start(second)
+        path.embed([Post("t:3")], second)
+        path.ready(second)
+        path.command(CommandKind.PROMOTE, second)
+        until(lambda: surface(node) == (second, 4))
+        assert {c.candidate_id for c in node.ask(k=10).candidates} == {"t:3"}
 
 
 def test_a_node_answers_on_without_its_broker_and_catches_up_after(fresh_broker: Broker, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class FakeTail:
         self.epoch: Epoch | None = None
         self.refusal: str | None = None
         self.is_live = self.answers = False
-        self.running = False
+        self.running = self.held = False
         self.may_end = threading.Event()
         self.may_end.set()
         self._changed = changed
@@ -46,6 +46,10 @@ class FakeTail:
         self._changed()
         assert self.may_end.wait(30)
         self.running = False
+
+    def hold(self) -> None:
+        """As `BundleTail.hold`."""
+        self.held = True
 
     def retire(self) -> None:
         """As `BundleTail.retire`."""
@@ -75,6 +79,12 @@ class Kept:
         tail = FakeTail(surface, bundle, changed)
         self.made.append(tail)
         return cast("BundleTail", tail)
+
+    def begin_another_log(self) -> None:
+        """Come upon a topic of rollouts that was created anew, and read it to its end, where nothing is."""
+        self._revision = 0
+        self.keeper.start_over()
+        self.keeper.reconcile()
 
     def tail(self, bundle: str) -> FakeTail:
         """Return the newest tail of a bundle."""
@@ -220,6 +230,50 @@ def test_a_bundle_started_again_gets_an_index_of_its_new_topic(kept: Kept) -> No
     assert kept.tail(A) is not first
     until(lambda: not first.running, what="the first tail to end")
     assert kept.live is None
+
+
+def test_what_answers_goes_on_until_another_log_has_a_live_bundle_of_its_own(kept: Kept) -> None:
+    """An operator who lost the log of rollouts must not lose the answers with it, and the next rollout must come through."""
+    kept.roll(a=Stage.LIVE, b=Stage.CANARY)
+    kept.tail(B).fill()
+    kept.begin_another_log()
+    until(lambda: kept.tail(A).held, what="the topic of what answers to be left alone")
+    assert (kept.live, kept.routing.revision, kept.routing.canaries) == (A, 0, ())
+    assert kept.keeper.not_ready is None, "a balancer that looks elsewhere finds nobody"
+    until(lambda: not kept.tail(B).running, what="the canary's tail to end")
+    kept.roll(c=Stage.BUILDING)
+    assert (kept.live, kept.routing.revision, set(kept.routing.held)) == (A, 1, {A})
+    kept.roll(c=Stage.LIVE)
+    assert (kept.live, kept.routing.revision) == (A, 1), "not yet whole here"
+    kept.tail(C).fill()
+    assert (kept.live, kept.routing.revision, set(kept.routing.held)) == (C, 2, {C})
+    until(lambda: not kept.tail(A).running, what="the index that was kept to be given back")
+
+
+def test_the_bundle_that_answers_may_be_started_again_on_another_log(kept: Kept) -> None:
+    """It is what an operator does first; its topic is emptied for that, and its index must not follow."""
+    first = kept.tail(A)
+    for _ in range(2):
+        kept.begin_another_log()
+        kept.roll_entries(BundleStage(A, Stage.BUILDING, salt="another start"))
+        until(lambda: first.held, what="the topic of what answers to be left alone")
+        assert kept.routing.live is first.epoch
+        assert not kept.tail(A).is_live
+    kept.roll_entries(BundleStage(A, Stage.LIVE, salt="another start"))
+    assert (kept.routing.live, kept.routing.revision) == (first.epoch, 1)
+    again = kept.tail(A)
+    again.fill()
+    assert (kept.routing.live, kept.routing.revision, again.is_live) == (again.epoch, 2, True)
+    until(lambda: not first.running, what="the index that was kept to be given back")
+
+
+def test_a_log_that_is_read_again_changes_nothing(kept: Kept) -> None:
+    """Its end may have been lost with a broker: what it still says is what it said."""
+    kept.keeper.start_over()
+    assert kept.live == A
+    kept.keeper.fold(Rollout(HOME.name, 1, bundles=(BundleStage(A, Stage.LIVE, salt="salt-a"),)))
+    kept.keeper.reconcile()
+    assert (kept.live, kept.routing.revision, len(kept.made)) == (A, 1, 1)
 
 
 def test_a_canary_is_routed_once_its_index_is_whole_and_only_with_a_usable_salt(kept: Kept) -> None:
