@@ -6,7 +6,7 @@ them, and most come early. Runs the embedder's own policies and a pre-trained to
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lab.bench.freshness.towers import pretrained
 from lab.bench.freshness.traffic import make_world
 from lab.bench.machine import commit, machine
+from lab.bench.progress import OnProgress, untold
 from lab.world.live import Clock, LiveWorld
 from schemas.bundle import read_bundle
 from schemas.features.query import query_features
@@ -54,14 +55,25 @@ class Load:
     engagements_per_s: float = 700.0
 
 
-def run(*, live: int = 20_000, seconds: int = 300, seeds: Sequence[int] = (1,), say: Callable[[str], None]) -> dict[str, object]:
+def run(
+    *,
+    live: int = 20_000,
+    seconds: int = 300,
+    seeds: Sequence[int] = (1,),
+    say: Callable[[str], None],
+    on_progress: OnProgress = untold,
+) -> dict[str, object]:
     """Return the frontier: rows embedded, CPU seconds and overlap@200 with the oracle, by policy and seed.
 
     `value_beats` counts the points of the other policies, over seeds, at whose rows `value` has the greater overlap, by the
     straight line between its own points.
     """
     load = Load(live, seconds)
-    rows = [row for seed in seeds for row in _run_seed(load, seed, say)]
+    rows: list[dict[str, object]] = []
+    for seed in seeds:
+        for row in _run_seed(load, seed, say):
+            rows.append(row)
+            on_progress(len(rows), len(seeds) * len(POLICIES))
     beaten = [_beaten(row, rows) for row in rows if not str(row["policy"]).startswith("value") and row["policy"] != WRITE_TIME]
     return {
         "bench": "refresh",
@@ -77,7 +89,7 @@ def run(*, live: int = 20_000, seconds: int = 300, seeds: Sequence[int] = (1,), 
     }
 
 
-def _run_seed(load: Load, seed: int, say: Callable[[str], None]) -> list[dict[str, object]]:
+def _run_seed(load: Load, seed: int, say: Callable[[str], None]) -> Iterator[dict[str, object]]:
     surface = load_surfaces()["home-timeline"]
     with tempfile.TemporaryDirectory(prefix="roost-refresh-") as folder:
         bundle = pretrained(Path(folder), surface, seed=seed)
@@ -85,24 +97,20 @@ def _run_seed(load: Load, seed: int, say: Callable[[str], None]) -> list[dict[st
     say(f"refresh: seed {seed}: towers {bundle} pre-trained")
     traffic = _Traffic(load, seed)
     queries = towers.embed_queries(traffic.queries())
-    found = []
     oracle: list[NDArray[np.int64]] = []
     for policy in POLICIES:
         row, answers = _run_policy(replace(surface, refresh=policy), traffic, towers, queries)
         # the first policy is the oracle
         oracle = oracle or answers
         overlaps = [_overlap(ours, best) for ours, best in zip(answers, oracle, strict=True)]
-        found.append(
-            {
-                "seed": seed,
-                "policy": policy,
-                **row,
-                "overlap_mean": round(float(np.mean(overlaps)), 4),
-                "overlap_min": round(float(np.min(overlaps)), 4),
-            }
-        )
         say(f"refresh: seed {seed}: {policy}: {row['rows_embedded']:,} rows, overlap {np.mean(overlaps):.3f}")
-    return found
+        yield {
+            "seed": seed,
+            "policy": policy,
+            **row,
+            "overlap_mean": round(float(np.mean(overlaps)), 4),
+            "overlap_min": round(float(np.min(overlaps)), 4),
+        }
 
 
 def _run_policy(

@@ -162,7 +162,9 @@ def refresh(
     """
     from lab.bench import refresh as bench  # noqa: PLC0415 - torch takes seconds to load
 
-    _show(bench.run(live=live, seconds=seconds, seeds=range(1, seeds + 1), say=say), as_json=as_json)
+    with steps_bar("refresh") as progress:
+        figures = bench.run(live=live, seconds=seconds, seeds=range(1, seeds + 1), say=say, on_progress=progress)
+    _show(figures, as_json=as_json)
 
 
 @app.command()
@@ -256,10 +258,13 @@ def freshness(
     set_up_logging(level=logging.WARNING)
     roles = ("control", "embed", *(("label",) if label else ()), "serve")
     say(f"freshness: {rate:g} tweets/s for {seconds:g} s, {live:,} live; the label role is {'on' if label else 'off'}")
-    with bench_machine(
-        partial(pretrained, seed=seed), settings=settings, roles=roles, refresh=refresh, keep=keep, say=say
-    ) as target:
-        figures = bench.run(bench.Plan(rate_per_s=rate, seconds=seconds, live=live, seed=seed), target, say=say)
+    plan = bench.Plan(rate_per_s=rate, seconds=seconds, live=live, seed=seed)
+    make = partial(pretrained, seed=seed)
+    with (
+        bench_machine(make, settings=settings, roles=roles, refresh=refresh, keep=keep, say=say) as target,
+        steps_bar("freshness") as progress,
+    ):
+        figures = bench.run(plan, target, say=say, on_progress=progress)
     _show(
         {**figures, "config": {**figures["config"], "roles": roles, "refresh": refresh, "towers": "pre-trained on a world"}},
         as_json=as_json,
@@ -304,8 +309,8 @@ def swap(
     )
     say(f"swap: {swaps} swaps and {rollbacks} rollbacks, {live:,} live, {queries_per_s:g} queries/s, {events_per_s:g} events/s")
     make = [partial(pretrained, seed=seed + number) for number in range(3)]
-    with swap_machine(make, settings=settings, keep=keep, say=say) as target:
-        figures = bench.run(plan, target, say=say)
+    with swap_machine(make, settings=settings, keep=keep, say=say) as target, steps_bar("swap") as progress:
+        figures = bench.run(plan, target, say=say, on_progress=progress)
     _show(figures, as_json=as_json)
     _fail_on(missed_by(figures))
 
@@ -337,8 +342,9 @@ def recovery(
         rounds=rounds, between_s=between_s, live=live, queries_per_s=queries_per_s, events_per_s=events_per_s, seed=seed
     )
     say(f"recovery: {rounds} rounds, {live:,} live, {queries_per_s:g} queries/s, {events_per_s:g} events/s")
-    with swap_machine([partial(pretrained, seed=seed)], settings=settings, keep=keep, say=say) as target:
-        figures = bench.run(plan, target, say=say)
+    make = [partial(pretrained, seed=seed)]
+    with swap_machine(make, settings=settings, keep=keep, say=say) as target, steps_bar("recovery") as progress:
+        figures = bench.run(plan, target, say=say, on_progress=progress)
     _show(figures, as_json=as_json)
     if not as_json:
         roles = figures["roles"]

@@ -1,5 +1,6 @@
 """`roost paper …`: the tables and figures of the paper, each a JSON object, a table and a plot. `lab.paper` measures them."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -394,7 +395,8 @@ def _bar(seeds: int, trainings: int) -> Iterator[Callable[[int, str, "FitProgres
 def _steps(what: str, total: int) -> Iterator[Callable[[int, float], None]]:
     """Draw one bar on stderr over the steps of a sweep, each told as it begins."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
-    with Progress(*columns, console=err) as progress:
+    # as in `steps_bar`: a step takes minutes
+    with Progress(*columns, console=err, speed_estimate_period=math.inf) as progress:
         task = progress.add_task(what, total=total)
         begun = 0
 

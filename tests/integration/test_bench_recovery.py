@@ -24,11 +24,13 @@ def random_towers(registry: Path, surface: Surface) -> str:
 @pytest.mark.timeout(400)
 def test_a_killed_embedder_and_a_killed_replica_cost_time_and_nothing_else(tmp_path: Path) -> None:
     """What operators ask first: is anything lost, and does the other replica go on answering."""
+    told: list[tuple[int, int]] = []
     with swap_machine([random_towers], settings=LauncherSettings(), keep=tmp_path, say=print) as target:
         assert target.kills.keys() == {"control", "embed", "serve", "serve-2", "broker"}
         two = {role: target.kills[role] for role in ("embed", "serve-2")}
-        figures = run(PLAN, replace(target, kills=two), say=print)
+        figures = run(PLAN, replace(target, kills=two), say=print, on_progress=lambda *steps: told.append(steps))
     assert {name: figures[name] for name in NONE} == dict.fromkeys(NONE, 0)
+    assert told == [(0, 2), (1, 2), (2, 2)]
     assert figures["live"] == PLAN.live
     assert figures["probes"] > 10
     assert [row["role"] for row in figures["rows"]] == ["embed", "serve-2"]

@@ -33,10 +33,13 @@ def random_towers(registry: Path, surface: Surface, *, seed: int) -> str:
 @pytest.mark.timeout(400)
 def test_two_swaps_and_a_rollback_under_load_lose_nothing_and_mix_nothing(tmp_path: Path) -> None:
     """The promise of rollouts, counted by those who would notice: clients of two replicas."""
+    told: list[tuple[int, int]] = []
     make = [partial(random_towers, seed=seed) for seed in (1, 2, 3)]
     with swap_machine(make, settings=LauncherSettings(), keep=tmp_path, say=print) as target:
-        figures = run(PLAN, target, say=print)
+        figures = run(PLAN, target, say=print, on_progress=lambda *steps: told.append(steps))
     assert {name: figures[name] for name in NONE} == dict.fromkeys(NONE, 0), figures["history"]
+    # of every swap, rollback and backfill
+    assert told == [(done, 4) for done in range(5)]
     assert (figures["swaps"], figures["rollbacks"], figures["replicas"]) == (2, 1, 2)
     assert figures["live"] == PLAN.live
     assert figures["queries"] > 100

@@ -15,6 +15,7 @@ from lab.bench.freshness.sender import Sent, send
 from lab.bench.freshness.watcher import Watcher
 from lab.bench.freshness.worker import PartFailed, Worker
 from lab.bench.machine import commit, machine
+from lab.bench.progress import OnProgress, untold
 from schemas.topics import embeddings_topic_name
 from schemas.wire.tail import TailReader
 
@@ -22,16 +23,18 @@ _PREPARE_S = 900.0
 _PRELOAD_S = 900.0
 _SETTLE_S = 180.0
 _DRAIN_S = 180.0
+_TELL_EVERY_S = 5.0
 
 Say = Callable[[str], None]
 
 
-def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, Any]:
+def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: OnProgress = untold) -> dict[str, Any]:
     """Run the benchmark and return its figures, with machine, commit and configuration.
 
     Args:
         target: a deployment whose live bundle's index is empty, or holds nothing that expires during the run.
         say: takes a sentence for people at every step.
+        on_progress: told of the open loop's seconds.
 
     Raises:
         PartFailed: a part ended with an error, or the deployment did not take the preload in time.
@@ -57,6 +60,7 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, A
         load_before = machine()["load_1m"]
         for part in (asker, prober, sender):
             part.tell(start_s)
+        tell_seconds(plan, start_s, sender, on_progress)
         sent: Sent = sender.receive(timeout_s=plan.played_s + 2 * _DRAIN_S)
         asked: Asked = asker.receive(timeout_s=plan.played_s + _DRAIN_S)
         seen: Seen = prober.receive(timeout_s=plan.give_up_s + _DRAIN_S)
@@ -126,6 +130,15 @@ def _figures(plan: Plan, watcher: Watcher, sent: Sent, asked: Asked, seen: Seen,
 def _first_beat(watcher: Watcher) -> int:
     _await(lambda: bool(watcher.beats), "the embedder's heartbeat", 60.0)
     return watcher.beats[-1].inputs
+
+
+def tell_seconds(plan: Plan, start_s: float, sender: Worker, on_progress: OnProgress) -> None:
+    """Tell how many seconds of the open loop are over until all are; a sender that fails ends it sooner."""
+    while (left_s := start_s + plan.played_s - time.monotonic()) > 0:
+        on_progress(int(plan.played_s - left_s), int(plan.played_s))
+        if sender.has_said(wait_s=min(left_s, _TELL_EVERY_S)):
+            return
+    on_progress(int(plan.played_s), int(plan.played_s))
 
 
 def _burst(plan: Plan, sender: Worker, watcher: Watcher, base: int) -> report.Burst:

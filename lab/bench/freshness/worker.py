@@ -36,6 +36,10 @@ class Worker:
         """Send the part a message."""
         self._connection.send(message)
 
+    def has_said(self, *, wait_s: float) -> bool:
+        """Tell whether a message of the part's waits to be received, or comes in this time; its end counts as one."""
+        return self._connection.poll(wait_s)
+
     def receive(self, *, timeout_s: float) -> Any:
         """Return the part's next message.
 

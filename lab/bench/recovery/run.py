@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lab.bench.machine import commit, machine
+from lab.bench.progress import OnProgress, counted, untold
 from lab.bench.recovery.plan import Plan
 from lab.bench.recovery.report import Kill, by_role, cost
 from lab.bench.swap.parts import Parts, parts, watch_until
@@ -19,23 +20,25 @@ _QUIET_S = 60.0
 Say = Callable[[str], None]
 
 
-def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, Any]:
+def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: OnProgress = untold) -> dict[str, Any]:
     """Kill each of `target.kills` by turns under load, `plan.rounds` times, and return what it cost, and whether anything is lost.
 
     Args:
         target: a bundle live on an empty index, on every replica.
         say: takes a sentence for people at every step.
+        on_progress: told of every kill, once its window is over.
 
     Raises:
         PartFailed: a part ended with an error.
         RoostError: the deployment did not take the preload.
     """
     with parts(plan.load, target) as running:
+        step = counted(plan.rounds * len(target.kills), on_progress)
         preloaded = running.preload()
         say(f"{preloaded:,} candidates live on {len(target.node_urls)} replicas; {plan.before_s:g} s without a kill")
         begin_s = running.begin()
         watch_until(begin_s + plan.before_s, target)
-        kills = _kills(plan, target, say)
+        kills = _kills(plan, target, say, step)
         traffic = running.end()
         probed, kept, sent = traffic.probed, traffic.kept, traffic.load
         # of a round that was cut short, the create alone may have been sent
@@ -74,7 +77,7 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, A
     }
 
 
-def _kills(plan: Plan, target: Target, say: Say) -> list[Kill]:
+def _kills(plan: Plan, target: Target, say: Say, step: Callable[[], None]) -> list[Kill]:
     kills: list[Kill] = []
     nodes = dict(zip(("serve", "serve-2"), target.node_urls, strict=True))
     for number in range(plan.rounds):
@@ -84,6 +87,7 @@ def _kills(plan: Plan, target: Target, say: Say) -> list[Kill]:
             say(f"round {number + 1} of {plan.rounds}: kill -9 of {role}")
             watch_until(at_s + plan.between_s, target)
             kills.append(Kill(role, nodes.get(role), at_s, time.time()))
+            step()
     return kills
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lab.bench.machine import commit, machine, resident_mb
+from lab.bench.progress import OnProgress, counted, untold
 from lab.bench.swap import backfill, report
 from lab.bench.swap.operator import Operator, RolledBack
 from lab.bench.swap.parts import parts, watch_until
@@ -17,12 +18,13 @@ from schemas.errors import RoostError
 Say = Callable[[str], None]
 
 
-def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, Any]:
+def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: OnProgress = untold) -> dict[str, Any]:
     """Run the benchmark and return its figures, with machine, commit and configuration; a deployment of its own is best.
 
     Args:
         target: bundles in a registry, one live on an empty index, on every replica.
         say: takes a sentence for people at every step.
+        on_progress: told of every swap, rollback and backfill.
 
     Raises:
         PartFailed: a part ended with an error.
@@ -32,20 +34,21 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, A
         raise RoostError(f"a swap run needs {MIN_BUNDLES} different bundles, not {len(set(target.bundles))}")
     with parts(plan, target) as running:
         operator = running.operator
+        step = counted(plan.swaps + plan.rollbacks + plan.backfills, on_progress)
         preloaded = running.preload()
         say(f"{preloaded:,} candidates live on {len(target.node_urls)} replicas; {plan.before_s:g} s without a rollout")
         begin_s = running.begin()
         watch_until(begin_s + plan.before_s, target)
         memory_before = _memory_mb(target.pids)
         flips_s = time.time()
-        took_s, rolled_back = _swaps(plan, operator, say)
+        took_s, rolled_back = _swaps(plan, operator, say, step)
         end_s = time.time()
         memory_after = _memory_mb(target.pids)
         traffic = running.end()
         probed, kept, load = traffic.probed, traffic.kept, traffic.load
         say(f"{len(kept):,} queries and {load.acknowledged:,} events; backfills without traffic, on one node")
         target.leave_one_node()
-        backfills = [_backfill(operator, target) for _ in range(plan.backfills)]
+        backfills = [_backfill(operator, target, step) for _ in range(plan.backfills)]
         say("scoring every answer again")
         answers = report.rescored(running.spool, kept, AnswerChecker(target.registry, target.surface))
         verdict = judge(read_history(target.bootstrap, answers.observed))
@@ -85,21 +88,25 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None) -> dict[str, A
     }
 
 
-def _swaps(plan: Plan, operator: Operator, say: Say) -> tuple[list[float], list[RolledBack]]:
+def _swaps(plan: Plan, operator: Operator, say: Say, step: Callable[[], None]) -> tuple[list[float], list[RolledBack]]:
     took_s: list[float] = []
     rolled_back: list[RolledBack] = []
     for number in range(plan.swaps):
         took_s.append(operator.swap())
         say(f"swap {number + 1} of {plan.swaps}: every replica answers from the new bundle after {took_s[-1]:.1f} s")
+        step()
         if plan.rolls_back_after(number):
             rolled_back.append(operator.roll_back(number))
             say(f"rolled back: every replica answers from the old bundle after {rolled_back[-1].milliseconds:.0f} ms")
+            step()
     return took_s, rolled_back
 
 
-def _backfill(operator: Operator, target: Target) -> backfill.Backfill:
+def _backfill(operator: Operator, target: Target, step: Callable[[], None]) -> backfill.Backfill:
     used = {entry.bundle for entry in operator.state().bundles if entry.state in ("live", "draining")}
-    return backfill.measure(operator, target, next(bundle for bundle in target.bundles if bundle not in used))
+    measured = backfill.measure(operator, target, next(bundle for bundle in target.bundles if bundle not in used))
+    step()
+    return measured
 
 
 def _backfill_figures(runs: list[backfill.Backfill]) -> dict[str, Any]:

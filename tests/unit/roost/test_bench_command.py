@@ -1,16 +1,20 @@
 """`roost bench`: what cannot be measured is refused before anything starts, and a run that shows a fault ends as one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from lab.bench import freshness, ingest, query, recall, restore
+from lab.bench import freshness, ingest, query, recall, recovery, refresh, restore, swap
 from lab.bench.freshness import Plan, Target
 from lab.bench.progress import OnProgress
+from lab.bench.recovery.report import NONE as RECOVERY_NONE
+from lab.bench.swap.report import LEAST, LIMITS, NONE
 from roost import bench_machine, cli
+from roost.cli.output import err
+from roost.cli.steps_bar import steps_bar
 
 
 @pytest.mark.parametrize(
@@ -50,6 +54,40 @@ def test_a_bench_shows_how_far_it_is(bench: Any, monkeypatch: pytest.MonkeyPatch
     printed = capsys.readouterr()
     assert "3/7" in printed.err
     assert json.loads(printed.out)
+
+
+@pytest.mark.parametrize("bench", [refresh, freshness, swap, recovery], ids=lambda bench: bench.__name__.rpartition(".")[2])
+def test_a_bench_that_says_what_it_does_shows_how_far_it_is_too(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty swaps take half an hour: a line at each said which it was, and not how long the others take."""
+
+    def run(*_: object, say: Callable[[str], None], on_progress: OnProgress, **__: object) -> dict[str, Any]:
+        say("every replica answers")
+        on_progress(3, 7)
+        return {"config": {}, "roles": {"embed": {}}, **dict.fromkeys((*NONE, *RECOVERY_NONE, *LIMITS, "query_failed"), 0), **LEAST}
+
+    monkeypatch.setattr(bench_machine, "bench_machine", no_machine)
+    monkeypatch.setattr(bench_machine, "swap_machine", no_machine)
+    monkeypatch.setattr(bench, "run", run)
+    assert cli.run(["bench", bench.__name__.rpartition(".")[2], "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "3/7" in printed.err
+    assert "every replica answers" in printed.err
+    assert json.loads(printed.out)
+
+
+def test_a_bar_tells_the_time_to_go_of_steps_that_take_minutes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What draws it forgets steps of more than half a minute ago: of a swap a minute there never was a second to tell the pace."""
+    now_s = 0.0
+    monkeypatch.setattr(err, "get_time", lambda: now_s)
+    with steps_bar("swap") as progress:
+        for done in range(4):
+            now_s = 60.0 * done
+            progress(done, 7)
+    assert "3/7 0:03:00 ETA 0:04:00" in capsys.readouterr().err
 
 
 def test_a_recall_bench_of_one_scenario_is_not_held_to_what_the_others_measure(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from lab.bench.freshness import report
 from lab.bench.freshness.plan import PROBE_LANGUAGES, Plan, Probe, probes
 from lab.bench.freshness.prober import Seen, look_for
+from lab.bench.freshness.run import tell_seconds
 from lab.bench.freshness.sender import Sent
 from lab.bench.freshness.traffic import Events, Traffic, engaged_with
 from lab.bench.freshness.watcher import Beat, Sample, metric_values
@@ -264,5 +266,18 @@ def test_a_part_that_fails_ends_the_run_with_its_own_words() -> None:
     """A benchmark that waits for a dead part for ever tells nobody why."""
     with Worker(echo, "hello") as worker:
         assert worker.ask(1, timeout_s=60.0) == ("hello", 1)
+        with pytest.raises(PartFailed, match="the part's own trouble"):
+            worker.receive(timeout_s=60.0)
+
+
+def test_the_seconds_of_the_load_are_told_until_they_are_over_or_a_part_failed() -> None:
+    """Ten minutes of load are long without a sign; but nobody shall wait for the rest of a load that has ended in an error."""
+    told: list[tuple[int, int]] = []
+    with Worker(echo, "hello") as worker:
+        tell_seconds(replace(PLAN, seconds=1, warmup_s=0), time.monotonic(), worker, lambda *seconds: told.append(seconds))
+        assert told == [(0, 1), (1, 1)]
+        worker.ask(1, timeout_s=60.0)
+        tell_seconds(replace(PLAN, seconds=600), time.monotonic(), worker, lambda *seconds: told.append(seconds))
+        assert told[-1][0] < 300
         with pytest.raises(PartFailed, match="the part's own trouble"):
             worker.receive(timeout_s=60.0)
