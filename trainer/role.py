@@ -90,6 +90,13 @@ def step(surface: str, schedule: SurfaceSchedule, on_bundle: OnBundle, untold: d
         log.warning("%s: %s", surface, refusal, extra={"surface": surface})
     except BundleError as error:
         log.error("%s: %s", surface, error)  # noqa: TRY400  the sentence says it all
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # a full disk, or a read-only one: the next training may find room
+        log.error(  # noqa: TRY400  the sentence says it all
+            "%s: %s: %s; make room there, or name another folder", surface, error.filename, error.strerror
+        )
     except (BrokerUnavailable, DeliveryFailed) as error:
         log.warning("%s: %s; trying again", surface, error)
 

@@ -192,6 +192,7 @@ class SurfaceSchedule:
         self._last: _Attempt | None = None
         self._start = WindowStart(surface.name, sources, registry)
         self._said = ""
+        self._stays = ""
         self._forgotten_ms: Mapping[str, int] = {}
 
     def step(self) -> str | None:
@@ -224,8 +225,7 @@ class SurfaceSchedule:
         parent = self._tunable(live)
         passed_over = self._start.of(parent, state)
         window = self._sources.window(passed_over.offsets)
-        self._forget_erased(window.erased_ms)
-        self._prune()
+        self._clear_kept(window.erased_ms)
         if parent and self._plan.diverted:
             window = window.of_arm(parent.id)
         self._metrics.fresh(self._surface.name, passed_over.examples + len(window.logged))
@@ -258,6 +258,18 @@ class SurfaceSchedule:
             return ()
         evidence = self._sources.evidence(window.examples(), sample=self._plan.skew_sample)
         return audit(evidence, CATALOG[self._surface.feature_spec])
+
+    def _clear_kept(self, erased_ms: Mapping[str, int]) -> None:
+        """Remove the kept trainings whose time has come; that one cannot be is said once, and keeps nobody from training."""
+        stays = ""
+        try:
+            self._forget_erased(erased_ms)
+            self._prune()
+        except OSError as error:
+            stays = f"the kept training {error.filename} is due to be removed and stays ({error.strerror}); remove it"
+            if stays != self._stays:
+                log.error("%s: %s", self._surface.name, stays)  # noqa: TRY400  the sentence says it all
+        self._stays = stays
 
     def _forget_erased(self, erased_ms: Mapping[str, int]) -> None:
         if self._plan.cache is None or erased_ms.items() <= self._forgotten_ms.items():
@@ -305,10 +317,16 @@ class SurfaceSchedule:
         fields = {"surface": self._surface.name, "bundle": bundle}
         try:
             write_cache(folder / bundle, self._surface.name, due.window, due.corpus)
-            self._prune()
-        except OSError:
+        except OSError as error:
             # the bundle is published all the same, and can be rebuilt as long as the topics hold its data
-            log.exception("the training of %s cannot be kept in %s; free some space there", bundle, folder, extra=fields)
+            log.error(  # noqa: TRY400  the sentence says it all
+                "the training of %s cannot be kept in %s (%s); make room there, or name another folder by ROOST_TRAIN_CACHE",
+                bundle,
+                folder,
+                error.strerror,
+                extra=fields,
+            )
+        self._clear_kept({})
 
     def _prune(self) -> None:
         if self._plan.cache is not None:

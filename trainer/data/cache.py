@@ -109,28 +109,45 @@ def prune(folder: Path, *, keep: int, since_s: float) -> None:
 
     Args:
         since_s: Unix seconds; what an erased author wrote leaves the disk with the caches that hold it.
+
+    Raises:
+        OSError: one cannot be removed, as on a read-only disk; it names that.
     """
     caches = sorted((path.stat().st_mtime, path) for path in folder.glob("*") if (path / MANIFEST).is_file())
     for at, (written_s, path) in enumerate(caches):
         if at < len(caches) - keep or written_s < since_s:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
     # a process that is killed leaves its staging folder
     for path in folder.glob(f".*{_STAGED}"):
         if path.stat().st_mtime < since_s:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
 
 
 def remove_erased(folder: Path, erased_ms: Mapping[str, int]) -> list[str]:
     """Remove the caches in a folder that hold, or may hold, what a user was shown before being deleted; return their names.
 
     Whole: without one of its examples a cache no longer rebuilds its bundle. One that cannot be read rebuilds none either.
+
+    Raises:
+        OSError: one cannot be removed, as on a read-only disk; it names that.
     """
     removed = []
     for path in sorted(path for path in folder.glob("*") if (path / MANIFEST).is_file()):
         if _may_hold(path / EXAMPLES, erased_ms):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
             removed.append(path.name)
     return removed
+
+
+def _remove(path: Path) -> None:
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        # another process was quicker
+        return
+    except OSError as error:
+        # it names a file somewhere in it
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _may_hold(examples: Path, erased_ms: Mapping[str, int]) -> bool:

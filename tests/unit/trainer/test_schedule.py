@@ -1,5 +1,7 @@
 """The schedule, with a log in memory: when it trains, from what, and what it hands over."""
 
+import errno
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -187,7 +189,50 @@ def test_a_bundle_whose_training_cannot_be_kept_is_handed_over_all_the_same(
     bundle = setting.schedule.step()
     assert bundle is not None
     assert list_bundles(setting.registry, SURFACE.name) == [bundle]
-    assert f"the training of {bundle} cannot be kept" in caplog.text
+    assert f"the training of {bundle} cannot be kept in {tmp_path / 'full' / SURFACE.name} (" in caplog.text
+    assert "make room there, or name another folder by ROOST_TRAIN_CACHE" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_a_deleted_users_kept_training_that_cannot_be_removed_is_never_said_to_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a read-only disk it stayed, and the log told the operator that the last copy was gone."""
+    caplog.set_level(logging.INFO)
+    setting = a_setting(tmp_path / "registry", replace(PLAN, cache=tmp_path / "trainings", interval_s=0, finetune_at=10_000))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    bundle = setting.schedule.step()
+    kept = tmp_path / "trainings" / SURFACE.name / str(bundle)
+    shown = WORLD.examples[0]
+    setting.log.erased_ms[shown.user_id] = shown.event_time_ms
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "examples.parquet")
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "unlink", read_only)
+        for _ in range(3):
+            assert setting.schedule.step() is None
+    assert kept.is_dir()
+    assert "is removed" not in caplog.text
+    assert caplog.text.count(f"the kept training {kept} is due to be removed and stays (Read-only file system)") == 1
+    setting.schedule.step()
+    assert not kept.exists()
+    assert f"the kept training of {bundle} held a deleted user's examples and is removed" in caplog.text
+
+
+def test_a_disk_without_room_for_a_trainings_figures_does_not_end_the_role(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It trains other surfaces too, and went down with a trace at every start for what nobody but TensorBoard reads."""
+    (tmp_path / "full").write_bytes(b"")
+    setting = a_setting(tmp_path / "registry", replace(PLAN, tensorboard=tmp_path / "full"))
+    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    untold: dict[str, str] = {}
+    step(SURFACE.name, setting.schedule, lambda *_: None, untold, TrainerMetrics())
+    assert (untold, list_bundles(setting.registry, SURFACE.name)) == ({}, [])
+    assert f"{SURFACE.name}: {tmp_path / 'full'}" in caplog.text
+    assert "make room there, or name another folder" in caplog.text
 
 
 def test_the_loop_pretrains_once_there_is_enough_and_fine_tunes_what_went_live_on_fresh_examples(setting: Setting) -> None:
