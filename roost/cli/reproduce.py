@@ -46,12 +46,15 @@ def reproduce(
     root = registry_of(registry, data_dir)
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     read = read_bundle(root, surface, bundle)
-    broker = broker_of(bootstrap, data_dir)
+    folder = None if cache is None else cache / surface / bundle
+    kept = folder if folder is not None and folder.is_dir() else None
+    # what is kept needs none
+    broker = broker_of(bootstrap, data_dir) if kept is None else ""
     with (
         job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job,
         training_bar("reproduce", leads=job.leads) as progress,
     ):
-        window, corpus, source = job.again(read, cache)
+        window, corpus, source = job.again(read, kept)
         made = run(job.surface, read, window, corpus, registry=root, progress=progress)
     data = {
         "id": bundle,

@@ -90,11 +90,10 @@ class Job:
                 "another folder: this bundle can be rebuilt only as long as the topics hold them"
             ) from error
 
-    def again(self, bundle: Bundle, cache: Path | None) -> tuple[Window, CorpusAt, str]:
-        """Return what a bundle was trained on, and where it was found."""
-        folder = None if cache is None else cache / self.surface.name / bundle.id
-        if folder is not None and folder.is_dir():
-            return *read_cache(folder, self.surface.name), str(folder)
+    def again(self, bundle: Bundle, kept: Path | None) -> tuple[Window, CorpusAt, str]:
+        """Return what a bundle was trained on, of the folder in which it was kept or of the topics, and which it was."""
+        if kept is not None:
+            return *read_cache(kept, self.surface.name), str(kept)
         lineage = lineage_of(bundle)
         read = read_again(
             self._bootstrap,

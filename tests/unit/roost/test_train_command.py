@@ -76,6 +76,20 @@ def test_a_bundle_of_the_papers_options_says_so_and_is_rebuilt_with_them(
         assert reproduce(load_surfaces()[HOME], bundle, window, corpus, registry=tmp_path / "registry").equal
 
 
+def test_a_bundle_whose_data_are_kept_is_rebuilt_without_a_broker(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Years later the topics are gone; the command waited for a broker that it had nothing to ask."""
+    for name, value in OPEN.items():
+        monkeypatch.setenv(f"ROOST_GATE_{name}", value)
+    cache = ("--cache", str(tmp_path / "cache"))
+    assert trained("pretrain", "--kept", str(kept), *cache, "--epochs", "1", "--min-steps", "1", folder=tmp_path) == 0
+    made = json.loads(capsys.readouterr().out)["id"]
+    assert trained("reproduce", made, *cache, folder=tmp_path) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["equal"], again["data"]) == (True, str(tmp_path / "cache" / HOME / made))
+
+
 def test_an_ensemble_is_one_bundle_of_the_surfaces_dimension_and_is_rebuilt(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
