@@ -30,6 +30,7 @@ from typing import Any
 
 import faust
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.types import TP
 from mode.threads import WorkerThread
 
 from schemas.errors import BrokerUnavailable
@@ -181,7 +182,9 @@ class _FaustRun:
         self._app = _build_app(settings, folder)
         # one producer for all: linger gathers a batch's records into few requests
         self._outbox = Outbox(settings.bootstrap, linger_ms=5)
-        self._agents = [JobAgent(job, self._app, self._owned_by(job), metrics=metrics, fail=self._fail) for job in jobs]
+        self._agents = [
+            JobAgent(job, self._app, self._owned_by(job), metrics=metrics, hold=self._hold, fail=self._fail) for job in jobs
+        ]
         self._watchdog = Watchdog(
             settings.bootstrap,
             settings.group,
@@ -224,6 +227,14 @@ class _FaustRun:
             given_up=self.given_up.is_set,
             metrics=self._metrics,
         )
+
+    def _hold(self, held: set[Place], let_go: set[Place]) -> None:
+        # Faust keeps the tuples that it is given; with those of another class it fetched nothing more
+        for place in let_go:
+            self._app.consumer.on_buffer_drop(TP(*place))
+        # of those that waited before, too: Faust takes a buffer that was full for itself as well for empty by now
+        for place in held:
+            self._app.consumer.on_buffer_full(TP(*place))
 
     def _fail(self, error: BaseException) -> None:
         if self.failure is None:
