@@ -1,6 +1,6 @@
 """Live nearest candidates: arrays in, arrays out. Knows nothing of Kafka, models or users."""
 
-from serving.index.config import COMPRESSED_ONLY, EXACT_ONLY, GRAPH_ONLY, CompressedConfig, GraphConfig, IndexConfig
+from serving.index.config import COMPRESSED_ONLY, EXACT_ONLY, GRAPH_ONLY, CellsConfig, CompressedConfig, GraphConfig, IndexConfig
 from serving.index.errors import (
     IndexClosed,
     InvalidQuery,
@@ -35,6 +35,7 @@ __all__ = [
     "Audited",
     "Candidate",
     "CandidateIndex",
+    "CellsConfig",
     "Census",
     "CompressedConfig",
     "ExactIndex",

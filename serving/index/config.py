@@ -4,6 +4,26 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class CellsConfig:
+    """Codes grouped into k-means cells, of which a query scans the nearest."""
+
+    group_from_rows: int = 400_000
+    """From this many live rows on scanning some cells costs less than scanning all codes."""
+    rows_per_cell: int = 500
+    regroup_share: float = 0.5
+    """Rows are grouped anew, by centroids of that moment, when so many settled after the last grouping was begun, as a share of the
+    live ones: the data drift, and a row that died leaves its cell no other way.
+    """
+    chunk_rows: int = 4_096
+    fetch_per_hit: float = 2.0
+    """Codes fetched of the first cells for each hit wanted; of those further off, one."""
+    first_cells: int = 48
+    """Cells asked first; as many again, then twice as many, and so on, while what the last ones gave still enters the best."""
+    rows_per_hit: float = 20.0
+    """First cells hold so many rows at least for each hit wanted of those that match."""
+
+
+@dataclass(frozen=True, slots=True)
 class CompressedConfig:
     """The 4-bit product-quantised tier, scanned whole and re-ranked in fp32.
 
@@ -20,6 +40,8 @@ class CompressedConfig:
     """From this many rows on, 1.5 times as many codes are fetched: more rows lie within one quantisation error."""
     drop_dead_above: float = 0.15
     scan_us_per_row: float = 0.0022
+    cells: CellsConfig | None = field(default_factory=CellsConfig)
+    """None scans all codes whatever the size."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,18 @@ The settled tiers only propose; every returned score is the fp32 dot product wit
 cannot fill k, the view is scanned exactly, so an answer is short only when fewer candidates match.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.index.config import GraphConfig, IndexConfig
+from serving.index.config import CompressedConfig, GraphConfig, IndexConfig
 from serving.index.protocol import EVERYTHING, Filter, FloatArray
 from serving.index.tiers.arena import Arena, BoolArray, Interned, SlotArray
+from serving.index.tiers.cells import CelledTier
 from serving.index.tiers.compressed import CompressedTier
 from serving.index.tiers.graph import GraphTier
 from serving.index.view import View
@@ -27,10 +30,10 @@ ONE_CORE_ROWS = 4_096
 GRAPH_ROUNDS = 4
 CODE_ROUNDS = 4
 CODE_WIDEN = 3
-LAST_ENTERING_SHARE = 0.02
+ENTERING_SHARE = 0.02
 
 
-Plan = Literal["exact", "codes", "graph", "fell_back"]
+Plan = Literal["exact", "codes", "cells", "graph", "fell_back"]
 """Fresh rows are always scanned exactly; this is what was done about the settled ones. `fell_back`: the proposals were too few
 (a rare filter, deletes around the query), and an exact scan filled k.
 """
@@ -175,15 +178,18 @@ def _proposals(request: _Request, room: int) -> tuple[SlotArray, FloatArray, Pla
     walks = view.graph is not None and _walk_is_cheaper(view, view.graph, room, request.share, request.config)
     codes, dead = (view.beside_graph, view.beside_dead) if walks else (view.compressed, view.compressed_dead)
     if codes is not None and len(codes):
-        # beside a graph codes give only a part of the answer, so the first fetch is wide already; but what a filter lets through
-        # may be rare around the query
-        rounds = 1 if walks and request.share == 1.0 else CODE_ROUNDS
-        near, near_scores = _from_codes(request, codes, dead, room, others=scores, rounds=rounds)
+        if isinstance(codes, CelledTier):
+            near, near_scores = _from_cells(request, codes, dead, room, scores)
+        else:
+            # beside a graph codes give only a part of the answer, so the first fetch is wide already; but what a filter lets
+            # through may be rare around the query
+            rounds = 1 if walks and request.share == 1.0 else CODE_ROUNDS
+            near, near_scores = _from_codes(request, codes, dead, room, others=scores, rounds=rounds)
         slots, scores = np.concatenate([slots, near]), np.concatenate([scores, near_scores])
     if walks and view.graph is not None:
         near, near_scores = _from_graph(request, view.graph, room, scores)
         slots, scores = np.concatenate([slots, near]), np.concatenate([scores, near_scores])
-    return slots, scores, "graph" if walks else "codes"
+    return slots, scores, "graph" if walks else "cells" if isinstance(view.compressed, CelledTier) else "codes"
 
 
 def _approximates(view: View, room: int, config: IndexConfig) -> bool:
@@ -235,28 +241,69 @@ def _from_fresh(request: _Request, room: int) -> tuple[SlotArray, FloatArray]:
 def _from_codes(
     request: _Request, tier: CompressedTier, dead: int, room: int, *, others: FloatArray, rounds: int
 ) -> tuple[SlotArray, FloatArray]:
-    """The best codes' rows, given the scores of the fresh ones.
+    """The best codes' rows, given the scores of the fresh ones."""
+    settings = _codes_of(request.config)
+    per_hit = settings.fetch_per_hit * (1.5 if len(tier) > settings.wider_from_rows else 1.0)
+    count = int(max(settings.fetch_at_least, per_hit * room) / _reachable(request, tier, dead))
+    return _widened(request, partial(tier.nearest, request.query), count, room, others=others, rounds=rounds)
+
+
+def _from_cells(request: _Request, tier: CelledTier, dead: int, room: int, others: FloatArray) -> tuple[SlotArray, FloatArray]:
+    """The best codes' rows of the cells around the query, given the scores of the fresh ones.
+
+    Cells are asked in rounds, the nearest first, until what a round gave hardly enters the best `room`: a query between many
+    cells, or one whose filter is rare around it, asks more of them, at last all.
+    """
+    codes = _codes_of(request.config)
+    if codes.cells is None:
+        raise RuntimeError("cells exist without their configuration")
+    reachable = _reachable(request, tier, dead)
+    first = max(codes.cells.first_cells, int(codes.cells.rows_per_hit * room / reachable * len(tier.centroids) / len(tier)))
+    slots, scores, per_hit = NOTHING.slots, NOTHING.scores, codes.cells.fetch_per_hit
+    for cells in tier.rounds(request.query, first):
+        so_far = np.concatenate([others, scores])
+        count = int(max(codes.fetch_at_least, per_hit * room) / reachable)
+        near, found = _widened(request, partial(tier.nearest, request.query, cells), count, room, others=so_far, rounds=CODE_ROUNDS)
+        slots, scores = np.concatenate([slots, near]), np.concatenate([scores, found])
+        if not _many_enter(found, found, so_far, room):
+            break
+        # cells further off hold fewer of the best
+        per_hit = 1.0
+    return slots, scores
+
+
+def _codes_of(config: IndexConfig) -> CompressedConfig:
+    if config.compressed is None:
+        raise RuntimeError("a compressed tier exists without its configuration")
+    return config.compressed
+
+
+def _reachable(request: _Request, tier: CompressedTier | CelledTier, dead: int) -> float:
+    """The part of a tier's rows that are live and match, as far as it is known."""
+    return max((1.0 - dead / len(tier)) * request.share, 0.01)
+
+
+def _widened(
+    request: _Request, nearest: Callable[[int], SlotArray], count: int, room: int, *, others: FloatArray, rounds: int
+) -> tuple[SlotArray, FloatArray]:
+    """The matching rows of the `count` best codes, or of more of them where rows lie dense, given the scores of other rows.
 
     In a dense cluster hundreds of rows lie within one quantisation error. It shows: the last codes fetched still enter the best
     `room`. Then three times as many are fetched, so that only such queries pay.
     """
-    settings = request.config.compressed
-    if settings is None:
-        raise RuntimeError("a compressed tier exists without its configuration")
-    per_hit = settings.fetch_per_hit * (1.5 if len(tier) > settings.wider_from_rows else 1.0)
-    live_share = 1.0 - dead / len(tier)
-    count = int(max(settings.fetch_at_least, per_hit * room) / max(live_share * request.share, 0.01))
     for last_round in [False] * (rounds - 1) + [True]:
-        near = tier.nearest(request.query, count)
+        near = nearest(count)
         slots, scores = request.matching(near)
-        if last_round or len(near) == len(tier) or not _last_enter(scores, others, room):
+        # in code order, so the last quarter are the worst by their codes
+        last = scores[-max(len(scores) // 4, 1) :]
+        if last_round or len(near) < count or not _many_enter(last, scores, others, room):
             break
         count *= CODE_WIDEN
     return slots, scores
 
 
-def _last_enter(scores: FloatArray, others: FloatArray, room: int) -> bool:
-    """Whether many of the last quarter of `scores`, which are in code order, are among the best `room`: more of them will be.
+def _many_enter(some: FloatArray, scores: FloatArray, others: FloatArray, room: int) -> bool:
+    """Whether many of `some` of the `scores` just found are among the best `room` of all: then more rows like those will be.
 
     Many is more than one in fifty of the best `room`; or of `scores`, where a filter left fewer.
     """
@@ -264,8 +311,7 @@ def _last_enter(scores: FloatArray, others: FloatArray, room: int) -> bool:
     if len(scores) == 0 or len(together) <= room:
         return True
     entry = np.partition(together, len(together) - room)[len(together) - room]
-    last = scores[-max(len(scores) // 4, 1) :]
-    return int(np.count_nonzero(last >= entry)) > LAST_ENTERING_SHARE * min(room, len(scores))
+    return int(np.count_nonzero(some >= entry)) > ENTERING_SHARE * min(room, len(scores))
 
 
 def _from_graph(request: _Request, graph: GraphTier, room: int, others: FloatArray) -> tuple[SlotArray, FloatArray]:

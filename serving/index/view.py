@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from serving.index.ledger import Ledger
 from serving.index.tiers.arena import Arena
+from serving.index.tiers.cells import CelledTier
 from serving.index.tiers.compressed import CompressedTier
 from serving.index.tiers.graph import GraphTier
 
@@ -27,7 +28,7 @@ class View:
     arena: Arena
     fresh_from: int
     fresh_to: int
-    compressed: CompressedTier | None
+    compressed: CompressedTier | CelledTier | None
     compressed_dead: int
     """How many of the tier's rows were dead when last counted: it is searched that much more widely."""
     graph: GraphTier | None

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from serving.index import CompressedConfig, ExactIndex, Filter, GraphConfig, IndexConfig, LiveIndex, Rows
+from serving.index import CellsConfig, CompressedConfig, ExactIndex, Filter, GraphConfig, IndexConfig, LiveIndex, Rows
 
 DIM = 8
 IDS = [f"t:{i}" for i in range(150)]
@@ -15,7 +15,22 @@ AUTHORS = [f"a:{i}" for i in range(5)]
 SCANNED = CompressedConfig(train_from_rows=20, train_sample_rows=200, scan_us_per_row=0.0)
 """Scanning costs nothing, so no graph is walked."""
 WALKED = CompressedConfig(train_from_rows=20, train_sample_rows=200, scan_us_per_row=1e6)
+CELLED = CompressedConfig(
+    train_from_rows=20,
+    train_sample_rows=200,
+    cells=CellsConfig(group_from_rows=60, rows_per_cell=10, regroup_share=0.3, chunk_rows=16, first_cells=8),
+)
+"""Grouped over and over, and ungrouped below 30 rows; two rounds reach every cell, so that the best row is always found."""
 GRAPH = GraphConfig(build_from_rows=16, pays_from_hits=0, rebuild_share=0.3, chunk_rows=8)
+TIERS: list[tuple[CompressedConfig | None, GraphConfig | None]] = [
+    (WALKED, GRAPH),
+    (WALKED, GRAPH),
+    (SCANNED, GRAPH),
+    (SCANNED, None),
+    (CELLED, GRAPH),
+    (CELLED, None),
+    (None, GRAPH),
+]
 
 lags = st.integers(min_value=0, max_value=12)
 """How far behind the rising clock an event is; the largest is past most expiries."""
@@ -34,7 +49,11 @@ filters = st.just(Filter()) | st.builds(
 class IndexAgainstDict(RuleBasedStateMachine):
     """Every answer of the tiered index is one the reference could give; what is live is the same after every step."""
 
-    @initialize(tiers=st.sampled_from([(WALKED, GRAPH), (WALKED, GRAPH), (SCANNED, GRAPH), (SCANNED, None), (None, GRAPH)]))
+    @initialize(
+        tiers=st.sampled_from(
+            [(WALKED, GRAPH), (WALKED, GRAPH), (SCANNED, GRAPH), (SCANNED, None), (CELLED, GRAPH), (CELLED, None), (None, GRAPH)]
+        )
+    )
     def start(self, tiers: tuple[CompressedConfig | None, GraphConfig | None]) -> None:
         """Tiers that settle after ten rows, so that twenty steps cross every boundary."""
         compressed, graph = tiers

@@ -1,4 +1,4 @@
-"""Moves rows between tiers and gives memory back: settle, build, drop, compact. Pure steps over views, no thread of its own.
+"""Moves rows between tiers and gives memory back: settle, group, build, drop, compact. Pure steps over views, no thread of its own.
 
 Each step reads one view, makes new tiers beside it, and publishes them only if the tiers it started from are still current; a
 step that lost the race is dropped and done again. So nobody waits for a slow builder: the writing thread can always settle
@@ -14,7 +14,9 @@ from typing import Literal
 import numpy as np
 
 from serving.index.config import CompressedConfig, GraphConfig, IndexConfig
+from serving.index.keeping.grouping import Grouping
 from serving.index.tiers.arena import FIRST_SLOT, NEVER, Arena, SlotArray, compacted, grown, rows_at
+from serving.index.tiers.cells import CelledTier, extended_cells
 from serving.index.tiers.compressed import Codebook, CompressedTier, empty_tier, extended, train_codebook
 from serving.index.tiers.graph import GraphBuild, GraphTier
 from serving.index.view import FIRST_CAPACITY_ROWS, State, View
@@ -34,6 +36,8 @@ class Upkeep:
         self._config = config
         self._counters = counters
         self._codebook: Codebook | None = None
+        cells = None if config.compressed is None else config.compressed.cells
+        self._grouping = None if cells is None else Grouping(cells, config.seed)
         self._build: GraphBuild | None = None
         self._build_slots: SlotArray = np.empty(0, dtype=np.int64)
         self._build_fresh_to = 0
@@ -49,7 +53,7 @@ class Upkeep:
 
     def _step(self) -> bool:
         self._recount()
-        return self._settle_due() or self._drop_graph_due() or self._compact_due() or self._build_due()
+        return self._settle_due() or self._drop_graph_due() or self._compact_due() or self._group_due() or self._build_due()
 
     @property
     def codebook(self) -> Codebook | None:
@@ -68,6 +72,8 @@ class Upkeep:
             view = replace(self._state.view, graph=None, graph_dead=0, beside_graph=None, beside_dead=0)
             if tier == "codes" or view.compressed is None:
                 view = replace(view, fresh_from=FIRST_SLOT, compressed=None, compressed_dead=0)
+                if self._grouping is not None:
+                    self._grouping.abandon()
                 # the rows may have drifted away from those it was learned from
                 self._codebook = None
             self._state.view = view
@@ -100,7 +106,9 @@ class Upkeep:
         return self._state.view
 
     def merge_debt_rows(self, view: View) -> int:
-        """Live rows outside the graph beyond what makes a graph due; 0 without a graph tier, or while none would pay."""
+        """Live rows settled after the cells, or the graph, beyond what makes new ones due; 0 where neither would pay."""
+        if self._grouping is not None and isinstance(view.compressed, CelledTier):
+            return self._grouping.debt_rows(view)
         if self._config.graph is None:
             return 0
         due_at = _due_at(view, self._config.graph, self._config.compressed)
@@ -164,6 +172,7 @@ class Upkeep:
         fresh = np.arange(view.fresh_from, view.fresh_to)
         fresh = fresh[view.arena.live(fresh, view.sequence)]
         beside, beside_dead = view.beside_graph, 0
+        compressed: CompressedTier | CelledTier
         if view.compressed is None:
             # the first codes are of everything, also of what an early graph already covers
             everything = view.arena.live_slots(view.fresh_to, view.sequence)
@@ -171,7 +180,11 @@ class Upkeep:
             if view.graph is not None:
                 beside, beside_dead = _settled(view, empty_tier(codebook), fresh, settings)
         else:
-            compressed, compressed_dead = _settled(view, view.compressed, fresh, settings)
+            if isinstance(view.compressed, CelledTier):
+                compressed = extended_cells(view.compressed, view.arena.vectors.take(fresh, axis=0), fresh)
+                compressed_dead = _dead(view, compressed)
+            else:
+                compressed, compressed_dead = _settled(view, view.compressed, fresh, settings)
             if beside is not None:
                 beside, beside_dead = _settled(view, beside, fresh, settings)
         changed = replace(
@@ -198,6 +211,38 @@ class Upkeep:
             self._codebook = self._codebook or codebook
             return self._codebook
 
+    def _group_due(self) -> bool:
+        """Codes too many to scan whole are put into cells; a graph of them would never be walked."""
+        view, grouping, codebook = self._state.view, self._grouping, self._codebook
+        if grouping is None or codebook is None:
+            return False
+        if grouping.outgrown(view):
+            grouping.abandon()
+            return self._ungroup(codebook)
+        if not grouping.under_way:
+            if not grouping.due(view):
+                return False
+            grouping.begin(view, codebook)
+        elif not grouping.complete:
+            grouping.advance(view)
+        else:
+            cells = grouping.taken(view)
+            changed = replace(
+                view, compressed=cells, compressed_dead=_dead(view, cells), graph=None, graph_dead=0, beside_graph=None
+            )
+            if self._publish(view, changed):
+                grouping.published()
+                self._build, self._build_slots = None, self._build_slots[:0]
+                self._counters["cells_published"] += 1
+        return True
+
+    def _ungroup(self, codebook: Codebook) -> bool:
+        view = self._state.view
+        slots = view.arena.live_slots(view.fresh_from, view.sequence)
+        flat = extended(empty_tier(codebook), view.arena.vectors.take(slots, axis=0), slots, drop=None)
+        self._counters["cells_dropped"] += int(self._publish(view, replace(view, compressed=flat, compressed_dead=0)))
+        return True
+
     def _drop_graph_due(self) -> bool:
         """A graph that is mostly dead is dropped: all its rows are among the compressed ones."""
         view, settings = self._state.view, self._config.graph
@@ -212,7 +257,7 @@ class Upkeep:
 
     def _build_due(self) -> bool:
         settings = self._config.graph
-        if settings is None:
+        if settings is None or isinstance(self._state.view.compressed, CelledTier):
             return False
         if self._build is None:
             return self._start_build(settings)
@@ -254,7 +299,7 @@ class Upkeep:
         view = self._state.view
         graph = build.sealed(self._build_slots)
         beside: CompressedTier | None = None
-        if view.compressed is not None:
+        if isinstance(view.compressed, CompressedTier):
             covered = np.zeros(view.fresh_to, dtype=np.bool_)
             covered[graph.slots] = True
             gone = covered.take(view.compressed.slots) | ~view.arena.live(view.compressed.slots, view.sequence)
@@ -327,6 +372,8 @@ class Upkeep:
         moved[: len(renumbered)] = renumbered
         moved[late] = np.arange(first, smaller.used)
         self._state.ledger.replace_places(places)
+        if self._grouping is not None:
+            self._grouping.renumber(moved)
         self._build_slots = moved[self._build_slots]
         # live rows keep their order, so the fresh ones are again the last ones
         settled = int(np.count_nonzero(moved[: now.fresh_from]))
@@ -344,7 +391,7 @@ class Upkeep:
         )
 
 
-def _dead(view: View, tier: CompressedTier | GraphTier | None) -> int:
+def _dead(view: View, tier: CompressedTier | CelledTier | GraphTier | None) -> int:
     if tier is None:
         return 0
     return len(tier) - int(np.count_nonzero(view.arena.live(tier.slots, view.sequence)))

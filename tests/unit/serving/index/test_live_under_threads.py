@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import pytest
 
-from serving.index import CompressedConfig, Filter, GraphConfig, IndexConfig, LiveIndex, Rows
+from serving.index import CellsConfig, CompressedConfig, Filter, GraphConfig, IndexConfig, LiveIndex, Rows
 
 DIM = 16
 WRITES = 120
@@ -22,6 +22,13 @@ QUICK_TIERS = {
     "codes and graph, scanned": (
         CompressedConfig(train_from_rows=400, scan_us_per_row=0.0),
         GraphConfig(build_from_rows=300, pays_from_hits=0, rebuild_share=0.3, chunk_rows=64, links=8),
+    ),
+    "codes in cells": (
+        CompressedConfig(
+            train_from_rows=400,
+            cells=CellsConfig(group_from_rows=600, rows_per_cell=20, regroup_share=0.3, chunk_rows=64, first_cells=4),
+        ),
+        None,
     ),
     "graph only": (None, GraphConfig(build_from_rows=300, pays_from_hits=0, rebuild_share=0.3, chunk_rows=64, links=8)),
 }
@@ -147,7 +154,7 @@ def test_answers_stay_fresh_whole_and_true_while_rows_churn_and_tiers_are_rebuil
     assert np.mean(own) >= 0.99
     assert readers.faults == []
     assert readers.answers > 20
-    assert stats.counters["graphs_published"] > 0
+    assert stats.counters["cells_published" if graph is None else "graphs_published"] > 1
     assert stats.counters["compactions"] > 0
     assert stats.builder_fault is None
 

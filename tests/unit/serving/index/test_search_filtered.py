@@ -7,7 +7,7 @@ import pytest
 
 from lab.bench.stream import DriftingStream, StreamShape
 from serving.index import Filter, IndexConfig, LiveIndex
-from serving.index.config import CompressedConfig, GraphConfig
+from serving.index.config import CellsConfig, CompressedConfig, GraphConfig
 
 ROWS = 50_000
 K = 200
@@ -21,6 +21,7 @@ def stream() -> DriftingStream:
 
 CONFIGS = {
     "codes": IndexConfig(background=False),
+    "codes in cells": IndexConfig(background=False, compressed=CompressedConfig(cells=CellsConfig(group_from_rows=20_000))),
     # a graph is built, and walked, whatever it costs
     "a graph and codes": IndexConfig(
         background=False, compressed=CompressedConfig(scan_us_per_row=1.0), graph=GraphConfig(pays_from_hits=0)
@@ -30,7 +31,7 @@ CONFIGS = {
 
 @pytest.fixture(scope="module", params=CONFIGS)
 def index(stream: DriftingStream, request: pytest.FixtureRequest) -> LiveIndex:
-    """Rows in codes, or the older ones in a graph, and the newest fresh."""
+    """Rows in codes, whole or in cells, or the older ones in a graph, and the newest fresh."""
     index = LiveIndex(64, CONFIGS[request.param])
     for _ in range(ROWS // 1_000):
         index.upsert(stream.create(1_000))

@@ -1,0 +1,97 @@
+"""Grouping the codes into cells, and anew as the data drift away from the centroids: when, and the grouping under way.
+
+Reads views and publishes nothing. One thread.
+"""
+
+import numpy as np
+
+from serving.index.config import CellsConfig
+from serving.index.tiers.arena import FIRST_SLOT, SlotArray
+from serving.index.tiers.cells import SAMPLE_ROWS_PER_CELL, CelledTier, CellsBuild, extended_cells
+from serving.index.tiers.compressed import Codebook
+from serving.index.view import View
+
+
+class Grouping:
+    """At most one grouping at a time: begun over all settled live rows, filled in chunks, taken with the rows settled meanwhile."""
+
+    def __init__(self, settings: CellsConfig, seed: int) -> None:
+        self._settings = settings
+        self._seed = seed
+        self._build: CellsBuild | None = None
+        self._slots: SlotArray = np.empty(0, dtype=np.int64)
+        self._begun_to = FIRST_SLOT
+        self._grouped_to = FIRST_SLOT
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a grouping was begun and not yet taken."""
+        return self._build is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the one under way holds all that it was begun with."""
+        return self._build is not None and len(self._build) == len(self._slots)
+
+    def due(self, view: View) -> bool:
+        """Whether the settled codes should be in cells and are not, or are in cells of long ago."""
+        if view.compressed is None or view.live < self._settings.group_from_rows:
+            return False
+        if not isinstance(view.compressed, CelledTier):
+            return True
+        return self.debt_rows(view) > 0 or view.compressed_dead > self._settings.regroup_share * len(view.compressed)
+
+    def outgrown(self, view: View) -> bool:
+        """Whether so few rows are left that scanning all of their codes costs less."""
+        return isinstance(view.compressed, CelledTier) and view.live < self._settings.group_from_rows // 2
+
+    def debt_rows(self, view: View) -> int:
+        """Live rows settled after the last grouping was begun, beyond those that make the next one due."""
+        if not isinstance(view.compressed, CelledTier):
+            return 0
+        newcomers = int(np.count_nonzero(view.arena.died[self._grouped_to : view.fresh_from] > view.sequence))
+        return max(0, newcomers - int(self._settings.regroup_share * view.live))
+
+    def begin(self, view: View, codebook: Codebook) -> None:
+        """Learn centroids from a sample of the settled live rows; a second or so of processor time at 300,000."""
+        slots = view.arena.live_slots(view.fresh_from, view.sequence)
+        cells = max(1, len(slots) // self._settings.rows_per_cell)
+        chosen = np.random.default_rng(self._seed).permutation(slots)[: SAMPLE_ROWS_PER_CELL * cells]
+        self._build = CellsBuild(view.arena.vectors.take(chosen, axis=0), codebook, cells=cells, seed=self._seed)
+        self._slots, self._begun_to = slots, view.fresh_from
+
+    def advance(self, view: View) -> None:
+        """Take the next chunk of rows."""
+        if self._build is not None:
+            done = len(self._build)
+            chunk = self._slots[done : done + self._settings.chunk_rows]
+            # a row that died meanwhile and was compacted away is the grave's: it takes its place and is never returned
+            self._build.add(view.arena.vectors.take(chunk, axis=0))
+
+    def taken(self, view: View) -> CelledTier:
+        """The finished tier with the rows that `view` has settled since it was begun. Only when complete."""
+        if self._build is None or not self.complete:
+            raise RuntimeError("cells are published whole; take every chunk first")
+        late = view.arena.live_slots(view.fresh_from, view.sequence)
+        late = late[late >= self._begun_to]
+        return extended_cells(self._build.sealed(self._slots), view.arena.vectors.take(late, axis=0), late)
+
+    def published(self) -> None:
+        """Note that the tier taken is current."""
+        self._grouped_to = self._begun_to
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let the one under way go."""
+        self._build, self._slots = None, self._slots[:0]
+
+    def renumber(self, moved: SlotArray) -> None:
+        """Follow rows to their new slots: `moved` [slots] gives each old one's, the grave's for rows that are gone."""
+        self._slots = moved[self._slots]
+        self._begun_to = _bound(moved, self._begun_to)
+        self._grouped_to = _bound(moved, self._grouped_to)
+
+
+def _bound(moved: SlotArray, end: int) -> int:
+    # live rows keep their order
+    return FIRST_SLOT + int(np.count_nonzero(moved[:end]))

@@ -1,0 +1,114 @@
+"""Codes in cells, of which a query scans the nearest: what a corpus needs whose codes are too many to scan whole.
+
+A cell holds the rows nearest to its centroid by cosine. A tier is immutable once published: rows are added to a copy. None is taken
+out, since a removal from faiss 1.15.1's packed blocks leaves bits behind (see `compressed`): a row that dies is masked by the arena
+until the rows are grouped anew, by centroids of that moment, for the data drift away from the old ones.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.index.protocol import FloatArray
+from serving.index.tiers.arena import SlotArray
+from serving.index.tiers.compressed import BITS, Codebook
+
+SAMPLE_ROWS_PER_CELL = 40
+ITERATIONS = 5
+_CellArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class CelledTier:
+    """Codes by cell and, for each in the order they were added, the arena slot of its full row."""
+
+    codes: faiss.IndexIVFPQFastScan
+    slots: SlotArray
+    centroids: FloatArray
+    """[cells, dim] float32 of length 1."""
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    @property
+    def bytes_held(self) -> int:
+        """Codes, faiss's number and our slot of each, and the centroids twice."""
+        return len(self.slots) * ((self.codes.d * BITS + 7) // 8 + 8 + 8) + 2 * self.centroids.nbytes
+
+    def rounds(self, query: FloatArray, first: int) -> Iterator[_CellArray]:
+        """All cells, those nearest to a unit query [dim] first, in rounds: `first` of them, as many again, twice as many, ..."""
+        near = self.centroids @ query
+        count = len(near)
+        ends = [first << doubled for doubled in range(max(count // first, 1).bit_length() + 1) if first << doubled < count]
+        order = np.argpartition(-near, ends) if ends else np.arange(count)
+        for begin, end in zip([0, *ends], [*ends, count], strict=True):
+            yield order[begin:end]
+
+    def nearest(self, query: FloatArray, cells: _CellArray, count: int) -> SlotArray:
+        """Slots of about the `count` best codes of these cells for a unit query [dim], best first; dead rows included."""
+        # the setting belongs to the calling thread, and each reader is a new caller
+        faiss.omp_set_num_threads(1)
+        wanted = min(count, len(self.slots))
+        scores, positions = np.empty(wanted, np.float32), np.empty(wanted, np.int64)
+        unused = np.zeros(len(cells), np.float32)
+        # the wrapper for numpy takes no parameters of a search, and how many cells one asks is such a parameter
+        self.codes.search_preassigned_c(  # type: ignore[attr-defined]
+            1,
+            faiss.swig_ptr(query),
+            wanted,
+            faiss.swig_ptr(cells),
+            faiss.swig_ptr(unused),
+            faiss.swig_ptr(scores),
+            faiss.swig_ptr(positions),
+            False,
+            faiss.IVFSearchParameters(nprobe=len(cells)),  # type: ignore[call-arg]
+        )
+        found = positions
+        if len(found) and found[-1] < 0:
+            found = found[found >= 0]
+        taken: SlotArray = self.slots.take(found)
+        return taken
+
+
+class CellsBuild:
+    """A celled tier being filled, in chunks, by one thread. Nobody searches it."""
+
+    def __init__(self, sample: FloatArray, codebook: Codebook, *, cells: int, seed: int) -> None:
+        """Learn the centroids of so many cells from a sample [n, dim] of unit rows."""
+        faiss.omp_set_num_threads(1)
+        kmeans = faiss.Kmeans(codebook.dim, cells, niter=ITERATIONS, seed=seed, spherical=True, min_points_per_centroid=1)
+        kmeans.train(np.ascontiguousarray(sample))
+        self._centroids: FloatArray = np.asarray(kmeans.centroids, np.float32)
+        quantiser = faiss.IndexFlatIP(codebook.dim)
+        quantiser.add(self._centroids)
+        codes = faiss.IndexIVFPQFastScan(quantiser, codebook.dim, cells, codebook.dim, BITS, faiss.METRIC_INNER_PRODUCT)
+        codes.by_residual = False
+        faiss.copy_array_to_vector(np.ascontiguousarray(codebook.values).ravel(), codes.pq.centroids)
+        codes.is_trained = True
+        self._codes = codes
+
+    def __len__(self) -> int:
+        return int(self._codes.ntotal)
+
+    def add(self, vectors: FloatArray) -> None:
+        """Take the next rows [n, dim]; releases the GIL while it works."""
+        faiss.omp_set_num_threads(1)
+        self._codes.add(np.ascontiguousarray(vectors))
+
+    def sealed(self, slots: SlotArray) -> CelledTier:
+        """The finished tier, given the arena slots of the rows in the order they were added."""
+        return CelledTier(self._codes, slots, self._centroids)
+
+
+def extended_cells(tier: CelledTier, vectors: FloatArray, slots: SlotArray) -> CelledTier:
+    """A new tier with these rows added, each to the cell whose centroid is nearest. The old one is untouched."""
+    faiss.omp_set_num_threads(1)
+    codes = faiss.clone_index(tier.codes)
+    if not isinstance(codes, faiss.IndexIVFPQFastScan):
+        raise TypeError(f"faiss copied cells of codes into a {type(codes).__name__}; use the pinned faiss release")
+    if len(slots):
+        codes.add(np.ascontiguousarray(vectors))
+    return CelledTier(codes, np.concatenate([tier.slots, slots]), tier.centroids)
