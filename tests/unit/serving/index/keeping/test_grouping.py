@@ -1,0 +1,200 @@
+"""When codes are put into cells, when anew, and when no more; and that no row is lost on the way."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from serving.index import CellsConfig, CompressedConfig, GraphConfig, IndexConfig, LiveIndex, Rows
+from serving.index.tiers.cells import CelledTier
+from serving.index.tiers.compressed import CompressedTier
+
+DIM = 16
+CELLS = CellsConfig(group_from_rows=2_000, rows_per_cell=40, chunk_rows=256, first_cells=4)
+CONFIG = IndexConfig(
+    fresh_rows=64,
+    fresh_rows_at_most=512,
+    compressed=CompressedConfig(train_from_rows=256, cells=CELLS),
+    graph=None,
+    compact_from_rows=512,
+    background=False,
+)
+
+
+def vectors_of(numbers: np.ndarray, centre: int) -> np.ndarray:
+    """[n, DIM] float32 of length 1, around one of many centres."""
+    middle = np.random.default_rng(centre).normal(size=DIM)
+    noise = np.stack([np.random.default_rng((7, int(number))).normal(size=DIM) for number in numbers])
+    raw = middle + noise
+    unit: np.ndarray = (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def write(index: LiveIndex, first: int, count: int, *, centre: int = 0) -> None:
+    """Candidates first, first + 1, ..., each created at its number."""
+    numbers = np.arange(first, first + count)
+    index.upsert(
+        Rows(
+            candidate_ids=[f"t:{number}" for number in numbers.tolist()],
+            vectors=vectors_of(numbers, centre),
+            versions=np.stack([numbers, np.zeros_like(numbers)], axis=1),
+            created_ms=numbers,
+            languages=["en"] * count,
+            author_ids=["a:1"] * count,
+            payloads=[b""] * count,
+        )
+    )
+
+
+def cells_of(index: LiveIndex) -> CelledTier:
+    """The tier of codes, in cells."""
+    tier = index.view.compressed
+    assert isinstance(tier, CelledTier)
+    return tier
+
+
+def own_found(index: LiveIndex, first: int, count: int, centre: int = 0) -> float:
+    """The share of candidates that their own vector finds."""
+    numbers = np.arange(first, first + count)
+    own = zip(numbers.tolist(), vectors_of(numbers, centre), strict=True)
+    return float(np.mean([index.search(vector, 1).candidate_ids == [f"t:{number}"] for number, vector in own]))
+
+
+def test_codes_are_grouped_from_so_many_rows_on_and_not_before() -> None:
+    """Of few rows scanning all codes costs less than choosing cells."""
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 1_990)
+    index.maintain()
+    assert isinstance(index.view.compressed, CompressedTier)
+    index.search(np.ones(DIM, np.float32), 10)
+    write(index, 1_990, 200)
+    index.maintain()
+    assert len(cells_of(index).centroids) == pytest.approx(2_190 / 40, abs=2)
+    index.search(np.ones(DIM, np.float32), 10)
+    assert index.stats().counters["searches_codes"] == 1
+    assert index.stats().counters["searches_cells"] == 1
+    assert own_found(index, 0, 2_190) > 0.99
+
+
+def test_rows_that_settle_while_codes_are_grouped_are_in_the_cells() -> None:
+    """A grouping is begun with what is settled, and takes chunks for a while."""
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 3_000)
+    done = 3_000
+    while not isinstance(index.view.compressed, CelledTier):
+        assert done < 9_000
+        write(index, done, 70)
+        done += 70
+        index.maintain(at_most_steps=2)
+    view = index.view
+    assert set(range(1, view.fresh_from)) <= set(cells_of(index).slots.tolist())
+    assert own_found(index, 2_900, done - 2_900) > 0.99
+
+
+def test_cells_follow_the_data() -> None:
+    """Grouped once, all that comes after a drift lies in a few cells of old, and a query scans those whole or misses."""
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 3_000, centre=1)
+    index.maintain()
+    before = cells_of(index).centroids
+    for step in range(45):
+        write(index, 3_000 + step * 100, 100, centre=2)
+        index.expire(step * 100)
+        index.maintain()
+    after = cells_of(index).centroids
+    middle = np.random.default_rng(2).normal(size=DIM)
+    middle /= np.linalg.norm(middle)
+    assert np.mean(after @ middle) > np.mean(before @ middle) + 0.3
+    assert index.stats().counters["cells_published"] >= 2
+    assert index.stats().merge_debt_rows == 0
+    assert own_found(index, 6_500, 1_000, centre=2) > 0.99
+
+
+def test_rows_that_died_leave_the_cells() -> None:
+    """A takedown of half the corpus would be scanned for ever."""
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 6_000)
+    index.maintain()
+    held = len(cells_of(index))
+    gone = np.arange(0, 6_000, 3).tolist() + np.arange(1, 6_000, 3).tolist()
+    index.delete([f"t:{number}" for number in gone], np.array([[10_000, 0]] * len(gone)))
+    write(index, 6_000, 600)
+    index.maintain()
+    assert index.stats().compressed_dead < 100
+    assert len(cells_of(index)) < held / 2
+    assert index.search(vectors_of(np.array([3]), 0)[0], 3_000).candidate_ids
+    assert own_found(index, 6_000, 600) > 0.99
+
+
+def test_a_corpus_that_shrinks_is_scanned_whole_again() -> None:
+    """What a few rows would hold of hundreds of cells costs more than it saves."""
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 3_000)
+    index.maintain()
+    assert cells_of(index)
+    index.expire(2_100)
+    write(index, 3_000, 70)
+    index.maintain()
+    assert isinstance(index.view.compressed, CompressedTier)
+    assert index.stats().counters["cells_dropped"] == 1
+    assert own_found(index, 2_100, 970) > 0.99
+    assert len(index.search(np.ones(DIM, np.float32), 5_000)) == 970
+
+
+def test_a_compaction_between_two_chunks_moves_the_rows_of_both() -> None:
+    """Slots get other numbers while half of a grouping is done."""
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 4_000)
+    # the settling, the centroids, and some of sixteen chunks
+    index.maintain(at_most_steps=6)
+    assert isinstance(index.view.compressed, CompressedTier)
+    index.expire(2_500)
+    write(index, 4_000, 700)
+    index.maintain()
+    assert index.stats().counters["compactions"] >= 1
+    assert cells_of(index)
+    assert own_found(index, 2_500, 2_200) > 0.99
+    assert len(index.search(np.ones(DIM, np.float32), 5_000)) == 2_200
+
+
+def test_cells_that_an_audit_finds_wanting_are_let_go_and_made_anew() -> None:
+    """With the codebook they were made of; also what was under way."""
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 3_000)
+    index.maintain()
+    old = cells_of(index)
+    index.distrust("codes")
+    assert index.view.compressed is None
+    assert own_found(index, 0, 50) == 1.0
+    index.maintain()
+    assert cells_of(index) is not old
+    assert own_found(index, 0, 3_000) > 0.99
+
+
+def test_a_graph_gives_way_to_cells() -> None:
+    """It would be built over and over, and never walked."""
+    graph = GraphConfig(build_from_rows=128, pays_from_hits=0, chunk_rows=500)
+    index = LiveIndex(DIM, dataclasses.replace(CONFIG, graph=graph))
+    write(index, 0, 1_900)
+    index.maintain()
+    assert index.view.graph is not None
+    write(index, 1_900, 400)
+    index.maintain()
+    assert cells_of(index)
+    assert index.view.graph is None
+    assert index.view.beside_graph is None
+    write(index, 2_300, 2_000)
+    index.maintain()
+    assert index.view.graph is None
+    assert own_found(index, 0, 4_300) > 0.99
+
+
+def test_cells_of_the_same_rows_are_the_same() -> None:
+    """A benchmark, and whoever looks for a fault, wants it again."""
+    found = []
+    for _ in range(2):
+        index = LiveIndex(DIM, CONFIG)
+        write(index, 0, 3_000)
+        index.maintain()
+        found.append(cells_of(index).centroids)
+    np.testing.assert_array_equal(*found)
