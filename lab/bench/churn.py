@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from lab.bench.stream import DriftingStream, FloatArray, IntArray
-from serving.index import COMPRESSED_ONLY, GRAPH_ONLY, IndexConfig, LiveIndex, Rows
+from serving.index import COMPRESSED_ONLY, GRAPH_ONLY, CompressedConfig, IndexConfig, LiveIndex, Rows
 from serving.index.tiers.arena import Arena, SlotArray
 
 BATCH_ROWS = 256
@@ -15,10 +15,11 @@ _FILL_ROWS = 1_000
 STEPS_A_BATCH = 2
 """Upkeep steps after each batch: a graph takes as long to build as a builder beside a full stream would need."""
 
-ConfigName = Literal["all tiers", "compressed only", "graph only"]
+ConfigName = Literal["all tiers", "compressed only", "codes and graph", "graph only"]
 CONFIGS: dict[ConfigName, IndexConfig] = {
     "all tiers": IndexConfig(),
     "compressed only": COMPRESSED_ONLY,
+    "codes and graph": IndexConfig(compressed=CompressedConfig(cells=None)),
     "graph only": GRAPH_ONLY,
 }
 

@@ -5,7 +5,7 @@ from serving.index import IndexStats
 STALLED_S = 60.0
 """The longest step, sorting a million rows on a busy machine, takes less."""
 DEBT_SHARE = 1.0
-"""A graph that lacks as many rows as are live, beyond those that made it due, is a corpus behind."""
+"""Cells, or a graph, made before as many rows as are live came, beyond those that made new ones due, are a corpus behind."""
 
 BUILDER_ALARMS = ("builder_died", "builder_stalled", "builder_failing", "builder_behind")
 
@@ -26,5 +26,7 @@ def builder_alarms(stats: IndexStats) -> dict[str, str]:
     if 0 < stats.fresh_rows_bound < stats.fresh_rows:
         alarms["builder_behind"] = f"{stats.fresh_rows} rows wait to be settled, the bound is {stats.fresh_rows_bound}"
     elif stats.merge_debt_rows > DEBT_SHARE * max(stats.live, 1):
-        alarms["builder_behind"] = f"the graph lacks {stats.merge_debt_rows} rows more than made it due, of {stats.live} live"
+        alarms["builder_behind"] = (
+            f"{stats.merge_debt_rows} rows more have settled than made new cells or a new graph due, of {stats.live} live"
+        )
     return alarms

@@ -80,7 +80,7 @@ def _of_bundles(health: NodeHealth) -> Iterator[Metric]:
 
 def _of_indices(health: NodeHealth) -> Iterator[Metric]:
     rows = GaugeMetricFamily("roost_index_rows", "Rows by tier; `live` are those that can be returned.", labels=[*_BUNDLE, "tier"])
-    debt = GaugeMetricFamily("roost_index_merge_debt_rows", "Rows the builder owes a graph.", labels=list(_BUNDLE))
+    debt = GaugeMetricFamily("roost_index_merge_debt_rows", "Rows the builder owes new cells, or a graph.", labels=list(_BUNDLE))
     memory = GaugeMetricFamily("roost_index_memory_bytes", "Memory of the index.", labels=list(_BUNDLE))
     beat = GaugeMetricFamily("roost_index_builder_heartbeat_age_seconds", "Since the builder was seen alive.", labels=list(_BUNDLE))
     fault = GaugeMetricFamily("roost_index_builder_fault", "1 while the builder fails. An alarm.", labels=list(_BUNDLE))

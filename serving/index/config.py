@@ -25,10 +25,7 @@ class CellsConfig:
 
 @dataclass(frozen=True, slots=True)
 class CompressedConfig:
-    """The 4-bit product-quantised tier, scanned whole and re-ranked in fp32.
-
-    Half a byte a dimension; the scan is linear, so it is the cheapest tier up to some 100,000 rows.
-    """
+    """The 4-bit product-quantised tier, scanned and re-ranked in fp32. Half a byte a dimension."""
 
     train_from_rows: int = 8_192
     """Below this the exact scan is both cheaper and exact, and a codebook would be learned from too little."""
@@ -53,7 +50,7 @@ class GraphConfig:
     pays_from_hits: int = 200
     """With codes, no graph is built before a walk for so many hits costs less than their scan: at some 600,000 live rows by the
     costs below. Before that a graph is built over and over, for more than half of what upserts cost, and hardly ever walked.
-    0 builds it whatever it costs.
+    0 builds it whatever it costs. Of codes in cells none is built: scanning a few cells costs less at any size.
     """
     rebuild_share: float = 0.75
     rebuild_rows_at_most: int = 400_000
@@ -99,7 +96,7 @@ class GraphConfig:
 
 @dataclass(frozen=True, slots=True)
 class IndexConfig:
-    """Which tiers exist and how large the exact one may grow. The default has all three.
+    """Which tiers exist and how large the exact one may grow. The default has all of them, each where it pays.
 
     `compressed=None` and `graph=None` switch a tier off; with both off every search is an exact scan.
     """

@@ -198,7 +198,7 @@ class IndexStats:
     graph_rows: int
     graph_dead: int
     merge_debt_rows: int
-    """Live rows outside the graph beyond what triggers a rebuild of it: above 0, the builder owes a graph."""
+    """Live rows settled after the cells, or the graph, beyond what makes new ones due: above 0, the builder owes them."""
     arena_rows: int
     remembered_deletes: int
     memory_bytes: int

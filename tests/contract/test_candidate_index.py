@@ -8,6 +8,7 @@ import pytest
 
 from serving.index import (
     CandidateIndex,
+    CellsConfig,
     CompressedConfig,
     ExactIndex,
     Filter,
@@ -24,6 +25,7 @@ from serving.index import (
 
 DIM = 8
 SMALL_COMPRESSED = CompressedConfig(train_from_rows=64, train_sample_rows=500)
+SMALL_CELLS = CellsConfig(group_from_rows=100, rows_per_cell=20, chunk_rows=32, first_cells=2)
 SMALL_GRAPH = GraphConfig(build_from_rows=64, pays_from_hits=0, chunk_rows=32)
 
 
@@ -43,6 +45,7 @@ INDEXES: dict[str, Callable[[], CandidateIndex]] = {
     "exact": lambda: ExactIndex(DIM),
     "all tiers": lambda: LiveIndex(DIM, small(SMALL_COMPRESSED, SMALL_GRAPH)),
     "compressed only": lambda: LiveIndex(DIM, small(SMALL_COMPRESSED, None)),
+    "codes in cells": lambda: LiveIndex(DIM, small(replace(SMALL_COMPRESSED, cells=SMALL_CELLS), None)),
     "graph only": lambda: LiveIndex(DIM, small(None, SMALL_GRAPH)),
     "no settled tier": lambda: LiveIndex(DIM, small(None, None)),
     "defaults": lambda: LiveIndex(DIM),

@@ -30,7 +30,7 @@ class Sample:
     Attributes:
         at_s: monotonic seconds.
         live, fresh: rows that can be returned, and those of them in no settled tier.
-        merge_debt: rows the builder owes a graph.
+        merge_debt: rows the builder owes new cells, or a graph.
         applied, written: next offsets of the embeddings topic, summed over partitions: the node's, and the log's end.
         cpu_s: processor seconds used so far, by role.
     """

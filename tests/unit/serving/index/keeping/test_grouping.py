@@ -177,15 +177,14 @@ def test_a_graph_gives_way_to_cells() -> None:
     index = LiveIndex(DIM, dataclasses.replace(CONFIG, graph=graph))
     write(index, 0, 1_900)
     index.maintain()
-    assert index.view.graph is not None
+    assert index.stats().graph_rows > 0
     write(index, 1_900, 400)
     index.maintain()
     assert cells_of(index)
-    assert index.view.graph is None
-    assert index.view.beside_graph is None
     write(index, 2_300, 2_000)
     index.maintain()
-    assert index.view.graph is None
+    assert index.stats().graph_rows == 0
+    assert index.view.beside_graph is None
     assert own_found(index, 0, 4_300) > 0.99
 
 
@@ -197,4 +196,4 @@ def test_cells_of_the_same_rows_are_the_same() -> None:
         write(index, 0, 3_000)
         index.maintain()
         found.append(cells_of(index).centroids)
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
