@@ -38,7 +38,7 @@ def test_a_builder_that_is_well_or_not_wanted_raises_none() -> None:
         ({"builder_heartbeat_age_s": STALLED_S + 1}, "builder_stalled", "for 61 s"),
         ({"builder_fault": "ValueError: x"}, "builder_failing", "ValueError: x"),
         ({"fresh_rows": 101}, "builder_behind", "101 rows wait"),
-        ({"merge_debt_rows": 1_001}, "builder_behind", "lacks 1001 rows"),
+        ({"merge_debt_rows": 1_001}, "builder_behind", "1001 rows more have settled"),
     ],
 )
 def test_each_way_of_being_unwell_has_its_alarm(changes: dict[str, object], alarm: str, sentence: str) -> None:
