@@ -16,8 +16,10 @@ class CellsConfig:
     """
     chunk_rows: int = 4_096
     fetch_per_hit: float = 2.0
-    """Codes fetched of the first cells for each hit wanted; of those further off, one."""
-    first_cells: int = 48
+    """Codes fetched of the first cells for each hit wanted, before the exact re-rank."""
+    fetch_per_hit_further: float = 0.5
+    """As above, in each round of cells further off."""
+    first_cells: int = 24
     """Cells asked first; as many again, then twice as many, and so on, while what the last ones gave still enters the best."""
     rows_per_hit: float = 20.0
     """First cells hold so many rows at least for each hit wanted of those that match."""

@@ -268,7 +268,7 @@ def _from_cells(request: _Request, tier: CelledTier, dead: int, room: int, other
         if not _many_enter(found, found, so_far, room):
             break
         # cells further off hold fewer of the best
-        per_hit = 1.0
+        per_hit = codes.cells.fetch_per_hit_further
     return slots, scores
 
 

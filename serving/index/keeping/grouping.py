@@ -46,11 +46,16 @@ class Grouping:
         return isinstance(view.compressed, CelledTier) and view.live < self._settings.group_from_rows // 2
 
     def debt_rows(self, view: View) -> int:
-        """Live rows settled after the last grouping was begun, beyond those that make the next one due."""
-        if not isinstance(view.compressed, CelledTier):
-            return 0
-        newcomers = int(np.count_nonzero(view.arena.died[self._grouped_to : view.fresh_from] > view.sequence))
-        return max(0, newcomers - int(self._settings.regroup_share * view.live))
+        """Live rows settled after the last grouping was begun, or all before the first, beyond those that make the next one due."""
+        grouped = isinstance(view.compressed, CelledTier)
+        begin, due_at = (
+            (self._grouped_to, int(self._settings.regroup_share * view.live)) if grouped else (0, self._settings.group_from_rows)
+        )
+        return max(0, int(np.count_nonzero(view.arena.died[begin : view.fresh_from] > view.sequence)) - due_at)
+
+    def covers(self, view: View) -> bool:
+        """Whether the codes are in cells, or will be: then a graph of them would never be walked."""
+        return isinstance(view.compressed, CelledTier) or view.live >= self._settings.group_from_rows
 
     def begin(self, view: View, codebook: Codebook) -> None:
         """Learn centroids from a sample of the settled live rows; a second or so of processor time at 300,000."""

@@ -107,7 +107,7 @@ class Upkeep:
 
     def merge_debt_rows(self, view: View) -> int:
         """Live rows settled after the cells, or the graph, beyond what makes new ones due; 0 where neither would pay."""
-        if self._grouping is not None and isinstance(view.compressed, CelledTier):
+        if self._grouping is not None and self._grouping.covers(view):
             return self._grouping.debt_rows(view)
         if self._config.graph is None:
             return 0
@@ -257,7 +257,7 @@ class Upkeep:
 
     def _build_due(self) -> bool:
         settings = self._config.graph
-        if settings is None or isinstance(self._state.view.compressed, CelledTier):
+        if settings is None or (self._grouping is not None and self._grouping.covers(self._state.view)):
             return False
         if self._build is None:
             return self._start_build(settings)

@@ -18,6 +18,7 @@ from serving.index.tiers.compressed import BITS, Codebook
 
 SAMPLE_ROWS_PER_CELL = 40
 ITERATIONS = 5
+_ONE_QUERY = 11
 _CellArray = NDArray[np.int64]
 
 
@@ -40,12 +41,14 @@ class CelledTier:
 
     def rounds(self, query: FloatArray, first: int) -> Iterator[_CellArray]:
         """All cells, those nearest to a unit query [dim] first, in rounds: `first` of them, as many again, twice as many, ..."""
-        near = self.centroids @ query
-        count = len(near)
-        ends = [first << doubled for doubled in range(max(count // first, 1).bit_length() + 1) if first << doubled < count]
-        order = np.argpartition(-near, ends) if ends else np.arange(count)
-        for begin, end in zip([0, *ends], [*ends, count], strict=True):
-            yield order[begin:end]
+        farness = -(self.centroids @ query)
+        left, size = np.arange(len(farness)), first
+        while len(left) > size:
+            order = np.argpartition(farness[left], size)
+            yield left[order[:size]]
+            left = left[order[size:]]
+            size = max(first, len(farness) - len(left))
+        yield left
 
     def nearest(self, query: FloatArray, cells: _CellArray, count: int) -> SlotArray:
         """Slots of about the `count` best codes of these cells for a unit query [dim], best first; dead rows included."""
@@ -86,6 +89,8 @@ class CellsBuild:
         quantiser.add(self._centroids)
         codes = faiss.IndexIVFPQFastScan(quantiser, codebook.dim, cells, codebook.dim, BITS, faiss.METRIC_INNER_PRODUCT)
         codes.by_residual = False
+        # of its loops over cells the one that takes a query's cells one by one: a tenth faster than those for many queries
+        codes.implem = _ONE_QUERY
         faiss.copy_array_to_vector(np.ascontiguousarray(codebook.values).ravel(), codes.pq.centroids)
         codes.is_trained = True
         self._codes = codes
