@@ -63,6 +63,11 @@ class LauncherSettings(BaseSettings):
         validation_alias="ROOST_NODE_ID",
         description="What the node will report as, by default the host's name; the node reads the same variable.",
     )
+    instance: str = Field(
+        default="0",
+        validation_alias="ROOST_INSTANCE",
+        description="What the labeler's process is called in its group; the roles read the same variable.",
+    )
     java_home: Path | None = Field(default=None, description="Java 17 or later; unset means: `java` on the PATH.")
 
     @field_validator("kafka_bootstrap_servers")

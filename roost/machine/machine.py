@@ -15,10 +15,12 @@ import httpx
 
 from roost.broker import Broker, KafkaInstall
 from roost.broker.config import free_port, why_not_free
+from roost.machine.claim import HeldClaim, claim_of_this_process
 from roost.machine.deployment import Deployment, claimed
-from roost.machine.others import still_reports
+from roost.machine.others import check_alone
 from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
+from schemas.claims import claimed_names
 from schemas.errors import BrokerUnavailable, RoostError
 from schemas.topics import standard_topics
 from schemas.wire.admin import alter_topics, create_topics, topic_faults, wait_for_broker
@@ -132,8 +134,7 @@ class Machine:
             for topic, setting in alter_topics(admin, topic_faults(admin, topics)):
                 self._say(f"topic {topic}: {setting.name} is {setting.wanted} now, not {setting.found}")
         create_topics(admin, topics)
-        if self.broker is None:
-            self._check_alone()
+        self._claim_names()
         environment = {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "ROOST_REGISTRY": str(self.registry),
@@ -246,16 +247,15 @@ class Machine:
                 "with KAFKA_BOOTSTRAP_SERVERS"
             )
 
-    def _check_alone(self) -> None:
-        # they would push each other out of their groups and start again, for ever
-        other = still_reports(self.bootstrap, self._plan.roles, node_id=self._settings.node_id)
-        if other is not None:
-            place = f", at {other.url}" if other.url else ""
-            raise RoostError(
-                f"{other.instance} of another deployment reports on the broker {self.bootstrap}{place}; stop that one, or name "
-                "another broker with KAFKA_BOOTSTRAP_SERVERS. Beside it only roles that it lacks can run (--role), and a node that "
-                "has a ROOST_NODE_ID of its own"
-            )
+    def _claim_names(self) -> None:
+        # two of one name would push each other out of their groups and start again, for ever
+        names = claimed_names(self._plan.roles, node_id=self._settings.node_id, instance=self._settings.instance)
+        if not names:
+            return
+        held = self._stack.enter_context(HeldClaim(self.bootstrap, claim_of_this_process(names)))
+        # nobody else was on a broker that has just been started; who comes to it later is told by the claim
+        if self.broker is None:
+            held.remove(check_alone(self.bootstrap, held.claim))
 
     def _why_taken(self, port: int) -> str | None:
         deadline_s = time.monotonic() + _KILLED_BEFORE_S

@@ -12,7 +12,8 @@ import pytest
 
 from roost.explain.timeline import read_timeline
 from roost.machine import others
-from roost.machine.machine import Machine, MachinePlan
+from roost.machine.machine import ROLES, Machine, MachinePlan
+from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
 from schemas.errors import RoostError, TopicMismatch
 from schemas.surfaces import load_surfaces
@@ -68,23 +69,47 @@ def test_somebody_elses_broker_is_not_altered(launcher_settings: LauncherSetting
         assert topic_configs(admin, [USER_STATES])[USER_STATES]["segment.bytes"] == "1073741824"
 
 
-def test_a_second_deployment_on_one_broker_is_refused_while_the_first_reports(
+def test_a_second_deployment_on_one_broker_is_refused_while_the_first_runs(
     launcher_settings: LauncherSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their embedders, labelers and controllers pushed each other out of their groups, and were started again, for ever."""
     # the first was not killed: nothing is ending
     monkeypatch.setattr(others, "_ENDING_S", 1.0)
     own = launcher_settings.model_copy(update={"kafka_bootstrap_servers": None})
-    with Machine(MachinePlan(tmp_path / "first", roles=("control",)), own) as first:
+    with Machine(MachinePlan(tmp_path / "first", roles=("label",)), own) as first:
         guest = own.model_copy(update={"kafka_bootstrap_servers": first.bootstrap})
-        with TailReader(first.bootstrap, NODE_STATUS, [0]) as reader:
-            until(lambda: bool(reader.poll(10, 0.1)), what="the first controller reports")
         second = Machine(MachinePlan(tmp_path / "second", roles=("control", "label")), guest)
-        with pytest.raises(RoostError, match=r"controller:0 of another deployment reports on .*KAFKA_BOOTSTRAP_SERVERS"), second:
+        with pytest.raises(RoostError, match=rf"process {os.getpid()} on .* has claimed labeler:0 on .*KAFKA_BOOTSTRAP"), second:
             pass
-        assert others.still_reports(first.bootstrap, ["label", "embed", "serve"], node_id="n") is None, "these it does not run"
-        assert first.role("control").restarts == 0
-        first.role("control").kill()
+        assert not second.roles, "it was refused before it started anything"
+        elsewhere = guest.model_copy(update={"instance": "1"})
+        with Machine(MachinePlan(tmp_path / "third", roles=("label",)), elsewhere) as third:
+            assert third.role("label").pid is not None, "labelers of two instances share the partitions"
+        assert first.role("label").restarts == 0
+
+
+def test_a_role_that_no_launcher_started_is_heard_of_by_its_heartbeats(
+    launcher_settings: LauncherSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers run roles one by one, and a release without claims writes none."""
+    monkeypatch.setattr(others, "_ENDING_S", 1.0)
+    own = launcher_settings.model_copy(update={"kafka_bootstrap_servers": None})
+    with Machine(MachinePlan(tmp_path / "first", roles=()), own) as first:
+        environment = {"KAFKA_BOOTSTRAP_SERVERS": first.bootstrap, "ROOST_REGISTRY": str(first.registry)}
+        alone = RoleProcess("control", ROLES["control"], environment=environment, log_dir=tmp_path)
+        alone.start()
+        try:
+            with TailReader(first.bootstrap, NODE_STATUS, [0]) as reader:
+                until(lambda: bool(reader.poll(10, 0.1)), what="the controller reports")
+            guest = own.model_copy(update={"kafka_bootstrap_servers": first.bootstrap})
+            second = Machine(MachinePlan(tmp_path / "second", roles=("control",)), guest)
+            with (
+                pytest.raises(RoostError, match=r"controller:0 of another deployment reports on .*KAFKA_BOOTSTRAP_SERVERS"),
+                second,
+            ):
+                pass
+        finally:
+            alone.kill()
         with second:
             assert second.role("control").pid is not None
 
