@@ -108,9 +108,13 @@ class WritePath:
 
     def begin_another_log(self) -> None:
         """Delete the topic of the rollouts, of every surface on this broker, and create it anew, empty."""
-        delete_topics(self.admin, [ROLLOUTS])
-        create_topics(self.admin, standard_topics())
+        self.create_anew(ROLLOUTS)
         self._rollout = nothing_yet(self.surface.name)
+
+    def create_anew(self, topic: str) -> None:
+        """Delete a standard topic, of every surface on this broker, and create it anew, empty."""
+        delete_topics(self.admin, [topic])
+        create_topics(self.admin, standard_topics())
 
     def forget_all_but_the_last(self, bundle: str, *, count: int) -> None:
         """Let retention remove what came before the last `count` records of each partition of its topic."""

@@ -57,6 +57,11 @@ class NameClaim:
         self._before: set[tuple[int, str]] = set()
         self._first_offset: int | None = None
 
+    def start_over(self) -> None:
+        """Hear that the log is read anew, maybe another one: its offsets are no longer those of before."""
+        self._before.clear()
+        self._first_offset = None
+
     def holder(self, records: Sequence[InboundRecord], *, url: str) -> NodeStatus | None:
         """Return the heartbeat of another process that had the name first, and still reports under it; None without one.
 
@@ -98,6 +103,10 @@ class EmbedderReports:
         """Know of none yet; `skipped` hears of each report that cannot be read."""
         self._skipped = skipped
         self._reports: dict[str, NodeStatus] = {}
+
+    def start_over(self) -> None:
+        """Know of none: the topic is read anew, maybe another one, and embedders report every second."""
+        self._reports.clear()
 
     def handle(self, records: Sequence[InboundRecord]) -> None:
         """Take in records of `node-status`; those of nodes are passed over."""

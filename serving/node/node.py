@@ -82,8 +82,10 @@ class Node:
         self._rollouts = self._follow(
             ROLLOUTS, FollowerCallbacks(self._take_rollouts, self._reconcile, start_over=self._start_rollouts_over)
         )
-        self._user_states = self._follow(USER_STATES, FollowerCallbacks(self._take_users, lambda: users.live_from(wall_clock_ms())))
-        self._statuses = self._follow(NODE_STATUS, FollowerCallbacks(self._take_statuses))
+        self._user_states = self._follow(
+            USER_STATES, FollowerCallbacks(self._take_users, lambda: users.live_from(wall_clock_ms()), start_over=users.start_over)
+        )
+        self._statuses = self._follow(NODE_STATUS, FollowerCallbacks(self._take_statuses, start_over=self._start_statuses_over))
         self._coverage: dict[str, float] = {}
         self._count_again_s = 0.0
         self._audit = ShadowAudit(users)
@@ -168,6 +170,10 @@ class Node:
         # whoever spoke: a tail that was loaded, or began anew, since the embedder last did has not been told
         for tail in self._tails():
             tail.told(self._reports.of(tail.bundle))
+
+    def _start_statuses_over(self) -> None:
+        self._reports.start_over()
+        self._claim.start_over()
 
     def _beat(self) -> None:
         while not self._stopping.is_set():

@@ -47,6 +47,8 @@ class UserStore:
         # by user, the newest engagement that an answer from here has reflected
         self._reflected_ms: dict[str, int] = {}
         self._live_from_ms: float = math.inf
+        # held since before the topic is read anew, and not come again yet
+        self._unrenewed: set[str] = set()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -55,15 +57,28 @@ class UserStore:
     def put(self, user_id: str, state: bytes | None, *, came_ms: int = 0) -> None:
         """Store a user's framed `UserState`, which came at `came_ms`; None forgets the user."""
         with self._lock:
+            self._unrenewed.discard(user_id)
             if state is None:
                 self._states.pop(user_id, None)
                 self._reflected_ms.pop(user_id, None)
             else:
                 self._states[user_id] = (state, came_ms)
 
+    def start_over(self) -> None:
+        """Hear that all states are read anew, maybe of another topic; those held are good until they have been: see `live_from`."""
+        with self._lock:
+            self._unrenewed = set(self._states)
+
     def live_from(self, now_ms: int) -> None:
-        """Hear that states come as they are written from now on: what users did before is history, not news."""
+        """Hear that states come as they are written from now on: what users did before is history, not news.
+
+        Whoever has not come again since `start_over` is forgotten: the null that said so may have been missed.
+        """
         self._live_from_ms = now_ms
+        gone, self._unrenewed = self._unrenewed, set()
+        # one by one: queries need the lock, too
+        for user_id in gone:
+            self.put(user_id, None)
 
     def some(self, count: int, rng: np.random.Generator) -> list[str]:
         """Return at most `count` ids of users, drawn without replacement from the first ten thousand held."""

@@ -11,9 +11,9 @@ from typing import Protocol
 import pytest
 
 from roost.broker import Broker
-from schemas.codec import decode
+from schemas.codec import decode, encode
 from schemas.ids import Version
-from schemas.records.control import CommandKind, NodeStatus
+from schemas.records.control import CommandKind, NodeStatus, Progress
 from schemas.records.users import QueryFeatures, UserEntry, UserEventKind, UserState
 from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES, embeddings_topic_name
 from schemas.wire.tail import TailReader
@@ -425,6 +425,53 @@ def test_a_topic_of_rollouts_created_anew_takes_no_answer_away_and_is_followed(f
         path.command(CommandKind.PROMOTE, second)
         until(lambda: surface(node) == (second, 4))
         assert {c.candidate_id for c in node.ask(k=10).candidates} == {"t:3"}
+
+
+def test_of_user_states_created_anew_a_node_knows_what_is_in_them(fresh_broker: Broker, tmp_path: Path) -> None:
+    """A user whose null was in the topic that is gone was kept for ever; nobody else is to be a stranger for long."""
+    path = WritePath(fresh_broker.bootstrap, tmp_path)
+    bundle = path.bundle(1)
+    path.go_live(bundle)
+    path.embed([Post("t:1")], bundle)
+    for user_id in ("stays", "goes"):
+        path.user(UserState(user_id, profile_time_ms=1, languages=("ja",)), user_id)
+    with node_on_a_thread(path) as node:
+        until(node.ready)
+        assert node.health()["users"] == 2
+        path.create_anew(USER_STATES)
+        path.user(UserState("stays", profile_time_ms=2, languages=("ja",)), "stays")
+        until(lambda: node.health()["users"] == 1 and node.ready())
+        assert (node.ask(user_id="stays").cold, node.ask(user_id="goes").cold) == (False, True)
+        path.user(UserState("goes", profile_time_ms=3, languages=("pt",)), "goes")
+        until(lambda: not node.ask(user_id="goes").cold)
+
+
+def test_of_heartbeats_created_anew_a_node_forgets_the_embedders_and_keeps_its_name(fresh_broker: Broker, tmp_path: Path) -> None:
+    """What an embedder that ended had said was believed until the node ended, too."""
+    path = WritePath(fresh_broker.bootstrap, tmp_path)
+    bundle = path.bundle(1)
+    path.start(bundle)
+    path.embed([Post("t:1")], bundle)
+    progress = Progress(path.surface.name, bundle, 0, live_count=2)
+    said = encode(NodeStatus("embedder:gone", now_ms(), ready=True, progress=(progress,)))
+    # more than the node writes to the new topic before it looks
+    for _ in range(50):
+        path.send(NODE_STATUS, b"embedder:gone", said)
+    with node_on_a_thread(path) as node:
+        until(lambda: node.bundles().get(bundle, {}).get("coverage") == 0.5)
+        path.create_anew(NODE_STATUS)
+        until(lambda: node.bundles()[bundle]["coverage"] == 0.0)
+        with TailReader(path.bootstrap, NODE_STATUS, [0]) as reader:
+            until(lambda: bool(reader.poll(1, 0.1)))
+        stop = threading.Event()
+        given_up = threading.Timer(20, stop.set)
+        given_up.start()
+        with pytest.raises(NameTaken, match=f"from {node.url}, "):
+            run_node(settings_for(path), stop)
+        given_up.cancel()
+        path.ready(bundle)
+        path.command(CommandKind.PROMOTE, bundle)
+        until(node.ready)
 
 
 def test_a_node_answers_on_without_its_broker_and_catches_up_after(fresh_broker: Broker, tmp_path: Path) -> None:

@@ -68,6 +68,11 @@ class ControlLog:
             self._states.clear()
             self._history.clear()
 
+    def forget_statuses(self) -> None:
+        """Begin anew: the topic is another one, and whoever lives reports every other second."""
+        with self._lock:
+            self._heartbeats.clear()
+
     def reading(
         self, trouble: str | None, ends: Mapping[str, Mapping[int, int]], committed: Mapping[str, Committed] | None = None
     ) -> BrokerReading:
@@ -101,7 +106,9 @@ class BrokerWatch:
         self._rollouts = TopicFollower(
             bootstrap, ROLLOUTS, FollowerCallbacks(self._log.take_rollouts, start_over=self._log.forget_rollouts)
         )
-        self._statuses = TopicFollower(bootstrap, NODE_STATUS, FollowerCallbacks(self._log.take_statuses))
+        self._statuses = TopicFollower(
+            bootstrap, NODE_STATUS, FollowerCallbacks(self._log.take_statuses, start_over=self._log.forget_statuses)
+        )
         self._admin: AdminClient | None = None
         self._groups: dict[str, Consumer] = {}
 

@@ -59,6 +59,14 @@ def test_heartbeats_are_timed_by_the_broker_and_a_null_forgets_one() -> None:
     assert log.reading(None, {}).heartbeats == {}
 
 
+def test_of_a_topic_of_heartbeats_that_is_gone_nobody_is_shown() -> None:
+    """Who ended meanwhile would be called silent for as long as the console runs."""
+    log = ControlLog()
+    log.take_statuses([logged(encode(NodeStatus("node:n1", 1, True)), key=b"node:n1")])
+    log.forget_statuses()
+    assert log.reading(None, {}).heartbeats == {}
+
+
 class _Log:
     """`NewestRecords` over a list: a record is given once."""
 

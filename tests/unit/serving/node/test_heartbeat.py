@@ -114,3 +114,27 @@ def test_a_name_whose_node_has_ended_is_free_though_it_is_in_the_log() -> None:
     assert claim.holder(log, url="u") is None, "the topic is read again from its beginning"
     assert claim.holder([heard(6, "node:n1", 40)], url="u") is None, "who comes later has to end itself"
     assert claim.holder([heard(7, "node:n1", 0)], url="u") is not None, "a release that does not say when it began"
+
+
+def test_a_name_is_decided_by_the_log_that_is_there() -> None:
+    """By offsets of a topic that is gone, whoever came to the one in its place was never heard after this node."""
+    claim = NameClaim("n1", started_ms=20)
+    assert claim.holder([heard(0, "node:n1", 10, "old"), heard(900, "node:n1", 20, "b")], url="b") is None
+    claim.start_over()
+    log = [heard(0, "node:n1", 30, "a"), heard(1, "node:n1", 20, "b"), heard(2, "node:n1", 30, "a")]
+    holder = claim.holder(log, url="b")
+    assert (holder and holder.url) == "a"
+    claim.start_over()
+    assert claim.holder([heard(0, "node:n1", 20, "b"), heard(1, "node:n1", 10, "old")], url="b") is None, (
+        "who comes later ends itself"
+    )
+
+
+def test_reports_of_a_topic_that_is_gone_count_no_more() -> None:
+    """An embedder that ended was in it for ever; those that live report within a second."""
+    reports = EmbedderReports(skipped=lambda: None)
+    reports.handle([report("embedder:1", 10, (0, 5)), report("embedder:2", 20, (1, 8))])
+    reports.start_over()
+    assert reports.live_count(BUNDLE) is None
+    reports.handle([report("embedder:2", 30, (1, 9))])
+    assert reports.live_count(BUNDLE) == 9

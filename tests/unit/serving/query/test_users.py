@@ -122,3 +122,23 @@ def test_a_user_who_was_forgotten_leaves_no_trace_in_what_was_measured() -> None
     users.put("u", liked(1_500), came_ms=3_100)
     users.live_from(1_000)
     assert reflects(users) is not None, "as for a user who was never here"
+
+
+def test_states_that_are_read_anew_hold_until_they_have_been_and_what_did_not_come_again_is_forgotten() -> None:
+    """An erased user's null may have been in the topic that is gone; nobody else is to be a stranger meanwhile."""
+    users = UserStore()
+    for user_id in ("again", "changed", "gone"):
+        users.put(user_id, encode(UserState(user_id, profile_time_ms=1, languages=("ja",))))
+    users.live_from(1_000)
+    assert len(users) == 3
+    users.start_over()
+    users.put("again", encode(UserState("again", profile_time_ms=1, languages=("ja",))))
+    users.put("changed", encode(UserState("changed", profile_time_ms=2, languages=("pt",))))
+    gone = users.features("gone")
+    assert gone is not None
+    assert gone.languages == ("ja",), "half read, the topic says nothing of who is not in it"
+    users.live_from(2_000)
+    assert users.known("gone") is None
+    assert [found and found.languages for found in map(users.features, ("again", "changed"))] == [("ja",), ("pt",)]
+    users.live_from(3_000)
+    assert len(users) == 2
