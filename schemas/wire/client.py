@@ -36,8 +36,14 @@ class _OnceInAWhile(logging.Filter):
         return True
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    # a broker that has just started says so to whoever begins to produce, and is asked again after half a second
+    return "Coordinator load in progress: retrying" not in record.getMessage()
+
+
 # every client's `logger=`: without one, librdkafka writes to stderr by itself
 kafka_log = logging.getLogger("schemas.wire.kafka")
+kafka_log.addFilter(_is_news)
 kafka_log.addFilter(_OnceInAWhile())
 
 _ALWAYS: dict[str, Setting] = {
