@@ -97,6 +97,8 @@ def test_of_two_roost_up_at_one_moment_one_serves_and_the_other_ends_with_a_sent
         serving.wait()
         launchers.append(up(folders[refused]))
         until(lambda: Deployment.find(folders[refused]) is not None, what="the other one serves", timeout_s=60.0)
+        killed = f":{serving.pid}:"
+        until(lambda: not any(killed in key for key in keys_left(fresh_broker.bootstrap)), what="the killed one's claim is removed")
     finally:
         for process in launchers:
             process.terminate()

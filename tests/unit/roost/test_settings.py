@@ -6,6 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from roost.settings import LauncherSettings
+from serving.settings import NodeSettings
+from streams.settings import LabelerSettings
 
 
 def test_an_unset_or_empty_bootstrap_variable_means_start_a_broker_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +22,20 @@ def test_named_servers_are_taken_from_the_environment(monkeypatch: pytest.Monkey
     """The variable is the documented way to use your own Kafka."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka-1:9092, [::1]:9093")
     assert LauncherSettings().kafka_bootstrap_servers == "kafka-1:9092,[::1]:9093"
+
+
+def test_what_the_roles_will_be_called_is_read_from_their_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher claims these names before it starts a role: of others, it would let two of one name run."""
+    monkeypatch.setenv("ROOST_INSTANCE", "7")
+    monkeypatch.setenv("ROOST_NODE_ID", "n7")
+    assert (
+        (LauncherSettings().instance, LauncherSettings().node_id)
+        == (LabelerSettings().instance, NodeSettings().node_id)
+        == ("7", "n7")
+    )
+    for name in ("ROOST_INSTANCE", "ROOST_NODE_ID"):
+        monkeypatch.delenv(name)
+    assert (LauncherSettings().instance, LauncherSettings().node_id) == (LabelerSettings().instance, NodeSettings().node_id)
 
 
 @pytest.mark.parametrize("wrong", ["kafka", "kafka:", "http://kafka:9092", "kafka:9092;other:9092", "a:1,,b:2", "é:1 2"])
