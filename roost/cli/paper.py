@@ -1,18 +1,16 @@
 """`roost paper …`: the tables and figures of the paper, each a JSON object, a table and a plot. `lab.paper` measures them."""
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lab.bench.machine import commit, machine
-from roost.cli.output import emit, err, say, table, tell
+from roost.cli.experiment_bars import models_bar, values_bar
+from roost.cli.output import emit, say, table, tell
 from roost.cli.target import AsJson
 from schemas.errors import RoostError
 
@@ -20,15 +18,12 @@ if TYPE_CHECKING:
     from lab.paper.continual.summed import Study
     from lab.paper.experiment import ExperimentSettings
     from lab.paper.gate_study.summed import GateStudy
-    from trainer.learning.fit import FitProgress
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The paper's tables and figures, next to what it prints.")
 
 # worlds and recipes were tuned on seeds 0 to 2
 FRESH_SEED = 10
 SELECTION_SEED = 2
-# what a seed is busy with beside its trainings
-_NO_TRAINING = ("world", "asking")
 
 Seeds = Annotated[int, typer.Option(help="How many seeds; each is a world and a training of its own.", min=1)]
 FirstSeed = Annotated[int, typer.Option(help="The first of them; worlds and recipes were tuned on 0 to 2.", min=0)]
@@ -62,7 +57,7 @@ def table1(
 
     settings = _settings(threads, swept)
     began = time.monotonic()
-    with _bar(seeds, len(settings.recipes)) as told:
+    with models_bar(seeds, len(settings.recipes)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, world=world, on_progress=told)
     _show("table1", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
@@ -86,7 +81,7 @@ def table2(
 
     settings = _settings(threads, swept)
     began = time.monotonic()
-    with _bar(seeds, len(settings.recipes)) as told:
+    with models_bar(seeds, len(settings.recipes)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, world=world, on_progress=told)
     _show("table2", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
@@ -111,7 +106,7 @@ def fig3(
 
     set_threads(threads)
     began = time.monotonic()
-    with _steps("tau", seeds * len(TAUS)) as told:
+    with values_bar("tau", seeds * len(TAUS)) as told:
         result = run(range(first_seed, first_seed + seeds), load(), on_progress=told)
     _show("fig3", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
@@ -134,7 +129,7 @@ def fig5(
     from lab.paper.figures.sweep import SweepSettings  # noqa: PLC0415 - as above
 
     began = time.monotonic()
-    with _steps("negatives", seeds * (len(RATIOS) + 1)) as told:
+    with values_bar("negatives", seeds * (len(RATIOS) + 1)) as told:
         result = run(range(first_seed, first_seed + seeds), SweepSettings(threads=threads), on_progress=told)
     _show("fig5", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
@@ -157,7 +152,7 @@ def fig6(
     from lab.paper.figures.sweep import SweepSettings  # noqa: PLC0415 - as above
 
     began = time.monotonic()
-    with _steps("t", seeds * len(TS)) as told:
+    with values_bar("t", seeds * len(TS)) as told:
         result = run(range(first_seed, first_seed + seeds), SweepSettings(threads=threads), on_progress=told)
     _show("fig6", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
@@ -202,7 +197,7 @@ def continual(
     else:
         settings = ContinualSettings.of(days=days, replay=replay, ensemble=ensemble, threads=threads)
         began = time.monotonic()
-        with _steps("day", seeds * (days + 1)) as told:
+        with values_bar("day", seeds * (days + 1)) as told:
             result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
         measured = _measured_here(began, seeds)
     _show("continual", {**result, **measured}, plots, as_json=as_json)
@@ -239,7 +234,7 @@ def gates(
     else:
         settings = GateStudySettings.of(bundles=bundles, threads=threads)
         began = time.monotonic()
-        with _steps("bundle", bundles + seeds) as told:
+        with values_bar("bundle", bundles + seeds) as told:
             result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
         measured = _measured_here(began, seeds)
     _show("gates", {**result, **measured}, plots, as_json=as_json)
@@ -265,7 +260,7 @@ def freshness(
 
     settings = FreshnessSettings.of(moments=moments, threads=threads)
     began = time.monotonic()
-    with _bar(seeds, len(settings.experiment.recipes)) as told:
+    with models_bar(seeds, len(settings.experiment.recipes)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
     _show("freshness", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
@@ -290,7 +285,7 @@ def arms(
 
     settings = ArmsSettings(days=days, share=share / 100, threads=threads)
     began = time.monotonic()
-    with _steps("day", seeds * (days + 1)) as told:
+    with values_bar("day", seeds * (days + 1)) as told:
         result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
     _show("arms", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
@@ -313,7 +308,7 @@ def sweep(
 
     settings = SweepSettings(ExperimentSettings(threads=threads))
     began = time.monotonic()
-    with _bar(1, settings.trainings) as told:
+    with models_bar(1, settings.trainings) as told:
         result = run(seed, settings, on_progress=told)
     _show("sweep", {**result, **_measured_here(began, 1)}, plots, as_json=as_json)
 
@@ -368,42 +363,3 @@ def _measured_here(began: float, seeds: int) -> dict[str, Any]:
     """Return where a result was measured, and how long a seed took since `began`, in seconds of `time.monotonic()`."""
     seconds = round((time.monotonic() - began) / seeds, 1)
     return {"machine": {**machine(), "torch": version("torch")}, "commit": commit(), "seconds_per_seed": seconds}
-
-
-@contextmanager
-def _bar(seeds: int, trainings: int) -> Iterator[Callable[[int, str, "FitProgress | None"], None]]:
-    """Draw two bars on stderr: the model under way, and all of them."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
-    with Progress(*columns, console=err) as progress:
-        everything = progress.add_task("models", total=seeds * trainings)
-        model = progress.add_task("", total=None)
-        done: list[tuple[int, str]] = []
-
-        def told(seed: int, what: str, fit: "FitProgress | None") -> None:
-            if not done or done[-1] != (seed, what):
-                done.append((seed, what))
-                progress.reset(model, description=f"seed {seed}: {what}", total=None)
-            if fit is not None:
-                progress.update(model, completed=fit.step, total=fit.steps)
-                begun = sum(1 for _, name in done if name not in _NO_TRAINING)
-                progress.update(everything, completed=begun - 1 + fit.step / fit.steps)
-
-        yield told
-
-
-@contextmanager
-def _steps(what: str, total: int) -> Iterator[Callable[[int, float], None]]:
-    """Draw one bar on stderr over the steps of a sweep, each told as it begins."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
-    # as in `steps_bar`: a step takes minutes
-    with Progress(*columns, console=err, speed_estimate_period=math.inf) as progress:
-        task = progress.add_task(what, total=total)
-        begun = 0
-
-        def told(seed: int, value: float) -> None:
-            nonlocal begun
-            progress.update(task, completed=begun, description=f"seed {seed}: {what} {value:,g}")
-            begun += 1
-
-        yield told
-        progress.update(task, completed=total)
