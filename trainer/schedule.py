@@ -17,7 +17,7 @@ from schemas.registry.place import RegistryPlace
 from schemas.rollout import UNDER_WAY
 from schemas.surfaces import Surface
 from schemas.topics import DAY_MS, INPUTS_KEPT_MS
-from trainer.data.cache import prune, remove_erased, write_cache
+from trainer.data.keeping import KeptTrainings
 from trainer.data.passed_over import Kept, PassedOver, WindowStart
 from trainer.data.skew import Evidence, FieldAudit, audit
 from trainer.data.windows import CorpusAt, Window, next_offsets
@@ -192,8 +192,11 @@ class SurfaceSchedule:
         self._last: _Attempt | None = None
         self._start = WindowStart(surface.name, sources, registry)
         self._said = ""
-        self._stays = ""
-        self._forgotten_ms: Mapping[str, int] = {}
+        self._kept = (
+            KeptTrainings(surface.name, plan.cache, newest=plan.caches_kept, kept_s=plan.caches_kept_s, wall_clock_s=wall_clock_s)
+            if plan.cache is not None
+            else None
+        )
 
     def step(self) -> str | None:
         """Train if it is time, and return the id of the published bundle.
@@ -225,7 +228,8 @@ class SurfaceSchedule:
         parent = self._tunable(live)
         passed_over = self._start.of(parent, state)
         window = self._sources.window(passed_over.offsets)
-        self._clear_kept(window.erased_ms)
+        if self._kept is not None:
+            self._kept.clear(window.erased_ms)
         if parent and self._plan.diverted:
             window = window.of_arm(parent.id)
         self._metrics.fresh(self._surface.name, passed_over.examples + len(window.logged))
@@ -259,26 +263,6 @@ class SurfaceSchedule:
         evidence = self._sources.evidence(window.examples(), sample=self._plan.skew_sample)
         return audit(evidence, CATALOG[self._surface.feature_spec])
 
-    def _clear_kept(self, erased_ms: Mapping[str, int]) -> None:
-        """Remove the kept trainings whose time has come; that one cannot be is said once, and keeps nobody from training."""
-        stays = ""
-        try:
-            self._forget_erased(erased_ms)
-            self._prune()
-        except OSError as error:
-            stays = f"the kept training {error.filename} is due to be removed and stays ({error.strerror}); remove it"
-            if stays != self._stays:
-                log.error("%s: %s", self._surface.name, stays)  # noqa: TRY400  the sentence says it all
-        self._stays = stays
-
-    def _forget_erased(self, erased_ms: Mapping[str, int]) -> None:
-        if self._plan.cache is None or erased_ms.items() <= self._forgotten_ms.items():
-            return
-        for bundle in remove_erased(self._plan.cache / self._surface.name, erased_ms):
-            fields = {"surface": self._surface.name, "bundle": bundle}
-            log.info("the kept training of %s held a deleted user's examples and is removed", bundle, extra=fields)
-        self._forgotten_ms = erased_ms
-
     def _train(self, due: _Due) -> str:
         data = TrainingData.of_window(due.window, due.corpus, evaluation_share=self._plan.evaluation_share)
         data = replace(data, skew=due.skew, passed_over=due.passed_over.examples)
@@ -307,31 +291,9 @@ class SurfaceSchedule:
         log.info("%s: published %s after %.1f s", self._surface.name, bundle, took_s, extra=fields)
         if (share := manifest.metrics["tuned_share"]) < 1.0:
             log.warning("%s: %s is drawn back, to %g of the way from its anchor", self._surface.name, bundle, share, extra=fields)
-        self._keep(bundle, due)
+        if self._kept is not None:
+            self._kept.keep(bundle, due.window, due.corpus)
         return bundle
-
-    def _keep(self, bundle: str, due: _Due) -> None:
-        if self._plan.cache is None:
-            return
-        folder = self._plan.cache / self._surface.name
-        fields = {"surface": self._surface.name, "bundle": bundle}
-        try:
-            write_cache(folder / bundle, self._surface.name, due.window, due.corpus)
-        except OSError as error:
-            # the bundle is published all the same, and can be rebuilt as long as the topics hold its data
-            log.error(  # noqa: TRY400  the sentence says it all
-                "the training of %s cannot be kept in %s (%s); make room there, or name another folder by ROOST_TRAIN_CACHE",
-                bundle,
-                folder,
-                error.strerror,
-                extra=fields,
-            )
-        self._clear_kept({})
-
-    def _prune(self) -> None:
-        if self._plan.cache is not None:
-            since_s = self._wall_clock_s() - self._plan.caches_kept_s
-            prune(self._plan.cache / self._surface.name, keep=self._plan.caches_kept, since_s=since_s)
 
     def _run_recipe(self, due: _Due, data: TrainingData) -> str:
         if due.parent:
