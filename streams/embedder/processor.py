@@ -1,4 +1,4 @@
-"""The embedder as a batch processor: folds candidates, embeds what changed for every streaming bundle, reports progress.
+"""The embedder as a batch processor: folds candidates, and embeds what changed for every streaming bundle.
 
 Creates, updates and deletes are written at once; engagements mark their candidate, which is written once at the next checkpoint,
 and embedded then or later, as its surface's refresh policy says.
@@ -13,13 +13,12 @@ from functools import cache
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
-from schemas.codec import SchemaLookup, encode
+from schemas.codec import SchemaLookup
 from schemas.errors import InvalidInput
 from schemas.positions import Place, write_mark
 from schemas.records.candidates import Candidate
-from schemas.records.control import EMBEDDER, NodeStatus, Progress, SourcePosition
 from schemas.surfaces import WRITE_TIME, Surfaces, surface_finder
-from schemas.topics import ENGAGEMENTS, NODE_STATUS, embeddings_topic_name
+from schemas.topics import ENGAGEMENTS, embeddings_topic_name
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
 from streams.candidates.intake import read_engagement, read_publication
@@ -28,6 +27,7 @@ from streams.embedder.backfill import Backfills
 from streams.embedder.pace import Pace
 from streams.embedder.passed_over import PassedOver
 from streams.embedder.refresh import Refresh, refresh_for
+from streams.embedder.reports import Reports
 from streams.embedder.targets import Loaded, Targets
 from streams.metrics import EmbedderMetrics
 from streams.outbox import Failure
@@ -42,10 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_STATUS_EVERY_S = 1.0
 _EMBEDDINGS = embeddings_topic_name("")
 SeenBefore = Callable[[int, int], "Future[SeenEvents]"]
-Source = Mapping[str, SourcePosition]
 
 
 class EmbedderProcessor:
@@ -87,9 +85,7 @@ class EmbedderProcessor:
         # those of the file, with the refresh policies in force
         self._configured = {name: targets.configured(surface) for name, surface in surfaces.items()}
         self._partition_count = partitions
-        self._instance = EMBEDDER + instance
         self._seen_before = seen_before
-        self._ends = ends
         self._topic_exists = topic_exists
         # trusted only for bundles that are loaded before the first record is folded: they have missed nothing since
         self._backfilled = {place for place in backfilled if not targets.is_building(place[0])}
@@ -105,10 +101,18 @@ class EmbedderProcessor:
         self._rereading: dict[int, Future[SeenEvents]] = {}
         self._policies: dict[tuple[int, str], Refresh] = {}
         self._passed_over = PassedOver(self._metrics)
-        # by partition, how far its input was read when the last checkpoint began: the one under way, the last that is acknowledged
-        self._sealed: dict[int, Source] = {}
-        self._durable: dict[int, Source] = {}
-        self._next_status_s = 0.0
+        self._reports = Reports(
+            instance,
+            self._partitions,
+            targets=targets,
+            backfills=self._backfills,
+            passed_over=self._passed_over,
+            surfaces=surfaces,
+            partition_count=partitions,
+            ends=ends,
+            metrics=self._metrics,
+            clock=clock,
+        )
         self._stirring = Stirring()
         self.skipped = 0
 
@@ -124,7 +128,7 @@ class EmbedderProcessor:
             now_ms=self._clock(),
         )
         self._rereading[partition] = self._seen_before(partition, positions[ENGAGEMENTS])
-        self._durable[partition] = _source(self._partitions[partition])
+        self._reports.assign(partition)
         for loaded in self._targets.active():
             # what another policy held back is gone with the process that held it
             whole = self._configured[loaded.target.surface.name].refresh == WRITE_TIME
@@ -135,8 +139,9 @@ class EmbedderProcessor:
 
     def revoke(self, partition: int) -> None:
         """See `BatchProcessor`."""
-        for memory in (self._partitions, self._rereading, self._sealed, self._durable):
-            memory.pop(partition, None)
+        self._partitions.pop(partition, None)
+        self._rereading.pop(partition, None)
+        self._reports.revoke(partition)
         for name in self._surfaces:
             del self._policies[partition, name]
         self._backfills.drop(partition=partition)
@@ -189,12 +194,12 @@ class EmbedderProcessor:
         for bundle in change.gone:
             # rolled out again, it gets a new topic: nothing known of the old one may be reported of it
             self._backfills.drop(bundle=bundle)
-            self._forget_ends(bundle)
+            self._reports.forget_ends(bundle)
             self._passed_over.forget(bundle)
         for loaded in change.ready:
             # once more: what was under way when an earlier life ended was acknowledged after that. With its offsets for an end,
             # nodes would be behind until the topic of this life is as long
-            self._forget_ends(loaded.target.bundle)
+            self._reports.forget_ends(loaded.target.bundle)
             # from here on live traffic is written for it; the corpus follows behind
             for partition in self._partitions:
                 self._start_backfill(loaded, partition)
@@ -203,14 +208,13 @@ class EmbedderProcessor:
         if self._pace.rest_s() == 0 and (piece := self._backfills.next_slice(self._pace.size(self._backfill_slice))):
             with self._pace.slice():
                 outputs += self._backfill(*piece)
-        if time.monotonic() >= self._next_status_s:
-            outputs.append(self._status())
+        if self._reports.due:
+            outputs.append(self._reports.report())
         return Work(tuple(outputs)), self._pace.rest_s() if self._backfills.running else None
 
     def begin_checkpoint(self) -> int:
         """See `BatchProcessor`."""
-        for number, partition in self._partitions.items():
-            self._sealed[number] = _source(partition)
+        self._reports.seal()
         return sum(partition.seal_dirty() for partition in self._partitions.values())
 
     def checkpoint(self, limit: int) -> tuple[Work, bool]:
@@ -240,7 +244,7 @@ class EmbedderProcessor:
                 ]
         outputs += self._stir()
         # before the commit: a bundle that was set aside must never be reported whole once input it missed is committed
-        outputs.append(self._status())
+        outputs.append(self._reports.report())
         self._backfills.seal()
         return Work(tuple(outputs)), False
 
@@ -253,10 +257,7 @@ class EmbedderProcessor:
     def durable(self) -> None:
         """See `BatchProcessor`."""
         self._backfills.durable()
-        self._durable.update(self._sealed)
-        self._sealed = {}
-        # the sooner it is said, the sooner nodes know what they hold
-        self._next_status_s = 0.0
+        self._reports.durable()
 
     def forgiven(self, failures: Sequence[Failure]) -> Sequence[Failure]:
         """See `BatchProcessor`: those for a bundle that is retired, or whose topic is gone.
@@ -350,10 +351,6 @@ class EmbedderProcessor:
     def _live_ids(self, loaded: Loaded, partition: int) -> Iterator[str]:
         return self._partitions[partition].live[loaded.target.surface.name].ids(self._clock())
 
-    def _forget_ends(self, bundle: str) -> None:
-        for partition in range(self._partition_count):
-            self._ends.pop((embeddings_topic_name(bundle), partition), None)
-
     def _set_aside(self, bundle: str, reason: str) -> None:
         self._targets.fail(bundle, reason)
         self._backfills.drop(bundle=bundle)
@@ -372,46 +369,8 @@ class EmbedderProcessor:
                 extra=record.place,
             )
 
-    def _status(self) -> OutboundRecord:
-        self._next_status_s = time.monotonic() + _STATUS_EVERY_S
-        now_ms = self._clock()
-        self._metrics.live({name: sum(p.live[name].count(now_ms) for p in self._partitions.values()) for name in self._surfaces})
-        loaded_ends = {loaded.target.bundle: loaded.ends for loaded in self._targets.active()}
-        status = NodeStatus(
-            instance=self._instance,
-            time_ms=now_ms,
-            ready=bool(self._partitions),
-            revisions=self._targets.revisions,
-            progress=tuple(
-                self._progress(surface, bundle, partition, loaded_ends.get(bundle, {}), now_ms)
-                for bundle, surface in self._targets.wanted().items()
-                if surface in self._surfaces
-                for partition in self._partitions
-            ),
-            errors=(*(f"{bundle}: {reason}" for bundle, reason in self._targets.errors.items()), *self._passed_over.errors),
-        )
-        return OutboundRecord(NODE_STATUS, self._instance.encode(), encode(status))
-
-    def _progress(self, surface: str, bundle: str, partition: int, ends: Mapping[int, int], now_ms: int) -> Progress:
-        state = self._partitions[partition]
-        return Progress(
-            surface=surface,
-            bundle=bundle,
-            partition=partition,
-            # all that follows from it is acknowledged, so below the end: whoever has applied that much has it
-            source=self._durable[partition],
-            embeddings_end=max(ends.get(partition, 0), self._ends.get((embeddings_topic_name(bundle), partition), 0)),
-            live_count=state.live[surface].count(now_ms),
-            backfill_done=self._backfills.is_done(bundle, partition),
-        )
-
 
 @cache
 def _stir_key(partition: int, partitions: int) -> bytes:
     # in form a candidate's, since nodes refuse others: to them it is the clean-up of one that they never had
     return next(key for n in count() if partition_of(key := f"a:@stir-{n}".encode(), partitions) == partition)
-
-
-def _source(partition: CandidatePartition) -> Source:
-    times_ms = partition.append_times_ms
-    return {topic: SourcePosition(next_offset, times_ms[topic]) for topic, next_offset in partition.positions.items()}
