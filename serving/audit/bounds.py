@@ -13,6 +13,8 @@ from math import sqrt
 
 FLOOR = 0.95
 """The recall that is promised of every tier, language and age."""
+JUDGED_FROM_QUERIES = 5
+"""Fewer say too little of how much queries differ: no recall is judged, and no bound shown, before."""
 Z = 1.6449
 """The 95% point of the normal distribution: each bound by itself is wrong one time in twenty."""
 

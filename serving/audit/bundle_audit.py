@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from serving.audit.bounds import FLOOR
+from serving.audit.bounds import FLOOR, JUDGED_FROM_QUERIES
 from serving.audit.probe import finds
 from serving.audit.window import AuditWindow
 from serving.filling.filled import FilledIndex
@@ -19,8 +19,6 @@ from serving.query.tap import LiveQuery
 
 log = logging.getLogger(__name__)
 
-JUDGED_FROM_QUERIES = 5
-"""Fewer say too little of how much queries differ."""
 PROBED_AGAIN = 256
 PROBED_AGAIN_AFTER_MS = 60_000
 """By then a candidate has settled into a tier, which is where it could get lost."""

@@ -197,10 +197,10 @@ def _figures(
 def _recall_figure(recall: RecallAudit | None) -> Figure:
     if recall is None:
         return Figure("Recall", figures.MISSING, "", "no query audited yet")
-    tone = recall.whole.tone
-    return Figure(
-        "Recall", figures.share(recall.whole.recall), "", f"at least {figures.share(recall.whole.lower)}, audited live", tone
-    )
+    found, bounds = figures.share(recall.whole.recall), recall.whole.bounds
+    if bounds is None:
+        return Figure("Recall", found, "", f"{recall.whole.queries} of {recall.needed} queries audited")
+    return Figure("Recall", found, "", f"at least {figures.share(bounds.lower)}, audited live", bounds.tone)
 
 
 def _queries_note(queries: Histogram, seconds: float) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from serving.audit.bounds import FLOOR
+from serving.audit.bounds import FLOOR, JUDGED_FROM_QUERIES
 from serving.audit.window import AGES
 from serving.console.readings import NodeReading
 from serving.health import AuditHealth, GroupKind, GroupRecall
@@ -14,23 +14,37 @@ _SCALES = (0.9, 0.8, 0.5, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class RecallLine:
-    """One group: of several nodes the one that can promise least, since each answers users by itself.
+class Bounds:
+    """What the audited queries of a group promise of its recall.
 
     Attributes:
+        lower: the lower bound, from 0 to 1.
         start, at, end: where lower bound, estimate and upper bound lie from 0 to 1 on the audit's scale.
         tone: "good" where the lower bound keeps what is promised, "bad" where even the upper one is short of it, "" where the
             sample does not tell yet.
     """
 
-    label: str
-    recall: float
     lower: float
-    queries: int
     start: float
     at: float
     end: float
     tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecallLine:
+    """One group: of the nodes that audited enough, the one that can promise least, since each answers users by itself.
+
+    Attributes:
+        recall: the estimate, from 0 to 1.
+        queries: so many of it were audited there.
+        bounds: None where these are too few; then the node is the one with the most.
+    """
+
+    label: str
+    recall: float
+    queries: int
+    bounds: Bounds | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,8 @@ class RecallAudit:
     Attributes:
         whole: of all answers.
         groups: a title with its lines.
+        needed: queries of a group from which on it has bounds.
+        bounded: whether any group has them.
         floor: what is promised; `floor_at` is its place on the scale, which begins at `scale`.
         queries, probes, missed, rebuilds: of all nodes, since they started.
     """
@@ -48,6 +64,8 @@ class RecallAudit:
     nodes: int
     whole: RecallLine
     groups: tuple[tuple[str, tuple[RecallLine, ...]], ...]
+    needed: int
+    bounded: bool
     floor: float
     floor_at: float
     scale: float
@@ -69,9 +87,10 @@ def recall_audit(nodes: Sequence[NodeReading], surface: str) -> RecallAudit | No
     worst: dict[tuple[GroupKind, str], GroupRecall] = {}
     for group in (group for audit in audits for group in audit.groups):
         held = worst.get((group.kind, group.group))
-        if held is None or group.lower < held.lower:
+        if held is None or _says_more(group, held):
             worst[group.kind, group.group] = group
-    scale = next(start for start in _SCALES if start <= min(group.lower for group in worst.values()))
+    lowest = min((group.lower for group in worst.values() if _is_judged(group)), default=1.0)
+    scale = next(start for start in _SCALES if start <= lowest)
     lines = {key: _line(group, scale) for key, group in worst.items()}
     return RecallAudit(
         bundle=bundle,
@@ -82,6 +101,8 @@ def recall_audit(nodes: Sequence[NodeReading], surface: str) -> RecallAudit | No
             for wanted, title in KINDS
             if any(kind == wanted for kind, _ in lines)
         ),
+        needed=JUDGED_FROM_QUERIES,
+        bounded=any(line.bounds for line in lines.values()),
         floor=FLOOR,
         floor_at=_place(FLOOR, scale),
         scale=scale,
@@ -106,17 +127,26 @@ def _order(entry: tuple[tuple[GroupKind, str], RecallLine]) -> int:
     return ages.index(name) if name in ages else len(ages) if kind == "age" else 0
 
 
+def _is_judged(group: GroupRecall) -> bool:
+    return group.queries >= JUDGED_FROM_QUERIES
+
+
+def _says_more(group: GroupRecall, held: GroupRecall) -> bool:
+    """Tell whether a node's figures of a group are to be shown before another's."""
+    if _is_judged(group) != _is_judged(held):
+        return _is_judged(group)
+    return group.lower < held.lower if _is_judged(group) else group.queries > held.queries
+
+
 def _line(group: GroupRecall, scale: float) -> RecallLine:
-    return RecallLine(
-        label=group.group,
-        recall=group.recall,
+    bounds = Bounds(
         lower=group.lower,
-        queries=group.queries,
         start=_place(group.lower, scale),
         at=_place(group.recall, scale),
         end=_place(group.upper, scale),
         tone="bad" if group.upper < FLOOR else "good" if group.lower >= FLOOR else "",
     )
+    return RecallLine(group.group, group.recall, group.queries, bounds if _is_judged(group) else None)
 
 
 def _place(recall: float, scale: float) -> float:

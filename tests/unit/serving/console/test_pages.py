@@ -16,8 +16,9 @@ from schemas.rollout import nothing_yet
 from serving.client import NotServing
 from serving.console.readings import BrokerReading, Moment
 from serving.console.web.app import MAX_FORM_BYTES, build_console
+from serving.health import GroupRecall
 from serving.http.server import HttpServer
-from tests.console_fakes import HOME, LIVE, NEXT, NOW_MS, FakeConsole, manifest, moment, rollout, stage
+from tests.console_fakes import HOME, LIVE, NEXT, NOW_MS, FakeConsole, audited, manifest, moment, reading, rollout, stage
 
 READY = rollout(stage(LIVE, Stage.LIVE), stage(NEXT, Stage.READY))
 CONFIRM = f"/rollouts/{HOME.name}/confirm?kind=promote&bundle={NEXT}&revision=5"
@@ -97,6 +98,23 @@ def test_every_page_says_what_is_there_in_every_state_of_the_deployment(served: 
     assert response.status_code == 200
     assert "Internal Server Error" not in response.text
     assert served.http.get("/overview/series.json").status_code == 200
+
+
+def test_the_audit_draws_bounds_and_says_where_too_few_queries_were_audited_for_any(served: Served) -> None:
+    """A language that nobody asks for stood at "at least 27 %", beside others that were really short."""
+    whole = audited(("all", "all", 0.99, 0.97, 1.0), ("tier", "graph", 0.99, 0.97, 1.0))
+    audit = replace(whole, groups=(*whole.groups, GroupRecall("language", "eu", 1, 1.0, 0.27, 1.0)))
+    served.fake.watch.kept = [moment(READY, nodes=[reading(audit=audit)])]
+    page = served.http.get("/overview").text
+    assert page.count('<svg class="bounds') == 1
+    assert "bars begin at 90.0 %" in page
+    assert "1 of 5 queries audited" in page
+    assert "27.0 %" not in page
+    few = audited(("all", "all", 1.0, 0.43, 1.0), ("tier", "graph", 1.0, 0.43, 1.0), queries=2)
+    served.fake.watch.kept = [moment(READY, nodes=[reading(audit=few)])]
+    page = served.http.get("/overview").text
+    assert page.count("2 of 5 queries audited") == 2, "in the figures on top, and in the row"
+    assert "bars begin" not in page
 
 
 def test_no_page_asks_for_anything_from_elsewhere(served: Served) -> None:
