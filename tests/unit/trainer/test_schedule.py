@@ -58,6 +58,10 @@ class LogInMemory:
     kept: PassedOver = field(default_factory=PassedOver)
     keeping_is_away: bool = False
 
+    def fill(self) -> None:
+        """Hold enough for a first bundle: 1,200 examples and the whole corpus."""
+        self.examples, self.corpus = WORLD.examples[:1_200], WORLD.corpus
+
     def passed_over(self) -> PassedOver:
         """See `Kept`."""
         return self.kept
@@ -152,7 +156,7 @@ def a_setting(registry: Path, plan: Plan) -> Setting:
 def test_a_deleted_users_examples_leave_the_kept_trainings_when_the_schedule_next_looks(tmp_path: Path) -> None:
     """The operator is told by when the last copy is gone; nobody else knows of this folder."""
     setting = a_setting(tmp_path / "registry", replace(PLAN, cache=tmp_path / "trainings"))
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     bundle = setting.schedule.step()
     kept = tmp_path / "trainings" / SURFACE.name
     assert [path.name for path in kept.iterdir()] == [bundle]
@@ -166,7 +170,7 @@ def test_a_deleted_users_examples_leave_the_kept_trainings_when_the_schedule_nex
 def test_a_kept_training_ends_with_its_time_though_nothing_is_trained_any_more(tmp_path: Path) -> None:
     """An erased author's tweets are in its corpus; the stated bound must hold where no further training pushes it out."""
     setting = a_setting(tmp_path / "registry", replace(PLAN, cache=tmp_path / "kept"))
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     bundle = setting.schedule.step()
     assert bundle is not None
     folder = tmp_path / "kept" / SURFACE.name / bundle
@@ -185,7 +189,7 @@ def test_a_bundle_whose_training_cannot_be_kept_is_handed_over_all_the_same(
     """The disk of the kept trainings is full: that must not cost the trained towers."""
     (tmp_path / "full").write_bytes(b"")
     setting = a_setting(tmp_path / "registry", replace(PLAN, cache=tmp_path / "full"))
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     bundle = setting.schedule.step()
     assert bundle is not None
     assert list_bundles(setting.registry, SURFACE.name) == [bundle]
@@ -200,7 +204,7 @@ def test_a_deleted_users_kept_training_that_cannot_be_removed_is_never_said_to_b
     """On a read-only disk it stayed, and the log told the operator that the last copy was gone."""
     caplog.set_level(logging.INFO)
     setting = a_setting(tmp_path / "registry", replace(PLAN, cache=tmp_path / "trainings", interval_s=0, finetune_at=10_000))
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     bundle = setting.schedule.step()
     kept = tmp_path / "trainings" / SURFACE.name / str(bundle)
     shown = WORLD.examples[0]
@@ -227,7 +231,7 @@ def test_a_disk_without_room_for_a_trainings_figures_does_not_end_the_role(
     """It trains other surfaces too, and went down with a trace at every start for what nobody but TensorBoard reads."""
     (tmp_path / "full").write_bytes(b"")
     setting = a_setting(tmp_path / "registry", replace(PLAN, tensorboard=tmp_path / "full"))
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     untold: dict[str, str] = {}
     step(SURFACE.name, setting.schedule, lambda *_: None, untold, TrainerMetrics())
     assert (untold, list_bundles(setting.registry, SURFACE.name)) == ({}, [])
@@ -276,7 +280,7 @@ def test_a_diverted_schedule_tunes_the_live_bundle_on_what_it_served_and_counts_
     """After a canary the log holds what two bundles served: who learns from the other's answers is compared with himself."""
     setting = a_setting(tmp_path, replace(PLAN, diverted=True, finetune=FinetuneConfig(replay=1.0, accept_window=True)))
     log, clock = setting.log, setting.clock
-    log.examples, log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    log.fill()
     first = setting.schedule.step()
     assert first is not None
     log.stage((first, Stage.LIVE))
@@ -297,7 +301,7 @@ def test_a_diverted_schedule_tunes_the_live_bundle_on_what_it_served_and_counts_
 def test_no_training_follows_another_within_the_interval_or_on_the_same_data(setting: Setting) -> None:
     """A bundle that was handed over and is not yet in the rollout log must not be trained a second time."""
     log = setting.log
-    log.examples, log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    log.fill()
     assert setting.schedule.step() is not None
     log.examples = WORLD.examples[:2_400]
     assert setting.schedule.step() is None
@@ -311,7 +315,7 @@ def test_a_refusal_is_raised_once_and_tried_again_only_with_further_examples(tmp
     """The same data would be refused again, at the price of a training each time."""
     strict = replace(PLAN, pretrain=replace(PLAN.pretrain, limits=GateLimits(min_auc=0.999)), interval_s=0)
     setting = a_setting(tmp_path, strict)
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     with pytest.raises(Refused, match="auc"):
         setting.schedule.step()
     assert setting.schedule.step() is None
@@ -363,7 +367,7 @@ def test_what_was_refused_is_passed_over_and_the_next_bundle_says_how_much(
 def refused_once(folder: Path, **log: bool) -> Setting:
     """Return a setting whose live bundle's first window, up to offset 900 of each partition, was refused."""
     setting = a_setting(folder, replace(PLAN, skew_sample=500, finetune=FinetuneConfig(replay=1.0, limits=EASY)))
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     first = setting.schedule.step()
     assert first is not None
     setting.log.stage((first, Stage.LIVE))
@@ -418,7 +422,7 @@ def test_after_a_bundle_that_was_tried_and_not_kept_windows_begin_as_after_an_ac
 ) -> None:
     """Grown by every canary that users did not want, the next window would forget more, and its canary be aborted too."""
     setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=EASY)))
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     first = setting.schedule.step()
     assert first is not None
     setting.log.stage((first, Stage.LIVE))
@@ -444,7 +448,7 @@ def test_a_window_that_lacked_nothing_but_examples_grows_until_it_has_enough(tmp
     positives = sum(one.label == Label.POSITIVE for one in WORLD.examples[900:2_400])
     limits = replace(EASY, min_positives=positives // 2)
     setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=limits)))
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     first = setting.schedule.step()
     assert first is not None
     setting.log.stage((first, Stage.LIVE))
@@ -465,7 +469,7 @@ def test_a_window_that_met_too_few_candidates_is_trained_on_once_there_are_more(
     """The refusal says to wait for candidates: whoever does must not lose what came meanwhile."""
     limits = replace(EASY, min_corpus=200)
     setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=limits)))
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     first = setting.schedule.step()
     assert first is not None
     setting.log.stage((first, Stage.LIVE))
@@ -498,7 +502,7 @@ def test_a_fine_tune_refused_for_drift_is_made_once_more_with_heavier_replay(
             PLAN, finetune=replace(forgetful, replay=replay, limits=limits, draw_back_steps=steps), drift_replay=drift_replay
         )
         setting = a_setting(tmp_path / folder, plan)
-        setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+        setting.log.fill()
         first = setting.schedule.step()
         assert first is not None
         setting.log.stage((first, Stage.LIVE))
@@ -558,7 +562,7 @@ def test_nothing_is_trained_while_a_feature_is_served_otherwise_than_the_trainer
 def test_a_broker_that_goes_away_before_the_audit_costs_no_attempt(tmp_path: Path) -> None:
     """Counted as one, the training would wait for further examples, and there may be none for hours."""
     setting = a_setting(tmp_path, replace(PLAN, skew_sample=500))
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     setting.log.evidence_is_away = True
     with pytest.raises(BrokerUnavailable):
         setting.schedule.step()
@@ -570,7 +574,7 @@ def test_a_live_bundle_that_cannot_be_tuned_is_followed_by_a_pretrained_one(sett
     """Made elsewhere, without weights: the loop goes on, compared with it all the same."""
     live = publish_bundle(setting.registry)
     setting.log.stage((live, Stage.LIVE))
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     bundle = setting.schedule.step()
     assert bundle is not None
     manifest = read_bundle(setting.registry, SURFACE.name, bundle).manifest
@@ -587,7 +591,7 @@ def an_ensembles_setting(tmp_path: Path) -> Setting:
 def test_a_schedule_of_ensembles_trains_each_anew_on_all_that_is_held_once_fresh_examples_have_come(tmp_path: Path) -> None:
     """None is tuned, whatever is live; and none follows on the same data."""
     setting = an_ensembles_setting(tmp_path)
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     first = setting.schedule.step()
     assert first is not None
     setting.log.stage((first, Stage.LIVE))
@@ -608,7 +612,7 @@ def test_a_schedule_of_fine_tunes_tunes_a_live_ensemble_on_what_came_since(tmp_p
     """Whoever put one live would else get one pair of towers in its place, pre-trained."""
     made, setting = an_ensembles_setting(tmp_path), a_setting(tmp_path, PLAN)
     for one in (made, setting):
-        one.log.examples, one.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+        one.log.fill()
     first = made.schedule.step()
     assert first is not None
     setting.log.stage((first, Stage.LIVE))
@@ -632,7 +636,7 @@ def test_a_bundle_that_cannot_be_published_is_not_called_the_live_one(
 ) -> None:
     """Whoever reads the log would look for damage where there is none. The others' trainings go on."""
     schedule = SurfaceSchedule(SURFACE, setting.log, PLAN, registry=remote, wall_clock_s=setting.clock, monotonic_s=setting.clock)
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     fsspec.filesystem("memory").rm("/bucket", recursive=True)
     untold: dict[str, str] = {}
     step(SURFACE.name, schedule, lambda *_: None, untold, TrainerMetrics())
@@ -642,7 +646,7 @@ def test_a_bundle_that_cannot_be_published_is_not_called_the_live_one(
 
 def test_a_bundle_that_the_controller_does_not_take_is_counted_and_let_go(setting: Setting) -> None:
     """Offered again and again it would be refused again and again, and hide the next one."""
-    setting.log.examples, setting.log.corpus = WORLD.examples[:1_200], WORLD.corpus
+    setting.log.fill()
     metrics = TrainerMetrics(measured := CollectorRegistry())
     untold: dict[str, str] = {}
 
