@@ -1,6 +1,8 @@
 """`roost train reproduce`: a bundle trained once more from the data it names. Parses words; `trainer` does the work."""
 
-from roost.cli.output import emit, out, table
+from pathlib import Path
+
+from roost.cli.output import emit, out, say, table
 from roost.cli.running import Cache
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
@@ -46,8 +48,7 @@ def reproduce(
     root = registry_of(registry, data_dir)
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     read = read_bundle(root, surface, bundle)
-    folder = None if cache is None else cache / surface / bundle
-    kept = folder if folder is not None and folder.is_dir() else None
+    kept = None if cache is None else _kept_in(cache, surface, bundle)
     # what is kept needs none
     broker = broker_of(bootstrap, data_dir) if kept is None else ""
     with (
@@ -69,3 +70,14 @@ def reproduce(
         emit(data, as_json=as_json, show=lambda: table(["", ""], data.items(), to=out))
     if not made.equal:
         raise RoostError(f"{bundle} was rebuilt from the same data with other towers; compare code, torch and machine")
+
+
+def _kept_in(cache: Path, surface: str, bundle: str) -> Path | None:
+    """Return the folder of a bundle's data; None, and a word of it, where the cache has none."""
+    if not cache.is_dir():
+        raise RoostError(f"there is no folder {cache}; name the one that trainings' data are kept in, or none to read the topics")
+    folder = cache / surface / bundle
+    if folder.is_dir():
+        return folder
+    say(f"{cache} holds no data of {bundle}: they are read from the topics")
+    return None

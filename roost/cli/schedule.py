@@ -34,6 +34,7 @@ def schedule(
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 ROOST_REGISTRY=./bundles roost train schedule --rollout ask
     """
     from streams.metrics import metrics_served  # noqa: PLC0415 - only an extra brings Prometheus' client
+    from trainer.data.cache import require_writable  # noqa: PLC0415 - as above
     from trainer.monitoring import TrainerMetrics  # noqa: PLC0415 - as above
     from trainer.options.settings import (  # noqa: PLC0415 - as above
         EnsembleOptions,
@@ -55,6 +56,9 @@ def schedule(
     announce("trainer", settings, json_lines=json_lines)
     if unknown := set(settings.train) - surfaces_of(settings.surfaces).keys():
         raise RoostError(f"ROOST_TRAIN names no surface: {', '.join(sorted(unknown))}")
+    if settings.train_cache is not None:
+        for name in settings.train:
+            require_writable(settings.train_cache, name)
     hand_over = _starting_rollouts(settings.bootstrap) if rollout == "auto" else _asking
     with metrics_served(settings) as registry:
         metrics = TrainerMetrics(registry)

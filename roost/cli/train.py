@@ -258,6 +258,7 @@ def finetune(
         _refusals_shown(job, as_json=as_json),
         training_bar("fine-tune", leads=job.leads) as progress,
     ):
+        job.require_room(cache)
         live = job.live() if kept is None else None
         start = parent or live
         if start is None:
@@ -318,6 +319,7 @@ def _from_scratch(
         _refusals_shown(job, as_json=as_json),
         training_bar(recipe, leads=job.leads) as progress,
     ):
+        job.require_room(cache)
         asked = training_digest(job.surface, recipe, config)
         with job.checkpointed(checkpoints_of(checkpoints, data_dir), asked, every_s=checkpoint_every):
             audited = not config.accept_window

@@ -16,7 +16,7 @@ from roost.cli.checked import surface_named, surfaces_of
 from schemas.bundle import Bundle
 from schemas.errors import RoostError
 from schemas.features.catalog import CATALOG
-from trainer.data.cache import CacheUnusable, read_cache, remove_erased, write_cache
+from trainer.data.cache import CacheUnusable, read_cache, remove_erased, require_writable, write_cache
 from trainer.data.skew import audit
 from trainer.data.topics import TopicSources, read_again
 from trainer.data.windows import CorpusAt, Window, next_offsets
@@ -76,6 +76,11 @@ class Job:
         window, corpus = read_cache(folder, self.surface.name)
         self._read = window if served_by is None else window.of_arm(served_by), corpus
         return TrainingData.of_window(*self._read)
+
+    def require_room(self, cache: Path | None) -> None:
+        """Raise `CacheUnusable` where `keep` could write nothing: before a training, not after it."""
+        if cache is not None and self.leads:
+            require_writable(cache, self.surface.name)
 
     def keep(self, cache: Path | None, bundle: str) -> None:
         """Keep what a bundle was trained on, where that is asked for; raises `RoostError` where there is no room for it."""

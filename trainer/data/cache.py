@@ -49,7 +49,24 @@ _PLACE = (pa.field("partition", pa.int32()), pa.field("offset", pa.int64()))
 
 
 class CacheUnusable(RoostError):
-    """The folder is no cache, is damaged, or holds another surface's data or other offsets than asked for."""
+    """The folder is no cache, is damaged, holds another surface's data or other offsets than asked for, or takes none."""
+
+
+def require_writable(cache: Path, surface: str) -> None:
+    """Raise `CacheUnusable` where no training of a surface could be kept: told before a training, not after it.
+
+    Args:
+        cache: folder of all surfaces' trainings; it is made where it is not there.
+    """
+    folder = cache / surface
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise CacheUnusable(
+            f"no training's data can be kept in {folder} ({error.strerror}); name another folder with --cache or ROOST_TRAIN_CACHE"
+        ) from error
 
 
 def write_cache(folder: Path, surface: str, window: Window, corpus: CorpusAt) -> None:

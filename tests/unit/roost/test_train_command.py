@@ -90,6 +90,51 @@ def test_a_bundle_whose_data_are_kept_is_rebuilt_without_a_broker(
     assert (again["equal"], again["data"]) == (True, str(tmp_path / "cache" / HOME / made))
 
 
+def test_what_is_wrong_with_a_cache_is_told_before_anything_is_trained(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that takes no data was found out after the training; one that is not there was passed over for a broker's topics."""
+    for name, value in OPEN.items():
+        monkeypatch.setenv(f"ROOST_GATE_{name}", value)
+    # whoever asks for a broker fails
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("ROOST_BROKER_WAIT_S", "0.1")
+    monkeypatch.setattr("roost.cli.target._BROKER_S", 0.1)
+    (tmp_path / "file").write_bytes(b"")
+    quick = ("--kept", str(kept), "--epochs", "1", "--min-steps", "1")
+    assert trained("pretrain", *quick, "--cache", str(tmp_path / "file"), folder=tmp_path) == 1
+    refused = f"no training's data can be kept in {tmp_path / 'file' / HOME} (Not a directory); name another folder"
+    assert refused in capsys.readouterr().err
+    assert list_bundles(tmp_path / "registry", HOME) == []
+    monkeypatch.setenv("ROOST_TRAIN_CACHE", str(tmp_path / "file"))
+    assert cli.run(["train", "schedule"]) == 1
+    assert refused in capsys.readouterr().err
+    monkeypatch.delenv("ROOST_TRAIN_CACHE")
+
+    cache = tmp_path / "cache"
+    assert trained("pretrain", *quick, "--cache", str(cache), folder=tmp_path) == 0
+    made = json.loads(capsys.readouterr().out)["id"]
+    assert trained("finetune", *quick[:2], "--parent", made, "--cache", str(tmp_path / "file"), folder=tmp_path) == 1
+    assert refused in capsys.readouterr().err
+    assert list_bundles(tmp_path / "registry", HOME) == [made]
+    for missing in ("cahce", "file"):
+        assert trained("reproduce", made, "--cache", str(tmp_path / missing), folder=tmp_path) == 1
+        assert f"there is no folder {tmp_path / missing}; name the one" in capsys.readouterr().err
+    # a folder of other bundles' data: the topics are asked, and the reader knows why
+    assert trained("reproduce", made, "--cache", str(tmp_path), folder=tmp_path) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path} holds no data of {made}: they are read from the topics" in said
+    assert "no broker at 127.0.0.1:1" in said
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was trained on")
+
+    monkeypatch.setattr("trainer.reproduce.fit", never)
+    (cache / HOME / made / "examples.parquet").write_bytes(b"damaged")
+    assert trained("reproduce", made, "--cache", str(cache), folder=tmp_path) == 1
+    assert "differs from its SHA-256" in capsys.readouterr().err
+
+
 def test_an_ensemble_is_one_bundle_of_the_surfaces_dimension_and_is_rebuilt(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
