@@ -77,7 +77,9 @@ def reproduce(
             "retention, compaction or an erasure has taken some; name the cache that was kept of its training"
         )
     torch.set_num_threads(lineage.threads)
+    # both before the fit: a bundle that cannot be read should not cost one
     parent = None if manifest.parent is None else read_bundle(registry, surface.name, manifest.parent)
+    anchor = None if lineage.drawn_back_to is None else unpack_towers(read_bundle(registry, surface.name, lineage.drawn_back_to))
     if lineage.towers_seed is None and parent is not None:
         towers = unpack_towers(parent)
     else:
@@ -88,8 +90,8 @@ def reproduce(
         fit(towers, train, candidates, lineage.fit, progress=progress)
     else:
         raise BundleMismatch(f"the lineage of bundle {bundle.id} is not of the towers in it; use the release that wrote it")
-    if lineage.drawn_back_to is not None:
-        towers = between(unpack_towers(read_bundle(registry, surface.name, lineage.drawn_back_to)), towers, lineage.share)
+    if anchor is not None:
+        towers = between(anchor, towers, lineage.share)
     files = export(towers, graphs=parent.files if parent else None).files
     return Reproduction(
         # ensembles of before they could be fine-tuned carry no weights

@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from schemas.bundle import Bundle, Gate, read_bundle
-from schemas.errors import BundleMismatch, Refused
+from schemas.errors import BundleError, BundleMismatch, Refused
 from schemas.records.feedback import Label
 from schemas.surfaces import load_surfaces
 from tests.bundles import published
@@ -22,7 +22,7 @@ from trainer.data.cache import CORPUS, EXAMPLES, CacheUnusable, prune, read_cach
 from trainer.data.windows import CorpusAt, LoggedExample, Window
 from trainer.gates import GateLimits
 from trainer.learning.ensemble_fit import EnsembleFit
-from trainer.learning.fit import FitConfig
+from trainer.learning.fit import FitConfig, FitProgress
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TowerConfig
@@ -214,6 +214,11 @@ def test_towers_that_were_drawn_back_are_rebuilt_from_both_ends_of_the_way(regis
     other = replace(lineage, share=lineage.share + 0.05)
     altered = replace(half, files={**half.files, LINEAGE: other.to_bytes()})
     assert not reproduce(SURFACE, altered, WINDOW, CORPUS_AT, registry=registry).equal
+    gone = replace(half, files={**half.files, LINEAGE: replace(lineage, drawn_back_to="0" * 16).to_bytes()})
+    steps: list[FitProgress] = []
+    with pytest.raises(BundleError, match="0" * 16):
+        reproduce(SURFACE, gone, WINDOW, CORPUS_AT, registry=registry, progress=steps.append)
+    assert steps == [], "told before the fit"
 
 
 def test_an_ensembles_fine_tune_is_rebuilt_with_its_parents_heads_and_its_parts_own_negatives(tmp_path: Path) -> None:
