@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,32 +128,43 @@ def prune(folder: Path, *, keep: int, since_s: float) -> None:
         since_s: Unix seconds; what an erased author wrote leaves the disk with the caches that hold it.
 
     Raises:
-        OSError: one cannot be removed, as on a read-only disk; it names that.
+        OSError: one cannot be removed, as on a read-only disk; it names that, the first of several. All others are removed.
     """
     caches = sorted((path.stat().st_mtime, path) for path in folder.glob("*") if (path / MANIFEST).is_file())
-    for at, (written_s, path) in enumerate(caches):
-        if at < len(caches) - keep or written_s < since_s:
-            _remove(path)
+    due = [path for at, (written_s, path) in enumerate(caches) if at < len(caches) - keep or written_s < since_s]
     # a process that is killed leaves its staging folder
-    for path in folder.glob(f".*{_STAGED}"):
-        if path.stat().st_mtime < since_s:
-            _remove(path)
+    due += [path for path in folder.glob(f".*{_STAGED}") if path.stat().st_mtime < since_s]
+    _remove_all(due)
 
 
-def remove_erased(folder: Path, erased_ms: Mapping[str, int]) -> list[str]:
-    """Remove the caches in a folder that hold, or may hold, what a user was shown before being deleted; return their names.
+def remove_erased(folder: Path, erased_ms: Mapping[str, int], *, on_removed: Callable[[str], None] = lambda _: None) -> None:
+    """Remove the caches in a folder that hold, or may hold, what a user was shown before being deleted.
 
     Whole: without one of its examples a cache no longer rebuilds its bundle. One that cannot be read rebuilds none either.
 
+    Args:
+        erased_ms: by deleted user, Unix ms of the delete.
+        on_removed: called with the name of each once it is gone.
+
     Raises:
-        OSError: one cannot be removed, as on a read-only disk; it names that.
+        OSError: one cannot be removed, as on a read-only disk; it names that, the first of several. All others are removed.
     """
-    removed = []
-    for path in sorted(path for path in folder.glob("*") if (path / MANIFEST).is_file()):
-        if _may_hold(path / EXAMPLES, erased_ms):
+    caches = sorted(path for path in folder.glob("*") if (path / MANIFEST).is_file())
+    _remove_all((path for path in caches if _may_hold(path / EXAMPLES, erased_ms)), on_removed)
+
+
+def _remove_all(paths: Iterable[Path], on_removed: Callable[[str], None] = lambda _: None) -> None:
+    faults = []
+    for path in paths:
+        try:
             _remove(path)
-            removed.append(path.name)
-    return removed
+        except OSError as error:
+            # whoever is due behind it must not stay with it
+            faults.append(error)
+        else:
+            on_removed(path.name)
+    if faults:
+        raise faults[0]
 
 
 def _remove(path: Path) -> None:

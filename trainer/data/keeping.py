@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from trainer.data.cache import prune, remove_erased, write_cache
@@ -30,7 +31,7 @@ class KeptTrainings:
         self._newest = newest
         self._kept_s = kept_s
         self._wall_clock_s = wall_clock_s
-        self._stays = ""
+        self._stay: set[str] = set()
         self._forgotten_ms: Mapping[str, int] = {}
 
     def keep(self, bundle: str, window: Window, corpus: CorpusAt) -> None:
@@ -49,25 +50,30 @@ class KeptTrainings:
         self.clear({})
 
     def clear(self, erased_ms: Mapping[str, int]) -> None:
-        """Remove those whose time has come; that one cannot be is said once.
+        """Remove those whose time has come; that one cannot be is said once, and keeps no other.
 
         Args:
             erased_ms: by deleted user, Unix ms of the delete; what holds, or may hold, an example of before goes too.
         """
-        stays = ""
-        try:
-            self._forget_erased(erased_ms)
-            prune(self._folder, keep=self._newest, since_s=self._wall_clock_s() - self._kept_s)
-        except OSError as error:
-            stays = f"the kept training {error.filename} is due to be removed and stays ({error.strerror}); remove it"
-            if stays != self._stays:
-                log.error("%s: %s", self._surface, stays)  # noqa: TRY400  the sentence says it all
-        self._stays = stays
+        stay = set()
+        for remove in (partial(self._forget_erased, erased_ms), self._prune):
+            try:
+                remove()
+            except OSError as error:
+                stay.add(f"the kept training {error.filename} is due to be removed and stays ({error.strerror}); remove it")
+        for sentence in sorted(stay - self._stay):
+            log.error("%s: %s", self._surface, sentence)
+        self._stay = stay
 
     def _forget_erased(self, erased_ms: Mapping[str, int]) -> None:
         if erased_ms.items() <= self._forgotten_ms.items():
             return
-        for bundle in remove_erased(self._folder, erased_ms):
-            fields = {"surface": self._surface, "bundle": bundle}
-            log.info("the kept training of %s held a deleted user's examples and is removed", bundle, extra=fields)
+        remove_erased(self._folder, erased_ms, on_removed=self._say_erased)
         self._forgotten_ms = erased_ms
+
+    def _prune(self) -> None:
+        prune(self._folder, keep=self._newest, since_s=self._wall_clock_s() - self._kept_s)
+
+    def _say_erased(self, bundle: str) -> None:
+        fields = {"surface": self._surface, "bundle": bundle}
+        log.info("the kept training of %s held a deleted user's examples and is removed", bundle, extra=fields)

@@ -329,11 +329,15 @@ def test_a_kept_training_that_holds_a_deleted_users_examples_goes_whole(tmp_path
     back = replace(late, example=replace(late.example, user_id=early.example.user_id, event_time_ms=at_ms + 2))
     for name, logged in {"before": early, "after": back}.items():
         write_cache(tmp_path / name, SURFACE.name, Window((logged,), {logged.partition: (0, logged.offset + 1)}), CorpusAt([]))
-    assert remove_erased(tmp_path, {"somebody-else": at_ms + 1}) == []
-    assert remove_erased(tmp_path, {early.example.user_id: at_ms + 1}) == ["before"]
+    removed: list[str] = []
+    remove_erased(tmp_path, {"somebody-else": at_ms + 1}, on_removed=removed.append)
+    assert removed == []
+    remove_erased(tmp_path, {early.example.user_id: at_ms + 1}, on_removed=removed.append)
+    assert removed == ["before"]
     assert [path.name for path in tmp_path.iterdir()] == ["after"]
     (tmp_path / "after" / EXAMPLES).write_bytes(b"no Parquet")
-    assert remove_erased(tmp_path, {"somebody-else": at_ms + 1}) == ["after"], "nobody can tell whom it holds"
+    remove_erased(tmp_path, {"somebody-else": at_ms + 1}, on_removed=removed.append)
+    assert removed == ["before", "after"], "nobody can tell whom it holds"
 
 
 def test_only_the_newest_caches_are_kept(tmp_path: Path) -> None:
