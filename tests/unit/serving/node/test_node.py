@@ -1,6 +1,8 @@
 """What a node does each second without a broker; with one: tests/integration/test_node.py."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 from schemas.ids import Version
 from schemas.topics import DAY_MS, NODE_STATUS, deletes_kept_ms
@@ -8,9 +10,10 @@ from schemas.wire.inbound import InboundRecord
 from serving.filling.masks import Delete, Masks
 from serving.index import ExactIndex
 from serving.metrics import NodeMetrics
-from serving.node.bundle_tail import NodeParts
+from serving.node.bundle_tail import BundleTail, NodeParts
 from serving.node.contact import BrokerContact
 from serving.node.node import Node
+from serving.node.surface_keeper import SurfaceKeeper
 from serving.query.epochs import Routing, RoutingTable
 from serving.query.retrieve import wall_clock_ms
 from serving.query.users import UserStore
@@ -27,6 +30,28 @@ def test_a_node_whose_surfaces_do_not_age_forgets_old_deletes_too(tmp_path: Path
     masks.add([Delete("t:old", Version(9, 0), past_ms - 1), Delete("t:new", Version(9, 0), past_ms + DAY_MS)])
     node._sweep()
     assert masks.ids() == {"t:new"}
+
+
+class GivingBack(SurfaceKeeper):
+    """A keeper that gives back what it kept as soon as somebody has looked."""
+
+    was_kept: BundleTail | None = cast("BundleTail", SimpleNamespace(bundle="a" * 16))
+
+    @property
+    def kept(self) -> BundleTail | None:
+        """See `SurfaceKeeper`."""
+        kept, self.was_kept = self.was_kept, None
+        return kept
+
+
+def test_an_index_that_is_given_back_while_the_heartbeat_goes_round_does_not_end_it(tmp_path: Path) -> None:
+    """A thread routes to the new log's bundle just then: the round met None in its place, and the heartbeat was left out."""
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
+    routings = RoutingTable({HOME.name: Routing(HOME)})
+    node = Node("n", {HOME.name: HOME}, parts, routings=routings, users=UserStore())
+    node._keepers[HOME.name] = GivingBack(HOME, routings, node._make_tail)
+    assert [tail.bundle for tail in node._answering()] == ["a" * 16]
+    assert node._answering() == []
 
 
 def test_a_heartbeat_that_cannot_be_read_is_counted(tmp_path: Path) -> None:
