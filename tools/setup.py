@@ -46,6 +46,9 @@ IMPORTED_AT_START = (
     "confluent_kafka.admin, fastavro, httpx, numpy, pydantic_settings, rich.table, typer, aiokafka, faust, hnswlib, faiss, "
     "onnxruntime, fastapi, uvicorn, prometheus_client, torch, torch.onnx, onnx, onnxscript, pyarrow, pytest, hypothesis"
 )
+# And an export of towers imports 1,700 modules more, which nothing names: the smallest export brings them in. Where Python may
+# not write byte code later, a process that trains takes 3 s less for it.
+EXPORTED_ONCE = "torch.onnx.export(torch.nn.Linear(1, 1).eval(), (torch.zeros(1, 1),), dynamo=True, verbose=False)"
 
 
 class SetupFailed(Exception):
@@ -159,7 +162,7 @@ def _make_environment() -> None:
         _run([*install, "--no-build-isolation", "--offline", "--editable", str(ROOT)], env)
     with _step("a first import of everything, which also compiles it"):
         compiling = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-        _run([str(VENV_PYTHON), "-c", f"import {IMPORTED_AT_START}"], compiling)
+        _run([str(VENV_PYTHON), "-c", f"import {IMPORTED_AT_START}\n{EXPORTED_ONCE}"], compiling, show=False)
 
 
 def _pip_install_uv() -> None:
