@@ -20,6 +20,12 @@ def remote(tmp_path: Path) -> Iterator[RemoteRegistry]:
         memory.rm(place, recursive=True)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each look for a broker take a tenth of a second, not two: for tests of one that never answers."""
+    monkeypatch.setattr("schemas.wire.admin._ATTEMPT_S", 0.1)
+
+
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """Undo what a command that a test runs in this process sets up: lines of every later test, on a stderr closed by then."""

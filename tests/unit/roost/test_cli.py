@@ -13,12 +13,19 @@ import pytest
 import typer
 
 from roost import cli
-from roost.cli import output, target
+from roost.cli import output
 from roost.cli.commands import COMMANDS
 from roost.settings import child_environment
 from schemas.errors import CompareAndSetLost, Refused, RoostError
 from schemas.registry.remote import RemoteRegistry
 from tests.bundles import publish_bundle
+
+
+@pytest.fixture
+def no_patience(impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have commands and the doctor look for a broker once."""
+    for limit in ("roost.cli.target._BROKER_S", "roost.doctor.examine._BROKER_S"):
+        monkeypatch.setattr(limit, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +87,9 @@ def test_what_cannot_be_an_address_or_a_topic_is_a_usage_error(words: str, capsy
     assert "Invalid value" in captured.err
 
 
-def test_a_broker_that_is_away_is_named_in_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("no_patience")
+def test_a_broker_that_is_away_is_named_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     """Of an operator's commands each says so the same way, whatever it would have read first."""
-    monkeypatch.setattr(target, "_BROKER_S", 0.0)
     for words in ("rollout status", "dlq list", "users traces ann", "replay movielens-100k"):
         assert cli.run([*words.split(), "--bootstrap", "127.0.0.1:1"]) == 1
         assert "no broker at 127.0.0.1:1" in capsys.readouterr().err
@@ -389,6 +396,7 @@ def test_a_ramp_that_is_no_list_of_shares_is_said_to_be_none(ramp: str, capsys: 
     assert "is not a list of shares" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.usefixtures("no_patience")
 @pytest.mark.parametrize("address", ["nonsense", "localhost:8081", "http://[::1"])
 def test_the_doctor_finds_an_address_of_a_schema_registry_that_is_none(
     address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -413,6 +421,7 @@ def test_a_taken_port_of_the_console_is_told_by_what_chooses_another(
     assert "choose another by --port or ROOST_CONSOLE_PORT" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_the_doctor_without_a_broker_says_so_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One object for programs, whatever is wrong."""
     assert cli.run(["doctor", "--bootstrap", "127.0.0.1:1", "--data-dir", str(tmp_path), "--json"]) == 1
@@ -420,6 +429,7 @@ def test_the_doctor_without_a_broker_says_so_and_fails(tmp_path: Path, capsys: p
     assert [finding["check"] for finding in report["findings"] if finding["verdict"] == "wrong"] == ["broker"]
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_the_doctor_looks_at_the_disk_that_nodes_write_snapshots_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is often one of its own: nodes of a full one start from the topics, which takes minutes."""
     words = ["doctor", "--bootstrap", "127.0.0.1:1", "--data-dir", str(tmp_path), "--json"]

@@ -90,6 +90,7 @@ def test_a_bundle_whose_data_are_kept_is_rebuilt_without_a_broker(
     assert (again["equal"], again["data"]) == (True, str(tmp_path / "cache" / HOME / made))
 
 
+@pytest.mark.usefixtures("impatient")
 def test_what_is_wrong_with_a_cache_is_told_before_anything_is_trained(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +100,7 @@ def test_what_is_wrong_with_a_cache_is_told_before_anything_is_trained(
     # whoever asks for a broker fails
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     monkeypatch.setenv("ROOST_BROKER_WAIT_S", "0.1")
-    monkeypatch.setattr("roost.cli.target._BROKER_S", 0.1)
+    monkeypatch.setattr("roost.cli.target._BROKER_S", 0.0)
     (tmp_path / "file").write_bytes(b"")
     quick = ("--kept", str(kept), "--epochs", "1", "--min-steps", "1")
     assert trained("pretrain", *quick, "--cache", str(tmp_path / "file"), folder=tmp_path) == 1

@@ -22,6 +22,9 @@ from tests.filled_epochs import HOME
 from tests.integration.waiting import until
 from tests.living import living
 
+# tails that begin to follow, and end while they look for the broker
+pytestmark = pytest.mark.usefixtures("impatient")
+
 
 def test_a_bundle_of_a_metric_that_the_index_does_not_rank_by_is_refused_and_said(tmp_path: Path) -> None:
     """By cosine its answers would look well and be wrong."""
