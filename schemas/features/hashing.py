@@ -14,7 +14,7 @@ def feature_hash(seed: str, data: bytes) -> int:
 def bucket_of(seed: str, namespace: str, buckets: int) -> Callable[[str], int]:
     """Return the function of a text of a namespace to its bucket, in 1..buckets; 0 is left for padding."""
 
-    # languages, topics and authors repeat a lot: a hash costs 5 us, a hit a thirtieth; 180 bytes an entry, 18 MB a namespace when full
+    # languages, topics and authors repeat: a hash costs 5 us, a hit a thirtieth; 180 bytes an entry, 18 MB a namespace when full
     @lru_cache(maxsize=100_000)
     def bucket(text: str) -> int:
         return 1 + feature_hash(seed, f"{namespace}\x1f{text}".encode()) % buckets
