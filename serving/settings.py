@@ -14,6 +14,8 @@ from schemas.surfaces import names_of
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 
+IndexTiers = Literal["all", "codes", "codes-and-graph", "graph", "exact"]
+
 
 class NodeSettings(BaseSettings):
     """What a node reads: `KAFKA_BOOTSTRAP_SERVERS`, the rest from `ROOST_` and the field's name.
@@ -28,6 +30,8 @@ class NodeSettings(BaseSettings):
         http_host: address to bind; anything but the default makes the node reachable from other machines.
         http_port: 0 means any free one.
         query_threads: queries answered at the same time; the others wait.
+        index_tiers: which tiers an index may have besides the newest rows: "all", each where it pays; "codes", scanned whole;
+            "codes-and-graph", an HNSW graph beside them where it pays; "graph" alone; "exact", none.
         log_format: "json" makes every log line one JSON object, with the bundle, epoch, topic, partition and offset it is about.
         snapshots: folder for the indexes on disk, so that a start reads on instead of reading everything; None keeps none. The node
             uses the subfolder of its `node_id`.
@@ -54,6 +58,7 @@ class NodeSettings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8700, ge=0, le=65_535)
     query_threads: int = Field(default=4, ge=1, le=64)
+    index_tiers: IndexTiers = "all"
     log_format: Literal["text", "json"] = "text"
     snapshots: Path | None = None
     snapshots_shared: str | None = None

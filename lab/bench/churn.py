@@ -2,31 +2,23 @@
 
 import time
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
 from lab.bench.stream import DriftingStream, FloatArray, IntArray
-from serving.index import COMPRESSED_ONLY, GRAPH_ONLY, CompressedConfig, IndexConfig, LiveIndex, Rows
+from serving.index import TIERS, IndexConfig, LiveIndex, Rows
 from serving.index.tiers.arena import Arena, SlotArray
+from serving.settings import IndexTiers
 
 BATCH_ROWS = 256
 _FILL_ROWS = 1_000
 STEPS_A_BATCH = 2
 """Upkeep steps after each batch: a graph takes as long to build as a builder beside a full stream would need."""
 
-ConfigName = Literal["all tiers", "compressed only", "codes and graph", "graph only"]
-CONFIGS: dict[ConfigName, IndexConfig] = {
-    "all tiers": IndexConfig(),
-    "compressed only": COMPRESSED_ONLY,
-    "codes and graph": IndexConfig(compressed=CompressedConfig(cells=None)),
-    "graph only": GRAPH_ONLY,
-}
 
-
-def without_thread(name: ConfigName) -> IndexConfig:
+def without_thread(tiers: IndexTiers) -> IndexConfig:
     """A configuration whose upkeep runs on the caller's thread, so that its processor time is counted to the row."""
-    return replace(CONFIGS[name], background=False)
+    return replace(TIERS[tiers], background=False)
 
 
 def fill(index: LiveIndex, stream: DriftingStream, live: int) -> None:
@@ -38,9 +30,9 @@ def fill(index: LiveIndex, stream: DriftingStream, live: int) -> None:
 class Churn:
     """One index of `live` rows in a window that slides as rows arrive. `cpu_s` is all processor time its writes cost."""
 
-    def __init__(self, stream: DriftingStream, live: int, config: ConfigName, seed: int) -> None:
+    def __init__(self, stream: DriftingStream, live: int, tiers: IndexTiers, seed: int) -> None:
         self.stream, self.live = stream, live
-        self.index = LiveIndex(stream.shape.dim, without_thread(config))
+        self.index = LiveIndex(stream.shape.dim, without_thread(tiers))
         self.cpu_s = 0.0
         self.rows_written = 0
         self._random = np.random.default_rng(seed)

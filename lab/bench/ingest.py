@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from lab.bench.baselines import rebuilt_graph, unit, windows
-from lab.bench.churn import BATCH_ROWS, Churn, ConfigName, exact_nearest
+from lab.bench.churn import BATCH_ROWS, Churn, exact_nearest
 from lab.bench.machine import commit, machine
 from lab.bench.progress import OnProgress, untold
 from lab.bench.stream import DriftingStream, FloatArray, StreamShape
+from serving.settings import IndexTiers
 
 K = 200
 QUERIES = 200
@@ -37,7 +38,7 @@ def run(
     live: int = 50_000,
     turnovers: float = 2.0,
     seeds: Sequence[int] = (1,),
-    config: ConfigName = "all tiers",
+    tiers: IndexTiers = "all",
     baseline_writes: int = 3_000,
     on_progress: OnProgress = untold,
 ) -> dict[str, object]:
@@ -49,14 +50,14 @@ def run(
     """
     slices = count(1)
     rows = [
-        _one(live, turnovers, seed, config, baseline_writes, on_slice=lambda: on_progress(next(slices), SLICES * len(seeds)))
+        _one(live, turnovers, seed, tiers, baseline_writes, on_slice=lambda: on_progress(next(slices), SLICES * len(seeds)))
         for seed in seeds
     ]
     return {
         "bench": "ingest",
         "machine": machine(),
         "commit": commit(),
-        "config": config,
+        "config": tiers,
         "seed_list": list(seeds),
         "live": live,
         "upserts_per_cpu_s": round(float(np.mean([row["upserts_per_cpu_s"] for row in rows]))),
@@ -67,9 +68,9 @@ def run(
 
 
 def _one(
-    live: int, turnovers: float, seed: int, config: ConfigName, baseline_writes: int, *, on_slice: Callable[[], None]
+    live: int, turnovers: float, seed: int, tiers: IndexTiers, baseline_writes: int, *, on_slice: Callable[[], None]
 ) -> dict[str, Any]:
-    churn = Churn(DriftingStream(StreamShape(window_rows=live), seed), live, config, seed)
+    churn = Churn(DriftingStream(StreamShape(window_rows=live), seed), live, tiers, seed)
     churn.create(live)
     arena, slots = churn.live_rows()
     held = arena.vectors.take(slots, axis=0)

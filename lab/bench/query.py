@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lab.bench.baselines import BREADTHS, Alternative, faiss_alternatives, rebuilt_graph
-from lab.bench.churn import CONFIGS, Churn, ConfigName, exact_nearest, fill
+from lab.bench.churn import Churn, exact_nearest, fill
 from lab.bench.machine import commit, machine
 from lab.bench.progress import OnProgress, untold
 from lab.bench.stream import LANGUAGES, DriftingStream, FloatArray, StreamShape
-from serving.index import Filter, LiveIndex, Rows
+from serving.index import TIERS, Filter, LiveIndex, Rows
+from serving.settings import IndexTiers
 
 K = 200
 RECALL_FROM = 0.99
@@ -29,7 +30,7 @@ def run(
     live: int = 50_000,
     turnovers: float = 1.4,
     seeds: Sequence[int] = (1,),
-    config: ConfigName = "all tiers",
+    tiers: IndexTiers = "all",
     queries: int = 300,
     latency_s: float = 20.0,
     writes_per_s: int = 5_800,
@@ -43,15 +44,15 @@ def run(
     """
     costs = []
     for seed in seeds:
-        costs.append(_cost(live, turnovers, seed, config, queries))
+        costs.append(_cost(live, turnovers, seed, tiers, queries))
         on_progress(len(costs), len(seeds) + 1)
-    latency = _latency(live, seeds[0], config, latency_s, writes_per_s) if latency_s else {}
+    latency = _latency(live, seeds[0], tiers, latency_s, writes_per_s) if latency_s else {}
     on_progress(len(seeds) + 1, len(seeds) + 1)
     return {
         "bench": "query",
         "machine": machine(),
         "commit": commit(),
-        "config": config,
+        "config": tiers,
         "seed_list": list(seeds),
         "live": live,
         "cpu_vs_rebuilt_single": round(max(float(str(cost["cpu_vs_rebuilt_single"])) for cost in costs), 3),
@@ -62,8 +63,8 @@ def run(
     }
 
 
-def _cost(live: int, turnovers: float, seed: int, config: ConfigName, count: int) -> dict[str, object]:
-    churn = Churn(DriftingStream(StreamShape(window_rows=live), seed), live, config, seed)
+def _cost(live: int, turnovers: float, seed: int, tiers: IndexTiers, count: int) -> dict[str, object]:
+    churn = Churn(DriftingStream(StreamShape(window_rows=live), seed), live, tiers, seed)
     # off-phase: 0.37 of a window past whatever merge came last
     churn.create(int(live * (1 + turnovers)) + int(0.037 * live))
     arena, slots = churn.live_rows()
@@ -146,9 +147,9 @@ def _filtered(index: LiveIndex, queries: FloatArray, wheres: Sequence[Filter]) -
     }
 
 
-def _latency(live: int, seed: int, config: ConfigName, seconds: float, writes_per_s: int) -> dict[str, object]:
+def _latency(live: int, seed: int, tiers: IndexTiers, seconds: float, writes_per_s: int) -> dict[str, object]:
     stream = DriftingStream(StreamShape(window_rows=live), seed)
-    index = LiveIndex(stream.shape.dim, CONFIGS[config])
+    index = LiveIndex(stream.shape.dim, TIERS[tiers])
     fill(index, stream, live)
     _settled(index)
     prepared = [stream.create(WRITE_BATCH_ROWS) for _ in range(int(seconds / 2 * writes_per_s / WRITE_BATCH_ROWS))]

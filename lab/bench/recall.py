@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lab.bench.baselines import rebuilt_graph
-from lab.bench.churn import Churn, ConfigName, exact_nearest
+from lab.bench.churn import Churn, exact_nearest
 from lab.bench.machine import commit, machine
 from lab.bench.progress import OnProgress, untold
 from lab.bench.stream import DriftingStream, StreamShape
+from serving.settings import IndexTiers
 
 K = 200
 REBUILT_BREADTH = 512
@@ -48,7 +49,7 @@ def run(
     live: int = 50_000,
     turnovers: float = 5.0,
     seeds: Sequence[int] = (1, 2, 3),
-    config: ConfigName = "all tiers",
+    tiers: IndexTiers = "all",
     checkpoints: int = 4,
     queries: int = 200,
     scenarios: Sequence[str] = SCENARIO_NAMES,
@@ -64,7 +65,7 @@ def run(
     for scenario in SCENARIOS:
         if scenario.name in scenarios:
             for seed in seeds:
-                churn = Churn(DriftingStream(scenario.shape(live), seed), live, config, seed)
+                churn = Churn(DriftingStream(scenario.shape(live), seed), live, tiers, seed)
                 for row in _one(churn, scenario, seed=seed, turnovers=turnovers, checkpoints=checkpoints, queries=queries):
                     rows.append(row)
                     on_progress(len(rows), steps)
@@ -72,7 +73,7 @@ def run(
         "bench": "recall",
         "machine": machine(),
         "commit": commit(),
-        "config": config,
+        "config": tiers,
         "seed_list": list(seeds),
         "live": live,
         "turnovers": turnovers,

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lab.bench.churn import CONFIGS, fill, without_thread
+from lab.bench.churn import fill, without_thread
 from lab.bench.machine import commit, machine
 from lab.bench.progress import OnProgress, untold
 from lab.bench.stream import DriftingStream, StreamShape
 from serving.filling.filled import FilledIndex
 from serving.filling.masks import Masks
-from serving.index import LiveIndex
+from serving.index import TIERS, LiveIndex
 from serving.snapshots.keeping import BundleSnapshots
 from serving.snapshots.store import SnapshotStore
 
@@ -51,7 +51,7 @@ def run(
         "bench": "restore",
         "machine": machine(),
         "commit": commit(),
-        "config": {"payload_bytes": payload_bytes, "rounds": rounds, "index": "all tiers"},
+        "config": {"payload_bytes": payload_bytes, "rounds": rounds, "index": "all"},
         "seed_list": [seed],
         "live": live,
         "lost": live - min(rows),
@@ -66,7 +66,7 @@ def run(
 
 
 def _written_s(store: SnapshotStore, stream: DriftingStream, live: int) -> float:
-    index = LiveIndex(stream.shape.dim, without_thread("all tiers"))
+    index = LiveIndex(stream.shape.dim, without_thread("all"))
     try:
         fill(index, stream, live)
         index.maintain()
@@ -79,7 +79,7 @@ def _written_s(store: SnapshotStore, stream: DriftingStream, live: int) -> float
 
 def _restored(store: SnapshotStore, dim: int, queries: np.ndarray) -> tuple[float, float, int, float]:
     """Restore into an empty index on this thread; returns seconds, its processor seconds, rows held, and recall@200 then."""
-    index = LiveIndex(dim, CONFIGS["all tiers"])
+    index = LiveIndex(dim, TIERS["all"])
     try:
         began_s, cpu_began_s = time.perf_counter(), time.thread_time()
         _snapshots(store).restore(FilledIndex(index, Masks(), id_prefix="t:"), _TOPIC)

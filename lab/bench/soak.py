@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lab.bench.churn import CONFIGS, fill
+from lab.bench.churn import fill
 from lab.bench.machine import commit, machine, resident_mb
 from lab.bench.progress import OnProgress, untold
 from lab.bench.stream import DriftingStream, StreamShape
-from serving.index import LiveIndex, Rows
+from serving.index import TIERS, LiveIndex, Rows
 
 BATCH_ROWS = 50
 QUERIES_PER_S = 20
@@ -40,7 +40,7 @@ def run(
     Growth counts after the warm-up. `rows` are (seconds, candidates created, resident MB, MB that the index says it holds).
     """
     stream = DriftingStream(StreamShape(window_rows=live), seed)
-    index = LiveIndex(stream.shape.dim, CONFIGS["all tiers"])
+    index = LiveIndex(stream.shape.dim, TIERS["all"])
     empty_mb = resident_mb(os.getpid())
     try:
         fill(index, stream, live)
@@ -54,7 +54,7 @@ def run(
         "bench": "soak",
         "machine": machine(),
         "commit": commit(),
-        "config": {"upserts_per_s": upserts_per_s, "queries_per_s": QUERIES_PER_S, "index": "all tiers"},
+        "config": {"upserts_per_s": upserts_per_s, "queries_per_s": QUERIES_PER_S, "index": "all"},
         "seed_list": [seed],
         "live": live,
         "seconds": seconds,

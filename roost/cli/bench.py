@@ -16,6 +16,7 @@ from roost.cli.steps_bar import steps_bar
 from roost.cli.target import DEFAULT_SURFACE, AsJson, Surface
 from roost.settings import LauncherSettings
 from schemas.surfaces import refresh_fault
+from serving.settings import IndexTiers
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Benchmarks against baselines, measured in the same run.")
 
@@ -33,6 +34,7 @@ EventsPerS = Annotated[float, typer.Option(help="Tweets, deletes and engagements
 Seed = Annotated[int, typer.Option(help="Another seed, other tweets, users and towers.", min=0)]
 Keep = Annotated[Path | None, typer.Option(help="Keep broker data, bundles and logs in this folder.")]
 Seeds = Annotated[int, typer.Option(help="How many seeds, from 1 up.", min=1)]
+Tiers = Annotated[IndexTiers, typer.Option(help="Which tiers the index may have, as ROOST_INDEX_TIERS says it.")]
 Turnovers = Annotated[float, typer.Option(help="How often as many candidates as are live come and expire.", min=0.1)]
 
 
@@ -45,6 +47,7 @@ def recall(
     scenario: Annotated[
         list[str] | None, typer.Option(help="How the corpus churns, as the rows name it; may be repeated. All of them by default.")
     ] = None,
+    tiers: Tiers = "all",
     as_json: AsJson = False,
 ) -> None:
     """Recall under churn, divided by a graph rebuilt from the same rows at the same moment.
@@ -60,14 +63,18 @@ def recall(
         raise typer.BadParameter(f"{unknown[0]!r} is none of: {'; '.join(bench.SCENARIO_NAMES)}", param_hint="--scenario")
     say(f"recall: {live:,} live, {turnovers:g} turnovers, {seeds} seeds")
     with steps_bar("recall") as progress:
-        figures = bench.run(live=live, turnovers=turnovers, seeds=range(1, seeds + 1), scenarios=scenarios, on_progress=progress)
+        figures = bench.run(
+            live=live, turnovers=turnovers, seeds=range(1, seeds + 1), tiers=tiers, scenarios=scenarios, on_progress=progress
+        )
     _show(figures, as_json=as_json)
     # None is what no scenario that was asked for measures
     _fail_on(shortfalls(figures, least={name: limit for name, limit in bench.LEAST.items() if figures[name] is not None}))
 
 
 @app.command()
-def ingest(*, live: Live = 50_000, seeds: Seeds = 1, turnovers: Turnovers = 2.0, as_json: AsJson = False) -> None:
+def ingest(
+    *, live: Live = 50_000, seeds: Seeds = 1, turnovers: Turnovers = 2.0, tiers: Tiers = "all", as_json: AsJson = False
+) -> None:
     """Upserts per CPU-second, background work counted, against graphs in place, replaced in and rebuilt, and three of faiss.
 
     Exit code 1 where recall@200 is below .98 after it.
@@ -78,13 +85,13 @@ def ingest(*, live: Live = 50_000, seeds: Seeds = 1, turnovers: Turnovers = 2.0,
 
     say(f"ingest: {live:,} live, {turnovers:g} turnovers, {seeds} seeds")
     with steps_bar("ingest") as progress:
-        figures = bench.run(live=live, turnovers=turnovers, seeds=range(1, seeds + 1), on_progress=progress)
+        figures = bench.run(live=live, turnovers=turnovers, seeds=range(1, seeds + 1), tiers=tiers, on_progress=progress)
     _show(figures, as_json=as_json)
     _fail_on(shortfalls(figures, least=bench.LEAST))
 
 
 @app.command()
-def query(*, live: Live = 50_000, seeds: Seeds = 1, as_json: AsJson = False) -> None:
+def query(*, live: Live = 50_000, seeds: Seeds = 1, tiers: Tiers = "all", as_json: AsJson = False) -> None:
     """CPU a query at k=200 against a freshly rebuilt graph and others; latency idle and while writing.
 
     Exit code 1 where recall@200 is below .99.
@@ -95,7 +102,7 @@ def query(*, live: Live = 50_000, seeds: Seeds = 1, as_json: AsJson = False) -> 
 
     say(f"query: {live:,} live, {seeds} seeds")
     with steps_bar("query") as progress:
-        figures = bench.run(live=live, seeds=range(1, seeds + 1), on_progress=progress)
+        figures = bench.run(live=live, seeds=range(1, seeds + 1), tiers=tiers, on_progress=progress)
     _show(figures, as_json=as_json)
     _fail_on(shortfalls(figures, least=bench.LEAST))
 

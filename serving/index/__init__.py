@@ -1,6 +1,15 @@
 """Live nearest candidates: arrays in, arrays out. Knows nothing of Kafka, models or users."""
 
-from serving.index.config import COMPRESSED_ONLY, EXACT_ONLY, GRAPH_ONLY, CellsConfig, CompressedConfig, GraphConfig, IndexConfig
+from serving.index.config import (
+    COMPRESSED_ONLY,
+    EXACT_ONLY,
+    GRAPH_ONLY,
+    TIERS,
+    CellsConfig,
+    CompressedConfig,
+    GraphConfig,
+    IndexConfig,
+)
 from serving.index.errors import (
     IndexClosed,
     InvalidQuery,
@@ -32,6 +41,7 @@ __all__ = [
     "EVERYTHING",
     "EXACT_ONLY",
     "GRAPH_ONLY",
+    "TIERS",
     "Audited",
     "Candidate",
     "CandidateIndex",

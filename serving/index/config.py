@@ -131,3 +131,12 @@ class IndexConfig:
 COMPRESSED_ONLY = IndexConfig(graph=None)
 GRAPH_ONLY = IndexConfig(compressed=None)
 EXACT_ONLY = IndexConfig(compressed=None, graph=None)
+
+TIERS: dict[str, IndexConfig] = {
+    "all": IndexConfig(),
+    "codes": IndexConfig(compressed=CompressedConfig(cells=None), graph=None),
+    "codes-and-graph": IndexConfig(compressed=CompressedConfig(cells=None)),
+    "graph": GRAPH_ONLY,
+    "exact": EXACT_ONLY,
+}
+"""By the names that operators and benchmarks know them by."""

@@ -5,6 +5,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from schemas.surfaces import Surface, load_surfaces
@@ -13,7 +14,7 @@ from schemas.wire.tracing import Tracing, start_tracing
 from serving.filling.masks import Masks
 from serving.http.app import build_app
 from serving.http.server import HttpServer
-from serving.index import CandidateIndex, LiveIndex
+from serving.index import TIERS, LiveIndex
 from serving.metrics import NodeMetrics
 from serving.node.bundle_tail import NodeParts
 from serving.node.contact import BrokerContact
@@ -62,8 +63,9 @@ def build_node(settings: NodeSettings) -> BuiltNode:
         {name: Routing(surface, waiting_for="the rollouts are still being read") for name, surface in surfaces.items()}
     )
     users = UserStore(skipped=metrics.skipped.labels(USER_STATES).inc)
+    make_index = partial(LiveIndex, config=TIERS[settings.index_tiers])
     parts = NodeParts(
-        settings.bootstrap, settings.registry, Masks(), metrics, _live_index, BrokerContact(), _store(settings), tracing
+        settings.bootstrap, settings.registry, Masks(), metrics, make_index, BrokerContact(), _store(settings), tracing
     )
     tap, tally = QueryTap(), AnswerTally()
     node = Node(
@@ -151,10 +153,6 @@ def _store(settings: NodeSettings) -> SnapshotStore | None:
         raise ValueError(f"ROOST_SNAPSHOTS_SHARED is {settings.snapshots_shared!r}: {error}") from error
     # by node: two nodes of one machine may name one folder
     return SnapshotStore(settings.snapshots / settings.node_id, keep=settings.snapshots_kept, shared=shared)
-
-
-def _live_index(dim: int) -> CandidateIndex:
-    return LiveIndex(dim)
 
 
 def _release() -> str:

@@ -81,7 +81,7 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: O
         "bench": "freshness",
         "machine": {**machine(), "load_1m_before": load_before, "load_1m_after": load_after},
         "commit": commit(),
-        "config": {**asdict(plan), "index": "all tiers", "partitions": target.partitions},
+        "config": {**asdict(plan), "index": "all", "partitions": target.partitions},
         "seed_list": [plan.seed],
         **figures,
         "debt_start": debt_start,

@@ -2,12 +2,14 @@
 
 import socket
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
 from schemas.registry.folder import FolderRegistry
-from serving.settings import NodeSettings
+from serving.index import TIERS
+from serving.settings import IndexTiers, NodeSettings
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +44,20 @@ def test_unknown_and_impossible_settings_are_refused_and_none_changes_later() ->
         NodeSettings(node_id="../x")
     with pytest.raises(ValidationError, match="frozen"):
         NodeSettings().http_port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("tiers", get_args(IndexTiers))
+def test_every_choice_of_tiers_is_one_that_an_index_has(monkeypatch: pytest.MonkeyPatch, tiers: str) -> None:
+    """A name that only the settings know would end the node when its first bundle is loaded."""
+    monkeypatch.setenv("ROOST_INDEX_TIERS", tiers)
+    config = TIERS[NodeSettings().index_tiers]
+    graph, codes = config.graph is not None, config.compressed
+    cells = codes is not None and codes.cells is not None
+    assert (codes is not None, cells, graph) == {
+        "all": (True, True, True),
+        "codes": (True, False, False),
+        "codes-and-graph": (True, False, True),
+        "graph": (False, False, True),
+        "exact": (False, False, False),
+    }[tiers]
+    assert TIERS.keys() == set(get_args(IndexTiers))

@@ -70,7 +70,7 @@ def test_the_query_bench_compares_at_equal_recall_and_measures_waits() -> None:
 
 def test_an_index_is_filled_with_as_many_rows_as_are_asked_for() -> None:
     """Idle queries were timed on whole thousands, and those while writing on all: of 1,900 rows on half as many."""
-    index = LiveIndex(8, without_thread("all tiers"))
+    index = LiveIndex(8, without_thread("all"))
     fill(index, DriftingStream(StreamShape(dim=8, clusters=4), 1), 1_900)
     assert len(index) == 1_900
 
