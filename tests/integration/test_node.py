@@ -141,8 +141,9 @@ def test_a_killed_node_comes_back_with_everything_and_says_when_it_is_whole(path
         assert process.wait(20) == 0, "SIGTERM is a clean end"
 
 
-def test_a_corrupt_bundle_is_refused_while_the_live_one_stays(path: WritePath) -> None:
+def test_a_corrupt_bundle_is_refused_while_the_live_one_stays(path: WritePath, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bad deployment must cost nothing but the deployment."""
+    monkeypatch.setattr("serving.node.bundle_tail.RELOAD_S", 0.5)
     good, bad = path.bundle(1), path.bundle(2)
     query_tower = path.registry / path.surface.name / bad / "query.onnx"
     whole = query_tower.read_bytes()
@@ -246,8 +247,10 @@ def test_a_canary_takes_its_share_of_users_and_keeps_them(path: WritePath) -> No
         assert {node.ask(user_id=user, k=1).bundle for user in users} == {live}
 
 
-def test_a_node_without_a_broker_lives_and_says_what_it_waits_for(path: WritePath) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_a_node_without_a_broker_lives_and_says_what_it_waits_for(path: WritePath, monkeypatch: pytest.MonkeyPatch) -> None:
     """Started before its broker, a node waits in plain sight instead of crashing in a loop."""
+    monkeypatch.setattr("serving.node.follower._BROKER_WAIT_S", 0.1)
     with node_on_a_thread(path, bootstrap="127.0.0.1:1") as node:
         assert node.http.get("/livez").status_code == 200
         until(lambda: any("no broker at 127.0.0.1:1" in reason for reason in node.health()["reasons"]))
@@ -306,8 +309,10 @@ def test_queries_never_fail_nor_mix_while_the_towers_are_swapped_ten_times(path:
     assert changes == 11 - (answers[0].bundle == bundles[1])
 
 
-def test_the_heartbeat_tells_the_controller_what_it_compares(path: WritePath) -> None:
+def test_the_heartbeat_tells_the_controller_what_it_compares(path: WritePath, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parity, the quorum and a rejected bundle are all decided from this record alone."""
+    # what is told of a moment is not awaited for a second each time
+    monkeypatch.setattr("serving.node.node.HEARTBEAT_S", 0.1)
     good, bad = path.bundle(1), path.bundle(2)
     (path.registry / path.surface.name / bad / "manifest.json").unlink()
     with node_on_a_thread(path) as node, TailReader(path.bootstrap, NODE_STATUS, [0]) as statuses:
