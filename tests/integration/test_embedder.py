@@ -187,6 +187,7 @@ def _ends(bootstrap: str, topic: str) -> dict[int, int]:
     return ends
 
 
+@pytest.mark.usefixtures("impatient")
 def test_without_a_broker_the_embedder_waits_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
     """Containers start in any order."""
     stop = threading.Event()

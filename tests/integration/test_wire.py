@@ -223,8 +223,9 @@ def test_a_tail_of_a_deleted_topic_says_so(broker: Kafka, admin: AdminClient, mo
     _send(broker.bootstrap, own.name, 5)
     with TailReader(broker.bootstrap, own.name, [0]) as tail:
         assert _values(tail.read_to_end()) == [0, 1, 2, 3, 4]
-        monkeypatch.setattr("schemas.wire.tail._IDLE_CHECK_S", 1.0)
-        _poll_for(tail, 2)
+        monkeypatch.setattr("schemas.wire.tail._IDLE_CHECK_S", 0.2)
+        # it looks, and the topic is there
+        _poll_for(tail, 1)
         delete_topics(admin, [own.name])
         with pytest.raises(BrokerUnavailable, match=f"{own.name} does not exist"):
             _poll_for(tail, 20)
@@ -259,8 +260,9 @@ def test_a_tail_of_a_topic_created_a_moment_later_begins_by_itself(broker: Kafka
     delete_topics(admin, [own.name])
 
 
-def test_a_tail_without_a_broker_gives_up_reading_to_the_end() -> None:
+def test_a_tail_without_a_broker_gives_up_reading_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """It must not wait for ever at start, before any probe can tell why."""
+    monkeypatch.setattr("schemas.wire.tail._METADATA_S", 0.2)
     with (
         TailReader("127.0.0.1:1", "nowhere", [0]) as tail,
         pytest.raises(BrokerUnavailable, match="nothing came of nowhere"),
@@ -268,10 +270,11 @@ def test_a_tail_without_a_broker_gives_up_reading_to_the_end() -> None:
         tail.read_to_end(stall_s=1)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_waiting_for_a_broker_says_why_and_ends(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     """The reason belongs in the log, once, and stderr stays ours."""
     with caplog.at_level(logging.WARNING), pytest.raises(BrokerUnavailable, match="KAFKA_BOOTSTRAP_SERVERS"):
-        wait_for_broker("127.0.0.1:1", timeout_s=3)
+        wait_for_broker("127.0.0.1:1", timeout_s=1)
     assert "waiting for the broker at 127.0.0.1:1" in caplog.text
     assert "rdkafka" not in capfd.readouterr().err
     with pytest.raises(BrokerUnavailable):
@@ -279,9 +282,10 @@ def test_waiting_for_a_broker_says_why_and_ends(caplog: pytest.LogCaptureFixture
 
 
 def test_a_client_that_cannot_connect_says_so_once_in_a_while(
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Librdkafka tries ten times a second and would fill stderr with it."""
+    monkeypatch.setattr("schemas.wire.tail._METADATA_S", 0.2)
     with caplog.at_level(logging.DEBUG), TailReader("127.0.0.1:1", "nowhere", [0]) as tail:
         _poll_for(tail, 2)
     refused = [record for record in caplog.records if "Connection refused" in record.getMessage()]
