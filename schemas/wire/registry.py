@@ -21,13 +21,14 @@ log = logging.getLogger(__name__)
 _SCHEMA_NOT_FOUND = 40403
 # a schema may be registered after its first record: what was not found is asked for again, but not for each record
 _NOT_FOUND_S = 5.0
+_ANSWER_S = 5.0
 _MOST_NOT_FOUND = 10_000
 
 
 class RegistrySchemas:
     """The schemas of one registry. May be used by several threads."""
 
-    def __init__(self, url: str, *, timeout_s: float = 5.0, retry_s: float = 1.0) -> None:
+    def __init__(self, url: str, *, timeout_s: float = _ANSWER_S, retry_s: float = 1.0) -> None:
         """Connect to nothing yet.
 
         Args:
@@ -169,5 +170,5 @@ def registry_schemas(url: str | None) -> Iterator[RegistrySchemas | None]:
     if url is None:
         yield None
     else:
-        with RegistrySchemas(url) as schemas:
+        with RegistrySchemas(url, timeout_s=_ANSWER_S) as schemas:
             yield schemas

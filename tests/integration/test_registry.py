@@ -152,6 +152,13 @@ def test_nobody_who_asks_whether_a_schema_is_known_waits_for_the_registry(regist
         assert decode(Tweet, second, schemas).candidate_id == "t:1"
 
 
+@pytest.fixture
+def soon_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process take the registry for away after a second without an answer, not five."""
+    monkeypatch.setattr("schemas.wire.registry._ANSWER_S", 1.0)
+
+
+@pytest.mark.usefixtures("soon_away")
 def test_the_embedder_pauses_a_partition_until_the_registry_answers_and_says_so(
     bootstrap: str, registry: Apicurio, register: Register, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -223,6 +230,7 @@ def test_the_embedder_goes_on_by_itself_when_the_registry_is_back(
     assert registry.url in letter.error
 
 
+@pytest.mark.usefixtures("soon_away")
 def test_an_embedder_that_starts_without_its_registry_takes_tweets_and_waits_for_the_event_ids_it_must_know(
     bootstrap: str, registry: Apicurio, register: Register, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
