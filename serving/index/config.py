@@ -21,8 +21,10 @@ class CellsConfig:
     """As above, in each round of cells further off."""
     first_cells: int = 24
     """Cells asked first; as many again, then twice as many, and so on, while what the last ones gave still enters the best."""
+    entering_share: float = 0.05
+    """What a round gives still enters while it is more than this share of the best."""
     rows_per_hit: float = 20.0
-    """First cells hold so many rows at least for each hit wanted of those that match."""
+    """Cells are asked until so many of their rows match for each hit wanted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ ONE_CORE_ROWS = 4_096
 GRAPH_ROUNDS = 4
 CODE_ROUNDS = 4
 CODE_WIDEN = 3
-ENTERING_SHARE = 0.02
+LAST_ENTERING_SHARE = 0.02
 
 
 Plan = Literal["exact", "codes", "cells", "graph", "fell_back"]
@@ -245,30 +245,35 @@ def _from_codes(
     settings = _codes_of(request.config)
     per_hit = settings.fetch_per_hit * (1.5 if len(tier) > settings.wider_from_rows else 1.0)
     count = int(max(settings.fetch_at_least, per_hit * room) / _reachable(request, tier, dead))
-    return _widened(request, partial(tier.nearest, request.query), count, room, others=others, rounds=rounds)
+    slots, scores, _ = _widened(request, partial(tier.nearest, request.query), count, room, others=others, rounds=rounds)
+    return slots, scores
 
 
 def _from_cells(request: _Request, tier: CelledTier, dead: int, room: int, others: FloatArray) -> tuple[SlotArray, FloatArray]:
     """The best codes' rows of the cells around the query, given the scores of the fresh ones.
 
-    Cells are asked in rounds, the nearest first, until what a round gave hardly enters the best `room`: a query between many
-    cells, or one whose filter is rare around it, asks more of them, at last all.
+    Cells are asked in rounds, the nearest first, until what a round gave hardly enters the best `room`: a query between many cells
+    asks more of them. Where few rows match, that says little, so cells are asked on until enough matched: a filter may be rare
+    around a query and common elsewhere.
     """
     codes = _codes_of(request.config)
-    if codes.cells is None:
+    settings = codes.cells
+    if settings is None:
         raise RuntimeError("cells exist without their configuration")
-    reachable = _reachable(request, tier, dead)
-    first = max(codes.cells.first_cells, int(codes.cells.rows_per_hit * room / reachable * len(tier.centroids) / len(tier)))
-    slots, scores, per_hit = NOTHING.slots, NOTHING.scores, codes.cells.fetch_per_hit
-    for cells in tier.rounds(request.query, first):
+    reachable, rows_a_cell = _reachable(request, tier, dead), len(tier) / len(tier.centroids)
+    enough = settings.rows_per_hit * room
+    slots, scores, per_hit, matched = NOTHING.slots, NOTHING.scores, settings.fetch_per_hit, 0.0
+    for cells in tier.rounds(request.query, max(settings.first_cells, int(enough / reachable / rows_a_cell))):
         so_far = np.concatenate([others, scores])
         count = int(max(codes.fetch_at_least, per_hit * room) / reachable)
-        near, found = _widened(request, partial(tier.nearest, request.query, cells), count, room, others=so_far, rounds=CODE_ROUNDS)
+        nearest = partial(tier.nearest, request.query, cells)
+        near, found, share = _widened(request, nearest, count, room, others=so_far, rounds=CODE_ROUNDS)
         slots, scores = np.concatenate([slots, near]), np.concatenate([scores, found])
-        if not _many_enter(found, found, so_far, room):
+        matched += share * len(cells) * rows_a_cell
+        if matched >= enough and not _many_enter(found, found, so_far, room, many=settings.entering_share):
             break
         # cells further off hold fewer of the best
-        per_hit = codes.cells.fetch_per_hit_further
+        per_hit = settings.fetch_per_hit_further
     return slots, scores
 
 
@@ -285,8 +290,10 @@ def _reachable(request: _Request, tier: CompressedTier | CelledTier, dead: int) 
 
 def _widened(
     request: _Request, nearest: Callable[[int], SlotArray], count: int, room: int, *, others: FloatArray, rounds: int
-) -> tuple[SlotArray, FloatArray]:
+) -> tuple[SlotArray, FloatArray, float]:
     """The matching rows of the `count` best codes, or of more of them where rows lie dense, given the scores of other rows.
+
+    And the share of these codes whose rows match.
 
     In a dense cluster hundreds of rows lie within one quantisation error. It shows: the last codes fetched still enter the best
     `room`. Then three times as many are fetched, so that only such queries pay.
@@ -296,22 +303,22 @@ def _widened(
         slots, scores = request.matching(near)
         # in code order, so the last quarter are the worst by their codes
         last = scores[-max(len(scores) // 4, 1) :]
-        if last_round or len(near) < count or not _many_enter(last, scores, others, room):
+        if last_round or len(near) < count or not _many_enter(last, scores, others, room, many=LAST_ENTERING_SHARE):
             break
         count *= CODE_WIDEN
-    return slots, scores
+    return slots, scores, len(slots) / max(len(near), 1)
 
 
-def _many_enter(some: FloatArray, scores: FloatArray, others: FloatArray, room: int) -> bool:
+def _many_enter(some: FloatArray, scores: FloatArray, others: FloatArray, room: int, *, many: float) -> bool:
     """Whether many of `some` of the `scores` just found are among the best `room` of all: then more rows like those will be.
 
-    Many is more than one in fifty of the best `room`; or of `scores`, where a filter left fewer.
+    `many` is a share of the best `room`; or of `scores`, where a filter left fewer.
     """
     together = np.concatenate([others, scores])
     if len(scores) == 0 or len(together) <= room:
         return True
     entry = np.partition(together, len(together) - room)[len(together) - room]
-    return int(np.count_nonzero(some >= entry)) > ENTERING_SHARE * min(room, len(scores))
+    return int(np.count_nonzero(some >= entry)) > many * min(room, len(scores))
 
 
 def _from_graph(request: _Request, graph: GraphTier, room: int, others: FloatArray) -> tuple[SlotArray, FloatArray]:

@@ -21,7 +21,9 @@ def stream() -> DriftingStream:
 
 CONFIGS = {
     "codes": IndexConfig(background=False),
-    "codes in cells": IndexConfig(background=False, compressed=CompressedConfig(cells=CellsConfig(group_from_rows=20_000))),
+    "codes in cells": IndexConfig(
+        background=False, compressed=CompressedConfig(cells=CellsConfig(group_from_rows=20_000, rows_per_cell=100, first_cells=6))
+    ),
     # a graph is built, and walked, whatever it costs
     "a graph and codes": IndexConfig(
         background=False, compressed=CompressedConfig(scan_us_per_row=1.0), graph=GraphConfig(pays_from_hits=0)
