@@ -24,7 +24,7 @@ class CellsConfig:
     entering_share: float = 0.05
     """What a round gives still enters while it is more than this share of the best."""
     rows_per_hit: float = 20.0
-    """Cells are asked until so many of their rows match for each hit wanted."""
+    """First cells hold so many rows at least for each hit wanted of those that match."""
 
 
 @dataclass(frozen=True, slots=True)

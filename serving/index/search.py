@@ -35,7 +35,7 @@ LAST_ENTERING_SHARE = 0.02
 
 Plan = Literal["exact", "codes", "cells", "graph", "fell_back"]
 """Fresh rows are always scanned exactly; this is what was done about the settled ones. `fell_back`: the proposals were too few
-(a rare filter, deletes around the query), and an exact scan filled k.
+(a rare filter, deletes around the query), or did not reach the best, and an exact scan filled k.
 """
 
 
@@ -119,25 +119,15 @@ def search(view: View, query: FloatArray, k: int, where: Filter, config: IndexCo
         return search_exact(view, query, k, where)
     matcher = Matcher(view, where)
     share = matcher.share()
-    request = _Request(view, query, matcher, share, config)
     if share >= EXACT_BELOW_SHARE:
-        wanted = min(k, view.live)
         room = k + min(len(where.exclude_ids), EXCLUDED_ALLOWANCE)
         if where.per_author_cap is not None:
             room += k
         if not _approximates(view, room, config):
             return search_exact(view, query, k, where)
-        while room < view.live:
-            slots, scores, plan = _proposals(request, room)
-            if where.takes_ranked:
-                # beyond the best `room` proposals have gaps: what is excluded above must not be made up for with those
-                slots, scores = _largest(slots, scores, room)
-            found = _best(view.arena, slots, scores, k, where)
-            if len(found) == wanted:
-                return replace(found, plan=plan)
-            if where is EVERYTHING:
-                break
-            room *= WIDEN
+        found = _approximately(_Request(view, query, matcher, share, config), k, room, where)
+        if found is not None:
+            return found
     return replace(search_exact(view, query, k, where), plan="fell_back")
 
 
@@ -171,21 +161,40 @@ class _Request:
         return kept, self.view.arena.vectors.take(kept, axis=0) @ self.query
 
 
-def _proposals(request: _Request, room: int) -> tuple[SlotArray, FloatArray, Plan]:
-    """Live, matching rows that contain about the best `room`, each once, with their scores; unordered."""
+def _approximately(request: _Request, k: int, room: int, where: Filter) -> Found | None:
+    """The best k of what the tiers propose, which is asked for more until it fills k; None when it does not."""
+    view, wanted = request.view, min(k, request.view.live)
+    while room < view.live and (proposed := _proposals(request, room)) is not None:
+        slots, scores, plan = proposed
+        if where.takes_ranked:
+            # beyond the best `room` proposals have gaps: what is excluded above must not be made up for with those
+            slots, scores = _largest(slots, scores, room)
+        found = _best(view.arena, slots, scores, k, where)
+        if len(found) == wanted:
+            return replace(found, plan=plan)
+        if where is EVERYTHING:
+            break
+        room *= WIDEN
+    return None
+
+
+def _proposals(request: _Request, room: int) -> tuple[SlotArray, FloatArray, Plan] | None:
+    """Live, matching rows that contain about the best `room`, each once, with their scores; unordered. None as `_widened`."""
     view = request.view
     slots, scores = _from_fresh(request, room)
     walks = view.graph is not None and _walk_is_cheaper(view, view.graph, room, request.share, request.config)
     codes, dead = (view.beside_graph, view.beside_dead) if walks else (view.compressed, view.compressed_dead)
     if codes is not None and len(codes):
         if isinstance(codes, CelledTier):
-            near, near_scores = _from_cells(request, codes, dead, room, scores)
+            found = _from_cells(request, codes, dead, room, scores)
         else:
             # beside a graph codes give only a part of the answer, so the first fetch is wide already; but what a filter lets
             # through may be rare around the query
             rounds = 1 if walks and request.share == 1.0 else CODE_ROUNDS
-            near, near_scores = _from_codes(request, codes, dead, room, others=scores, rounds=rounds)
-        slots, scores = np.concatenate([slots, near]), np.concatenate([scores, near_scores])
+            found = _from_codes(request, codes, dead, room, others=scores, rounds=rounds)
+        if found is None:
+            return None
+        slots, scores = np.concatenate([slots, found[0]]), np.concatenate([scores, found[1]])
     if walks and view.graph is not None:
         near, near_scores = _from_graph(request, view.graph, room, scores)
         slots, scores = np.concatenate([slots, near]), np.concatenate([scores, near_scores])
@@ -240,37 +249,38 @@ def _from_fresh(request: _Request, room: int) -> tuple[SlotArray, FloatArray]:
 
 def _from_codes(
     request: _Request, tier: CompressedTier, dead: int, room: int, *, others: FloatArray, rounds: int
-) -> tuple[SlotArray, FloatArray]:
-    """The best codes' rows, given the scores of the fresh ones."""
+) -> tuple[SlotArray, FloatArray] | None:
+    """The best codes' rows, given the scores of the fresh ones; None as `_widened`."""
     settings = _codes_of(request.config)
     per_hit = settings.fetch_per_hit * (1.5 if len(tier) > settings.wider_from_rows else 1.0)
     count = int(max(settings.fetch_at_least, per_hit * room) / _reachable(request, tier, dead))
-    slots, scores, _ = _widened(request, partial(tier.nearest, request.query), count, room, others=others, rounds=rounds)
-    return slots, scores
+    return _widened(request, partial(tier.nearest, request.query), count, room, others=others, rounds=rounds)
 
 
-def _from_cells(request: _Request, tier: CelledTier, dead: int, room: int, others: FloatArray) -> tuple[SlotArray, FloatArray]:
-    """The best codes' rows of the cells around the query, given the scores of the fresh ones.
+def _from_cells(
+    request: _Request, tier: CelledTier, dead: int, room: int, others: FloatArray
+) -> tuple[SlotArray, FloatArray] | None:
+    """The best codes' rows of the cells around the query, given the scores of the fresh ones; None as `_widened`.
 
-    Cells are asked in rounds, the nearest first, until what a round gave hardly enters the best `room`: a query between many cells
-    asks more of them. Where few rows match, that says little, so cells are asked on until enough matched: a filter may be rare
-    around a query and common elsewhere.
+    Cells are asked in rounds, the nearest first, until what a round gave hardly enters the best `room`: a query between many
+    cells, or one whose filter is rare around it, asks more of them.
     """
     codes = _codes_of(request.config)
     settings = codes.cells
     if settings is None:
         raise RuntimeError("cells exist without their configuration")
-    reachable, rows_a_cell = _reachable(request, tier, dead), len(tier) / len(tier.centroids)
-    enough = settings.rows_per_hit * room
-    slots, scores, per_hit, matched = NOTHING.slots, NOTHING.scores, settings.fetch_per_hit, 0.0
-    for cells in tier.rounds(request.query, max(settings.first_cells, int(enough / reachable / rows_a_cell))):
+    reachable = _reachable(request, tier, dead)
+    first = max(settings.first_cells, int(settings.rows_per_hit * room / reachable * len(tier.centroids) / len(tier)))
+    slots, scores, per_hit = NOTHING.slots, NOTHING.scores, settings.fetch_per_hit
+    for cells in tier.rounds(request.query, first):
         so_far = np.concatenate([others, scores])
         count = int(max(codes.fetch_at_least, per_hit * room) / reachable)
         nearest = partial(tier.nearest, request.query, cells)
-        near, found, share = _widened(request, nearest, count, room, others=so_far, rounds=CODE_ROUNDS)
-        slots, scores = np.concatenate([slots, near]), np.concatenate([scores, found])
-        matched += share * len(cells) * rows_a_cell
-        if matched >= enough and not _many_enter(found, found, so_far, room, many=settings.entering_share):
+        near = _widened(request, nearest, count, room, others=so_far, rounds=CODE_ROUNDS)
+        if near is None:
+            return None
+        slots, scores = np.concatenate([slots, near[0]]), np.concatenate([scores, near[1]])
+        if not _many_enter(near[1], near[1], so_far, room, many=settings.entering_share):
             break
         # cells further off hold fewer of the best
         per_hit = settings.fetch_per_hit_further
@@ -290,23 +300,22 @@ def _reachable(request: _Request, tier: CompressedTier | CelledTier, dead: int) 
 
 def _widened(
     request: _Request, nearest: Callable[[int], SlotArray], count: int, room: int, *, others: FloatArray, rounds: int
-) -> tuple[SlotArray, FloatArray, float]:
+) -> tuple[SlotArray, FloatArray] | None:
     """The matching rows of the `count` best codes, or of more of them where rows lie dense, given the scores of other rows.
 
-    And the share of these codes whose rows match.
-
-    In a dense cluster hundreds of rows lie within one quantisation error. It shows: the last codes fetched still enter the best
-    `room`. Then three times as many are fetched, so that only such queries pay.
+    In a dense cluster hundreds of rows lie within one quantisation error, and a filter may be rare around the query. It shows: the
+    last codes fetched still enter the best `room`. Then three times as many are fetched, so that only such queries pay. None when
+    the last of several rounds shows it still: there a scan costs less than the codes it would take.
     """
-    for last_round in [False] * (rounds - 1) + [True]:
+    for _ in range(rounds):
         near = nearest(count)
         slots, scores = request.matching(near)
         # in code order, so the last quarter are the worst by their codes
         last = scores[-max(len(scores) // 4, 1) :]
-        if last_round or len(near) < count or not _many_enter(last, scores, others, room, many=LAST_ENTERING_SHARE):
-            break
+        if rounds == 1 or len(near) < count or not _many_enter(last, scores, others, room, many=LAST_ENTERING_SHARE):
+            return slots, scores
         count *= CODE_WIDEN
-    return slots, scores, len(slots) / max(len(near), 1)
+    return None
 
 
 def _many_enter(some: FloatArray, scores: FloatArray, others: FloatArray, room: int, *, many: float) -> bool:

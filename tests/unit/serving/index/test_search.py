@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from serving.index import CompressedConfig, Filter, GraphConfig, IndexConfig, LiveIndex, Rows
+from serving.index import CellsConfig, CompressedConfig, Filter, GraphConfig, IndexConfig, LiveIndex, Rows
 
 DIM = 16
 COUNT = 3_000
@@ -112,6 +112,40 @@ def test_an_answer_reads_as_of_its_search_however_the_index_changes_after(vector
     for at, candidate_id in enumerate(hits.candidate_ids):
         assert vectors[int(candidate_id[2:])] @ vectors[5] == pytest.approx(scores[at], abs=1e-5)
     assert hits.versions[:, 0].tolist() == [int(candidate_id[2:]) for candidate_id in hits.candidate_ids]
+
+
+@pytest.mark.parametrize("cells", [None, CellsConfig(group_from_rows=1_000, rows_per_cell=1_000, first_cells=2)])
+def test_a_language_behind_thousands_of_another_is_found_though_far_rows_of_it_are_fresh(cells: CellsConfig | None) -> None:
+    """Codes were fetched until few were left to ask for; then fresh rows from the other end of the space filled the answer."""
+    random = np.random.default_rng(5)
+    near, aside = np.eye(DIM)[:2]
+
+    def around(middle: np.ndarray, count: int) -> np.ndarray:
+        raw = middle + 0.1 * random.normal(size=(count, DIM))
+        unit: np.ndarray = (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32)
+        return unit
+
+    codes = CompressedConfig(train_from_rows=500, fetch_at_least=8, fetch_per_hit=1.0, cells=cells)
+    index = LiveIndex(DIM, IndexConfig(fresh_rows=256, compressed=codes, graph=None, background=False))
+    begin = 0
+    for language, vectors in (("en", around(near, 4_000)), ("ja", around(near + 2 * aside, 1_000)), ("ja", around(-near, 100))):
+        numbers = np.arange(begin, begin := begin + len(vectors))
+        index.upsert(
+            Rows(
+                candidate_ids=[f"t:{number}" for number in numbers.tolist()],
+                vectors=vectors,
+                versions=np.stack([numbers, numbers], axis=1),
+                created_ms=numbers,
+                languages=[language] * len(numbers),
+                author_ids=["a:1"] * len(numbers),
+                payloads=[b""] * len(numbers),
+            )
+        )
+        index.maintain()
+    assert index.stats().fresh_rows == 100
+    query, where = near.astype(np.float32), Filter(languages=frozenset({"ja"}))
+    truth = set(index.search_exact(query, 10, where).candidate_ids)
+    assert len(truth & set(index.search(query, 10, where).candidate_ids)) >= 9
 
 
 def test_a_query_into_a_dense_cluster_still_finds_its_true_neighbours() -> None:

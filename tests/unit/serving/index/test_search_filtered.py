@@ -22,7 +22,7 @@ def stream() -> DriftingStream:
 CONFIGS = {
     "codes": IndexConfig(background=False),
     "codes in cells": IndexConfig(
-        background=False, compressed=CompressedConfig(cells=CellsConfig(group_from_rows=20_000, rows_per_cell=100, first_cells=6))
+        background=False, compressed=CompressedConfig(cells=CellsConfig(group_from_rows=20_000, rows_per_cell=100))
     ),
     # a graph is built, and walked, whatever it costs
     "a graph and codes": IndexConfig(
