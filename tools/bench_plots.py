@@ -27,7 +27,7 @@ def figures(folder: Path) -> dict[str, Figure]:
 
     return {
         "recall": _recall(kept("index-recall-50k")),
-        "ingest": _ingest({live: kept(f"index-ingest-{live}") for live in ("50k", "100k")}),
+        "ingest": _ingest({live: kept(f"index-ingest-{live}") for live in ("50k", "100k", "1m")}),
         "query": _query({live: kept(f"index-query-{live}") for live in ("50k", "100k", "300k")}),
         "refresh": _refresh(kept("refresh-20k")),
         "freshness": _freshness(kept("freshness-200")),
