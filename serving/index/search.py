@@ -305,7 +305,8 @@ def _widened(
 
     In a dense cluster hundreds of rows lie within one quantisation error, and a filter may be rare around the query. It shows: the
     last codes fetched still enter the best `room`. Then three times as many are fetched, so that only such queries pay. None when
-    the last of several rounds shows it still: there a scan costs less than the codes it would take.
+    the last of several rounds shows it still under a filter: there a scan costs less than the codes it would take. Without one
+    the codes themselves are wrong, which the audit of what was served must see.
     """
     for _ in range(rounds):
         near = nearest(count)
@@ -315,7 +316,7 @@ def _widened(
         if rounds == 1 or len(near) < count or not _many_enter(last, scores, others, room, many=LAST_ENTERING_SHARE):
             return slots, scores
         count *= CODE_WIDEN
-    return None
+    return None if request.share < 1.0 else (slots, scores)
 
 
 def _many_enter(some: FloatArray, scores: FloatArray, others: FloatArray, room: int, *, many: float) -> bool:
