@@ -93,10 +93,10 @@ class Grouping:
     def renumber(self, moved: SlotArray) -> None:
         """Follow rows to their new slots: `moved` [slots] gives each old one's, the grave's for rows that are gone."""
         self._slots = moved[self._slots]
-        self._begun_to = _bound(moved, self._begun_to)
-        self._grouped_to = _bound(moved, self._grouped_to)
+        self._begun_to = end_after(moved, self._begun_to)
+        self._grouped_to = end_after(moved, self._grouped_to)
 
 
-def _bound(moved: SlotArray, end: int) -> int:
-    # live rows keep their order
+def end_after(moved: SlotArray, end: int) -> int:
+    """Where the rows below slot `end` end once they are `moved` [slots]: live rows keep their order, dead ones go to the grave."""
     return FIRST_SLOT + int(np.count_nonzero(moved[:end]))

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from serving.index.config import CompressedConfig, GraphConfig, IndexConfig
-from serving.index.keeping.grouping import Grouping
+from serving.index.keeping.grouping import Grouping, end_after
 from serving.index.tiers.arena import FIRST_SLOT, NEVER, Arena, SlotArray, compacted, grown, rows_at
 from serving.index.tiers.cells import CelledTier, extended_cells
 from serving.index.tiers.compressed import Codebook, CompressedTier, empty_tier, extended, train_codebook
@@ -69,7 +69,7 @@ class Upkeep:
         """Let a settled tier go, and a graph under way with it; without codes everything is fresh again, and scanned exactly."""
         with self._step_lock, self._state.write_lock:
             self._build, self._build_slots = None, self._build_slots[:0]
-            view = replace(self._state.view, graph=None, graph_dead=0, beside_graph=None, beside_dead=0)
+            view = _without_graph(self._state.view)
             if tier == "codes" or view.compressed is None:
                 view = replace(view, fresh_from=FIRST_SLOT, compressed=None, compressed_dead=0)
                 if self._grouping is not None:
@@ -227,9 +227,7 @@ class Upkeep:
             grouping.advance(view)
         else:
             cells = grouping.taken(view)
-            changed = replace(
-                view, compressed=cells, compressed_dead=_dead(view, cells), graph=None, graph_dead=0, beside_graph=None
-            )
+            changed = replace(_without_graph(view), compressed=cells, compressed_dead=_dead(view, cells))
             if self._publish(view, changed):
                 grouping.published()
                 self._build, self._build_slots = None, self._build_slots[:0]
@@ -250,7 +248,7 @@ class Upkeep:
             return False
         if view.graph_dead <= (1.0 - settings.drop_below_live_share) * len(view.graph):
             return False
-        if not self._publish(view, replace(view, graph=None, graph_dead=0, beside_graph=None, beside_dead=0)):
+        if not self._publish(view, _without_graph(view)):
             return False
         self._counters["graphs_dropped"] += 1
         return True
@@ -375,20 +373,23 @@ class Upkeep:
         if self._grouping is not None:
             self._grouping.renumber(moved)
         self._build_slots = moved[self._build_slots]
-        # live rows keep their order, so the fresh ones are again the last ones
-        settled = int(np.count_nonzero(moved[: now.fresh_from]))
-        self._build_fresh_to = 1 + int(np.count_nonzero(moved[: self._build_fresh_to]))
-        self._graph_to = 1 + int(np.count_nonzero(moved[: self._graph_to]))
+        self._build_fresh_to = end_after(moved, self._build_fresh_to)
+        self._graph_to = end_after(moved, self._graph_to)
         self._state.view = replace(
             now,
             generation=now.generation + 1,
             arena=smaller,
-            fresh_from=1 + settled,
+            # the fresh rows are again the last ones
+            fresh_from=end_after(moved, now.fresh_from),
             fresh_to=smaller.used,
             compressed=None if now.compressed is None else replace(now.compressed, slots=moved[now.compressed.slots]),
             graph=None if now.graph is None else replace(now.graph, slots=moved[now.graph.slots]),
             beside_graph=None if now.beside_graph is None else replace(now.beside_graph, slots=moved[now.beside_graph.slots]),
         )
+
+
+def _without_graph(view: View) -> View:
+    return replace(view, graph=None, graph_dead=0, beside_graph=None, beside_dead=0)
 
 
 def _dead(view: View, tier: CompressedTier | CelledTier | GraphTier | None) -> int:

@@ -19,22 +19,26 @@ def vectors() -> np.ndarray:
     return unit
 
 
+def rows_of(vectors: np.ndarray, first: int, languages: list[str]) -> Rows:
+    """Candidates first, first + 1, ..., every other one of a loud author."""
+    numbers = np.arange(first, first + len(vectors))
+    return Rows(
+        candidate_ids=[f"t:{number}" for number in numbers.tolist()],
+        vectors=vectors,
+        versions=np.stack([numbers, numbers], axis=1),
+        created_ms=numbers,
+        languages=languages,
+        author_ids=["a:loud" if number % 2 else f"a:{number}" for number in numbers.tolist()],
+        payloads=[b""] * len(numbers),
+    )
+
+
 def filled(vectors: np.ndarray, compressed: CompressedConfig | None, graph: GraphConfig | None, **others: float) -> LiveIndex:
     """All rows settled, a third of them Japanese, one in five hundred Finnish."""
     config = IndexConfig(fresh_rows=256, compressed=compressed, graph=graph, background=False)
     index = LiveIndex(DIM, dataclasses.replace(config, **others))  # type: ignore[arg-type]
-    numbers = np.arange(COUNT)
-    index.upsert(
-        Rows(
-            candidate_ids=[f"t:{number}" for number in numbers.tolist()],
-            vectors=vectors,
-            versions=np.stack([numbers, numbers], axis=1),
-            created_ms=numbers,
-            languages=["fi" if number % 500 == 0 else "ja" if number % 3 == 0 else "en" for number in numbers.tolist()],
-            author_ids=["a:loud" if number % 2 else f"a:{number}" for number in numbers.tolist()],
-            payloads=[b""] * COUNT,
-        )
-    )
+    languages = ["fi" if number % 500 == 0 else "ja" if number % 3 == 0 else "en" for number in range(COUNT)]
+    index.upsert(rows_of(vectors, 0, languages))
     index.maintain()
     return index
 
@@ -129,18 +133,8 @@ def test_a_language_behind_thousands_of_another_is_found_though_far_rows_of_it_a
     index = LiveIndex(DIM, IndexConfig(fresh_rows=256, compressed=codes, graph=None, background=False))
     begin = 0
     for language, vectors in (("en", around(near, 4_000)), ("ja", around(near + 2 * aside, 1_000)), ("ja", around(-near, 100))):
-        numbers = np.arange(begin, begin := begin + len(vectors))
-        index.upsert(
-            Rows(
-                candidate_ids=[f"t:{number}" for number in numbers.tolist()],
-                vectors=vectors,
-                versions=np.stack([numbers, numbers], axis=1),
-                created_ms=numbers,
-                languages=[language] * len(numbers),
-                author_ids=["a:1"] * len(numbers),
-                payloads=[b""] * len(numbers),
-            )
-        )
+        index.upsert(rows_of(vectors, begin, [language] * len(vectors)))
+        begin += len(vectors)
         index.maintain()
     assert index.stats().fresh_rows == 100
     query, where = near.astype(np.float32), Filter(languages=frozenset({"ja"}))
