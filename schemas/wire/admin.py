@@ -272,12 +272,14 @@ def offsets_since(
         BrokerUnavailable: no answer within `timeout_s`.
     """
     found: dict[int, int] = {}
-    for since_ms in (append_time_ms, None):
-        places = [(topic, partition) for partition in partitions if found.get(partition, -1) < 0]
+    # the ends first: what is appended between the two questions comes after them, and is read
+    for since_ms in (None, append_time_ms):
+        places = [(topic, partition) for partition in partitions]
         for (_, partition), answer in ask_offsets(admin, places, since_ms=since_ms, timeout_s=timeout_s).items():
             if isinstance(answer, KafkaException):
                 raise _typed(answer, f"topic {topic} cannot be looked up by time") from answer
-            found[partition] = answer
+            if answer >= 0:
+                found[partition] = answer
     return found
 
 

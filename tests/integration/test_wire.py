@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
-from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from roost.broker import Broker
@@ -23,6 +23,7 @@ from schemas.wire.admin import check_topics, create_topics, delete_topics, offse
 from schemas.wire.client import make_producer, producer_config
 from schemas.wire.dlq import DeadLetter, DeadLetterWriter
 from schemas.wire.inbound import InboundRecord
+from schemas.wire.offsets import ask_offsets
 from schemas.wire.partition import partition_of
 from schemas.wire.tail import TailReader
 from tests.at_once import at_once
@@ -140,6 +141,21 @@ def test_a_topic_is_looked_up_by_the_time_of_its_records(broker: Kafka, admin: A
     since = offsets_since(admin, topic.name, range(PARTITIONS), then_ms)
     assert since == {0: 3, 1: 2} | dict.fromkeys(range(2, PARTITIONS), 0)
     assert offsets_since(admin, topic.name, range(PARTITIONS), 0) == dict.fromkeys(range(PARTITIONS), 0)
+
+
+def test_what_is_appended_while_a_topic_is_looked_up_is_not_passed_over(
+    broker: Kafka, admin: AdminClient, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A canary begins while its users engage: those of one moment were never counted."""
+    begun_ms = time.time_ns() // 1_000_000
+
+    def ask_and_append(*args: Any, **options: Any) -> dict[tuple[str, int], int | KafkaException]:
+        answers = ask_offsets(*args, **options)
+        _send(broker.bootstrap, topic.name, 1, partition=0)
+        return answers
+
+    monkeypatch.setattr("schemas.wire.admin.ask_offsets", ask_and_append)
+    assert offsets_since(admin, topic.name, [0], begun_ms) == {0: 0}
 
 
 def test_a_tail_of_an_empty_topic_ends_at_once(broker: Kafka, topic: Topic) -> None:
