@@ -6,7 +6,7 @@ Reads views and publishes nothing. One thread.
 import numpy as np
 
 from serving.index.config import CellsConfig
-from serving.index.tiers.arena import FIRST_SLOT, SlotArray
+from serving.index.tiers.arena import FIRST_SLOT, SlotArray, end_after
 from serving.index.tiers.cells import SAMPLE_ROWS_PER_CELL, CelledTier, CellsBuild, extended_cells
 from serving.index.tiers.compressed import Codebook
 from serving.index.view import View
@@ -95,8 +95,3 @@ class Grouping:
         self._slots = moved[self._slots]
         self._begun_to = end_after(moved, self._begun_to)
         self._grouped_to = end_after(moved, self._grouped_to)
-
-
-def end_after(moved: SlotArray, end: int) -> int:
-    """Where the rows below slot `end` end once they are `moved` [slots]: live rows keep their order, dead ones go to the grave."""
-    return FIRST_SLOT + int(np.count_nonzero(moved[:end]))

@@ -214,6 +214,11 @@ def compacted(arena: Arena, keep: SlotArray, capacity: int) -> Arena:
     return smaller
 
 
+def end_after(moved: SlotArray, end: int) -> int:
+    """Where the rows below slot `end` end once they are `moved` [slots]: live rows keep their order, dead ones go to the grave."""
+    return FIRST_SLOT + int(np.count_nonzero(moved[:end]))
+
+
 def _renamed(names: Interned, codes: NDArray[np.int32]) -> tuple[Interned, NDArray[np.int32]]:
     used, renumbered = np.unique(codes, return_inverse=True)
     return Interned(names.decode(used)), renumbered.astype(np.int32)
