@@ -6,7 +6,7 @@ Reads views and publishes nothing. One thread.
 import numpy as np
 
 from serving.index.config import CompressedConfig, GraphConfig
-from serving.index.tiers.arena import FIRST_SLOT, SlotArray, end_after
+from serving.index.keeping.rebuild import Rebuild
 from serving.index.tiers.compressed import CompressedTier, extended
 from serving.index.tiers.graph import GraphBuild, GraphTier
 from serving.index.view import View
@@ -14,35 +14,22 @@ from serving.index.view import View
 OUT_OF_REACH = 2**62
 
 
-class GraphConstruction:
+class GraphConstruction(Rebuild[GraphBuild]):
     """At most one graph at a time: begun over settled live rows, filled in chunks, taken with the codes of those it lacks.
 
     `codes` says what scanning the codes of the same rows costs; None where there are none.
     """
 
     def __init__(self, settings: GraphConfig, codes: CompressedConfig | None, seed: int) -> None:
+        super().__init__()
         self._settings = settings
         self._codes = codes
         self._seed = seed
-        self._build: GraphBuild | None = None
-        self._slots: SlotArray = np.empty(0, dtype=np.int64)
-        self._begun_to = FIRST_SLOT
-        self._built_to = FIRST_SLOT
-
-    @property
-    def under_way(self) -> bool:
-        """Whether a graph was begun and not yet published."""
-        return self._build is not None
 
     @property
     def complete(self) -> bool:
         """Whether the one under way holds all that it was begun with."""
         return self._build is not None and self._build.complete
-
-    @property
-    def begun_to(self) -> int:
-        """The end of the settled rows of which the one under way was begun."""
-        return self._begun_to
 
     def due(self, view: View) -> bool:
         """Whether so many rows settled after the last graph was begun that a new one pays."""
@@ -74,13 +61,13 @@ class GraphConstruction:
         if view.compressed is not None:
             slots = slots[settings.left_out(len(slots)) :]
         hurried = view.graph is not None and self._newcomers(view) > settings.hurry_share * view.live
-        self._build = GraphBuild(
+        build = GraphBuild(
             view.arena.vectors[slots],
             links=settings.hurried_links if hurried else settings.links,
             construction_breadth=settings.hurried_construction_breadth if hurried else settings.construction_breadth,
             seed=self._seed,
         )
-        self._slots, self._begun_to = slots, end
+        self._begin(build, slots, end)
         return hurried
 
     def advance(self) -> None:
@@ -99,18 +86,3 @@ class GraphConstruction:
         covered[graph.slots] = True
         gone = covered.take(view.compressed.slots) | ~view.arena.live(view.compressed.slots, view.sequence)
         return graph, extended(view.compressed, view.arena.vectors[:0], graph.slots[:0], drop=gone)
-
-    def published(self) -> None:
-        """Note that the graph taken is current."""
-        self._built_to = self._begun_to
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Let the one under way go."""
-        self._build, self._slots = None, self._slots[:0]
-
-    def renumber(self, moved: SlotArray) -> None:
-        """Follow rows to their new slots: `moved` [slots] gives each old one's, the grave's for rows that are gone."""
-        self._slots = moved[self._slots]
-        self._begun_to = end_after(moved, self._begun_to)
-        self._built_to = end_after(moved, self._built_to)

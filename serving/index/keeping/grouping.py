@@ -6,27 +6,19 @@ Reads views and publishes nothing. One thread.
 import numpy as np
 
 from serving.index.config import CellsConfig
-from serving.index.tiers.arena import FIRST_SLOT, SlotArray, end_after
+from serving.index.keeping.rebuild import Rebuild
 from serving.index.tiers.cells import SAMPLE_ROWS_PER_CELL, CelledTier, CellsBuild, extended_cells
 from serving.index.tiers.compressed import Codebook
 from serving.index.view import View
 
 
-class Grouping:
+class Grouping(Rebuild[CellsBuild]):
     """At most one grouping at a time: begun over all settled live rows, filled in chunks, taken with the rows settled meanwhile."""
 
     def __init__(self, settings: CellsConfig, seed: int) -> None:
+        super().__init__()
         self._settings = settings
         self._seed = seed
-        self._build: CellsBuild | None = None
-        self._slots: SlotArray = np.empty(0, dtype=np.int64)
-        self._begun_to = FIRST_SLOT
-        self._grouped_to = FIRST_SLOT
-
-    @property
-    def under_way(self) -> bool:
-        """Whether a grouping was begun and not yet taken."""
-        return self._build is not None
 
     @property
     def complete(self) -> bool:
@@ -49,7 +41,7 @@ class Grouping:
         """Live rows settled after the last grouping was begun, or all before the first, beyond those that make the next one due."""
         grouped = isinstance(view.compressed, CelledTier)
         begin, due_at = (
-            (self._grouped_to, int(self._settings.regroup_share * view.live)) if grouped else (0, self._settings.group_from_rows)
+            (self._built_to, int(self._settings.regroup_share * view.live)) if grouped else (0, self._settings.group_from_rows)
         )
         return max(0, int(np.count_nonzero(view.arena.died[begin : view.fresh_from] > view.sequence)) - due_at)
 
@@ -62,8 +54,8 @@ class Grouping:
         slots = view.arena.live_slots(view.fresh_from, view.sequence)
         cells = max(1, len(slots) // self._settings.rows_per_cell)
         chosen = np.random.default_rng(self._seed).permutation(slots)[: SAMPLE_ROWS_PER_CELL * cells]
-        self._build = CellsBuild(view.arena.vectors.take(chosen, axis=0), codebook, cells=cells, seed=self._seed)
-        self._slots, self._begun_to = slots, view.fresh_from
+        build = CellsBuild(view.arena.vectors.take(chosen, axis=0), codebook, cells=cells, seed=self._seed)
+        self._begin(build, slots, view.fresh_from)
 
     def advance(self, view: View) -> None:
         """Take the next chunk of rows."""
@@ -80,18 +72,3 @@ class Grouping:
         late = view.arena.live_slots(view.fresh_from, view.sequence)
         late = late[late >= self._begun_to]
         return extended_cells(self._build.sealed(self._slots), view.arena.vectors.take(late, axis=0), late)
-
-    def published(self) -> None:
-        """Note that the tier taken is current."""
-        self._grouped_to = self._begun_to
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Let the one under way go."""
-        self._build, self._slots = None, self._slots[:0]
-
-    def renumber(self, moved: SlotArray) -> None:
-        """Follow rows to their new slots: `moved` [slots] gives each old one's, the grave's for rows that are gone."""
-        self._slots = moved[self._slots]
-        self._begun_to = end_after(moved, self._begun_to)
-        self._grouped_to = end_after(moved, self._grouped_to)
