@@ -17,8 +17,9 @@ from schemas.records.candidates import Counters
 from schemas.records.feedback import Label
 from schemas.surfaces import load_surfaces
 from schemas.towers import Towers
-from serving.index import CompressedConfig, GraphConfig, IndexConfig, LiveIndex, Rows
+from serving.index import CompressedConfig, GraphConfig, IndexConfig, LiveIndex
 from tests.bundles import published
+from tests.numbered_rows import numbered_rows
 from tests.tiny_world import tiny_world
 from trainer.data.columns import Encoder
 from trainer.export import ARCHITECTURE, WEIGHTS, export, pack, unpack_towers
@@ -127,18 +128,8 @@ def test_a_feature_is_added_in_the_spec_alone(tmp_path: Path, monkeypatch: pytes
 def _index(vectors: np.ndarray, *, compressed: CompressedConfig | None, graph: GraphConfig | None) -> LiveIndex:
     """A settled index of one tier, in which an exact scan costs too much."""
     config = IndexConfig(compressed=compressed, graph=graph, fresh_rows=256, background=False, exact_us_per_row=1.0)
-    index, numbers = LiveIndex(vectors.shape[1], config), np.arange(len(vectors))
-    index.upsert(
-        Rows(
-            candidate_ids=[f"t:{number}" for number in numbers.tolist()],
-            vectors=vectors,
-            versions=np.stack([numbers, numbers], axis=1),
-            created_ms=numbers,
-            languages=["en"] * len(numbers),
-            author_ids=["a:1"] * len(numbers),
-            payloads=[b""] * len(numbers),
-        )
-    )
+    index = LiveIndex(vectors.shape[1], config)
+    index.upsert(numbered_rows(vectors))
     index.maintain()
     return index
 

@@ -49,11 +49,7 @@ filters = st.just(Filter()) | st.builds(
 class IndexAgainstDict(RuleBasedStateMachine):
     """Every answer of the tiered index is one the reference could give; what is live is the same after every step."""
 
-    @initialize(
-        tiers=st.sampled_from(
-            [(WALKED, GRAPH), (WALKED, GRAPH), (SCANNED, GRAPH), (SCANNED, None), (CELLED, GRAPH), (CELLED, None), (None, GRAPH)]
-        )
-    )
+    @initialize(tiers=st.sampled_from(TIERS))
     def start(self, tiers: tuple[CompressedConfig | None, GraphConfig | None]) -> None:
         """Tiers that settle after ten rows, so that twenty steps cross every boundary."""
         compressed, graph = tiers

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from serving.index import CellsConfig, CompressedConfig, Filter, GraphConfig, IndexConfig, LiveIndex, Rows
+from tests.numbered_rows import numbered_rows
 
 DIM = 16
 COUNT = 3_000
@@ -21,16 +22,9 @@ def vectors() -> np.ndarray:
 
 def rows_of(vectors: np.ndarray, first: int, languages: list[str]) -> Rows:
     """Candidates first, first + 1, ..., every other one of a loud author."""
-    numbers = np.arange(first, first + len(vectors))
-    return Rows(
-        candidate_ids=[f"t:{number}" for number in numbers.tolist()],
-        vectors=vectors,
-        versions=np.stack([numbers, numbers], axis=1),
-        created_ms=numbers,
-        languages=languages,
-        author_ids=["a:loud" if number % 2 else f"a:{number}" for number in numbers.tolist()],
-        payloads=[b""] * len(numbers),
-    )
+    numbers = range(first, first + len(vectors))
+    authors = ["a:loud" if number % 2 else f"a:{number}" for number in numbers]
+    return numbered_rows(vectors, first, languages=languages, author_ids=authors)
 
 
 def filled(vectors: np.ndarray, compressed: CompressedConfig | None, graph: GraphConfig | None, **others: float) -> LiveIndex:

@@ -7,6 +7,7 @@ from serving.index import CompressedConfig, GraphConfig, IndexConfig, LiveIndex,
 from serving.index.keeping import compaction
 from serving.index.keeping.compaction import Compaction
 from serving.index.tiers.arena import GRAVE, SlotArray
+from tests.numbered_rows import numbered_rows
 
 DIM = 16
 CONFIG = IndexConfig(
@@ -16,15 +17,13 @@ CONFIG = IndexConfig(
 
 def rows_of(first: int, count: int, *, version: int = 0) -> Rows:
     """Candidates first, first + 1, ..., each created at its number."""
-    numbers = np.arange(first, first + count)
-    return Rows(
-        candidate_ids=[f"t:{number}" for number in numbers.tolist()],
-        vectors=np.random.default_rng((first, version)).normal(size=(count, DIM)).astype(np.float32),
-        versions=np.stack([numbers, np.full_like(numbers, version)], axis=1),
-        created_ms=numbers,
-        languages=["en"] * count,
-        author_ids=[f"a:{number % 7}" for number in numbers.tolist()],
-        payloads=[f"{number}/{version}".encode() for number in numbers.tolist()],
+    numbers = range(first, first + count)
+    return numbered_rows(
+        np.random.default_rng((first, version)).normal(size=(count, DIM)).astype(np.float32),
+        first,
+        sequence=version,
+        author_ids=[f"a:{number % 7}" for number in numbers],
+        payloads=[f"{number}/{version}".encode() for number in numbers],
     )
 
 

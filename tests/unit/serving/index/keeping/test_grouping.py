@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from serving.index import CellsConfig, CompressedConfig, GraphConfig, IndexConfig, LiveIndex, Rows
+from serving.index import CellsConfig, CompressedConfig, GraphConfig, IndexConfig, LiveIndex
 from serving.index.tiers.cells import CelledTier
 from serving.index.tiers.compressed import CompressedTier
+from tests.numbered_rows import numbered_rows
 
 DIM = 16
 CELLS = CellsConfig(group_from_rows=2_000, rows_per_cell=40, chunk_rows=256, first_cells=4)
@@ -32,18 +33,7 @@ def vectors_of(numbers: np.ndarray, centre: int) -> np.ndarray:
 
 def write(index: LiveIndex, first: int, count: int, *, centre: int = 0) -> None:
     """Candidates first, first + 1, ..., each created at its number."""
-    numbers = np.arange(first, first + count)
-    index.upsert(
-        Rows(
-            candidate_ids=[f"t:{number}" for number in numbers.tolist()],
-            vectors=vectors_of(numbers, centre),
-            versions=np.stack([numbers, np.zeros_like(numbers)], axis=1),
-            created_ms=numbers,
-            languages=["en"] * count,
-            author_ids=["a:1"] * count,
-            payloads=[b""] * count,
-        )
-    )
+    index.upsert(numbered_rows(vectors_of(np.arange(first, first + count), centre), first))
 
 
 def cells_of(index: LiveIndex) -> CelledTier:

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from serving.index import COMPRESSED_ONLY, CompressedConfig, Filter, GraphConfig, IndexConfig, LiveIndex, Rows
+from serving.index import COMPRESSED_ONLY, CompressedConfig, Filter, GraphConfig, IndexConfig, LiveIndex
+from tests.numbered_rows import numbered_rows
 
 DIM = 16
 CONFIG = IndexConfig(
@@ -20,18 +21,9 @@ CONFIG = IndexConfig(
 
 def write(index: LiveIndex, first: int, count: int, author: str = "a:1", *, sequence: int = 0) -> None:
     """Candidates first, first + 1, ..., each created at its number."""
-    numbers = np.arange(first, first + count)
-    index.upsert(
-        Rows(
-            candidate_ids=[f"t:{number}" for number in numbers.tolist()],
-            vectors=np.random.default_rng(first).normal(size=(count, DIM)).astype(np.float32),
-            versions=np.stack([numbers, np.full_like(numbers, sequence)], axis=1),
-            created_ms=numbers,
-            languages=["en"] * count,
-            author_ids=[author] * count,
-            payloads=[b"p" * 10] * count,
-        )
-    )
+    vectors = np.random.default_rng(first).normal(size=(count, DIM)).astype(np.float32)
+    authors, payloads = [author] * count, [b"p" * 10] * count
+    index.upsert(numbered_rows(vectors, first, sequence=sequence, author_ids=authors, payloads=payloads))
 
 
 def test_a_sliding_window_keeps_its_memory_however_long_it_slides() -> None:
