@@ -14,7 +14,7 @@ from schemas.codec import decode, encode
 from schemas.errors import InvalidInput, RoostError
 from schemas.ids import check_candidate_id
 from schemas.records.candidates import Candidate, Publication
-from schemas.records.users import User, UserEntry, UserEvent, UserState
+from schemas.records.users import User, UserEvent, UserState
 from schemas.topics import CANDIDATES, PUBLICATIONS, USER_EVENTS, USER_STATES, USERS
 from schemas.wire.tail import TailReader
 from streams.outbox import Outbox, raise_for
@@ -166,20 +166,7 @@ def without(state: UserState, author_id: str) -> tuple[User | None, list[UserEve
         for e in state.entries
         if e.author_id in own and e.candidate_id not in own
     ]
-    return user, [_event(state.user_id, entry) for entry in entries]
-
-
-def _event(user_id: str, entry: UserEntry) -> UserEvent:
-    return UserEvent(
-        user_id,
-        entry.entry_id,
-        entry.kind,
-        entry.candidate_id,
-        entry.event_time_ms,
-        entry.author_id,
-        entry.language,
-        entry.topics,
-    )
+    return user, [UserEvent.of(state.user_id, entry) for entry in entries]
 
 
 def _publishes(kind: type[Publication], value: bytes, author_id: str) -> bool:

@@ -103,6 +103,22 @@ class UserEvent(Message):
     surface: str | None = None
     source_time_ms: int | None = None
 
+    @classmethod
+    def of(cls, user_id: str, entry: UserEntry, *, surface: str | None = None, source_time_ms: int | None = None) -> "UserEvent":
+        """Return the event that puts an entry into a user's set."""
+        return cls(
+            user_id,
+            entry.entry_id,
+            entry.kind,
+            entry.candidate_id,
+            entry.event_time_ms,
+            entry.author_id,
+            entry.language,
+            entry.topics,
+            surface,
+            source_time_ms,
+        )
+
     def entry(self) -> UserEntry:
         """Return the entry this event puts into the user's set."""
         return UserEntry(

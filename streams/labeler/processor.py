@@ -315,16 +315,5 @@ class LabelProcessor:
 
 
 def _user_event(user_id: str, entry: UserEntry, surface: str | None, source_time_ms: int | None) -> OutboundRecord:
-    event = UserEvent(
-        user_id,
-        entry.entry_id,
-        entry.kind,
-        entry.candidate_id,
-        entry.event_time_ms,
-        entry.author_id,
-        entry.language,
-        entry.topics,
-        surface,
-        source_time_ms,
-    )
+    event = UserEvent.of(user_id, entry, surface=surface, source_time_ms=source_time_ms)
     return OutboundRecord(USER_EVENTS, user_id.encode(), encode(event))

@@ -13,7 +13,7 @@ from schemas.records.base import Message, Record
 from schemas.records.candidates import Candidate, Counters, Tweet, embedding_subject
 from schemas.records.control import RolloutCommand
 from schemas.records.feedback import Engagement, Impression
-from schemas.records.users import QueryFeatures, User, UserEvent
+from schemas.records.users import QueryFeatures, User, UserEvent, UserState
 from tests.samples import BARE, FILLED, NOON_MS, QUERY_FEATURES
 
 TWEET, USER, IMPRESSION, ENGAGEMENT = (FILLED[name] for name in ("tweet", "user", "impression", "engagement"))
@@ -246,6 +246,16 @@ def test_decoded_enums_are_members_not_text() -> None:
     """`kind is EngagementKind.BLOCK` must hold after a trip over the topic."""
     engagement = decode(Engagement, encode(ENGAGEMENT))
     assert engagement.kind is type(engagement.kind).SHOW_LESS
+
+
+def test_an_event_puts_the_entry_it_was_made_of_into_the_users_set() -> None:
+    """The labeler writes what user state folds, and a takedown writes it anew: a part lost between them is lost for good."""
+    state, event = FILLED["user-state"], FILLED["user-event"]
+    assert isinstance(state, UserState)
+    assert isinstance(event, UserEvent)
+    (entry,) = state.entries
+    assert UserEvent.of("u:1", entry).entry() == entry
+    assert UserEvent.of(event.user_id, event.entry(), surface=event.surface, source_time_ms=event.source_time_ms) == event
 
 
 def test_the_largest_state_that_checked_records_make_fits_a_message() -> None:
