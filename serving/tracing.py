@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.wire.inbound import InboundRecord
-from schemas.wire.tracing import Context, Tracing, context_of
+from schemas.wire.tracing import Context, Tracing, context_of, process_attributes
 from serving.filling.embeddings import BadEmbedding
 from serving.http.status import NotedStatus
 
@@ -26,11 +26,7 @@ def note_inserted(
             parent=context,
             begin_ns=begin_ns,
             attributes={
-                "messaging.system": "kafka",
-                "messaging.operation.type": "process",
-                "messaging.destination.name": record.topic,
-                "messaging.destination.partition.id": str(record.partition),
-                "messaging.kafka.offset": record.offset,
+                **process_attributes(record),
                 "messaging.batch.message_count": len(records),
                 "roost.surface": surface,
                 "roost.bundle": bundle,

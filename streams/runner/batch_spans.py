@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from schemas.wire.inbound import InboundRecord
-from schemas.wire.tracing import Context, Span, Tracing, context_of
+from schemas.wire.tracing import Context, Span, Tracing, context_of, process_attributes
 from streams.processor import Work
 
 
@@ -63,11 +63,5 @@ def _begun(tracing: Tracing, record: InboundRecord, context: Context, links: Seq
         parent=context,
         links=links,
         begin_ns=begin_ns,
-        attributes={
-            "messaging.system": "kafka",
-            "messaging.operation.type": "process",
-            "messaging.destination.name": record.topic,
-            "messaging.destination.partition.id": str(record.partition),
-            "messaging.kafka.offset": record.offset,
-        },
+        attributes=process_attributes(record),
     )

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
+from schemas.wire.inbound import InboundRecord
+
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
 # version, trace id, parent id, and flags whose last bit says that the trace is kept; a later version may say more behind
@@ -67,3 +69,14 @@ def context_of(headers: Iterable[tuple[str, bytes | None]]) -> Context | None:
     found = {name: value for name, value in headers if value is not None and name in (TRACEPARENT, TRACESTATE)}
     parent = found.get(TRACEPARENT)
     return tuple(found.items()) if parent is not None and _KEPT.match(parent) else None
+
+
+def process_attributes(record: InboundRecord) -> Attributes:
+    """Return what a span of the work on a consumed record says of it, by OpenTelemetry's conventions for messaging."""
+    return {
+        "messaging.system": "kafka",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": record.topic,
+        "messaging.destination.partition.id": str(record.partition),
+        "messaging.kafka.offset": record.offset,
+    }
