@@ -30,13 +30,18 @@ from tests.embedder_thread import running_embedder
 from tests.streams_kit import all_committed, candidates, embeddings, last_status, prepare, read_all, set_rollout, wait_until
 
 
+def with_live_bundle(bootstrap: str, registry: Path | RemoteRegistry) -> tuple[str, EmbedderSettings]:
+    """Publish a bundle, bring it live on a new broker, and return it and the settings of an embedder there."""
+    live = publish_bundle(registry, seed=1)
+    prepare(bootstrap, live)
+    set_rollout(bootstrap, 1, {live: Stage.LIVE})
+    return live, EmbedderSettings(bootstrap=bootstrap, registry=registry, checkpoint_interval_s=0.2)
+
+
 def test_events_become_candidates_and_vectors(fresh_broker: Broker, tmp_path: Path) -> None:
     """The first half of the loop: a tweet is embedded at once, engagements refresh it, a delete follows, bad input goes aside."""
     bootstrap = fresh_broker.bootstrap
-    live = publish_bundle(tmp_path / "registry", seed=1)
-    prepare(bootstrap, live)
-    set_rollout(bootstrap, 1, {live: Stage.LIVE})
-    settings = EmbedderSettings(bootstrap=bootstrap, registry=tmp_path / "registry", checkpoint_interval_s=0.2)
+    live, settings = with_live_bundle(bootstrap, tmp_path / "registry")
     with running_embedder(settings), Producer(bootstrap) as producer:
         for n in range(20):
             producer.tweet(f"t:{n}", author_id=f"a:{n % 3}", language="en", topics=["cats"], text=f"tweet {n} \N{BIRD}")
@@ -76,10 +81,7 @@ def test_events_become_candidates_and_vectors(fresh_broker: Broker, tmp_path: Pa
 def test_an_embedder_loads_a_bundle_from_a_registry_behind_a_url(fresh_broker: Broker, remote: RemoteRegistry) -> None:
     """The write path's host shares no folder with the trainer's."""
     bootstrap = fresh_broker.bootstrap
-    live = publish_bundle(remote, seed=1)
-    prepare(bootstrap, live)
-    set_rollout(bootstrap, 1, {live: Stage.LIVE})
-    settings = EmbedderSettings(bootstrap=bootstrap, registry=remote, checkpoint_interval_s=0.2)
+    live, settings = with_live_bundle(bootstrap, remote)
     with running_embedder(settings), Producer(bootstrap) as producer:
         producer.tweet("t:1", author_id="a:1", language="en", text="a tweet")
         producer.flush()
@@ -153,10 +155,7 @@ def test_a_topic_that_is_deleted_under_the_embedder_costs_only_its_bundle(fresh_
 def test_what_is_published_to_a_topic_created_anew_counts(fresh_broker: Broker, tmp_path: Path) -> None:
     """`roost doctor` tells when to make one again: a delete sent to it was taken for folded, and the tweet answered on."""
     bootstrap = fresh_broker.bootstrap
-    live = publish_bundle(tmp_path / "registry", seed=1)
-    prepare(bootstrap, live)
-    set_rollout(bootstrap, 1, {live: Stage.LIVE})
-    settings = EmbedderSettings(bootstrap=bootstrap, registry=tmp_path / "registry", checkpoint_interval_s=0.2)
+    live, settings = with_live_bundle(bootstrap, tmp_path / "registry")
     with running_embedder(settings), Producer(bootstrap) as producer:
         for n in range(40):
             producer.tweet(f"t:{n}", author_id="a:1")
@@ -203,11 +202,9 @@ def test_without_a_broker_the_embedder_waits_and_says_why(caplog: pytest.LogCapt
 def test_a_broker_that_goes_and_comes_back_finds_the_embedder_at_work(fresh_broker: Broker, tmp_path: Path) -> None:
     """A commit that nobody waits for may be lost on its way: the next one must still come, and the process must not end of it."""
     bootstrap = fresh_broker.bootstrap
-    live = publish_bundle(tmp_path / "registry", seed=1)
-    prepare(bootstrap, live)
-    set_rollout(bootstrap, 1, {live: Stage.LIVE})
+    live, settings = with_live_bundle(bootstrap, tmp_path / "registry")
     # a commit is under way at nearly any moment
-    settings = EmbedderSettings(bootstrap=bootstrap, registry=tmp_path / "registry", checkpoint_interval_s=0.05)
+    settings = settings.model_copy(update={"checkpoint_interval_s": 0.05})
     sent = 0
     with running_embedder(settings), Producer(bootstrap) as producer:
         for _ in range(2):
