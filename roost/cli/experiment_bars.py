@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from roost.cli.output import err
 
@@ -22,8 +22,7 @@ def models_bar(seeds: int, trainings: int) -> Iterator[Callable[[int, str, "FitP
 
     What is handed out moves them: it takes the seed, what it is busy with, and how far the fit is where that is one.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
-    with Progress(*columns, console=err) as progress:
+    with Progress(*_columns(), console=err) as progress:
         everything = progress.add_task("models", total=seeds * trainings)
         model = progress.add_task("", total=None)
         done: list[tuple[int, str]] = []
@@ -46,9 +45,8 @@ def values_bar(what: str, total: int) -> Iterator[Callable[[int, float], None]]:
 
     What is handed out moves it: it takes the seed and the value, as each begins.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
     # as in `steps_bar`: a step takes minutes
-    with Progress(*columns, console=err, speed_estimate_period=math.inf) as progress:
+    with Progress(*_columns(), console=err, speed_estimate_period=math.inf) as progress:
         task = progress.add_task(what, total=total)
         begun = 0
 
@@ -59,3 +57,7 @@ def values_bar(what: str, total: int) -> Iterator[Callable[[int, float], None]]:
 
         yield told
         progress.update(task, completed=total)
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn()
