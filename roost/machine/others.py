@@ -19,7 +19,7 @@ _POLL_S = 0.1
 
 
 def check_alone(bootstrap: str, own: Claim) -> list[Claim]:
-    """Return once nobody else is heard of under the names of a claim: earlier claims whose launchers are dead.
+    """Wait until nobody else is heard of under the names of a claim; return the earlier claims, whose launchers are dead.
 
     By what comes while it listens, as what has ended is in the topic too, and clocks may differ. A claim is heeded by its place in
     the log: of two launchers that start at once, one goes on. Roles that no launcher claimed for, as containers run them, and those

@@ -28,7 +28,7 @@ _MOST_NOT_FOUND = 10_000
 class RegistrySchemas:
     """The schemas of one registry. May be used by several threads."""
 
-    def __init__(self, url: str, *, timeout_s: float = _ANSWER_S, retry_s: float = 1.0) -> None:
+    def __init__(self, url: str, *, timeout_s: float, retry_s: float = 1.0) -> None:
         """Connect to nothing yet.
 
         Args:

@@ -5,7 +5,7 @@ from serving.index import IndexStats
 STALLED_S = 60.0
 """The longest step, sorting a million rows on a busy machine, takes less."""
 DEBT_SHARE = 1.0
-"""Cells, or a graph, made before as many rows as are live came, beyond those that made new ones due, are a corpus behind."""
+"""Of the live rows: once so many have settled beyond those that make new cells, or a graph, due, the builder is a corpus behind."""
 
 BUILDER_ALARMS = ("builder_died", "builder_stalled", "builder_failing", "builder_behind")
 

@@ -203,7 +203,7 @@ class Node:
         return [tail for keeper in self._keepers.values() for tail in keeper.tails.values()]
 
     def _answering(self) -> list[BundleTail]:
-        # looked at once: another thread may give it back meanwhile
+        # `kept` is read once: another thread may give it back meanwhile
         return [*self._tails(), *(kept for keeper in self._keepers.values() if (kept := keeper.kept) is not None)]
 
     def _sweep(self) -> None:

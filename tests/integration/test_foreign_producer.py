@@ -140,7 +140,7 @@ def test_another_client_with_a_schema_of_its_own_is_read_as_well(
     # what is beside ours at the registry still fits ours
     assert cli.run(["schemas", "check", "--registry", registry.url]) == 0
     # and who asks how it came in is told
-    with RegistrySchemas(registry.url) as lookup:
+    with RegistrySchemas(registry.url, timeout_s=5.0) as lookup:
         steps = read_timeline(machine.bootstrap, load_surfaces()[HOME], "t:theirs", [], lookup=lookup).steps
     assert [step.what for step in steps] == ["published", "folded"]
 

@@ -126,7 +126,10 @@ def test_not_found_is_an_answer_and_no_answer_is_none(registry: Apicurio, client
     ):
         schemas(known)
     nobody = f"http://ann:secret@127.0.0.1:{free_port()}/"
-    with RegistrySchemas(nobody) as schemas, pytest.raises(RegistryUnavailable, match="does not answer") as caught:
+    with (
+        RegistrySchemas(nobody, timeout_s=PATIENCE_S) as schemas,
+        pytest.raises(RegistryUnavailable, match="does not answer") as caught,
+    ):
         schemas(known)
     assert "secret" not in str(caught.value)
     hangs = RegistrySchemas(registry.url, timeout_s=0.5)
@@ -271,7 +274,7 @@ def test_a_schema_that_is_registered_after_its_records_mends_their_letters(
         send(bootstrap, TWEETS, "t:1", tweet("t:1"), coming)
         wait_until(lambda: len(letters(bootstrap, TWEETS)) == 1, what="a dead letter")
         assert register("tweet") == coming
-        # until then it would come back
+        # not asked for again before that: the letter would come back
         time.sleep(1)
         assert cli.run(["dlq", "replay", "tweets", "--error", "UnknownSchema", "--bootstrap", bootstrap]) == 0
         wait_until(lambda: candidates(bootstrap).keys() == {"t:1"}, what="the candidate")

@@ -65,7 +65,7 @@ def test_what_is_registered_twice_is_registered_once(
     assert [finding.verdict for finding in check_schema_registry(registry.url)] == [Verdict.OK]
     # what was registered is what is read
     schema_id = next(one["schema_id"] for one in first["registered"] if one["subject"] == "node-status")
-    with RegistrySchemas(registry.url) as schemas:
+    with RegistrySchemas(registry.url, timeout_s=5.0) as schemas:
         assert json.loads(schemas(schema_id))["name"] == schema_json("node-status", 1)["name"]
     assert encode(NodeStatus("node:1", 5, ready=True), schema_id=schema_id)
 

@@ -159,7 +159,7 @@ def _remove_all(paths: Iterable[Path], on_removed: Callable[[str], None] = lambd
         try:
             _remove(path)
         except OSError as error:
-            # whoever is due behind it must not stay with it
+            # one that stays keeps no other that is due
             faults.append(error)
         else:
             on_removed(path.name)
