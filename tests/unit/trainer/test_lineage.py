@@ -16,6 +16,7 @@ from schemas.errors import BundleError, BundleMismatch, Refused
 from schemas.records.feedback import Label
 from schemas.surfaces import load_surfaces
 from tests.bundles import published
+from tests.gate_limits import ANY_QUALITY
 from tests.tiny_world import START_MS, tiny_world
 from trainer.ancestry import anchor_of
 from trainer.data.cache import CORPUS, EXAMPLES, CacheUnusable, prune, read_cache, remove_erased, write_cache
@@ -47,19 +48,6 @@ WINDOW = Window(
 )
 CORPUS_AT = CorpusAt(sorted(WORLD.corpus, key=lambda one: one.candidate_id), {0: 90, 1: 110}, START_MS)
 MIXED = Objective("sampled_softmax", Negatives("mixed", 8, {"uniform": 0.5, "in_batch": 0.5}), popularity_t=20.0)
-# nothing of what such towers are worth is asked
-ANY = GateLimits(
-    min_auc=0.0,
-    min_sampled_auc=0.0,
-    max_language_mismatch=1.0,
-    auc_regression=1.0,
-    sampled_auc_regression=1.0,
-    per_user_auc_regression=1.0,
-    language_mismatch_rise=1.0,
-    anchor_language_mismatch_rise=1.0,
-    popularity_correlation_rise=2.0,
-    anchor_popularity_correlation_rise=2.0,
-)
 QUICK = PretrainConfig(TowerConfig(embedding_dim=8, hidden=(32,)), (Objective(negatives=Negatives("uniform", 8)), MIXED), epochs=2)
 
 
@@ -225,11 +213,11 @@ def test_an_ensembles_fine_tune_is_rebuilt_with_its_parents_heads_and_its_parts_
     """Drawn back too: towers and lineage are an ensemble's all along the line."""
     data = TrainingData.of_window(WINDOW, CORPUS_AT)
     parts = tuple(PartConfig(part.name, part.objective, epochs=1, weight=part.weight) for part in PARTS)
-    config = EnsembleConfig(QUICK.towers, parts, min_steps=1, limits=ANY)
+    config = EnsembleConfig(QUICK.towers, parts, min_steps=1, limits=ANY_QUALITY)
     first = ensemble(SURFACE, data, config, registry=tmp_path)
-    tune = FinetuneConfig(replay=1.0, accept_window=True, limits=ANY, anchor_fine_tunes=0, seed=4)
+    tune = FinetuneConfig(replay=1.0, accept_window=True, limits=ANY_QUALITY, anchor_fine_tunes=0, seed=4)
     second = finetune(SURFACE, first, data, tune, registry=tmp_path)
-    never = replace(ANY, anchor_popularity_correlation_rise=-2.0, popularity_correlation_free=-1.0)
+    never = replace(ANY_QUALITY, anchor_popularity_correlation_rise=-2.0, popularity_correlation_free=-1.0)
     with pytest.raises(Refused, match="popularity_correlation_against_anchor"):
         finetune(SURFACE, second, data, replace(tune, limits=never, draw_back_steps=4), registry=tmp_path)
     third = finetune(SURFACE, second, data, replace(tune, frozen="embeddings", learning_rate=1e-3), registry=tmp_path)

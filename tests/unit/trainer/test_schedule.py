@@ -19,6 +19,7 @@ from schemas.records.feedback import Engagement, EngagementKind, Example, Label
 from schemas.registry.remote import RemoteRegistry
 from schemas.surfaces import load_surfaces
 from tests.bundles import publish_bundle
+from tests.gate_limits import UNCOMPARED
 from tests.tiny_world import START_MS, tiny_world
 from trainer.data.evidence import newest_served
 from trainer.data.passed_over import PassedOver
@@ -329,18 +330,6 @@ def test_a_refusal_is_raised_once_and_tried_again_only_with_further_examples(tmp
     assert setting.measured("roost_bundle_created_timestamp_seconds") is None
 
 
-# no gate against other towers: what a test refuses, it refuses by the data
-EASY = GateLimits(
-    auc_regression=1.0,
-    per_user_auc_regression=1.0,
-    sampled_auc_regression=1.0,
-    language_mismatch_rise=1.0,
-    popularity_correlation_rise=2.0,
-    anchor_language_mismatch_rise=1.0,
-    anchor_popularity_correlation_rise=2.0,
-)
-
-
 def test_what_was_refused_is_passed_over_and_the_next_bundle_says_how_much(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -366,7 +355,7 @@ def test_what_was_refused_is_passed_over_and_the_next_bundle_says_how_much(
 
 def refused_once(folder: Path, **log: bool) -> Setting:
     """Return a setting whose live bundle's first window, up to offset 900 of each partition, was refused."""
-    setting = a_setting(folder, replace(PLAN, skew_sample=500, finetune=FinetuneConfig(replay=1.0, limits=EASY)))
+    setting = a_setting(folder, replace(PLAN, skew_sample=500, finetune=FinetuneConfig(replay=1.0, limits=UNCOMPARED)))
     setting.log.fill()
     first = setting.schedule.step()
     assert first is not None
@@ -421,7 +410,7 @@ def test_after_a_bundle_that_was_tried_and_not_kept_windows_begin_as_after_an_ac
     tmp_path: Path, stages: tuple[Stage, Stage], begin: int
 ) -> None:
     """Grown by every canary that users did not want, the next window would forget more, and its canary be aborted too."""
-    setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=EASY)))
+    setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=UNCOMPARED)))
     setting.log.fill()
     first = setting.schedule.step()
     assert first is not None
@@ -446,7 +435,7 @@ def test_after_a_bundle_that_was_tried_and_not_kept_windows_begin_as_after_an_ac
 def test_a_window_that_lacked_nothing_but_examples_grows_until_it_has_enough(tmp_path: Path) -> None:
     """Passed over, a surface with few positives would never be tuned: no window of its would hold enough."""
     positives = sum(one.label == Label.POSITIVE for one in WORLD.examples[900:2_400])
-    limits = replace(EASY, min_positives=positives // 2)
+    limits = replace(UNCOMPARED, min_positives=positives // 2)
     setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=limits)))
     setting.log.fill()
     first = setting.schedule.step()
@@ -467,7 +456,7 @@ def test_a_window_that_lacked_nothing_but_examples_grows_until_it_has_enough(tmp
 
 def test_a_window_that_met_too_few_candidates_is_trained_on_once_there_are_more(tmp_path: Path) -> None:
     """The refusal says to wait for candidates: whoever does must not lose what came meanwhile."""
-    limits = replace(EASY, min_corpus=200)
+    limits = replace(UNCOMPARED, min_corpus=200)
     setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=limits)))
     setting.log.fill()
     first = setting.schedule.step()

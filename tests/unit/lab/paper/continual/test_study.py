@@ -17,6 +17,7 @@ from lab.world.simulation import Simulation, write_log
 from lab.world.world import World
 from schemas.errors import InvalidInput
 from schemas.features.catalog import CATALOG
+from tests.gate_limits import ANY_QUALITY
 from trainer.gates import GateLimits
 from trainer.learning.towers import TowerConfig
 from trainer.settings import TrainerSettings
@@ -34,7 +35,9 @@ SETTINGS = ContinualSettings(
 # nothing passes: no AUC is above 1
 CLOSED = replace(SCHEDULE, limits=GateLimits(min_auc=1.1))
 # nothing but the anchor refuses
-OPEN = GateLimits(
+OPEN = replace(
+    ANY_QUALITY,
+    anchor_language_mismatch_rise=GateLimits().anchor_language_mismatch_rise,
     min_examples=1,
     min_positives=1,
     min_negatives=1,
@@ -42,15 +45,6 @@ OPEN = GateLimits(
     max_volume_change=1e9,
     max_label_rate_change=1e9,
     max_language_mix_change=1.0,
-    min_auc=0.0,
-    min_sampled_auc=0.0,
-    max_language_mismatch=1.0,
-    auc_regression=1.0,
-    per_user_auc_regression=1.0,
-    sampled_auc_regression=1.0,
-    language_mismatch_rise=1.0,
-    popularity_correlation_rise=2.0,
-    anchor_popularity_correlation_rise=2.0,
     canary_shift=2.0,
 )
 
