@@ -1,6 +1,7 @@
 """Deletes in force in every epoch of the node at once, whichever epoch's topic brought them. Searches nothing itself."""
 
 import threading
+import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -11,6 +12,10 @@ from schemas.ids import Version
 
 # a pass over all that are remembered: with a million of them some tenths of a second
 PRUNE_EVERY_MS = 60_000
+# an index that joins takes the deletes that are known in such parts, with a rest between two: rows and deletes of the others, and
+# answers, wait for one at most
+_PART = 1_024
+_REST_S = 0.001
 
 
 class Delete(NamedTuple):
@@ -62,10 +67,15 @@ class Masks:
         return len(self._deleted)
 
     def join(self, member: Maskable) -> None:
-        """Put every known delete in force in `member`, and each later one as it comes."""
+        """Put every known delete in force in `member`, and each later one as it comes, also while this goes on."""
         with self._lock:
-            _mask(member, self._deleted.values())
             self._members.append(member)
+            known = list(self._deleted)
+        for begin in range(0, len(known), _PART):
+            with self._lock:
+                # as it stands now: one that was forgotten meanwhile must not come back
+                _mask(member, [self._deleted[i] for i in known[begin : begin + _PART] if i in self._deleted])
+            time.sleep(_REST_S)
 
     def leave(self, member: Maskable) -> None:
         """Forget a member that joined; forgetting one that did not changes nothing."""
