@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas.bundle import Gate, list_bundles, read_bundle
-from schemas.errors import BrokerUnavailable, BundleCorrupt, CompareAndSetLost, Refused
+from schemas.errors import BrokerUnavailable, BundleCorrupt, CompareAndSetLost, ControllerUnavailable, Refused, RoostError
 from schemas.records.candidates import Candidate
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.records.feedback import Engagement, EngagementKind, Example, Label
@@ -657,6 +657,44 @@ def test_a_bundle_that_the_controller_does_not_take_is_counted_and_let_go(settin
     assert untold == {}
     assert len(list_bundles(setting.registry, SURFACE.name)) == 1
     assert measured.get_sample_value("roost_rollouts_refused_total", {"surface": SURFACE.name}) == 1
+
+
+@pytest.mark.parametrize("away", [ControllerUnavailable("no controller answered"), BrokerUnavailable("no broker")])
+def test_a_bundle_that_nobody_answered_for_is_handed_over_when_somebody_does(setting: Setting, away: RoostError) -> None:
+    """A controller that was being restarted ended the trainer, all its surfaces' schedules, and the bundle never went out."""
+    setting.log.fill()
+    untold: dict[str, str] = {}
+    asked: list[str] = []
+
+    def ask(_surface: str, bundle: str) -> None:
+        asked.append(bundle)
+        if len(asked) == 1:
+            raise away
+
+    for _ in range(3):
+        step(SURFACE.name, setting.schedule, ask, untold, TrainerMetrics())
+    assert asked == 2 * list_bundles(setting.registry, SURFACE.name)
+    assert untold == {}
+
+
+def test_a_bundle_that_waits_for_its_rollout_outlasts_a_training_that_is_refused(tmp_path: Path) -> None:
+    """The refusal was taken for one of the rollout: a bundle that had passed every gate was forgotten."""
+    setting = a_setting(tmp_path, replace(PLAN, pretrain=replace(PLAN.pretrain, limits=GateLimits(min_auc=0.0))))
+    setting.log.fill()
+    untold: dict[str, str] = {}
+
+    def away(_surface: str, _bundle: str) -> None:
+        raise BrokerUnavailable("no broker answers")
+
+    step(SURFACE.name, setting.schedule, away, untold, TrainerMetrics())
+    [bundle] = list_bundles(setting.registry, SURFACE.name)
+    refusing = a_setting(tmp_path, replace(PLAN, pretrain=replace(PLAN.pretrain, limits=GateLimits(min_auc=1.0))))
+    refusing.log.fill()
+    metrics = TrainerMetrics(measured := CollectorRegistry())
+    step(SURFACE.name, refusing.schedule, away, untold, metrics)
+    assert list_bundles(setting.registry, SURFACE.name) == [bundle], "the second training was refused"
+    assert untold == {SURFACE.name: bundle}
+    assert measured.get_sample_value("roost_rollouts_refused_total", {"surface": SURFACE.name}) is None
 
 
 def test_a_trainer_that_starts_knows_how_old_the_newest_bundle_is(tmp_path: Path) -> None:
