@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas.bundle import Gate, list_bundles, read_bundle
-from schemas.errors import BrokerUnavailable, BundleCorrupt, CompareAndSetLost, ControllerUnavailable, Refused, RoostError
+from schemas.errors import BrokerUnavailable, BundleCorrupt, BundlesUnavailable, CompareAndSetLost, ControllerUnavailable, Refused, RoostError
 from schemas.records.candidates import Candidate
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.records.feedback import Engagement, EngagementKind, Example, Label
@@ -642,6 +642,31 @@ def test_a_bundle_that_cannot_be_published_is_not_called_the_live_one(
     step(SURFACE.name, schedule, lambda *_: None, untold, TrainerMetrics())
     assert f"{SURFACE.name}: the new bundle cannot be published: the registry memory://bucket" in caplog.text
     assert untold == {}
+
+
+def test_what_a_registry_that_was_away_did_not_take_is_trained_again_once_it_is_back(
+    remote: RemoteRegistry, setting: Setting
+) -> None:
+    """A minute's outage had the trainer wait until as many further examples had come: of a quiet surface for hours."""
+    schedule = SurfaceSchedule(SURFACE, setting.log, PLAN, registry=remote, wall_clock_s=setting.clock, monotonic_s=setting.clock)
+    setting.log.fill()
+    fsspec.filesystem("memory").rm("/bucket", recursive=True)
+    with pytest.raises(BundlesUnavailable):
+        schedule.step()
+    fsspec.filesystem("memory").mkdir("/bucket")
+    setting.clock.now_s += 59
+    assert schedule.step() is None, "the interval holds"
+    setting.clock.now_s += 2
+    assert schedule.step() is not None
+
+
+def test_a_topic_that_was_created_anew_is_not_taken_for_one_without_further_examples(setting: Setting) -> None:
+    """Its offsets begin at 0 once more: nothing was trained until it had grown past where the old one ended."""
+    setting.log.fill()
+    assert setting.schedule.step() is not None
+    setting.log.examples = WORLD.examples[1_200:2_300]
+    setting.clock.now_s += 61
+    assert setting.schedule.step() is not None
 
 
 def test_a_bundle_that_the_controller_does_not_take_is_counted_and_let_go(setting: Setting) -> None:
