@@ -12,7 +12,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas.bundle import Gate, list_bundles, read_bundle
-from schemas.errors import BrokerUnavailable, BundleCorrupt, BundlesUnavailable, CompareAndSetLost, ControllerUnavailable, Refused, RoostError
+from schemas.errors import (
+    BrokerUnavailable,
+    BundleCorrupt,
+    BundlesUnavailable,
+    CompareAndSetLost,
+    ControllerUnavailable,
+    Refused,
+    RoostError,
+)
 from schemas.records.candidates import Candidate
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.records.feedback import Engagement, EngagementKind, Example, Label
