@@ -401,3 +401,22 @@ def test_no_cache_is_kept_beyond_its_time_nor_the_rest_of_one_that_was_never_who
         os.utime(tmp_path / name, (1_000, 1_000))
     prune(tmp_path, keep=2, since_s=1_001.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".git", "b", "notes"]
+
+
+def test_a_cache_that_another_process_removes_meanwhile_keeps_none_that_is_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`roost train` with `--cache` beside a schedule: what was gone already was said to stay, and what was due stayed."""
+    for name in "abc":
+        write_cache(tmp_path / name, SURFACE.name, Window(), CorpusAt([]))
+    os.utime(tmp_path / "a", (1_000, 1_000))
+    looked = Path.is_file
+
+    def look(path: Path) -> bool:
+        found = looked(path)
+        shutil.rmtree(tmp_path / "b", ignore_errors=True)
+        return found
+
+    monkeypatch.setattr(Path, "is_file", look)
+    prune(tmp_path, keep=3, since_s=1_001.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
