@@ -192,6 +192,7 @@ class SurfaceSchedule:
         self._last: _Attempt | None = None
         self._start = WindowStart(surface.name, sources, registry)
         self._said = ""
+        self._erased_ms: Mapping[str, int] = {}
         self._kept = (
             KeptTrainings(surface.name, plan.cache, newest=plan.caches_kept, kept_s=plan.caches_kept_s, wall_clock_s=wall_clock_s)
             if plan.cache is not None
@@ -224,6 +225,9 @@ class SurfaceSchedule:
             raise
 
     def _due(self) -> _Due | Waiting:
+        if self._kept is not None:
+            # whatever is waited for, and however long: what is kept ends with its time
+            self._kept.clear(self._erased_ms)
         state = self._sources.rollout()
         if under_way := state.in_stage(*UNDER_WAY):
             # a bundle trained now could not start: the newest is taken when this one has gone live or ended
@@ -234,6 +238,7 @@ class SurfaceSchedule:
         parent = self._tunable(live)
         passed_over = self._start.of(parent, state)
         window = self._sources.window(passed_over.offsets)
+        self._erased_ms = window.erased_ms
         if self._kept is not None:
             self._kept.clear(window.erased_ms)
         if parent and self._plan.diverted:

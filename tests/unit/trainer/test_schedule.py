@@ -191,6 +191,20 @@ def test_a_kept_training_ends_with_its_time_though_nothing_is_trained_any_more(t
     assert not folder.exists()
 
 
+def test_a_kept_training_ends_with_its_time_while_a_rollout_stands_still(tmp_path: Path) -> None:
+    """A canary that somebody paused kept what an erased author wrote for as long as it was paused."""
+    setting = a_setting(tmp_path / "registry", replace(PLAN, cache=tmp_path / "kept"))
+    setting.log.fill()
+    bundle = setting.schedule.step()
+    assert bundle is not None
+    folder = tmp_path / "kept" / SURFACE.name / bundle
+    os.utime(folder, (setting.clock.now_s, setting.clock.now_s))
+    setting.log.stage((bundle, Stage.CANARY))
+    setting.clock.now_s += 31 * 86_400
+    assert setting.schedule.step() is None
+    assert not folder.exists()
+
+
 def test_a_bundle_whose_training_cannot_be_kept_is_handed_over_all_the_same(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
