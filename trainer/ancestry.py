@@ -4,16 +4,22 @@ from collections import deque
 from collections.abc import Iterator
 
 from schemas.bundle import Bundle, read_bundle
-from schemas.errors import BundleError
+from schemas.errors import BundleError, BundlesUnavailable
 from schemas.registry.place import RegistryPlace
 
 
 def line_of(registry: RegistryPlace, surface: str, newest: Bundle | None) -> Iterator[Bundle]:
-    """Yield a bundle and those it was fine-tuned from, newest first; one that is gone, or can no longer be read, ends the line."""
+    """Yield a bundle and those it was fine-tuned from, newest first; one that is gone, or can no longer be read, ends the line.
+
+    Raises:
+        BundlesUnavailable: the registry did not answer: nobody knows whether the line goes on.
+    """
     while newest is not None:
         yield newest
         try:
             newest = read_bundle(registry, surface, newest.manifest.parent) if newest.manifest.parent else None
+        except BundlesUnavailable:
+            raise
         except BundleError:
             return
 
@@ -26,6 +32,9 @@ def anchor_of(registry: RegistryPlace, surface: str, parent: Bundle, *, fine_tun
 
     Returns:
         None while the line is shorter than that; the oldest that is left where its beginning is gone.
+
+    Raises:
+        BundlesUnavailable: as `line_of`.
     """
     oldest = deque(line_of(registry, surface, parent), maxlen=fine_tunes + 1)
     if oldest[-1].manifest.parent is not None:

@@ -6,7 +6,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from schemas.bundle import list_bundles, read_bundle
-from schemas.errors import BrokerUnavailable, BundleError, CompareAndSetLost, DeliveryFailed, Refused
+from schemas.errors import (
+    BrokerUnavailable,
+    BundleError,
+    CompareAndSetLost,
+    ControllerUnavailable,
+    DeliveryFailed,
+    Refused,
+)
 from schemas.features.catalog import CATALOG
 from schemas.registry.place import RegistryPlace
 from schemas.surfaces import load_surfaces
@@ -36,7 +43,7 @@ def run_schedule(
 
     Args:
         on_bundle: called with surface and bundle id of each published bundle; the caller asks for its rollout, and raises
-            `Refused` or `CompareAndSetLost` when it is not taken.
+            `Refused` or `CompareAndSetLost` when it is not taken. Where nobody answers it is called again.
 
     Raises:
         BrokerUnavailable: none answered within `settings.broker_wait_s`.
@@ -82,11 +89,8 @@ def step(surface: str, schedule: SurfaceSchedule, on_bundle: OnBundle, untold: d
         if bundle is not None:
             untold[surface] = bundle
         if surface in untold:
-            _hand_over(surface, untold[surface], on_bundle, metrics)
-            del untold[surface]
+            _hand_over(surface, untold, on_bundle, metrics)
     except (Refused, CompareAndSetLost) as refusal:
-        # of a recipe, or of the rollout: somebody decided against this bundle
-        untold.pop(surface, None)
         log.warning("%s: %s", surface, refusal, extra={"surface": surface})
     except BundleError as error:
         log.error("%s: %s", surface, error)  # noqa: TRY400  the sentence says it all
@@ -97,13 +101,16 @@ def step(surface: str, schedule: SurfaceSchedule, on_bundle: OnBundle, untold: d
         log.error(  # noqa: TRY400  the sentence says it all
             "%s: %s: %s; make room there, or name another folder", surface, error.filename, error.strerror
         )
-    except (BrokerUnavailable, DeliveryFailed) as error:
+    except (BrokerUnavailable, ControllerUnavailable, DeliveryFailed) as error:
         log.warning("%s: %s; trying again", surface, error)
 
 
-def _hand_over(surface: str, bundle: str, on_bundle: OnBundle, metrics: TrainerMetrics) -> None:
+def _hand_over(surface: str, untold: dict[str, str], on_bundle: OnBundle, metrics: TrainerMetrics) -> None:
     try:
-        on_bundle(surface, bundle)
+        on_bundle(surface, untold[surface])
     except (Refused, CompareAndSetLost):
+        # somebody decided against this bundle; a later training that is refused says nothing of it
+        del untold[surface]
         metrics.rollout_refused(surface)
         raise
+    del untold[surface]

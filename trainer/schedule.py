@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from schemas.bundle import Bundle, read_bundle
-from schemas.errors import BundleError, Refused
+from schemas.errors import BundleError, BundlesUnavailable, Refused
 from schemas.features.catalog import CATALOG
 from schemas.records.control import Rollout
 from schemas.records.feedback import Example
@@ -192,6 +192,7 @@ class SurfaceSchedule:
         self._last: _Attempt | None = None
         self._start = WindowStart(surface.name, sources, registry)
         self._said = ""
+        self._erased_ms: Mapping[str, int] = {}
         self._kept = (
             KeptTrainings(surface.name, plan.cache, newest=plan.caches_kept, kept_s=plan.caches_kept_s, wall_clock_s=wall_clock_s)
             if plan.cache is not None
@@ -204,6 +205,7 @@ class SurfaceSchedule:
         Raises:
             BrokerUnavailable: the topics cannot be read; nothing changed.
             BundleError: the live bundle cannot be read, or the new one not be published.
+            OSError: a disk that trainings write to is full, or failed.
             Refused: the gates refused the data or the bundle; it is tried again when enough further examples have come.
         """
         due = self._due()
@@ -214,10 +216,18 @@ class SurfaceSchedule:
             self._said = due.kind
             return None
         self._said = ""
-        self._last = _Attempt(due.live, {p: following for p, (_, following) in due.window.offsets.items()}, self._monotonic_s())
-        return self._train(due)
+        self._last = _Attempt(due.live, _ends(due.window), self._monotonic_s())
+        try:
+            return self._train(due)
+        except (BundlesUnavailable, OSError):
+            # of a place, not of the data: these are trained on again once the interval is over
+            self._last = replace(self._last, offsets={})
+            raise
 
     def _due(self) -> _Due | Waiting:
+        if self._kept is not None:
+            # whatever is waited for, and however long: what is kept ends with its time
+            self._kept.clear(self._erased_ms)
         state = self._sources.rollout()
         if under_way := state.in_stage(*UNDER_WAY):
             # a bundle trained now could not start: the newest is taken when this one has gone live or ended
@@ -228,6 +238,7 @@ class SurfaceSchedule:
         parent = self._tunable(live)
         passed_over = self._start.of(parent, state)
         window = self._sources.window(passed_over.offsets)
+        self._erased_ms = window.erased_ms
         if self._kept is not None:
             self._kept.clear(window.erased_ms)
         if parent and self._plan.diverted:
@@ -237,6 +248,9 @@ class SurfaceSchedule:
         if len(window.logged) < needed:
             return Waiting("examples", f"{len(window.logged)} of {needed} examples are there")
         if seen := self._seen(live):
+            ends = _ends(window)
+            # an offset behind the end belongs to a topic that was recreated since
+            seen = {p: offset for p, offset in seen.items() if offset <= ends.get(p, -1)}
             since = sum(entry.offset >= seen.get(entry.partition, 0) for entry in window.logged)
             if since < self._plan.finetune_at:
                 return Waiting("further examples", f"{since} of {self._plan.finetune_at} examples came since the last attempt")
@@ -366,3 +380,7 @@ class SurfaceSchedule:
             progress.examples_per_s,
             progress.eta_s,
         )
+
+
+def _ends(window: Window) -> Mapping[int, int]:
+    return {partition: following for partition, (_, following) in window.offsets.items()}

@@ -68,8 +68,10 @@ def schedule(
 def _starting_rollouts(bootstrap: str) -> Callable[[str, str], None]:
     def start(surface: str, bundle: str) -> None:
         now_ms = time.time_ns() // 1_000_000
+        # the same whenever the bundle is handed over: what nobody answered in time is in the log, and is to be answered once
+        name = uuid.uuid5(uuid.NAMESPACE_OID, f"{surface}/{bundle}").hex
         command = RolloutCommand(
-            uuid.uuid4().hex, surface, CommandKind.START, actor=actor_of_process(), time_ms=now_ms, bundle=bundle, automatic=True
+            name, surface, CommandKind.START, actor=actor_of_process(), time_ms=now_ms, bundle=bundle, automatic=True
         )
         # refused while one is under way, or the surface is frozen: the controller starts it then, or a newer one
         with RolloutClient(bootstrap) as client:

@@ -177,8 +177,11 @@ class TailReader:
         """Return everything up to the present end of all partitions, as `to_end`. For short logs."""
         return list(self.to_end(stall_s=stall_s))
 
-    def end_offsets(self, timeout_s: float = 10.0) -> dict[int, int]:
+    def end_offsets(self, timeout_s: float = 10.0, *, committed: bool = False) -> dict[int, int]:
         """Return the high-water mark of each partition; never compare it with record offsets on transactional topics.
+
+        Args:
+            committed: the last stable offset instead: a reader of committed records reaches it, also behind transaction markers.
 
         Raises:
             BrokerUnavailable: no answer within `timeout_s`, or a partition has no leader for so long.
@@ -188,7 +191,7 @@ class TailReader:
         places = [(self.topic, partition) for partition in self._next]
         deadline_s = time.monotonic() + timeout_s
         while True:
-            answers = ask_offsets(admin, places, timeout_s=deadline_s - time.monotonic())
+            answers = ask_offsets(admin, places, committed=committed, timeout_s=deadline_s - time.monotonic())
             refused = [answer.args[0] for answer in answers.values() if isinstance(answer, KafkaException)]
             if not refused:
                 return {partition: end for (_, partition), end in answers.items() if isinstance(end, int)}

@@ -178,9 +178,16 @@ def test_aborted_examples_are_never_trained_on(own: OwnSurface) -> None:
             writer.commit_transaction(TIMEOUT_S)
         else:
             writer.abort_transaction(TIMEOUT_S)
+    # an open one lies behind all that can be read: nobody waits for what becomes of it
+    writer.begin_transaction()
+    writer.produce(EXAMPLES, key=examples[0].user_id.encode(), value=encode(examples[0]))
+    writer.flush(TIMEOUT_S)
     window = tail.window(before)
     assert {one.example_id for one in window.examples()} == {one.example_id for one in examples[10:]}
     assert not tail.window({p: following for p, (_, following) in window.offsets.items()}).logged
+    writer.commit_transaction(TIMEOUT_S)
+    late = tail.window({p: following for p, (_, following) in window.offsets.items()})
+    assert [one.example_id for one in late.examples()] == [examples[0].example_id]
     tail.close()
 
 

@@ -130,11 +130,19 @@ def prune(folder: Path, *, keep: int, since_s: float) -> None:
     Raises:
         OSError: one cannot be removed, as on a read-only disk; it names that, the first of several. All others are removed.
     """
-    caches = sorted((path.stat().st_mtime, path) for path in folder.glob("*") if (path / MANIFEST).is_file())
+    caches = sorted((_written_s(path), path) for path in folder.glob("*") if (path / MANIFEST).is_file())
     due = [path for at, (written_s, path) in enumerate(caches) if at < len(caches) - keep or written_s < since_s]
     # a process that is killed leaves its staging folder
-    due += [path for path in folder.glob(f".*{_STAGED}") if path.stat().st_mtime < since_s]
+    due += [path for path in folder.glob(f".*{_STAGED}") if _written_s(path) < since_s]
     _remove_all(due)
+
+
+def _written_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        # another process was quicker: one more of those that are due is no harm
+        return 0.0
 
 
 def remove_erased(folder: Path, erased_ms: Mapping[str, int], *, on_removed: Callable[[str], None] = lambda _: None) -> None:

@@ -100,6 +100,12 @@ class Examples:
         columns = {column.name: getattr(self, column.name)[rows] for column in fields(self) if column.name != "queries"}
         return replace(self, **columns)
 
+    def without_idle_queries(self) -> Self:
+        """Return the same without the queries of no example: what is measured of queries is else measured of those too."""
+        rows, query = np.unique(self.query, return_inverse=True)
+        queries = Queries(*(getattr(self.queries, column.name)[rows] for column in fields(Queries)))
+        return replace(self, queries=queries, query=query.astype(np.int32))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corpus:

@@ -1,5 +1,6 @@
 """What a skew audit compares: served examples, and what the topics say of their users and of what was done to their candidates."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -34,41 +35,45 @@ def evidence_of(bootstrap: str, served: Sequence[Example], candidates: Mapping[s
     Raises:
         BrokerUnavailable: no broker, or no such topic yet.
     """
-    states = _of_keys(bootstrap, USER_STATES, {one.user_id for one in served}, UserState, newest_only=True)
+    states = _states(bootstrap, {one.user_id for one in served})
     created_ms = [one.attributes.created_ms for one in candidates.values() if one.attributes is not None]
-    engagements = _engagements(bootstrap, set(candidates), since_ms=min(created_ms)) if created_ms else {}
-    return Evidence(served, {user: found[-1] for user, found in states.items()}, candidates, engagements)
+    engagements, counted_from_ms = _engagements(bootstrap, set(candidates), since_ms=min(created_ms)) if created_ms else ({}, 0)
+    return Evidence(served, {user: found[-1] for user, found in states.items()}, candidates, engagements, counted_from_ms)
 
 
-def _engagements(bootstrap: str, candidates: set[str], *, since_ms: int) -> Mapping[str, Sequence[Engagement]]:
-    """Read what was done to candidates, of which the oldest was made at `since_ms`: nothing of it was appended before."""
-    partitions = partitions_of(bootstrap, ENGAGEMENTS)
-    start = offsets_since(make_admin(bootstrap), ENGAGEMENTS, partitions, max(since_ms - _CLOCKS_APART_MS, 0))
-    return _of_keys(bootstrap, ENGAGEMENTS, candidates, Engagement, newest_only=False, start=start)
+def _states(bootstrap: str, users: set[str]) -> Mapping[str, Sequence[UserState]]:
+    tail = _KeysTail(bootstrap, USER_STATES, users, UserState, newest_only=True)
+    try:
+        return tail.read()
+    finally:
+        tail.close()
+
+
+def _engagements(bootstrap: str, candidates: set[str], *, since_ms: int) -> tuple[Mapping[str, Sequence[Engagement]], int]:
+    """Read what was done to candidates, of which the oldest was made at `since_ms`: nothing of it was appended before.
+
+    Returns:
+        It, and from when on, Unix ms, candidates were made of whose engagements retention has taken none.
+    """
+    partitions, admin = partitions_of(bootstrap, ENGAGEMENTS), make_admin(bootstrap)
+    start = offsets_since(admin, ENGAGEMENTS, partitions, max(since_ms - _CLOCKS_APART_MS, 0))
+    tail = _KeysTail(bootstrap, ENGAGEMENTS, candidates, Engagement, newest_only=False)
+    try:
+        found, first_ms = tail.read(start), tail.first_ms
+    finally:
+        tail.close()
+    # asked last: what retention takes while it is read was read, or is known to be gone
+    oldest = offsets_since(admin, ENGAGEMENTS, partitions, 0)
+    cut = [partition for partition in partitions if oldest[partition] and start[partition] <= oldest[partition]]
+    return found, max((first_ms.get(partition, sys.maxsize) + _CLOCKS_APART_MS for partition in cut), default=0)
 
 
 def _event_time_ms(example: Example) -> int:
     return example.event_time_ms
 
 
-def _of_keys(
-    bootstrap: str,
-    topic: str,
-    keys: set[str],
-    message: type[MessageT],
-    *,
-    newest_only: bool,
-    start: Mapping[int, int] | None = None,
-) -> Mapping[str, Sequence[MessageT]]:
-    tail = _KeysTail(bootstrap, topic, keys, message, newest_only=newest_only)
-    try:
-        return tail.read(start)
-    finally:
-        tail.close()
-
-
 class _KeysTail(TopicTail, Generic[MessageT]):
-    """The records of some keys; a null takes back what came before it."""
+    """The records of some keys; a null takes back what came before it. `first_ms` is the append time of each partition's first."""
 
     def __init__(self, bootstrap: str, topic: str, keys: set[str], message: type[MessageT], *, newest_only: bool) -> None:
         super().__init__(bootstrap, topic)
@@ -77,14 +82,16 @@ class _KeysTail(TopicTail, Generic[MessageT]):
         self._newest_only = newest_only
         self._begin((), {})
 
-    def read(self, start: Mapping[int, int] | None) -> dict[str, list[MessageT]]:
+    def read(self, start: Mapping[int, int] | None = None) -> dict[str, list[MessageT]]:
         self._catch_up(start)
         return self._found
 
     def _begin(self, partitions: Sequence[int], start: Mapping[int, int]) -> None:
         self._found: dict[str, list[MessageT]] = {}
+        self.first_ms: dict[int, int] = {}
 
     def _take(self, record: InboundRecord) -> None:
+        self.first_ms.setdefault(record.partition, record.timestamp_ms)
         key = (record.key or b"").decode("utf-8", "replace")
         if key not in self._keys:
             return

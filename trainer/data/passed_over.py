@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from schemas.bundle import Bundle, read_bundle
-from schemas.errors import BrokerUnavailable, BundleError
+from schemas.errors import BrokerUnavailable, BundleError, BundlesUnavailable
 from schemas.records.control import Rollout, Stage
 from schemas.registry.place import RegistryPlace
 from trainer.data.windows import next_offsets
@@ -62,6 +62,7 @@ class WindowStart:
 
         Raises:
             BrokerUnavailable: what was kept cannot be read.
+            BundlesUnavailable: the registry does not tell what was tried.
         """
         if parent is None:
             return PassedOver()
@@ -86,6 +87,8 @@ class WindowStart:
     def _learned_by(self, bundle: str) -> PassedOver:
         try:
             manifest = read_bundle(self._registry, self._surface, bundle).manifest
+        except BundlesUnavailable:
+            raise
         except BundleError:
             # deleted since
             return PassedOver()

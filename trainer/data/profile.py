@@ -120,7 +120,7 @@ def profile_of(bundle: Bundle) -> WindowProfile | None:
 def last_profiles(registry: RegistryPlace, surface: str, newest: Bundle | None, *, count: int) -> list[WindowProfile]:
     """Return the profiles of a bundle and of those it was fine-tuned from, newest first, at most `count` of them.
 
-    A forebear that is gone, or can no longer be read, ends the line.
+    A forebear that is gone, or can no longer be read, ends the line; raises `BundlesUnavailable` as that does.
     """
     found = (profile_of(bundle) for bundle in line_of(registry, surface, newest))
     return list(islice((profile for profile in found if profile is not None), count))

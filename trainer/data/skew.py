@@ -36,12 +36,15 @@ class Evidence:
         states: user states, newer than the examples, by user.
         candidates: as last folded, by id.
         engagements: all there were, by candidate; a repeated event id counts once.
+        counted_from_ms: nothing that was done to candidates made from then on, Unix ms, has left the log: others' counters are not
+            compared.
     """
 
     examples: Sequence[Example]
     states: Mapping[str, UserState]
     candidates: Mapping[str, Candidate]
     engagements: Mapping[str, Sequence[Engagement]]
+    counted_from_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,13 @@ def audit(evidence: Evidence, spec: FeatureSpec) -> list[FieldAudit]:
         [(one.query, again, one.example_id) for one, again in zip(served, queries, strict=True)],
     )
     known = np.array([candidate is not None for candidate in candidates], bool)
+    counted = known & np.array([_is_counted(evidence.candidates.get(one.candidate_id), evidence) for one in served], bool)
     again = [one.candidate if candidate is None else candidate for one, candidate in zip(served, candidates, strict=True)]
     found += _compare(
         "candidate",
         spec.candidate,
         (spec.encode_candidates([one.candidate for one in served]), spec.encode_candidates(again)),
-        {field.source: known for field in spec.candidate},
+        {field.source: counted if field.source.startswith("counters.") else known for field in spec.candidate},
         [(one.candidate, features, one.example_id) for one, features in zip(served, again, strict=True)],
     )
     return found
@@ -135,6 +139,13 @@ def _candidate(example: Example, evidence: Evidence) -> CandidateFeatures | None
         return None
     counted = _counters_before(example.event_time_ms, evidence.engagements.get(example.candidate_id, ()))
     return candidate.attributes.features(min(counted, key=partial(_apart, example.candidate.counters)))
+
+
+def _is_counted(candidate: Candidate | None, evidence: Evidence) -> bool:
+    """Tell whether all engagements with a candidate are still known."""
+    return (
+        candidate is not None and candidate.attributes is not None and candidate.attributes.created_ms >= evidence.counted_from_ms
+    )
 
 
 def _counters_before(moment_ms: int, engagements: Sequence[Engagement]) -> list[Counters]:

@@ -84,7 +84,7 @@ class TopicTail(ABC):
         reader, ends, silent = self._reader, self._ends(self._reader), 0
         if beyond := {p: offset for p, offset in reader.next_offsets.items() if offset > ends[p]}:
             raise OffsetOutOfRange(f"{self._topic} ends before offsets {beyond}: it was recreated; reading it from the beginning")
-        # behind transaction markers a reader stands at the end without reaching the high-water mark: either will do
+        # by offsets alone: that it stood at the end of a partition is what the reader saw when it last came to it
         unread = {p for p, end in ends.items() if reader.next_offsets[p] < end}
         while unread:
             records = reader.poll(_BATCH, 1.0)
@@ -95,11 +95,11 @@ class TopicTail(ABC):
                 if record.offset < ends[record.partition] or self._until is None:
                     self._take(record)
             following = reader.next_offsets
-            unread = {p for p in unread if following[p] < ends[p] and not reader.at_end(p)}
+            unread = {p for p in unread if following[p] < ends[p]}
         return reader.next_offsets if self._until is None else ends
 
     def _ends(self, reader: TailReader) -> dict[int, int]:
-        ends = reader.end_offsets()
+        ends = reader.end_offsets(committed=True)
         return ends if self._until is None else {p: min(self._until.get(p, 0), end) for p, end in ends.items()}
 
     @abstractmethod

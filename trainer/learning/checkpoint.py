@@ -61,7 +61,12 @@ class Checkpoint:
         """Return the one of what was asked for, in a folder of them; names those of others, and removes what is a week old."""
         others = [path for path in root.glob("*") if path.is_dir() and path.name != asked[:16]]
         for path in others:
-            if time.time() - path.stat().st_mtime > _STALE_AFTER_S:
+            try:
+                written_s = path.stat().st_mtime
+            except FileNotFoundError:
+                # it has ended meanwhile, or another process of this training was quicker
+                continue
+            if time.time() - written_s > _STALE_AFTER_S:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 log.warning(

@@ -1,8 +1,8 @@
 """Queries on a schedule that no slow answer delays, and the recall of a sample of them. Publishes nothing."""
 
 import json
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -66,12 +66,12 @@ class _Asker:
         self._exact: list[float] = []
 
     def run(self, start_s: float) -> Asked:
-        threads = [threading.Thread(target=self._ask_in_turn, args=(start_s, number)) for number in range(_THREADS)]
-        threads.append(threading.Thread(target=self._compare, args=(start_s,)))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(_THREADS + 1) as pool:
+            asking = [pool.submit(self._ask_in_turn, start_s, number) for number in range(_THREADS)]
+            asking.append(pool.submit(self._compare, start_s))
+            for thread in asking:
+                # one that failed has asked no more: a run of fewer queries would look like one without errors
+                thread.result()
         columns = (np.array(column) * 1000 for column in (self._waits, self._late, self._exact))
         waits_ms, late_ms, exact_ms = columns
         return Asked(waits_ms, late_ms, self._failed, np.array(self._recalls), exact_ms)

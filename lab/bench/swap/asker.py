@@ -3,6 +3,8 @@
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -40,13 +42,15 @@ def ask(connection: Connection, plan: Plan, node_urls: tuple[str, ...], surface:
     asker = _Asker(plan, node_urls, surface, spool)
     connection.send("prepared")
     start_s: float = connection.recv()
-    threads = [threading.Thread(target=asker.ask_in_turn, args=(start_s, number), daemon=True) for number in range(_THREADS)]
-    for thread in threads:
-        thread.start()
-    connection.recv()
-    asker.stop.set()
-    for thread in threads:
-        thread.join()
+    with closing(asker), ThreadPoolExecutor(_THREADS) as pool:
+        asking = [pool.submit(asker.ask_in_turn, start_s, number) for number in range(_THREADS)]
+        try:
+            connection.recv()
+        finally:
+            asker.stop.set()
+        for thread in asking:
+            # one that failed has asked no more: a run of fewer queries would look like one without errors
+            thread.result()
     connection.send(asker.kept)
 
 
@@ -64,6 +68,9 @@ class _Asker:
             (user.user_id, json.dumps({"k": plan.k, "user_id": user.user_id, "user": profile(user)}).encode())
             for user in LiveWorld(make_world(plan.seed), Clock(unix_ms=0)).users()
         ]
+
+    def close(self) -> None:
+        self._spool.close()
 
     def ask_in_turn(self, start_s: float, first: int) -> None:
         nodes = [Retrieval(url, self._surface) for url in self._node_urls]

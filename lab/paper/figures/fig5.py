@@ -78,7 +78,8 @@ def _asked_by_tweet(encoder: LogEncoder, examples: Examples) -> Examples:
     # what the user declares is no part of the query: a match is a candidate in the tweet's language
     languages[:, 0] = encoder.log.tweets.language[known]
     queries = replace(examples.queries, ids=encoder.contexts(known), languages=languages)
-    return replace(examples, queries=queries).take(tweet[examples.query] >= 0)
+    # who had engaged with nothing asks nothing: all of them would be one query, of the log's first tweet
+    return replace(examples, queries=queries).take(tweet[examples.query] >= 0).without_idle_queries()
 
 
 def _last_engaged(encoder: LogEncoder, users: Ints, times_s: Floats) -> Ints:

@@ -62,7 +62,8 @@ def one_language(rank: int, *, all_of_it: bool) -> Damage:
     """Keep what is in the language of a rank by size, 0 the largest."""
 
     def change(examples: Examples, scene: Scene, _rng: np.random.Generator) -> Examples:
-        return examples.take(_of_language(examples, scene, rank))
+        # a visit of which nothing is left is in no window
+        return examples.take(_of_language(examples, scene, rank)).without_idle_queries()
 
     return _changed(change, all_of_it=all_of_it)
 

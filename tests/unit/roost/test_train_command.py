@@ -4,12 +4,14 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from roost import cli
+from roost.cli import schedule
 from schemas.bundle import list_bundles, read_bundle
+from schemas.records.control import CommandKind, RolloutCommand
 from schemas.surfaces import load_surfaces
 from tests.tiny_world import START_MS, tiny_world
 from trainer.data.cache import read_cache, write_cache
@@ -242,3 +244,31 @@ def test_options_that_do_not_fit_together_are_a_usage_error_before_a_topic_is_re
     told = capsys.readouterr()
     assert why in " ".join(told.err.replace("│", " ").split())
     assert not told.out
+
+
+def test_a_bundle_is_offered_by_one_command_however_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no controller answered in time is in the log all the same: it is answered once, and that is the answer."""
+    sent: list[RolloutCommand] = []
+
+    class Client:
+        def __init__(self, bootstrap: str) -> None:
+            pass
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def send(self, command: RolloutCommand, *, timeout_s: float) -> None:
+            sent.append(command)
+
+    monkeypatch.setattr(schedule, "RolloutClient", Client)
+    for bundle in ("3f9a0c11d2e4b567", "3f9a0c11d2e4b567", "0123456789abcdef"):
+        schedule._starting_rollouts("127.0.0.1:9092")(HOME, bundle)
+    assert [(command.kind, command.bundle, command.automatic) for command in sent[1:]] == [
+        (CommandKind.START, "3f9a0c11d2e4b567", True),
+        (CommandKind.START, "0123456789abcdef", True),
+    ]
+    first, again, other = (command.command_id for command in sent)
+    assert first == again != other

@@ -8,18 +8,22 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import pytest
 from pyarrow import parquet
 
-from schemas.bundle import Bundle, Gate, read_bundle
-from schemas.errors import BundleError, BundleMismatch, Refused
+from schemas.bundle import Bundle, Gate, read_bundle, write_bundle
+from schemas.errors import BundleError, BundleMismatch, BundlesUnavailable, Refused
+from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.records.feedback import Label
+from schemas.registry.remote import RemoteRegistry
 from schemas.surfaces import load_surfaces
 from tests.bundles import published
 from tests.gate_limits import ANY_QUALITY
 from tests.tiny_world import START_MS, tiny_world
 from trainer.ancestry import anchor_of
 from trainer.data.cache import CORPUS, EXAMPLES, CacheUnusable, prune, read_cache, remove_erased, write_cache
+from trainer.data.passed_over import PassedOver, WindowStart
 from trainer.data.windows import CorpusAt, LoggedExample, Window
 from trainer.gates import GateLimits
 from trainer.learning.ensemble_fit import EnsembleFit
@@ -97,6 +101,43 @@ def test_the_anchor_stays_the_same_bundle_however_long_the_line_gets(tmp_path: P
     shutil.rmtree(tmp_path / SURFACE.name / root)
     shutil.rmtree(tmp_path / SURFACE.name / first)
     assert anchors(1)[2:] == [second, second]
+
+
+class Nothing:
+    """Keeps nothing of what was refused."""
+
+    def passed_over(self) -> PassedOver:
+        """See `Kept`."""
+        return PassedOver()
+
+    def pass_over(self, passed_over: PassedOver) -> None:
+        """See `Kept`."""
+
+
+def test_a_registry_that_does_not_answer_does_not_shorten_the_line(remote: RemoteRegistry, tmp_path: Path) -> None:
+    """Its parent would be taken for the anchor, and whatever the line had drifted before was no longer seen."""
+    line = [published(remote)]
+    for seed in (1, 2):
+        line.append(published(remote, seed=seed, recipe="fine-tune", parent=line[-1].id))
+    fsspec.filesystem("memory").rm("/bucket", recursive=True)
+    elsewhere = RemoteRegistry(remote.url, cache=tmp_path / "another")
+    with pytest.raises(BundlesUnavailable):
+        anchor_of(elsewhere, SURFACE.name, line[-1], fine_tunes=1)
+
+
+def test_a_registry_that_does_not_answer_hides_no_bundle_that_was_tried(remote: RemoteRegistry, tmp_path: Path) -> None:
+    """Taken for deleted, and remembered so, its examples were trained on once more while the rollout stood still."""
+    parent = published(remote)
+    made = published(remote, seed=1, recipe="fine-tune", parent=parent.id)
+    tried = write_bundle(remote, replace(made.manifest, examples={"0": (0, 8)}, metrics={"train_examples": 8.0}), made.files)
+    stages = (BundleStage(parent.id, Stage.LIVE), BundleStage(tried, Stage.ABORTED))
+    state = Rollout(SURFACE.name, 3, bundles=stages)
+    fsspec.filesystem("memory").mv("/bucket", "/away", recursive=True)
+    start = WindowStart(SURFACE.name, Nothing(), RemoteRegistry(remote.url, cache=tmp_path / "another"))
+    with pytest.raises(BundlesUnavailable):
+        start.of(parent, state)
+    fsspec.filesystem("memory").mv("/away", "/bucket", recursive=True)
+    assert start.of(parent, state).offsets == {0: 8}
 
 
 def test_other_data_are_refused_before_they_are_trained_on(registry: Path, first: str) -> None:
@@ -348,3 +389,22 @@ def test_no_cache_is_kept_beyond_its_time_nor_the_rest_of_one_that_was_never_who
         os.utime(tmp_path / name, (1_000, 1_000))
     prune(tmp_path, keep=2, since_s=1_001.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".git", "b", "notes"]
+
+
+def test_a_cache_that_another_process_removes_meanwhile_keeps_none_that_is_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`roost train` with `--cache` beside a schedule: what was gone already was said to stay, and what was due stayed."""
+    for name in "abc":
+        write_cache(tmp_path / name, SURFACE.name, Window(), CorpusAt([]))
+    os.utime(tmp_path / "a", (1_000, 1_000))
+    looked = Path.is_file
+
+    def look(path: Path) -> bool:
+        found = looked(path)
+        shutil.rmtree(tmp_path / "b", ignore_errors=True)
+        return found
+
+    monkeypatch.setattr(Path, "is_file", look)
+    prune(tmp_path, keep=3, since_s=1_001.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]

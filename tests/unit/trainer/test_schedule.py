@@ -12,7 +12,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas.bundle import Gate, list_bundles, read_bundle
-from schemas.errors import BrokerUnavailable, BundleCorrupt, CompareAndSetLost, Refused
+from schemas.errors import (
+    BrokerUnavailable,
+    BundleCorrupt,
+    BundlesUnavailable,
+    CompareAndSetLost,
+    ControllerUnavailable,
+    Refused,
+    RoostError,
+)
 from schemas.records.candidates import Candidate
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.records.feedback import Engagement, EngagementKind, Example, Label
@@ -181,6 +189,20 @@ def test_a_kept_training_ends_with_its_time_though_nothing_is_trained_any_more(t
     assert folder.is_dir()
     setting.clock.now_s += 2 * 86_400
     setting.schedule.step()
+    assert not folder.exists()
+
+
+def test_a_kept_training_ends_with_its_time_while_a_rollout_stands_still(tmp_path: Path) -> None:
+    """A canary that somebody paused kept what an erased author wrote for as long as it was paused."""
+    setting = a_setting(tmp_path / "registry", replace(PLAN, cache=tmp_path / "kept"))
+    setting.log.fill()
+    bundle = setting.schedule.step()
+    assert bundle is not None
+    folder = tmp_path / "kept" / SURFACE.name / bundle
+    os.utime(folder, (setting.clock.now_s, setting.clock.now_s))
+    setting.log.stage((bundle, Stage.CANARY))
+    setting.clock.now_s += 31 * 86_400
+    assert setting.schedule.step() is None
     assert not folder.exists()
 
 
@@ -633,6 +655,31 @@ def test_a_bundle_that_cannot_be_published_is_not_called_the_live_one(
     assert untold == {}
 
 
+def test_what_a_registry_that_was_away_did_not_take_is_trained_again_once_it_is_back(
+    remote: RemoteRegistry, setting: Setting
+) -> None:
+    """A minute's outage had the trainer wait until as many further examples had come: of a quiet surface for hours."""
+    schedule = SurfaceSchedule(SURFACE, setting.log, PLAN, registry=remote, wall_clock_s=setting.clock, monotonic_s=setting.clock)
+    setting.log.fill()
+    fsspec.filesystem("memory").rm("/bucket", recursive=True)
+    with pytest.raises(BundlesUnavailable):
+        schedule.step()
+    fsspec.filesystem("memory").mkdir("/bucket")
+    setting.clock.now_s += 59
+    assert schedule.step() is None, "the interval holds"
+    setting.clock.now_s += 2
+    assert schedule.step() is not None
+
+
+def test_a_topic_that_was_created_anew_is_not_taken_for_one_without_further_examples(setting: Setting) -> None:
+    """Its offsets begin at 0 once more: nothing was trained until it had grown past where the old one ended."""
+    setting.log.fill()
+    assert setting.schedule.step() is not None
+    setting.log.examples = WORLD.examples[1_200:2_300]
+    setting.clock.now_s += 61
+    assert setting.schedule.step() is not None
+
+
 def test_a_bundle_that_the_controller_does_not_take_is_counted_and_let_go(setting: Setting) -> None:
     """Offered again and again it would be refused again and again, and hide the next one."""
     setting.log.fill()
@@ -646,6 +693,44 @@ def test_a_bundle_that_the_controller_does_not_take_is_counted_and_let_go(settin
     assert untold == {}
     assert len(list_bundles(setting.registry, SURFACE.name)) == 1
     assert measured.get_sample_value("roost_rollouts_refused_total", {"surface": SURFACE.name}) == 1
+
+
+@pytest.mark.parametrize("away", [ControllerUnavailable("no controller answered"), BrokerUnavailable("no broker")])
+def test_a_bundle_that_nobody_answered_for_is_handed_over_when_somebody_does(setting: Setting, away: RoostError) -> None:
+    """A controller that was being restarted ended the trainer, all its surfaces' schedules, and the bundle never went out."""
+    setting.log.fill()
+    untold: dict[str, str] = {}
+    asked: list[str] = []
+
+    def ask(_surface: str, bundle: str) -> None:
+        asked.append(bundle)
+        if len(asked) == 1:
+            raise away
+
+    for _ in range(3):
+        step(SURFACE.name, setting.schedule, ask, untold, TrainerMetrics())
+    assert asked == 2 * list_bundles(setting.registry, SURFACE.name)
+    assert untold == {}
+
+
+def test_a_bundle_that_waits_for_its_rollout_outlasts_a_training_that_is_refused(tmp_path: Path) -> None:
+    """The refusal was taken for one of the rollout: a bundle that had passed every gate was forgotten."""
+    setting = a_setting(tmp_path, replace(PLAN, pretrain=replace(PLAN.pretrain, limits=GateLimits(min_auc=0.0))))
+    setting.log.fill()
+    untold: dict[str, str] = {}
+
+    def away(_surface: str, _bundle: str) -> None:
+        raise BrokerUnavailable("no broker answers")
+
+    step(SURFACE.name, setting.schedule, away, untold, TrainerMetrics())
+    [bundle] = list_bundles(setting.registry, SURFACE.name)
+    refusing = a_setting(tmp_path, replace(PLAN, pretrain=replace(PLAN.pretrain, limits=GateLimits(min_auc=1.0))))
+    refusing.log.fill()
+    metrics = TrainerMetrics(measured := CollectorRegistry())
+    step(SURFACE.name, refusing.schedule, away, untold, metrics)
+    assert list_bundles(setting.registry, SURFACE.name) == [bundle], "the second training was refused"
+    assert untold == {SURFACE.name: bundle}
+    assert measured.get_sample_value("roost_rollouts_refused_total", {"surface": SURFACE.name}) is None
 
 
 def test_a_trainer_that_starts_knows_how_old_the_newest_bundle_is(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 import numpy as np
 import pytest
 
-from lab.bench.freshness import report
-from lab.bench.freshness.plan import PROBE_LANGUAGES, Plan, Probe, probes
+from lab.bench.freshness import asker, report
+from lab.bench.freshness.plan import PROBE_LANGUAGES, Plan, Probe, Target, probes
 from lab.bench.freshness.prober import Seen, look_for
 from lab.bench.freshness.run import tell_seconds
 from lab.bench.freshness.sender import Sent
@@ -281,3 +281,19 @@ def test_the_seconds_of_the_load_are_told_until_they_are_over_or_a_part_failed()
         assert told[-1][0] < 300
         with pytest.raises(PartFailed, match="the part's own trouble"):
             worker.receive(timeout_s=60.0)
+
+
+def test_a_thread_that_asks_and_fails_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its share of the queries was never asked, and the figures of the others passed for all."""
+
+    class Broken:
+        def __init__(self, *_: str) -> None:
+            pass
+
+        def ask(self, _: bytes) -> bytes:
+            raise ValueError("an answer that is none")
+
+    monkeypatch.setattr(asker, "Retrieval", Broken)
+    plan = Plan(seconds=0.1, warmup_s=0.0, exact_per_s=0.0)
+    with pytest.raises(ValueError, match="an answer that is none"):
+        asker._Asker(plan, Target("", "http://node", "home-timeline", "", 1), [{"k": 1}]).run(time.monotonic())

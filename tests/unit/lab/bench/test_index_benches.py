@@ -103,3 +103,17 @@ def test_growth_is_the_slope_after_the_tiers_were_filled_for_the_first_time() ->
     assert [sample.created for sample in warm] == [2_000, 3_000, 4_000, 5_000, 6_000, 7_000]
     assert soak.growth_mb_per_minute(warm) == pytest.approx(3.0)
     assert soak.growth_mb_per_minute(warm[:1]) is None, "a slope of one point is no number, and JSON has no NaN"
+
+
+def test_a_writer_or_reader_that_fails_ends_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its writer the spells of writing were idle ones, without its reader memory grew in an index that nobody asked."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError("no more rows")
+
+    monkeypatch.setattr(query, "_paced", fail)
+    with pytest.raises(MemoryError, match="no more rows"):
+        query._latency(500, 1, "all", seconds=0.4, writes_per_s=580)
+    monkeypatch.setattr(soak, "_read", fail)
+    with pytest.raises(MemoryError, match="no more rows"):
+        soak.run(live=500, seconds=0.2, upserts_per_s=500)

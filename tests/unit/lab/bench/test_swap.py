@@ -1,12 +1,16 @@
 """The swap benchmark's pure parts: when it rolls back, what it sends, what it counts, and what it calls a shortfall."""
 
+import errno
+import multiprocessing
+import os
+import time
 from collections import Counter
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from lab.bench.swap import report
+from lab.bench.swap import asker, report
 from lab.bench.swap.asker import Kept
 from lab.bench.swap.plan import Plan
 from lab.bench.swap.prober import Probed
@@ -104,3 +108,30 @@ def test_figures_are_taken_from_their_window_alone() -> None:
     assert report.latencies(probed, 2.0, 3.0) == [20.0]
     assert report.ratio(30.0, 20.0) == 1.5
     assert (report.ratio(None, 1.0), report.ratio(1.0, None), report.percentile([], 99)) == (None, None, None)
+
+
+def test_answers_that_find_no_room_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk one thread after another died, and a run that asked ever less ended without an error."""
+
+    class Answering:
+        def __init__(self, *_: str) -> None:
+            pass
+
+        def ask(self, _: bytes) -> bytes:
+            return b"{}"
+
+        def close(self) -> None:
+            pass
+
+    here, there = multiprocessing.Pipe()
+
+    def full(*_: object) -> None:
+        # not before: a thread that was stopped first would keep nothing
+        here.send("stop")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(asker, "Retrieval", Answering)
+    monkeypatch.setattr(asker._Asker, "_keep", full)
+    here.send(time.time())
+    with pytest.raises(OSError, match="No space left"):
+        asker.ask(there, Plan(), ("http://node",), "home-timeline", tmp_path / "answers")

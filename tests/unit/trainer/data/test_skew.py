@@ -78,6 +78,17 @@ def test_counters_that_lag_are_late_and_those_that_lost_engagements_are_skewed()
         assert ("clicks" in named(audits, above=0.0)) == skewed, served_clicks
 
 
+def test_what_the_log_has_let_go_of_is_in_no_counter_that_is_compared() -> None:
+    """An account gathers follows for years, and engagements are kept for a month: each training was refused for a skew."""
+    lost = replace(TRUE, engagements={name: found[-1:] for name, found in TRUE.engagements.items()})
+    assert "favorites" in named(audit(lost, TWEET), above=0.1)
+    audits = audit(replace(lost, counted_from_ms=1), TWEET)
+    assert named(audits, above=0.0) == set()
+    compared = {one.name: one.compared for one in audits if one.side == "candidate"}
+    assert not any(compared[name] for name in ("favorites", "retweets", "clicks"))
+    assert compared["language"] > 100, "what its author says of it is still known"
+
+
 def test_what_changed_since_is_not_compared() -> None:
     """An edited tweet, a new profile, a state that forgot, an unknown user: no evidence is not evidence of a skew."""
     example = TRUE.examples[0]

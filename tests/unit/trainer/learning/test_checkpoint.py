@@ -187,6 +187,22 @@ def test_data_are_kept_before_the_first_state_and_only_then(tmp_path: Path) -> N
     assert kept == [False]
 
 
+def test_a_training_that_ends_while_another_one_begins_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of processes that train together one removed what was a week old while the next looked how old it was."""
+    other = Checkpoint.at(tmp_path, hashlib.sha256(b"another training").hexdigest(), every_s=0.0)
+    other.save({})
+    looked = Path.is_dir
+
+    def look(path: Path) -> bool:
+        found = looked(path)
+        if path == other.folder:
+            other.remove()
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", look)
+    assert not slot(tmp_path).exists()
+
+
 def test_what_nobody_went_on_with_is_named_and_after_a_week_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It holds what users were shown. Until then it may be wanted: by the release that wrote it, say."""
     other = Checkpoint.at(tmp_path, "b" * 64, every_s=0.0)

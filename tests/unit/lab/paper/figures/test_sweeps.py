@@ -1,6 +1,7 @@
 """Figures 5 and 6 on a small world: what each step varies, what is asked, and where an elbow is."""
 
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from lab.paper.figures.fig6 import elbow, fig6
 from lab.paper.figures.sweep import SweepSettings
 from lab.world import WorldSettings, simulate
 from schemas.errors import InvalidInput
+from trainer.data.columns import Examples
 from trainer.learning.towers import TowerConfig
 
 SETTINGS = SweepSettings(
@@ -46,6 +48,20 @@ def test_a_related_query_is_the_last_tweet_engaged_with_before_the_visit(log: Wo
         languages = log.tweets.language[shown.tweet[done.impression[before]]]
         assert data.train.queries.languages[query, 0] in languages
         assert (data.train.queries.languages[query, 1:] == -1).all()
+
+
+def test_who_has_engaged_with_nothing_asks_for_nothing(log: WorldLog) -> None:
+    """Mismatch is measured over queries: half of them were one and the same, of a tweet that nobody had engaged with."""
+    cut = split(log, SETTINGS.spec)
+    data = related(log, cut, SETTINGS.spec)
+    for asked, shown in ((data.train, cut.train), (data.test, cut.test)):
+        assert len(shown.queries) > len(asked.queries), "some of this world had engaged with nothing"
+        assert np.array_equal(np.unique(asked.query), np.arange(len(asked.queries)))
+        assert set(_shown(asked)) <= set(_shown(shown)), "what is left has kept its user"
+
+
+def _shown(examples: Examples) -> Iterator[tuple[int, int, int]]:
+    return zip(examples.users.tolist(), examples.items.tolist(), examples.event_time_ms.tolist(), strict=True)
 
 
 def test_figure_5_has_a_row_a_ratio_and_the_triplet_loss_at_the_last() -> None:

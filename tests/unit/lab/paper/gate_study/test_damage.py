@@ -38,6 +38,8 @@ def test_a_language_alone_is_all_that_is_left_and_the_profile_says_so(stage: Sce
     training = damaged(damage.one_language(0, all_of_it=False), stage).window
     assert set(stage.item_languages[both.train.items]) == set(stage.item_languages[both.evaluation.items]) == {0}
     assert set(both.profile.languages) == {stage.languages[0]}
+    assert set(both.evaluation.query) == set(range(len(both.evaluation.queries))), "mismatch is of those who were shown something"
+    assert len(both.evaluation.queries) < len(stage.window.evaluation.queries)
     assert training.evaluation is stage.window.evaluation
     assert 0 < len(both.train) < len(stage.window.train)
 
