@@ -92,6 +92,28 @@ def test_a_snapshot_that_lacks_a_file_there_is_passed_over_for_an_older_one(plac
     assert found.offsets == snapshot(5, seed=1).offsets
 
 
+def test_a_node_with_a_new_disk_counts_from_one_again_and_its_snapshots_are_copied_all_the_same(
+    place: SharedSnapshots, tmp_path: Path
+) -> None:
+    """Under a number that was there already nothing was copied, and the command said that it was."""
+    place.put(store(tmp_path / "old").write(snapshot(5, seed=1, written_ms=NOW_MS - 9_000)), node="one", bundle=OF.bundle)
+    path = store(tmp_path / "new").write(snapshot(3, seed=2, written_ms=NOW_MS))
+    place.put(path, node="one", bundle=OF.bundle)
+    found = store(tmp_path / "other", place).newest(OF, now_ms=NOW_MS)
+    assert found is not None
+    assert found.offsets == snapshot(3, seed=2).offsets
+    assert [one.manifest.written_ms for one in place.of_bundle(OF.bundle)] == [NOW_MS]
+
+
+def test_a_stray_file_beside_the_snapshots_hides_none_of_them(tmp_path: Path) -> None:
+    """A note, or what a desktop leaves in every folder: the whole place was given up, and the topic read from its beginning."""
+    place = SharedSnapshots(f"file://{tmp_path}/shared")
+    place.put(store(tmp_path / "a").write(snapshot(5, seed=1)), node="a", bundle=OF.bundle)
+    for folder in (tmp_path / "shared", tmp_path / "shared" / "a", tmp_path / "shared" / "a" / OF.bundle):
+        (folder / ".DS_Store").write_bytes(b"x")
+    assert [one.manifest.written_ms for one in place.of_bundle(OF.bundle)] == [NOW_MS]
+
+
 def test_what_is_too_old_to_start_from_is_removed_there(place: SharedSnapshots, tmp_path: Path) -> None:
     """Nobody would start from it, and what was erased since is still in it."""
     for node, written_ms in (("gone", NOW_MS - 9_000), ("one", NOW_MS)):
