@@ -7,13 +7,14 @@ import sys
 import time
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from roost import cli
 from roost.cli.machine import _say_or_lose
 from roost.cli.output import say
-from roost.machine import deployment, machine
+from roost.machine import deployment, machine, role_process
 from roost.machine.deployment import Deployment, claimed
 from roost.machine.machine import ROLES, Machine, MachinePlan
 from roost.machine.role_process import RoleProcess
@@ -145,6 +146,30 @@ def test_a_role_that_dies_on_a_full_disk_does_not_take_the_launcher_with_it(
         found = Deployment.find(tmp_path)
         assert found is not None
         assert found.restarts == {"control": 1}
+
+
+def test_a_role_that_a_machine_out_of_memory_cannot_start_again_is_tried_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel ended it for want of memory, and there was none for its successor: the launcher ended, and all that ran."""
+    starts = iter((None, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), None))
+
+    def spawned(*_: object, **__: object) -> SimpleNamespace:
+        if (error := next(starts)) is not None:
+            raise error
+        return SimpleNamespace(pid=1, returncode=-9, poll=lambda: -9)
+
+    monkeypatch.setattr(role_process, "spawn", spawned)
+    monkeypatch.setattr(role_process, "_BACKOFF_S", (0.0,))
+    role = RoleProcess("embed", (), environment={}, log_dir=tmp_path)
+    role.start()
+    said = [role.revive() for _ in range(3)]
+    assert said == [
+        f"embed ended with -9; it starts again in 0 s (log: {role.log_path})",
+        f"embed does not start, and is tried again in 0 s: [Errno 12] {os.strerror(errno.ENOMEM)}",
+        "embed started again",
+    ]
+    assert role.restarts == 1
 
 
 class _SlowRole(RoleProcess):
