@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import socket
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from roost import cli
 from roost.cli.machine import _say_or_lose
-from roost.cli.output import say
+from roost.cli.output import Unwound, say, unwind_on_signals
 from roost.machine import deployment, machine, role_process
 from roost.machine.deployment import Deployment, claimed
 from roost.machine.machine import ROLES, Machine, MachinePlan
@@ -208,6 +209,36 @@ def test_what_waits_longer_for_a_broker_that_is_away_is_ended(tmp_path: Path, mo
     away.stop()
     assert time.monotonic() - began_s < 0.4
     assert len(said) == len(ROLES)
+
+
+class _ImpatientlyStopped(_SlowRole):
+    """Is sent another SIGTERM, as by a second `roost down`, while it stops."""
+
+    takes_s = 0.0
+
+    def await_stop(self, *, timeout_s: float) -> bool:
+        signal.raise_signal(signal.SIGTERM)
+        return super().await_stop(timeout_s=timeout_s)
+
+
+def test_a_second_signal_does_not_cut_short_how_a_deployment_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher ended at once, and the broker with it, before the roles had flushed and committed to it."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr(machine, "_listens", lambda _: True)
+    stopping = Machine(MachinePlan(tmp_path, roles=()), LauncherSettings())
+    roles = [_ImpatientlyStopped(name, (), environment={}, log_dir=tmp_path) for name in ROLES]
+    stopping._roles += roles
+    closed: list[bool] = []
+    stopping._stack.callback(closed.append, True)
+    unwind_on_signals()
+    try:
+        with pytest.raises(Unwound, match="SIGTERM"):
+            stopping.stop()
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    assert all(role.asked_s is not None for role in roles)
+    assert closed == [True]
 
 
 def _no_space(*_: object) -> None:
