@@ -150,7 +150,8 @@ class BundleTail:
         loaded, topic_id, offsets = self._loaded, self._follower.topic_id, self.applied
         if self._snapshots is None or loaded is None or topic_id is None or not self._follower.caught_up:
             return
-        self._snapshots.save(loaded.filled, topic_id, offsets, still=lambda: self._loaded is loaded)
+        lag_ms = int(self._lag_s() * 1000)
+        self._snapshots.save(loaded.filled, topic_id, offsets, still=lambda: self._loaded is loaded, lag_ms=lag_ms)
 
     @property
     def snapshot_health(self) -> SnapshotHealth | None:

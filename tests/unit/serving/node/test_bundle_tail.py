@@ -17,10 +17,13 @@ from serving.metrics import NodeMetrics
 from serving.node.bundle_tail import BundleTail, NodeParts
 from serving.node.contact import BrokerContact
 from serving.node.follower import FollowerCallbacks
+from serving.query.retrieve import wall_clock_ms
+from serving.snapshots.store import SnapshotStore, manifest_of
 from tests.bundles import publish_bundle
 from tests.filled_epochs import HOME
 from tests.integration.waiting import until
 from tests.living import living
+from tests.snapshot_samples import UnsyncedFiles
 
 # tails that begin to follow, and end while they look for the broker
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -131,3 +134,20 @@ def test_an_index_ages_though_the_broker_left_before_it_took_a_heartbeat(tmp_pat
     tail.start()
     until(lambda: tail.freshness().lag_ms > 50, timeout_s=5, what="an index that ages")
     tail.stop()
+
+
+def test_a_snapshot_says_since_when_the_broker_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the hour of its writing it would be taken for one that knows every delete until then."""
+    monkeypatch.setattr("serving.node.bundle_tail.TopicFollower", ReadFollower)
+    monkeypatch.setattr(ReadFollower, "drained_age_s", 3_600.0)
+    bundle = publish_bundle(tmp_path / "registry", surface=HOME.name)
+    store = SnapshotStore(tmp_path / "snapshots", keep=2, files=UnsyncedFiles())
+    parts = NodeParts("127.0.0.1:1", tmp_path / "registry", Masks(), NodeMetrics(), ExactIndex, BrokerContact(), store)
+    tail = BundleTail(HOME, bundle, parts, changed=lambda: None)
+    tail.start()
+    until(lambda: tail.epoch is not None, what="the index is whole")
+    began_ms = wall_clock_ms()
+    tail.save()
+    tail.stop()
+    (path,) = store.folders()
+    assert -10_000 < manifest_of(path).written_ms + 3_600_000 - began_ms < 60_000
