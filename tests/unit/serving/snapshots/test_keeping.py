@@ -123,6 +123,17 @@ def test_a_failing_disk_is_said_once_and_forgotten_once_it_is_well(tmp_path: Pat
     assert snapshots.health.trouble is None
 
 
+def test_a_file_in_the_place_of_the_nodes_folder_is_said(tmp_path: Path) -> None:
+    """The tidying before each writing ended it: nothing was ever written, and the node's health told nothing of it."""
+    (tmp_path / "node").write_text("")
+    store = SnapshotStore(tmp_path / "node", keep=2, files=UnsyncedFiles())
+    store.keep_only({OF.bundle})
+    snapshots = BundleSnapshots(OF.bundle, store, now_ms=Clock())
+    save(snapshots, filled(5), 9)
+    assert snapshots.health.trouble is not None
+    assert "free some space or name another folder in ROOST_SNAPSHOTS" in snapshots.health.trouble
+
+
 def test_a_snapshot_with_rows_no_index_takes_is_passed_over(tmp_path: Path) -> None:
     """Written by a build with a fault: the topic is read instead, record by record."""
 
