@@ -1,18 +1,22 @@
 """One deployment a folder: who holds it, who finds it, and what a second launcher is told. Starts no broker and no role."""
 
 import errno
+import json
 import os
 import signal
 import socket
 import sys
 import time
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from roost import cli
+from roost.cli import machine as cli_machine
 from roost.cli.machine import _say_or_lose
 from roost.cli.output import Unwound, say, unwind_on_signals
 from roost.machine import deployment, machine, role_process
@@ -38,6 +42,32 @@ def test_a_deployment_is_found_for_as_long_as_its_launcher_lives(tmp_path: Path)
     assert Deployment.find(tmp_path) is None
     _written(tmp_path)
     assert Deployment.find(tmp_path) is None
+
+
+def test_what_ends_by_itself_while_it_is_stopped_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody pressed Ctrl-C beside it: the second to stop it got a traceback."""
+    with ExitStack() as launcher:
+        launcher.enter_context(claimed(tmp_path))
+        _written(tmp_path)
+
+        def ended(*_: object) -> None:
+            launcher.close()
+            raise ProcessLookupError
+
+        monkeypatch.setattr(os, "kill", ended)
+        assert cli.run(["down", "--data-dir", str(tmp_path)]) == 0
+
+
+def test_a_node_that_fails_on_the_question_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When something is wrong is when somebody asks: the answer was a traceback of ours."""
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(500, text="Internal Server Error"))
+    monkeypatch.setattr(cli_machine, "_embedder_errors", lambda _: ())
+    with claimed(tmp_path):
+        Deployment(os.getpid(), "127.0.0.1:1", "http://127.0.0.1:2", "registry", None, {"serve": 1}).write(tmp_path)
+        assert cli.run(["status", "--data-dir", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["node"] == "answers 500, and not what a node says of itself; see its log"
 
 
 @pytest.mark.parametrize("words", ["train skew", "train evaluate 3f9a0c11d2e4b567", "train pretrain --kept nowhere"])
