@@ -104,6 +104,8 @@ class SharedSnapshots:
     def _names(self, path: str) -> list[str]:
         try:
             with self._asked():
+                # some kinds remember listings
+                self._files.invalidate_cache()
                 entries: list[str] = self._files.ls(path, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
