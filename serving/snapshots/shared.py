@@ -72,7 +72,11 @@ class SharedSnapshots:
             raise SnapshotRefused(f"{name} is not there") from error
 
     def put(self, folder: Path, *, node: str, bundle: str) -> str:
-        """Copy a finished snapshot from its folder on this machine; returns its path there. Done twice it changes nothing."""
+        """Copy a finished snapshot from its folder on this machine; returns its path there. Done twice it changes nothing.
+
+        Raises:
+            FileNotFoundError: its node has removed it meanwhile; nothing is left of it there.
+        """
         path = f"{self._root}/{node}/{bundle}/{folder.name}"
         there = f"{path}/{MANIFEST_NAME}"
         with self._asked():
@@ -83,8 +87,14 @@ class SharedSnapshots:
                 self._files.rm(there)
                 self._files.rm(path, recursive=True)
             self._files.makedirs(path, exist_ok=True)
-            for file in sorted(folder.iterdir(), key=lambda file: file.name == MANIFEST_NAME):
-                self._files.put_file(str(file), f"{path}/{file.name}")
+            try:
+                for file in sorted(folder.iterdir(), key=lambda file: file.name == MANIFEST_NAME):
+                    self._files.put_file(str(file), f"{path}/{file.name}")
+            except FileNotFoundError:
+                # what has no manifest nobody would ever remove
+                with suppress(FileNotFoundError):
+                    self._files.rm(path, recursive=True)
+                raise
         return path
 
     def remove_old(self, written_before_ms: int) -> list[str]:
