@@ -247,6 +247,9 @@ class BundleTail:
                 bundle = read_bundle(self._parts.registry, self.surface.name, self.bundle)
                 bundle.manifest.check_indexed(bundle.id)
                 self._towers = Towers(bundle)
+                self.refusal = None
+                self._begin_anew()
+                self._follower.start()
             except BundleError as error:
                 self._refuse(str(error))
             # whatever loading provoked, the node's other bundles are still good
@@ -254,11 +257,8 @@ class BundleTail:
                 log.exception("loading bundle %s failed", self.bundle, extra={"bundle": self.bundle})
                 self._refuse(f"bundle {self.bundle} cannot be loaded ({type(error).__name__}: {error}); see the node's log")
             else:
-                self.refusal = None
-                self._begin_anew()
-                self._follower.start()
                 return
-            # it may yet be published whole
+            # it may yet be published whole, or there be room for its index and threads
             self._stopping.wait(RELOAD_S)
 
     def _refuse(self, sentence: str) -> None:

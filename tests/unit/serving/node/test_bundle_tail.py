@@ -104,6 +104,27 @@ def test_a_node_whose_registry_is_away_says_so_and_loads_the_bundle_once_it_is_t
     tail.retire()
 
 
+def test_a_bundle_whose_index_cannot_be_made_just_now_is_loaded_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node out of threads or memory for a moment called it `being loaded` for ever: the thread that loads had ended."""
+    monkeypatch.setattr("serving.node.bundle_tail.RELOAD_S", 0.05)
+    bundle = publish_bundle(tmp_path, surface=HOME.name)
+    faults = [RuntimeError("can't start new thread")]
+
+    def make_index(dim: int) -> ExactIndex:
+        if faults:
+            raise faults.pop()
+        return ExactIndex(dim)
+
+    refused: list[str] = []
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), make_index, BrokerContact())
+    tail = BundleTail(HOME, bundle, parts, changed=lambda: refused.extend(tail.alarms))
+    tail.start()
+    until(lambda: tail.filled is not None, what="the bundle is loaded")
+    assert "can't start new thread" in refused[0]
+    assert tail.refusal is None
+    tail.stop()
+
+
 class ReadFollower:
     """A follower that finds its topic empty, and then hears no more of the broker than silence."""
 
