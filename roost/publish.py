@@ -2,8 +2,10 @@
 
 import json
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -111,8 +113,11 @@ def _avro_records(path: Path, file: BinaryIO) -> Iterator[Mapping[str, Any]]:
             if not isinstance(datum, dict):
                 raise InvalidRecord(f"{path} holds no records")
             yield datum
-    # whatever bytes do to a decoder
-    except (ValueError, EOFError, IndexError, KeyError, OverflowError, fastavro.schema.SchemaParseException) as error:
+    # whatever bytes do to a decoder, or to what unpacks a block; bzip2's error is an OSError
+    except (
+        *(ValueError, EOFError, IndexError, KeyError, OverflowError, fastavro.schema.SchemaParseException),
+        *(OSError, LZMAError, zlib.error),
+    ) as error:
         raise InvalidRecord(f"{path} is no Avro container, or a damaged one ({_first_line(error)})") from error
 
 
@@ -128,8 +133,8 @@ def _json_lines(file: BinaryIO) -> Iterator[Mapping[str, Any]]:
             continue
         try:
             data = json.loads(line)
-        # not JSON, or not UTF-8
-        except ValueError as error:
+        # not JSON, or not UTF-8; or brackets without end
+        except (ValueError, RecursionError) as error:
             raise InvalidRecord(f"line {number} is not JSON ({error})") from error
         if not isinstance(data, dict):
             raise InvalidRecord(f"line {number} is not a JSON object")

@@ -60,7 +60,7 @@ def verify(*, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_js
 def snapshot(place: Place, *, folder: Folder = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
     """Copy each node's newest sound snapshot of each bundle to a shared place, whence other nodes start (ROOST_SNAPSHOTS_SHARED).
 
-    What is there and too old to start from, a day, is removed.
+    What is there and too old to start from, a day, is removed. Exit code 1 when of a node's bundle none could be copied.
 
     Example: roost index snapshot s3://my-bucket/roost-snapshots
     """
@@ -76,11 +76,13 @@ def snapshot(place: Place, *, folder: Folder = None, data_dir: DataDir = DEFAULT
                 continue
             try:
                 manifest = check(path)
+                copied.append({**_row(node, path, manifest), "to": shared.put(path, node=node, bundle=bundle)})
             except SnapshotRefused as refusal:
                 say(f"roost: {path} is passed over: {refusal}")
-                continue
-            done.add((node, bundle))
-            copied.append({**_row(node, path, manifest), "to": shared.put(path, node=node, bundle=bundle)})
+            except FileNotFoundError:
+                say(f"roost: {path} is passed over: its node has replaced it while it was copied")
+            else:
+                done.add((node, bundle))
         progress(len(snapshots), len(snapshots))
     removed = shared.remove_old(time.time_ns() // 1_000_000 - MAX_AGE_MS)
 
@@ -89,7 +91,16 @@ def snapshot(place: Place, *, folder: Folder = None, data_dir: DataDir = DEFAULT
         if removed:
             tell(f"{len(removed)} too old to start from are removed there")
 
-    emit({"copied": copied, "removed": removed}, as_json=as_json, show=show)
+    without = sorted({(node, path.parent.name) for node, path in snapshots} - done)
+    data = {"copied": copied, "removed": removed, "without": [{"node": node, "bundle": bundle} for node, bundle in without]}
+    emit(data, as_json=as_json, show=show)
+    for node, bundle in without:
+        say(
+            f"roost: no snapshot of bundle {bundle} of {node} could be copied; run this again, and where nodes replace them faster "
+            "than they are copied let them keep more (ROOST_SNAPSHOTS_KEPT)"
+        )
+    if without:
+        raise typer.Exit(EXIT_FAILURE)
 
 
 @app.command()

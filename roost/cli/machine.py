@@ -89,7 +89,9 @@ def down(
     Example: roost down
     """
     deployment = Deployment.require(data_dir.resolve())
-    os.kill(deployment.pid, signal.SIGTERM)
+    # it may have ended by itself this moment
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(deployment.pid, signal.SIGTERM)
     deadline_s = time.monotonic() + timeout_s
     while Deployment.find(data_dir.resolve()) is not None:
         if time.monotonic() > deadline_s:
@@ -191,8 +193,9 @@ def _embedder_errors(bootstrap: str) -> tuple[str, ...] | None:
 def _node_state(url: str) -> str:
     try:
         answer = httpx.get(f"{url}/readyz", timeout=2.0)
-    except httpx.TransportError:
+        return "ready" if answer.is_success else f"not ready: {'; '.join(answer.json()['reasons'])}"
+    except httpx.HTTPError:
         return _SILENT
-    if answer.is_success:
-        return "ready"
-    return f"not ready: {'; '.join(answer.json()['reasons'])}"
+    # a node that failed on the question, or something that is none
+    except (ValueError, KeyError, TypeError):
+        return f"answers {answer.status_code}, and not what a node says of itself; see its log"

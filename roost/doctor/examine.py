@@ -4,7 +4,6 @@ It reads, with one exception: a null under a key of its own goes to a dead-lette
 shows that the broker takes records, and only its append time shows the broker's clock.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -186,5 +185,5 @@ def _node(url: str) -> Finding:
         doubts = [f"bundle {bundle['bundle']}: {doubt}" for bundle in bundles for doubt in bundle["index_alarms"].values()]
         return check_node(url, health["ready"], health["reasons"], alarms, doubts)
     # nobody, or something that is no node
-    except (httpx.TransportError, json.JSONDecodeError, KeyError, TypeError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         return check_node(url, None, (), (), ())

@@ -39,6 +39,9 @@ class Keeping:
         compacts = "compact" in policy
         closed_ms = min(int(config["segment.ms"]), lag_ms) if compacts else int(config["segment.ms"])
         retained_ms = retention_ms + closed_ms + _BROKERS_PACE_MS if "delete" in policy and retention_ms >= 0 else None
+        # by -1, or by the largest number that there is
+        if retained_ms is not None and retained_ms > _UNLIMITED_MS:
+            retained_ms = None
         # retention closes a segment by itself; nobody writes to the silent partitions of these topics
         if retained_ms is not None or not compacts or lag_ms > _UNLIMITED_MS:
             return cls(compacts, retained_ms, retained_ms, retained_ms)

@@ -1,6 +1,7 @@
 """A search of folders for an id: snapshots column by column, Parquet row by row, and any other file as bytes. Changes nothing."""
 
 import mmap
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import compress, pairwise
@@ -35,7 +36,7 @@ def search_snapshots(folder: Path, mention: Mention, *, kept: int, deletes_kept_
         kept: how many snapshots of a bundle a node keeps (`ROOST_SNAPSHOTS_KEPT`).
         deletes_kept_ms: how long a node remembers a delete, and writes it to every snapshot.
     """
-    for manifest in sorted(folder.rglob(MANIFEST_NAME)):
+    for manifest in (path for path in _below(folder) if path.name == MANIFEST_NAME):
         try:
             written_ms = read_manifest(manifest.read_bytes()).written_ms
             found = [column for column in _OF_ROWS if any(_mentions(manifest.parent, column, mention))]
@@ -76,17 +77,26 @@ def search_files(folder: Path, mention: Mention, *, trainings_kept_ms: int | Non
     Raises:
         RoostError: there is Parquet, and pyarrow is not installed.
     """
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
-        if path.suffix == ".parquet":
-            yield from _search_table(path, mention, trainings_kept_ms)
-        elif _file_mentions(path, mention):
-            yield Trace(str(path), "file", 1, path.name, None, "nothing ends it: remove the file, or what it says of the id")
+    for path in (path for path in _below(folder) if path.is_file() and not path.is_symlink()):
+        # the state of a training under way is replaced by the next
+        with suppress(FileNotFoundError):
+            if path.suffix == ".parquet":
+                yield from _search_table(path, mention, trainings_kept_ms)
+            elif _file_mentions(path, mention):
+                yield Trace(str(path), "file", 1, path.name, None, "nothing ends it: remove the file, or what it says of the id")
+
+
+def _below(folder: Path) -> list[Path]:
+    """Return all that is below a folder and no folder, sorted. One that is removed meanwhile is passed over, unlike by `rglob`."""
+    return sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
 
 
 def _search_table(path: Path, mention: Mention, kept_ms: int | None) -> Iterator[Trace]:
     """Yield a training's table that mentions the id; as bytes it is compressed."""
     try:
         count = sum(map(mention.in_value, _rows(path)))
+    except FileNotFoundError:
+        raise
     # pyarrow's errors are such too: what it holds is not known
     except (OSError, ValueError):
         yield Trace(str(path), "damaged", 1, path.name, None, "cannot be read, and may hold anything: remove it")

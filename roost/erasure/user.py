@@ -3,6 +3,8 @@
 import time
 from dataclasses import dataclass
 
+from confluent_kafka import KafkaError, Message
+
 from roost.erasure.reading import partitions_of, records_of
 from schemas.codec import decode
 from schemas.errors import RoostError
@@ -41,8 +43,14 @@ def delete_user(bootstrap: str, user_id: str, *, wait_s: float) -> UserErasure:
     with TailReader(bootstrap, USER_STATES, [partition]) as reader:
         end = reader.end_offsets()[partition]
     outbox = Outbox(bootstrap)
+    appended_ms: list[int] = []
+
+    def note(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            appended_ms.append(message.timestamp()[1])
+
     # a null, not a record: compaction removes a null with its key, and would keep a record under its key for ever
-    outbox.produce(USERS, None, user_id.encode())
+    outbox.produce(USERS, None, user_id.encode(), on_delivery=note)
     outbox.flush_all(timeout_s=30)
     raise_for(outbox.take_failures())
     deadline_s = time.monotonic() + wait_s
@@ -52,7 +60,8 @@ def delete_user(bootstrap: str, user_id: str, *, wait_s: float) -> UserErasure:
                 if record.key != user_id.encode() or record.value is None:
                     continue
                 state = decode(UserState, record.value)
-                if state.erased_ms < 0:
+                # what the user does meanwhile is folded into a state that may know of an earlier delete
+                if state.erased_ms < max(appended_ms):
                     continue
                 if state.profile_time_ms > state.erased_ms:
                     ahead_s = (state.profile_time_ms - state.erased_ms) / 1000

@@ -1,5 +1,7 @@
 """A launcher's claim on its roles' names: written, kept alive by a heartbeat, and taken back at the end. Judges no other claim."""
 
+import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -9,7 +11,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.claims import Claim
 from schemas.codec import encode
@@ -17,6 +19,8 @@ from schemas.errors import BrokerUnavailable
 from schemas.records.control import NodeStatus
 from schemas.topics import NODE_STATUS
 from schemas.wire.client import make_producer
+
+log = logging.getLogger(__name__)
 
 Delivered = Callable[[KafkaError | None, Message], None]
 
@@ -63,7 +67,9 @@ class HeldClaim:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stopping.set()
         self._heart.join()
-        self.remove([self.claim])
+        # of a topic that is gone there is nothing to take out
+        with contextlib.suppress(KafkaException):
+            self.remove([self.claim])
         self._producer.flush(_TAKEN_BACK_S)
 
     def remove(self, claims: Iterable[Claim]) -> None:
@@ -74,9 +80,13 @@ class HeldClaim:
 
     def _beat(self) -> None:
         while True:
-            # as soon as the claim stands: who comes a moment later need not wait to know that this process lives
-            self._write(self.claim.heartbeat_key)
-            self._producer.poll(0)
+            try:
+                # as soon as the claim stands: who comes a moment later need not wait to know that this process lives
+                self._write(self.claim.heartbeat_key)
+                self._producer.poll(0)
+            # the topic is being created anew, or the broker takes none just now: the next one may be taken
+            except (KafkaException, BufferError) as error:
+                log.warning("a heartbeat of this launcher was not taken: %s", error)
             if self._stopping.wait(HEARTBEAT_S):
                 return
 

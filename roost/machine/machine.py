@@ -19,6 +19,7 @@ from roost.machine.claim import HeldClaim, claim_of_this_process
 from roost.machine.deployment import Deployment, claimed
 from roost.machine.others import check_alone
 from roost.machine.role_process import RoleProcess
+from roost.machine.undisturbed import undisturbed
 from roost.settings import LauncherSettings
 from schemas.claims import claimed_names
 from schemas.errors import BrokerUnavailable, RoostError
@@ -180,7 +181,12 @@ class Machine:
                 self._changed = False
 
     def stop(self) -> None:
-        """Stop roles in reverse order, each flushed and committed, then the broker if we started it."""
+        """Stop roles in reverse order, each flushed and committed, then the broker if we started it; a signal meanwhile waits."""
+        with undisturbed():
+            self._stop_roles()
+            self._stack.close()
+
+    def _stop_roles(self) -> None:
         alone = bool(self._roles) and not _listens(self.bootstrap)
         asked_s = time.monotonic()
         if alone:
@@ -194,7 +200,6 @@ class Machine:
             if not role.await_stop(timeout_s=max(0.0, asked_s + _STOP_S - time.monotonic())):
                 self._say(f"{role.name} did not stop within {_STOP_S:g} s and was killed (log: {role.log_path})")
         self._roles.clear()
-        self._stack.close()
 
     def __enter__(self) -> Self:
         try:

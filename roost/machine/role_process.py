@@ -66,9 +66,14 @@ class RoleProcess:
             return f"{self.name} ended with {self._process.returncode}; it starts again in {pause_s:g} s (log: {self.log_path})"
         if now_s < self._next_start_s:
             return None
+        try:
+            self.start()
+        # the machine is out of memory or of processes, as it was for the one that ended: the others run on meanwhile
+        except OSError as error:
+            self._next_start_s = now_s + _BACKOFF_S[-1]
+            return f"{self.name} does not start, and is tried again in {_BACKOFF_S[-1]:g} s: {error}"
         self._next_start_s = 0.0
         self.restarts += 1
-        self.start()
         return f"{self.name} started again"
 
     def ask_to_stop(self) -> None:

@@ -95,6 +95,9 @@ class FilledIndex:
             for candidate_id in masked.intersection(columns.candidate_ids):
                 if candidate_id not in self.index:
                     self._held.discard(candidate_id)
+            # what left the recency window since was refused: only then is it asked of all
+            if len(self._held) > len(self.index):
+                self._held = {candidate_id for candidate_id in self._held if candidate_id in self.index}
             self.newest_append_ms = newest_append_ms
         self._masks.add([Delete(i, Version(*version), deleted_ms[i]) for i, version in contents.deleted.items()])
 

@@ -150,7 +150,8 @@ class BundleTail:
         loaded, topic_id, offsets = self._loaded, self._follower.topic_id, self.applied
         if self._snapshots is None or loaded is None or topic_id is None or not self._follower.caught_up:
             return
-        self._snapshots.save(loaded.filled, topic_id, offsets, still=lambda: self._loaded is loaded)
+        lag_ms = int(self._lag_s() * 1000)
+        self._snapshots.save(loaded.filled, topic_id, offsets, still=lambda: self._loaded is loaded, lag_ms=lag_ms)
 
     @property
     def snapshot_health(self) -> SnapshotHealth | None:
@@ -246,6 +247,9 @@ class BundleTail:
                 bundle = read_bundle(self._parts.registry, self.surface.name, self.bundle)
                 bundle.manifest.check_indexed(bundle.id)
                 self._towers = Towers(bundle)
+                self.refusal = None
+                self._begin_anew()
+                self._follower.start()
             except BundleError as error:
                 self._refuse(str(error))
             # whatever loading provoked, the node's other bundles are still good
@@ -253,11 +257,8 @@ class BundleTail:
                 log.exception("loading bundle %s failed", self.bundle, extra={"bundle": self.bundle})
                 self._refuse(f"bundle {self.bundle} cannot be loaded ({type(error).__name__}: {error}); see the node's log")
             else:
-                self.refusal = None
-                self._begin_anew()
-                self._follower.start()
                 return
-            # it may yet be published whole
+            # it may yet be published whole, or there be room for its index and threads
             self._stopping.wait(RELOAD_S)
 
     def _refuse(self, sentence: str) -> None:

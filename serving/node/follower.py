@@ -38,7 +38,7 @@ class FollowerCallbacks:
 
     Attributes:
         handle: takes each batch in log order; must be harmless when a batch comes again.
-        caught_up: everything that was in the topic when the follower came to it has been handled.
+        caught_up: everything that was in the topic when the follower came to it has been handled. Told again should it fail.
         start_over: the topic is another one than before, or no longer holds the place that was read to, so deletes may have been
             missed; it is read anew from its beginning.
         place: where to begin in the topic of this id, as next offset by partition. Asked once, when the topic is first met, and
@@ -80,6 +80,7 @@ class TopicFollower:
         self._targets: dict[int, int] = {}
         self.position: dict[int, int] = {}
         self.caught_up = False
+        self._told = False
         self.trouble: str | None = f"{topic} was not read yet"
         self._drained_s = time.monotonic()
 
@@ -148,7 +149,9 @@ class TopicFollower:
                     self._drained_s = time.monotonic()
                 if not self.caught_up and all(self.position[p] >= end for p, end in self._targets.items()):
                     self.caught_up = True
+                if self.caught_up and not self._told:
                     self._callbacks.caught_up()
+                    self._told = True
                 rest_s = self._pause_s if full else came_s + self._gather_s() - time.monotonic()
                 if records and rest_s > 0:
                     self._stopping.wait(rest_s)
@@ -178,5 +181,5 @@ class TopicFollower:
 
     def _start_over(self) -> None:
         self.position = {}
-        self.caught_up = False
+        self.caught_up = self._told = False
         self._callbacks.start_over()

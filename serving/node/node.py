@@ -221,13 +221,14 @@ class Node:
     def _audited(self, keeper: SurfaceKeeper) -> Iterator[tuple[str, float]]:
         for entry in keeper.rollout.in_stage(*UNDER_WAY):
             tail = keeper.tails.get(entry.bundle)
-            if tail is None or tail.filled is None or (epoch := tail.epoch) is None:
+            # looked at once: another thread may be closing it
+            if tail is None or (filled := tail.filled) is None or (epoch := tail.epoch) is None:
                 continue
             # of half a corpus nobody asks it, and its exact scans would be taken from the users
             if self._coverage.get(entry.bundle, 0.0) < MEASURED_FROM_COVERAGE:
                 continue
             try:
-                yield entry.bundle, self._audit.recall(epoch, tail.filled)
+                yield entry.bundle, self._audit.recall(epoch, filled)
             except IndexClosed:
                 log.info("bundle %s left while its recall was measured", entry.bundle)
             # a tower that fails on a real user's features must not pass as unmeasured for long: the rollout waits, the log says why

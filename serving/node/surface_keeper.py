@@ -125,8 +125,9 @@ class SurfaceKeeper:
         fields = {"bundle": entry.bundle, "surface": self.surface.name, "stage": str(entry.state)}
         log.info("bundle %s is %s on %s; filling its index", entry.bundle, entry.state, self.surface.name, extra=fields)
         tail = self._make_tail(self.surface, entry.bundle, self.route)
-        self._tails[entry.bundle] = (entry.salt, tail)
+        # before it is kept: one whose thread cannot be started is made anew the next time. It waits for the lock to route
         tail.start()
+        self._tails[entry.bundle] = (entry.salt, tail)
 
     def route(self) -> None:
         """Put the routing in force that the rollout and the filled indices allow: one assignment."""

@@ -46,15 +46,20 @@ class BundleSnapshots:
         log.info("bundle %s: %d candidates restored in %.2f s", self._bundle, len(filled), took_s, extra={"bundle": self._bundle})
         return found.offsets
 
-    def save(self, filled: FilledIndex, topic_id: str, offsets: Mapping[int, int], *, still: Callable[[], bool]) -> None:
+    def save(
+        self, filled: FilledIndex, topic_id: str, offsets: Mapping[int, int], *, still: Callable[[], bool], lag_ms: int = 0
+    ) -> None:
         """Write the index, unless nothing came since the last time.
 
         Args:
             offsets: next offset by partition of `topic_id`, read before this call.
             still: whether `filled` is the bundle's index even now, after its contents were taken.
+            lag_ms: since when nothing may have come because the broker is away.
         """
         started_s, now_ms = time.monotonic(), self._now_ms()
-        if offsets == self._saved_offsets and now_ms - self._saved_ms < RENEW_MS:
+        # written anew, what the broker has not confirmed is none the newer
+        true_ms = now_ms - lag_ms
+        if offsets == self._saved_offsets and true_ms - self._saved_ms < RENEW_MS:
             return
         try:
             newest_append_ms = filled.newest_append_ms
@@ -63,7 +68,7 @@ class BundleSnapshots:
                 return
             self._store.write(
                 Snapshot(
-                    SnapshotOf(self._bundle, topic_id, filled.index.dim), offsets, newest_append_ms, now_ms, contents, deleted_ms
+                    SnapshotOf(self._bundle, topic_id, filled.index.dim), offsets, newest_append_ms, true_ms, contents, deleted_ms
                 )
             )
         except IndexClosed:
@@ -74,7 +79,7 @@ class BundleSnapshots:
                 "and a restart reads on from them; free some space or name another folder in ROOST_SNAPSHOTS"
             )
             return
-        self._saved_offsets, self._saved_ms = dict(offsets), now_ms
+        self._saved_offsets, self._saved_ms = dict(offsets), true_ms
         took_s = time.monotonic() - started_s
         self.health = replace(self.health, written_ms=now_ms, rows=len(contents.rows), took_s=took_s, trouble=None)
 

@@ -51,8 +51,8 @@ class SharedSnapshots:
                     with self._asked():
                         manifest = self._files.cat_file(f"{path}/{MANIFEST_NAME}")
                     found.append(SharedSnapshot(path, read_manifest(manifest)))
-                except FileNotFoundError:
-                    # under way, or removed by its node meanwhile
+                except (FileNotFoundError, NotADirectoryError):
+                    # under way, or removed by its node meanwhile; or a file of somebody else's
                     continue
                 except SnapshotRefused as refusal:
                     log.warning("snapshot %s of %s is refused: %s", path, self.url, refusal)
@@ -72,14 +72,29 @@ class SharedSnapshots:
             raise SnapshotRefused(f"{name} is not there") from error
 
     def put(self, folder: Path, *, node: str, bundle: str) -> str:
-        """Copy a finished snapshot from its folder on this machine; returns its path there. Done twice it changes nothing."""
+        """Copy a finished snapshot from its folder on this machine; returns its path there. Done twice it changes nothing.
+
+        Raises:
+            FileNotFoundError: its node has removed it meanwhile; nothing is left of it there.
+        """
         path = f"{self._root}/{node}/{bundle}/{folder.name}"
+        there = f"{path}/{MANIFEST_NAME}"
         with self._asked():
-            if self._files.exists(f"{path}/{MANIFEST_NAME}"):
-                return path
+            if self._files.exists(there):
+                if self._files.cat_file(there) == (folder / MANIFEST_NAME).read_bytes():
+                    return path
+                # a node whose disk is a new one counts from one again; the manifest first: what has none is not taken for one
+                self._files.rm(there)
+                self._files.rm(path, recursive=True)
             self._files.makedirs(path, exist_ok=True)
-            for file in sorted(folder.iterdir(), key=lambda file: file.name == MANIFEST_NAME):
-                self._files.put_file(str(file), f"{path}/{file.name}")
+            try:
+                for file in sorted(folder.iterdir(), key=lambda file: file.name == MANIFEST_NAME):
+                    self._files.put_file(str(file), f"{path}/{file.name}")
+            except FileNotFoundError:
+                # what has no manifest nobody would ever remove
+                with suppress(FileNotFoundError):
+                    self._files.rm(path, recursive=True)
+                raise
         return path
 
     def remove_old(self, written_before_ms: int) -> list[str]:
@@ -99,6 +114,8 @@ class SharedSnapshots:
     def _names(self, path: str) -> list[str]:
         try:
             with self._asked():
+                # some kinds remember listings
+                self._files.invalidate_cache()
                 entries: list[str] = self._files.ls(path, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []

@@ -47,7 +47,7 @@ class Snapshot:
     Attributes:
         offsets: next offset by partition; everything before is in `contents`, and perhaps a little more, which does no harm.
         newest_append_ms: broker append time of the newest source record in it; None when it is empty.
-        written_ms: Unix milliseconds.
+        written_ms: Unix milliseconds; of one written while the broker was away, when it was last known to answer.
         deleted_ms: when each delete in `contents` was appended, by id.
     """
 

@@ -177,7 +177,8 @@ class SnapshotStore:
 
     def keep_only(self, bundles: Collection[str]) -> None:
         """Remove the snapshots of all other bundles: they left while this node was down."""
-        with suppress(FileNotFoundError):
+        # not there yet; or a file in its place, or another user's: who writes to it next says so
+        with suppress(OSError):
             for folder in self.folder.iterdir():
                 if folder.is_dir() and folder.name not in bundles:
                     log.info("bundle %s is not in use any more; its snapshots are removed", folder.name)

@@ -17,6 +17,11 @@ _MOST = 10_000
 class ReadsNewest(Protocol):
     """`NewestRecords`, or a log in a test."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether the last reading came to the ends."""
+        ...
+
     def read(self, topic: str, partitions: Iterable[int], *, per_partition: int) -> list[InboundRecord]:
         """Return at most so many of each partition's newest records not given before."""
         ...
@@ -31,12 +36,12 @@ class KeptLetters:
         self._read_to: dict[str, Mapping[int, int]] = {}
 
     def count(self, ends: Mapping[str, Mapping[int, int]]) -> int | None:
-        """Return how many entries the topics hold, given their ends; None while nothing is known of them."""
+        """Return how many entries the topics hold, given their ends; None while one of them was not read to its end yet."""
         known = [topic for topic in DEAD_LETTERS if topic in ends]
         for topic in known:
             if self._read_to.get(topic) != ends[topic]:
                 self._read(topic, ends[topic])
-        return sum(len(self._keys[topic]) for topic in known) if known else None
+        return sum(len(self._keys[topic]) for topic in known) if known and self._read_to.keys() >= {*known} else None
 
     def _read(self, topic: str, ends: Mapping[int, int]) -> None:
         if any(end < self._read_to.get(topic, {}).get(partition, 0) for partition, end in ends.items()):
@@ -46,5 +51,6 @@ class KeptLetters:
         for record in records:
             change = self._keys[topic].discard if record.value is None else self._keys[topic].add
             change(record.key or b"")
-        if not records:
+        # none of a broker that was slow just now are no sign that there are none
+        if self._newest.whole:
             self._read_to[topic] = ends

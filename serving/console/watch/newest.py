@@ -14,15 +14,21 @@ _READ_S = 0.5
 
 
 class NewestRecords:
-    """Samples topics. One thread at a time; a record is given once."""
+    """Samples topics. One thread at a time; a record is given once.
+
+    Attributes:
+        whole: whether the last reading came to the ends: one that took too long, or failed, gives what it has, nothing perhaps.
+    """
 
     def __init__(self, bootstrap: str) -> None:
+        self.whole = False
         self._bootstrap = bootstrap
         self._consumer: Consumer | None = None
         self._next: dict[tuple[str, int], int] = {}
 
     def read(self, topic: str, partitions: Iterable[int], *, per_partition: int) -> list[InboundRecord]:
         """Return at most so many of each partition's newest records not given before; none when the broker or topic is away."""
+        self.whole = False
         if self._consumer is None:
             self._consumer = make_consumer(self._bootstrap, "console", auto_offset_reset="latest")
         places: dict[int, int] = {}
@@ -56,6 +62,7 @@ class NewestRecords:
                 # an end behind transaction markers is told by the end-of-partition event alone
                 if partition in ends and offset is not None and (message.error() is not None or offset + 1 >= ends[partition]):
                     del ends[partition]
+        self.whole = not ends
         return records
 
     def close(self) -> None:

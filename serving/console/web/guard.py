@@ -43,7 +43,8 @@ class Tokens:
 
     def accepts(self, cookie: str | None, token: str | None) -> bool:
         """Tell whether a form's token belongs to the browser's cookie."""
-        return bool(cookie) and bool(token) and hmac.compare_digest(self.of(cookie or ""), token or "")
+        # as bytes: of texts it compares ASCII alone
+        return bool(cookie) and bool(token) and hmac.compare_digest(self.of(cookie or "").encode(), (token or "").encode())
 
 
 def is_same_origin(headers: Mapping[str, str]) -> bool:

@@ -1,19 +1,25 @@
 """One deployment a folder: who holds it, who finds it, and what a second launcher is told. Starts no broker and no role."""
 
 import errno
+import json
 import os
+import signal
 import socket
 import sys
 import time
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from roost import cli
+from roost.cli import machine as cli_machine
 from roost.cli.machine import _say_or_lose
-from roost.cli.output import say
-from roost.machine import deployment, machine
+from roost.cli.output import Unwound, say, unwind_on_signals
+from roost.machine import deployment, machine, role_process
 from roost.machine.deployment import Deployment, claimed
 from roost.machine.machine import ROLES, Machine, MachinePlan
 from roost.machine.role_process import RoleProcess
@@ -36,6 +42,32 @@ def test_a_deployment_is_found_for_as_long_as_its_launcher_lives(tmp_path: Path)
     assert Deployment.find(tmp_path) is None
     _written(tmp_path)
     assert Deployment.find(tmp_path) is None
+
+
+def test_what_ends_by_itself_while_it_is_stopped_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody pressed Ctrl-C beside it: the second to stop it got a traceback."""
+    with ExitStack() as launcher:
+        launcher.enter_context(claimed(tmp_path))
+        _written(tmp_path)
+
+        def ended(*_: object) -> None:
+            launcher.close()
+            raise ProcessLookupError
+
+        monkeypatch.setattr(os, "kill", ended)
+        assert cli.run(["down", "--data-dir", str(tmp_path)]) == 0
+
+
+def test_a_node_that_fails_on_the_question_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When something is wrong is when somebody asks: the answer was a traceback of ours."""
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(500, text="Internal Server Error"))
+    monkeypatch.setattr(cli_machine, "_embedder_errors", lambda _: ())
+    with claimed(tmp_path):
+        Deployment(os.getpid(), "127.0.0.1:1", "http://127.0.0.1:2", "registry", None, {"serve": 1}).write(tmp_path)
+        assert cli.run(["status", "--data-dir", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["node"] == "answers 500, and not what a node says of itself; see its log"
 
 
 @pytest.mark.parametrize("words", ["train skew", "train evaluate 3f9a0c11d2e4b567", "train pretrain --kept nowhere"])
@@ -147,6 +179,30 @@ def test_a_role_that_dies_on_a_full_disk_does_not_take_the_launcher_with_it(
         assert found.restarts == {"control": 1}
 
 
+def test_a_role_that_a_machine_out_of_memory_cannot_start_again_is_tried_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel ended it for want of memory, and there was none for its successor: the launcher ended, and all that ran."""
+    starts = iter((None, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), None))
+
+    def spawned(*_: object, **__: object) -> SimpleNamespace:
+        if (error := next(starts)) is not None:
+            raise error
+        return SimpleNamespace(pid=1, returncode=-9, poll=lambda: -9)
+
+    monkeypatch.setattr(role_process, "spawn", spawned)
+    monkeypatch.setattr(role_process, "_BACKOFF_S", (0.0,))
+    role = RoleProcess("embed", (), environment={}, log_dir=tmp_path)
+    role.start()
+    said = [role.revive() for _ in range(3)]
+    assert said == [
+        f"embed ended with -9; it starts again in 0 s (log: {role.log_path})",
+        f"embed does not start, and is tried again in 0 s: [Errno 12] {os.strerror(errno.ENOMEM)}",
+        "embed started again",
+    ]
+    assert role.restarts == 1
+
+
 class _SlowRole(RoleProcess):
     """Waits for its broker for some time once it is asked to stop; no process."""
 
@@ -183,6 +239,36 @@ def test_what_waits_longer_for_a_broker_that_is_away_is_ended(tmp_path: Path, mo
     away.stop()
     assert time.monotonic() - began_s < 0.4
     assert len(said) == len(ROLES)
+
+
+class _ImpatientlyStopped(_SlowRole):
+    """Is sent another SIGTERM, as by a second `roost down`, while it stops."""
+
+    takes_s = 0.0
+
+    def await_stop(self, *, timeout_s: float) -> bool:
+        signal.raise_signal(signal.SIGTERM)
+        return super().await_stop(timeout_s=timeout_s)
+
+
+def test_a_second_signal_does_not_cut_short_how_a_deployment_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher ended at once, and the broker with it, before the roles had flushed and committed to it."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr(machine, "_listens", lambda _: True)
+    stopping = Machine(MachinePlan(tmp_path, roles=()), LauncherSettings())
+    roles = [_ImpatientlyStopped(name, (), environment={}, log_dir=tmp_path) for name in ROLES]
+    stopping._roles += roles
+    closed: list[bool] = []
+    stopping._stack.callback(closed.append, True)
+    unwind_on_signals()
+    try:
+        with pytest.raises(Unwound, match="SIGTERM"):
+            stopping.stop()
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    assert all(role.asked_s is not None for role in roles)
+    assert closed == [True]
 
 
 def _no_space(*_: object) -> None:

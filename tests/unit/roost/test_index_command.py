@@ -1,13 +1,16 @@
 """`roost index`: what an operator sees of snapshots, and takes from one machine to another."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import cast
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from roost import cli
 from serving.snapshots.manifest import MANIFEST_NAME
@@ -132,6 +135,24 @@ def test_damaged_snapshots_of_a_shared_place_replace_none_that_is_sound(
     kept = run(capsys, "verify", "--folder", str(own))["snapshots"]
     assert isinstance(kept, list)
     assert [one["rows"] for one in kept] == [30]
+
+
+def test_a_snapshot_that_its_node_replaces_while_it_is_copied_leaves_nothing_and_stops_no_other(
+    nodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A million rows take longer to copy than a node takes to write two more: the command ended, the other nodes uncopied."""
+    put_file = LocalFileSystem.put_file
+
+    def replaced(files: LocalFileSystem, here: str, there: str) -> None:
+        put_file(files, here, there)
+        if "node-1" in here:
+            shutil.rmtree(nodes / "node-1" / OF.bundle)
+
+    monkeypatch.setattr(LocalFileSystem, "put_file", replaced)
+    printed = run(capsys, "snapshot", f"file://{tmp_path}/bucket", "--folder", str(nodes), code=1)
+    assert [one["node"] for one in cast("list[dict[str, str]]", printed["copied"])] == ["node-2"]
+    assert printed["without"] == [{"node": "node-1", "bundle": OF.bundle}]
+    assert not [path for path in (tmp_path / "bucket" / "node-1").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_standard_input_is_read_as_json_lines(monkeypatch: pytest.MonkeyPatch) -
     ("line", "says"),
     [
         ("{", "line 2 is not JSON"),
+        ("[" * 100_000, "line 2 is not JSON"),
         ("[1]", "line 2 is not a JSON object"),
         (json.dumps({**TWEET, "colour": "red"}), "event 2 of .*unknown fields \\['colour'\\]"),
         (json.dumps({"candidate_id": "t:1"}), "event 2 of .*needs author_id"),
@@ -88,6 +89,22 @@ def test_a_file_that_is_not_what_its_name_says_is_a_sentence(name: str, content:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(InvalidRecord, match=f"{name} is no .*, or a damaged one"):
+        published("tweets", path)
+
+
+@pytest.mark.parametrize("codec", ["deflate", "bzip2", "xz"])
+def test_a_damaged_block_of_a_compressed_file_is_a_sentence(codec: str, tmp_path: Path) -> None:
+    """What unpacks it has errors of its own."""
+    path = tmp_path / "tweets.avro"
+    with path.open("wb") as file:
+        schema = {"type": "record", "name": "T", "fields": [{"name": "candidate_id", "type": "string"}]}
+        fastavro.writer(file, schema, [{"candidate_id": f"t:{n}"} for n in range(99)], codec=codec)
+    data = bytearray(path.read_bytes())
+    # between the mark that ends the header, two numbers of two bytes, and the mark that ends the block
+    begin = data.index(data[-16:]) + 16 + 4
+    data[begin:-16] = b"\xff" * len(data[begin:-16])
+    path.write_bytes(data)
+    with pytest.raises(InvalidRecord, match=r"tweets\.avro is no .*, or a damaged one"):
         published("tweets", path)
 
 

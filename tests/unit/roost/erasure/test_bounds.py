@@ -40,6 +40,13 @@ def test_without_a_limit_of_the_lag_nothing_is_promised() -> None:
     assert (bare.retained_ms, bare.cleaned_ms, bare.null_ms) == (None, None, None)
 
 
+def test_a_retention_of_the_largest_number_is_none() -> None:
+    """Many write "for ever" so; when its end was to be printed, in the year 292 million, the search ended with a traceback."""
+    unlimited = str(2**63 - 1)
+    for limits in ({"retention.ms": unlimited}, {"retention.ms": str(DAY_MS), "segment.ms": unlimited}):
+        assert Keeping.of(DEFAULTS | {"cleanup.policy": "delete"} | limits).retained_ms is None
+
+
 def test_the_last_trace_of_a_user_is_gone_within_what_the_guide_promises() -> None:
     """The marker outlives everything else, and the guide names one number."""
     null_ms = keeping("user-states").null_ms

@@ -1,7 +1,12 @@
 """Snapshots, bundles and logs on disk, searched for an id."""
 
+import os
+from collections.abc import Iterable
 from dataclasses import replace
+from mmap import mmap
 from pathlib import Path
+
+import pytest
 
 from roost.erasure.files import search_files, search_snapshots
 from roost.erasure.mention import Mention
@@ -97,3 +102,48 @@ def test_any_other_file_is_searched_as_bytes(tmp_path: Path) -> None:
     assert list(search_files(tmp_path, Mention("u:4"))) == []
     (trace,) = search_files(tmp_path, Mention("u:42"))
     assert (Path(trace.place).name, trace.until_ms) == ("labeler.log", None)
+
+
+class _Removing(Mention):
+    """Has files removed while it looks at the first."""
+
+    def __init__(self, name: str, removed: Iterable[Path]) -> None:
+        super().__init__(name)
+        self._removed = removed
+
+    def in_bytes(self, data: bytes | mmap) -> bool:
+        """See `Mention`."""
+        for path in self._removed:
+            path.unlink(missing_ok=True)
+        return super().in_bytes(data)
+
+
+def test_what_a_running_training_replaces_meanwhile_ends_no_search(tmp_path: Path) -> None:
+    """States of trainings come and go every minute: the whole search ended, or called a table damaged that is not there."""
+    paths = [tmp_path / name for name in ("a", "b", "c.parquet", "d")]
+    for path in paths:
+        path.write_bytes(b"of a:7")
+    found = list(search_files(tmp_path, _Removing("a:7", paths[1:3])))
+    assert [(trace.place, trace.why) for trace in found] == [(str(paths[0]), "file"), (str(paths[3]), "file")]
+
+
+@pytest.mark.parametrize("search", ["snapshots", "files"])
+def test_a_snapshot_that_its_node_removes_meanwhile_ends_no_search(
+    search: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node removes one a minute: of a folder that was gone when it was looked into the search knew only that it is not there."""
+    gone, left = written(tmp_path, "a:7"), written(tmp_path, "a:7")
+    scandir = os.scandir
+
+    def removing(folder: str | Path) -> object:
+        if Path(folder) == gone:
+            gone.rename(tmp_path.parent / f"{tmp_path.name}-gone")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", removing)
+    mention = Mention("a:7")
+    if search == "snapshots":
+        places = {trace.place for trace in search_snapshots(tmp_path, mention, kept=2, deletes_kept_ms=7 * DAY_MS)}
+    else:
+        places = {str(Path(trace.place).parent) for trace in search_files(tmp_path, mention)}
+    assert places == {str(left)}

@@ -160,6 +160,7 @@ def test_a_command_for_a_state_that_has_moved_on_changes_nothing_and_says_so(ser
     [
         ({"token": ""}, {}),
         ({"token": "0" * 64}, {}),
+        ({"token": "ë" * 64}, {}),
         ({}, {"origin": "http://evil.example"}),
         ({}, {"origin": "null"}),
         ({}, {"sec-fetch-site": "cross-site"}),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from prometheus_client import generate_latest
 
 from schemas.codec import encode
@@ -14,6 +15,7 @@ from schemas.records.control import NodeStatus, Outcome, Stage
 from schemas.topics import NODE_STATUS, ROLLOUTS
 from schemas.wire.inbound import InboundRecord
 from serving.console.readings import QUERY_SECONDS, Delays
+from serving.console.watch import newest
 from serving.console.watch.broker import HISTORY, ControlLog
 from serving.console.watch.delays import sampled_delays
 from serving.console.watch.files import RegistryCatalog, ResultFiles
@@ -72,10 +74,13 @@ class _Log:
 
     def __init__(self) -> None:
         self.records: list[InboundRecord] = []
+        self.whole = True
         self._given = 0
 
     def read(self, topic: str, partitions: Iterable[int], *, per_partition: int) -> list[InboundRecord]:
-        """Give the topic's records that are new."""
+        """Give the topic's records that are new; none where it is not whole."""
+        if not self.whole:
+            return []
         new, self._given = self.records[self._given :], len(self.records)
         return [record for record in new if record.topic == topic]
 
@@ -98,6 +103,52 @@ def test_dead_letters_are_those_that_are_kept_not_all_that_was_ever_written() ->
     assert letters.count(log.append(b"tweets/0/7", None)) == 1
     # the topic was deleted and made anew
     assert letters.count({"tweets.dlq": {0: 0}}) == 0
+
+
+def test_dead_letters_that_a_slow_broker_did_not_give_are_asked_for_again() -> None:
+    """A console that started on a busy machine said 0 until the next letter came, for weeks perhaps."""
+    log = _Log()
+    letters = KeptLetters(log)
+    ends = log.append(b"tweets/0/7", b"letter")
+    log.whole = False
+    assert letters.count(ends) is None
+    log.whole = True
+    assert letters.count(ends) == 1
+
+
+class _SlowConsumer:
+    """Knows of one record, and is asked too early for it; no broker."""
+
+    def __init__(self) -> None:
+        self.answers = False
+
+    def get_watermark_offsets(self, _place: TopicPartition, _timeout_s: float) -> tuple[int, int]:
+        """Return the ends, once it answers."""
+        if not self.answers:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return 0, 1
+
+    def incremental_assign(self, _places: list[TopicPartition]) -> None:
+        """Take them."""
+
+    def unassign(self) -> None:
+        """Let go."""
+
+    def consume(self, _count: int, _timeout_s: float) -> list[object]:
+        """Give nothing, though there is something."""
+        return []
+
+
+def test_a_reading_that_failed_or_took_too_long_does_not_seem_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not there and what did not come look alike otherwise."""
+    consumer = _SlowConsumer()
+    monkeypatch.setattr(newest, "make_consumer", lambda *_, **__: consumer)
+    monkeypatch.setattr(newest, "_READ_S", 0.01)
+    records = newest.NewestRecords("127.0.0.1:1")
+    for answers in (False, True):
+        consumer.answers = answers
+        assert (records.read("tweets.dlq", [0], per_partition=9), records.whole) == ([], False)
+    assert (records.read("tweets.dlq", [], per_partition=9), records.whole) == ([], True)
 
 
 def test_delays_are_measured_from_the_brokers_append_and_only_of_what_is_live() -> None:

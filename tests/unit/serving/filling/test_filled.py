@@ -215,6 +215,21 @@ def test_a_restored_index_brings_its_deletes_to_all_epochs_and_heeds_theirs(tmp_
     assert started.filled.ids() == {"t:kept", "t:again", "t:gone"}
 
 
+@pytest.mark.usefixtures("settled_at_once")
+def test_what_left_the_window_while_the_node_was_down_is_owed_by_no_other_bundle(tmp_path: Path, masks: Masks) -> None:
+    """A tail sets the horizon before it restores: held by the roster alone, such ids kept every rollout there from parity."""
+    stopped = FilledEpoch(tmp_path, seed=1)
+    new = tweeted("t:new", created_ms=900, version=Version(900, 0))
+    stopped.fill(tweeted("t:old", created_ms=100, version=Version(100, 0)), new)
+    held = stopped.filled.contents()
+    live, next_one = (FilledEpoch(tmp_path, seed=seed, masks=masks) for seed in (1, 2))
+    live.filled.expire(500)
+    live.filled.restore(*held, 77)
+    next_one.fill(new)
+    assert (live.filled.ids(), len(live.filled)) == ({"t:new"}, 1)
+    assert coverage(live.filled, next_one.filled) == 1.0
+
+
 def test_restoring_beside_a_stream_of_takedowns_never_stands_still(tmp_path: Path, masks: Masks) -> None:
     """Two locks taken in two orders would freeze the node at its start, once in a thousand."""
     saved = FilledEpoch(tmp_path, seed=1)

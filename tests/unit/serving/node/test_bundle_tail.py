@@ -17,10 +17,13 @@ from serving.metrics import NodeMetrics
 from serving.node.bundle_tail import BundleTail, NodeParts
 from serving.node.contact import BrokerContact
 from serving.node.follower import FollowerCallbacks
+from serving.query.retrieve import wall_clock_ms
+from serving.snapshots.store import SnapshotStore, manifest_of
 from tests.bundles import publish_bundle
 from tests.filled_epochs import HOME
 from tests.integration.waiting import until
 from tests.living import living
+from tests.snapshot_samples import UnsyncedFiles
 
 # tails that begin to follow, and end while they look for the broker
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -101,6 +104,27 @@ def test_a_node_whose_registry_is_away_says_so_and_loads_the_bundle_once_it_is_t
     tail.retire()
 
 
+def test_a_bundle_whose_index_cannot_be_made_just_now_is_loaded_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node out of threads or memory for a moment called it `being loaded` for ever: the thread that loads had ended."""
+    monkeypatch.setattr("serving.node.bundle_tail.RELOAD_S", 0.05)
+    bundle = publish_bundle(tmp_path, surface=HOME.name)
+    faults = [RuntimeError("can't start new thread")]
+
+    def make_index(dim: int) -> ExactIndex:
+        if faults:
+            raise faults.pop()
+        return ExactIndex(dim)
+
+    refused: list[str] = []
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), make_index, BrokerContact())
+    tail = BundleTail(HOME, bundle, parts, changed=lambda: refused.extend(tail.alarms))
+    tail.start()
+    until(lambda: tail.filled is not None, what="the bundle is loaded")
+    assert "can't start new thread" in refused[0]
+    assert tail.refusal is None
+    tail.stop()
+
+
 class ReadFollower:
     """A follower that finds its topic empty, and then hears no more of the broker than silence."""
 
@@ -131,3 +155,20 @@ def test_an_index_ages_though_the_broker_left_before_it_took_a_heartbeat(tmp_pat
     tail.start()
     until(lambda: tail.freshness().lag_ms > 50, timeout_s=5, what="an index that ages")
     tail.stop()
+
+
+def test_a_snapshot_says_since_when_the_broker_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the hour of its writing it would be taken for one that knows every delete until then."""
+    monkeypatch.setattr("serving.node.bundle_tail.TopicFollower", ReadFollower)
+    monkeypatch.setattr(ReadFollower, "drained_age_s", 3_600.0)
+    bundle = publish_bundle(tmp_path / "registry", surface=HOME.name)
+    store = SnapshotStore(tmp_path / "snapshots", keep=2, files=UnsyncedFiles())
+    parts = NodeParts("127.0.0.1:1", tmp_path / "registry", Masks(), NodeMetrics(), ExactIndex, BrokerContact(), store)
+    tail = BundleTail(HOME, bundle, parts, changed=lambda: None)
+    tail.start()
+    until(lambda: tail.epoch is not None, what="the index is whole")
+    began_ms = wall_clock_ms()
+    tail.save()
+    tail.stop()
+    (path,) = store.folders()
+    assert -10_000 < manifest_of(path).written_ms + 3_600_000 - began_ms < 60_000

@@ -7,6 +7,7 @@ from typing import cast
 from schemas.ids import Version
 from schemas.topics import DAY_MS, NODE_STATUS, deletes_kept_ms
 from schemas.wire.inbound import InboundRecord
+from serving.filling.filled import FilledIndex
 from serving.filling.masks import Delete, Masks
 from serving.index import ExactIndex
 from serving.metrics import NodeMetrics
@@ -17,7 +18,7 @@ from serving.node.surface_keeper import SurfaceKeeper
 from serving.query.epochs import Routing, RoutingTable
 from serving.query.retrieve import wall_clock_ms
 from serving.query.users import UserStore
-from tests.filled_epochs import HOME
+from tests.filled_epochs import HOME, FilledEpoch, tweeted
 
 
 def test_a_node_whose_surfaces_do_not_age_forgets_old_deletes_too(tmp_path: Path) -> None:
@@ -52,6 +53,32 @@ def test_an_index_that_is_given_back_while_the_heartbeat_goes_round_does_not_end
     node._keepers[HOME.name] = GivingBack(HOME, routings, node._make_tail)
     assert [tail.bundle for tail in node._answering()] == ["a" * 16]
     assert node._answering() == []
+
+
+class Leaving(SimpleNamespace):
+    """A tail that another thread stops as soon as somebody has looked at its index."""
+
+    index: FilledIndex | None
+
+    @property
+    def filled(self) -> FilledIndex | None:
+        """See `BundleTail`."""
+        index, self.index = self.index, None
+        return index
+
+
+def test_a_bundle_that_leaves_while_its_recall_is_measured_costs_no_heartbeat(tmp_path: Path) -> None:
+    """A rollout that ends in that moment took the node's next report with it, with a traceback."""
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
+    node = Node("n", {HOME.name: HOME}, parts, routings=RoutingTable({HOME.name: Routing(HOME)}), users=UserStore())
+    found = FilledEpoch(tmp_path, seed=1)
+    found.fill(tweeted("t:1"))
+    keeper = SimpleNamespace(
+        rollout=SimpleNamespace(in_stage=lambda *_: [SimpleNamespace(bundle=found.bundle)]),
+        tails={found.bundle: Leaving(index=found.filled, epoch=found.epoch)},
+    )
+    node._coverage = {found.bundle: 1.0}
+    assert [*node._audited(cast("SurfaceKeeper", keeper))] == [(found.bundle, 1.0)]
 
 
 def test_a_heartbeat_that_cannot_be_read_is_counted(tmp_path: Path) -> None:

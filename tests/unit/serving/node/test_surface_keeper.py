@@ -321,6 +321,21 @@ def test_a_record_out_of_turn_changes_nothing(kept: Kept) -> None:
     assert (kept.live, kept.routing.revision) == (A, 1)
 
 
+def test_a_tail_that_could_not_be_started_is_started_the_next_time(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine may be out of threads for a moment; the bundle stayed `about to be loaded` on that node for ever."""
+
+    def out_of_threads(_: FakeTail) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FakeTail, "start", out_of_threads)
+        with pytest.raises(RuntimeError):
+            kept.roll(a=Stage.LIVE, b=Stage.BUILDING)
+    kept.keeper.reconcile()
+    assert kept.tail(B).running
+    assert kept.keeper.tails.keys() == {A, B}
+
+
 def test_a_closed_keeper_starts_nothing_more(kept: Kept) -> None:
     """Records still arrive while the node stops."""
     kept.keeper.close()

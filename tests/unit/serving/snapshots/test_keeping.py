@@ -12,6 +12,7 @@ from serving.filling.masks import Masks
 from serving.index import ExactIndex
 from serving.node.snapshotter import Snapshotter
 from serving.snapshots.keeping import RENEW_MS, BundleSnapshots
+from serving.snapshots.snapshot import MAX_AGE_MS
 from serving.snapshots.store import SnapshotStore
 from tests.snapshot_samples import NOW_MS, OF, FailingFiles, UnsyncedFiles, contents, deleted_ms
 
@@ -46,9 +47,9 @@ def count_of(folder: Path) -> int:
     return len(list((folder / OF.bundle).iterdir()))
 
 
-def save(snapshots: BundleSnapshots, index: FilledIndex, offset: int, *, still: bool = True) -> None:
+def save(snapshots: BundleSnapshots, index: FilledIndex, offset: int, *, still: bool = True, lag_ms: int = 0) -> None:
     """Save at an offset."""
-    snapshots.save(index, OF.topic_id, {0: offset}, still=lambda: still)
+    snapshots.save(index, OF.topic_id, {0: offset}, still=lambda: still, lag_ms=lag_ms)
 
 
 def test_an_index_is_saved_when_there_is_news_or_the_old_snapshot_ages(tmp_path: Path) -> None:
@@ -65,6 +66,20 @@ def test_an_index_is_saved_when_there_is_news_or_the_old_snapshot_ages(tmp_path:
     clock.now_ms += RENEW_MS
     save(snapshots, index, 10)
     assert count_of(tmp_path) == 3
+
+
+def test_a_snapshot_of_a_node_without_its_broker_ages_from_when_that_last_answered(tmp_path: Path) -> None:
+    """Renewed every six hours it always seemed new enough to read on from: the log may have lost a delete in the days between."""
+    clock = Clock()
+    snapshots, index = kept(tmp_path, clock), filled(5)
+    save(snapshots, index, 9)
+    clock.now_ms += RENEW_MS
+    save(snapshots, index, 9, lag_ms=RENEW_MS)
+    assert count_of(tmp_path) == 1
+    clock.now_ms = NOW_MS + MAX_AGE_MS + 1
+    save(snapshots, index, 10, lag_ms=MAX_AGE_MS + 1)
+    assert count_of(tmp_path) == 2, "of what was applied before"
+    assert kept(tmp_path, clock).restore(filled(0), OF.topic_id) == {}
 
 
 def test_a_start_takes_the_newest_and_does_not_write_it_again(tmp_path: Path) -> None:
@@ -106,6 +121,17 @@ def test_a_failing_disk_is_said_once_and_forgotten_once_it_is_well(tmp_path: Pat
     assert f"{tmp_path} (No space left on device)" in snapshots.health.trouble
     save(snapshots, index, 3)
     assert snapshots.health.trouble is None
+
+
+def test_a_file_in_the_place_of_the_nodes_folder_is_said(tmp_path: Path) -> None:
+    """The tidying before each writing ended it: nothing was ever written, and the node's health told nothing of it."""
+    (tmp_path / "node").write_text("")
+    store = SnapshotStore(tmp_path / "node", keep=2, files=UnsyncedFiles())
+    store.keep_only({OF.bundle})
+    snapshots = BundleSnapshots(OF.bundle, store, now_ms=Clock())
+    save(snapshots, filled(5), 9)
+    assert snapshots.health.trouble is not None
+    assert "free some space or name another folder in ROOST_SNAPSHOTS" in snapshots.health.trouble
 
 
 def test_a_snapshot_with_rows_no_index_takes_is_passed_over(tmp_path: Path) -> None:

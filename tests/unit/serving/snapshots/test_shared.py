@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from serving.snapshots.manifest import MANIFEST_NAME, Manifest, read_manifest
 from serving.snapshots.shared import SharedSnapshot, SharedSnapshots
@@ -90,6 +91,60 @@ def test_a_snapshot_that_lacks_a_file_there_is_passed_over_for_an_older_one(plac
     found = store(tmp_path / "c", place).newest(OF, now_ms=NOW_MS)
     assert found is not None
     assert found.offsets == snapshot(5, seed=1).offsets
+
+
+def test_a_node_with_a_new_disk_counts_from_one_again_and_its_snapshots_are_copied_all_the_same(
+    place: SharedSnapshots, tmp_path: Path
+) -> None:
+    """Under a number that was there already nothing was copied, and the command said that it was."""
+    place.put(store(tmp_path / "old").write(snapshot(5, seed=1, written_ms=NOW_MS - 9_000)), node="one", bundle=OF.bundle)
+    path = store(tmp_path / "new").write(snapshot(3, seed=2, written_ms=NOW_MS))
+    place.put(path, node="one", bundle=OF.bundle)
+    found = store(tmp_path / "other", place).newest(OF, now_ms=NOW_MS)
+    assert found is not None
+    assert found.offsets == snapshot(3, seed=2).offsets
+    assert [one.manifest.written_ms for one in place.of_bundle(OF.bundle)] == [NOW_MS]
+
+
+def test_a_stray_file_beside_the_snapshots_hides_none_of_them(tmp_path: Path) -> None:
+    """A note, or what a desktop leaves in every folder: the whole place was given up, and the topic read from its beginning."""
+    place = SharedSnapshots(f"file://{tmp_path}/shared")
+    place.put(store(tmp_path / "a").write(snapshot(5, seed=1)), node="a", bundle=OF.bundle)
+    for folder in (tmp_path / "shared", tmp_path / "shared" / "a", tmp_path / "shared" / "a" / OF.bundle):
+        (folder / ".DS_Store").write_bytes(b"x")
+    assert [one.manifest.written_ms for one in place.of_bundle(OF.bundle)] == [NOW_MS]
+
+
+class Remembering(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """Remembers what it listed, as object stores' clients do."""
+
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listed: dict[str, list[str]] = {}
+
+    def ls(self, path: str, *, detail: bool) -> list[str]:
+        """List it once."""
+        if path not in self._listed:
+            self._listed[path] = super().ls(path, detail=detail)
+        return self._listed[path]
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget it all."""
+        self._listed.clear()
+
+
+def test_a_snapshot_that_came_after_the_last_look_is_found(tmp_path: Path) -> None:
+    """A node that runs for weeks looks whenever a bundle starts: it saw what was there when the first one did."""
+    place = SharedSnapshots(f"memory://{uuid4().hex}/roost")
+    place.put(store(tmp_path / "a").write(snapshot(5, written_ms=NOW_MS - 1)), node="a", bundle=OF.bundle)
+    looking = SharedSnapshots(place.url)
+    looking._files = Remembering()
+    assert len(looking.of_bundle(OF.bundle)) == 1
+    place.put(store(tmp_path / "a").write(snapshot(5, written_ms=NOW_MS)), node="a", bundle=OF.bundle)
+    place.put(store(tmp_path / "b").write(snapshot(5, written_ms=NOW_MS)), node="b", bundle=OF.bundle)
+    assert len(looking.of_bundle(OF.bundle)) == 3
 
 
 def test_what_is_too_old_to_start_from_is_removed_there(place: SharedSnapshots, tmp_path: Path) -> None:
