@@ -129,9 +129,8 @@ class SurfaceWorld:
         """
         if candidate_ids is None:
             return self._p(question, np.arange(len(self.catalogue.items)), DAY_S)
-        prefix = self._surface.id_prefix
-        rows = [int(name.removeprefix(prefix)) if name.startswith(prefix) else -1 for name in candidate_ids]
-        known = np.array(rows, np.int64)
+        row_of = {self._id(row): row for row in range(len(self.catalogue.items))}
+        known = np.array([row_of.get(name, -1) for name in candidate_ids], np.int64)
         return np.where(known >= 0, self._p(question, np.maximum(known, 0), DAY_S), 0.0)
 
     def _questions(self, count: int, rng: np.random.Generator, *, from_s: float = DAY_S / 2) -> list[tuple[Question, float]]:

@@ -144,9 +144,10 @@ def test_what_a_trainer_has_passed_over_is_known_to_the_next_one(own: OwnSurface
                 assert another.passed_over() == said
 
     consumer = make_consumer(own.bootstrap, group_of(own.surface.name))
-    consumer.commit(offsets=[TopicPartition(EXAMPLES, 0, 3)], asynchronous=False)
+    for metadata in ("", "5"):
+        consumer.commit(offsets=[TopicPartition(EXAMPLES, p, 3, metadata) for p in ends], asynchronous=False)
+        assert read_passed_over(own.bootstrap, own.surface.name) == PassedOver(), "moved by hand, it says nothing of any bundle"
     consumer.close()
-    assert read_passed_over(own.bootstrap, own.surface.name) == PassedOver(), "moved by hand, it says nothing of any bundle"
 
 
 def test_memory_is_bounded_and_the_window_says_where_it_really_begins(own: OwnSurface) -> None:

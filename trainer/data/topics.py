@@ -289,7 +289,7 @@ def read_passed_over(bootstrap: str, surface: str) -> PassedOver:
     try:
         # written in one request, so that all say the same
         ((parent, examples),) = {tuple(json.loads(place.metadata or "")) for place in kept}
-    except ValueError:
+    except (ValueError, TypeError):
         # nothing was kept, or somebody has moved the group by hand
         return PassedOver()
     return PassedOver(parent, {place.partition: place.offset for place in kept}, examples)

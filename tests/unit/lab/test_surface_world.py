@@ -71,3 +71,5 @@ def test_what_is_not_of_the_surface_is_worth_nothing() -> None:
     world = world_of(SURFACES["news-push"])
     question = world.questions(1)[0]
     assert world.worth(question, ["t:1", "n:1"])[0] == 0
+    # of its prefix, but nothing that the world made
+    assert world.worth(question, ["n:probe-1", "n:99999999"]).tolist() == [0, 0]
