@@ -76,9 +76,11 @@ def create_topics(admin: AdminClient, topics: Iterable[Topic], *, replication: i
     wanted = list(topics)
     new = [NewTopic(t.name, num_partitions=t.partitions, replication_factor=replication, config=t.config) for t in wanted]
     created: list[str] = []
-    for name, future in (admin.create_topics(new, operation_timeout=timeout_s) if new else {}).items():
+    asked = admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s) if new else {}
+    for name, future in asked.items():
         try:
-            future.result(timeout_s)
+            # here and below the request's own limit ends it, with a reason; one of the future's would race it, and has none
+            future.result()
             created.append(name)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
@@ -179,7 +181,7 @@ def alter_topics(admin: AdminClient, faults: Iterable[TopicFault], *, timeout_s:
     ]
     for resource, future in (admin.incremental_alter_configs(changes, request_timeout=timeout_s) if changes else {}).items():
         try:
-            future.result(timeout_s)
+            future.result()
         except KafkaException as error:
             raise _typed(error, f"topic {resource.name} cannot be altered") from error
 
@@ -202,7 +204,7 @@ def topic_configs(admin: AdminClient, topics: Iterable[str], *, timeout_s: float
     found = {}
     for resource, future in (admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}).items():
         try:
-            found[resource.name] = {key: str(entry.value) for key, entry in future.result(timeout_s).items()}
+            found[resource.name] = {key: str(entry.value) for key, entry in future.result().items()}
         except KafkaException as error:
             raise _typed(error, f"topic {resource.name} cannot be described") from error
     return found
@@ -216,7 +218,7 @@ def topic_id(admin: AdminClient, topic: str, *, timeout_s: float = 10.0) -> str:
         BrokerUnavailable: no answer within `timeout_s`.
     """
     try:
-        description = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic].result(timeout_s)
+        description = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic].result()
     except KafkaException as error:
         raise _typed(error, f"topic {topic} cannot be described") from error
     return str(description.topic_id)
@@ -231,7 +233,7 @@ def group_description(admin: AdminClient, group: str, *, timeout_s: float = 10.0
     """
     try:
         asked = admin.describe_consumer_groups([group], request_timeout=timeout_s)
-        description: ConsumerGroupDescription = asked[group].result(2 * timeout_s)
+        description: ConsumerGroupDescription = asked[group].result()
     except KafkaException as error:
         raise _typed(error, f"consumer group {group} cannot be described") from error
     return description
@@ -245,9 +247,10 @@ def delete_topics(admin: AdminClient, names: Iterable[str], *, timeout_s: float 
         BrokerUnavailable: no answer within `timeout_s`.
     """
     wanted = list(names)
-    for name, future in (admin.delete_topics(wanted, operation_timeout=timeout_s) if wanted else {}).items():
+    asked = admin.delete_topics(wanted, operation_timeout=timeout_s, request_timeout=timeout_s) if wanted else {}
+    for name, future in asked.items():
         try:
-            future.result(timeout_s)
+            future.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise _typed(error, f"topic {name} cannot be deleted") from error

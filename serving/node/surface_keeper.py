@@ -88,13 +88,16 @@ class SurfaceKeeper:
                 if another_log and tail.is_live and (tail.bundle, salt) not in known:
                     self._keep(tail)
             kept = self._kept
-            for entry in streaming.values():
-                if entry.bundle not in self._tails:
-                    self._start(entry)
-            self.route()
-            for tail in dropped:
-                if tail is not kept:
-                    self._retire(tail)
+            try:
+                for entry in streaming.values():
+                    if entry.bundle not in self._tails:
+                        self._start(entry)
+            # where one cannot be started, the others leave all the same: nobody else knows of them any more
+            finally:
+                self.route()
+                for tail in dropped:
+                    if tail is not kept:
+                        self._retire(tail)
 
     def _keep(self, tail: BundleTail) -> None:
         """Let what answers answer on, although the log does not even know that it ended."""

@@ -327,10 +327,12 @@ def test_a_tail_that_could_not_be_started_is_started_the_next_time(kept: Kept, m
     def out_of_threads(_: FakeTail) -> None:
         raise RuntimeError("can't start new thread")
 
+    kept.roll(a=Stage.LIVE, c=Stage.BUILDING)
     with monkeypatch.context() as patched:
         patched.setattr(FakeTail, "start", out_of_threads)
         with pytest.raises(RuntimeError):
             kept.roll(a=Stage.LIVE, b=Stage.BUILDING)
+    until(lambda: not kept.tail(C).running, what="the bundle that left lets go of its memory")
     kept.keeper.reconcile()
     assert kept.tail(B).running
     assert kept.keeper.tails.keys() == {A, B}
