@@ -12,7 +12,7 @@ from itertools import groupby
 import numpy as np
 
 from schemas.bundle import read_bundle
-from schemas.errors import BundleError
+from schemas.errors import BundleError, BundlesUnavailable
 from schemas.positions import Positions, read_mark
 from schemas.records.control import Progress
 from schemas.registry.place import RegistryPlace
@@ -102,6 +102,7 @@ class BundleTail:
         self._probe = NewcomerProbe(partial(parts.metrics.probed, surface.name), now_ms=wall_clock_ms)
         self._snapshots = None if parts.snapshots is None else BundleSnapshots(bundle, parts.snapshots, now_ms=wall_clock_ms)
         self.refusal: str | None = None
+        self._unavailable = False
         self.is_live = False
         # live, or in a canary
         self.answers = False
@@ -172,6 +173,11 @@ class BundleTail:
     def applied(self) -> dict[int, int]:
         """By partition, the offset up to which everything is in force: a bad record that nothing replaced holds it back."""
         return self._bad.hold_back(self._follower.position)
+
+    @property
+    def complaint(self) -> str | None:
+        """What is wrong with the bundle itself; None also where the registry does not answer: nothing is known against it."""
+        return None if self._unavailable else self.refusal
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -251,10 +257,12 @@ class BundleTail:
                 self._begin_anew()
                 self._follower.start()
             except BundleError as error:
+                self._unavailable = isinstance(error, BundlesUnavailable)
                 self._refuse(str(error))
             # whatever loading provoked, the node's other bundles are still good
             except Exception as error:
                 log.exception("loading bundle %s failed", self.bundle, extra={"bundle": self.bundle})
+                self._unavailable = False
                 self._refuse(f"bundle {self.bundle} cannot be loaded ({type(error).__name__}: {error}); see the node's log")
             else:
                 return

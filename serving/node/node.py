@@ -318,7 +318,7 @@ class Node:
             bundle=tail.bundle,
             stage=stage,
             not_ready=tail.not_ready,
-            refusal=tail.refusal,
+            refusal=tail.complaint,
             alarms=tail.alarms,
             applied=tail.applied,
             coverage=self._coverage.get(tail.bundle, 0.0),

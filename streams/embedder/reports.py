@@ -110,7 +110,12 @@ class Reports:
                 if surface in self._surfaces
                 for partition in self._partitions
             ),
-            errors=(*(f"{bundle}: {reason}" for bundle, reason in self._targets.errors.items()), *self._passed_over.errors),
+            errors=(
+                # the controller looks for the id in front: such a bundle is rejected
+                *(f"{bundle}: {reason}" for bundle, reason in self._targets.errors.items()),
+                *(f"bundle {bundle} cannot be loaded yet: {reason}" for bundle, reason in self._targets.waiting.items()),
+                *self._passed_over.errors,
+            ),
         )
         return OutboundRecord(NODE_STATUS, self._instance.encode(), encode(status))
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from schemas.bundle import read_bundle
 from schemas.codec import decode
-from schemas.errors import InvalidInput, RoostError
+from schemas.errors import BrokerUnavailable, BundlesUnavailable, InvalidInput, RoostError
 from schemas.records.control import Rollout, Stage
 from schemas.rollout import STREAMING, fold, nothing_yet
 from schemas.surfaces import Surface, Surfaces, refresh_fault
@@ -85,7 +85,9 @@ class Targets:
         self._streaming: frozenset[str] = frozenset()
         self._next_look_s = 0.0
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bundle-loader")
+        # by bundle, why it cannot be used, and why it could not be loaded yet although nothing is known against it
         self.errors: dict[str, str] = {}
+        self.waiting: dict[str, str] = {}
 
     def start(self) -> None:
         """Read the log to its end and load what streams before any traffic is folded: nothing may be missed by a live bundle."""
@@ -115,7 +117,7 @@ class Targets:
         for bundle in gone:
             self._active.pop(bundle, None)
             log.info("bundle %s is no longer written for", bundle, extra={"bundle": bundle})
-        for memory in (self.errors, self._retry_at_s):
+        for memory in (self.errors, self.waiting, self._retry_at_s):
             for bundle in memory.keys() - wanted.keys():
                 del memory[bundle]
         self._begin(wanted)
@@ -147,9 +149,18 @@ class Targets:
         """Set a bundle aside; it is loaded again, and built again from its corpus, after a while."""
         self._active.pop(bundle, None)
         self._retry_at_s[bundle] = time.monotonic() + _RETRY_AFTER_S
+        self.waiting.pop(bundle, None)
         if self.errors.get(bundle) != reason:
             log.error("bundle %s is set aside: %s", bundle, reason, extra={"bundle": bundle})
         self.errors[bundle] = reason
+
+    def _wait(self, bundle: str, reason: str) -> None:
+        """Load a bundle later: it was not the bundle's fault."""
+        self.errors.pop(bundle, None)
+        self._retry_at_s[bundle] = time.monotonic() + _RETRY_AFTER_S
+        if self.waiting.get(bundle) != reason:
+            log.warning("bundle %s cannot be loaded yet: %s", bundle, reason, extra={"bundle": bundle})
+        self.waiting[bundle] = reason
 
     def close(self) -> None:
         """End the loading thread."""
@@ -194,12 +205,16 @@ class Targets:
             del self._loading[bundle]
             try:
                 loaded = future.result()
+            except (BundlesUnavailable, BrokerUnavailable) as error:
+                self._wait(bundle, str(error))
+                continue
             except RoostError as error:
                 self.fail(bundle, str(error))
                 continue
             if bundle in wanted:
                 self._active[bundle] = loaded
                 self.errors.pop(bundle, None)
+                self.waiting.pop(bundle, None)
                 ready.append(loaded)
                 surface = loaded.target.surface.name
                 log.info("writing embeddings of bundle %s for %s", bundle, surface, extra={"bundle": bundle, "surface": surface})

@@ -39,6 +39,7 @@ def test_a_bundle_of_a_metric_that_the_index_does_not_rank_by_is_refused_and_sai
     tail.stop()
     assert tail.epoch is None
     assert "compares vectors by euclidean, and an index ranks by cosine" in tail.alarms[0]
+    assert tail.complaint == tail.alarms[0]
 
 
 def test_a_bundle_that_is_no_longer_followed_gives_its_towers_back_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +100,8 @@ def test_a_node_whose_registry_is_away_says_so_and_loads_the_bundle_once_it_is_t
     tail.start()
     until(lambda: tail.refusal is not None, what="the bundle is refused")
     assert "there is no bucket" in tail.alarms[0]
+    # with it on every node, the controller would reject the bundle
+    assert tail.complaint is None
     files.mv("/elsewhere", "/bucket", recursive=True)
     until(lambda: tail.filled is not None, what="the bundle is loaded")
     tail.retire()
