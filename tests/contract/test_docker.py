@@ -246,6 +246,32 @@ def test_an_image_runs_on_other_processors_than_the_one_it_was_built_on() -> Non
     assert set(mounts) == {"--mount=type=cache,id=roost-uv,target=/root/.cache/uv"}
 
 
+@pytest.mark.parametrize(
+    ("command", "role", "extra"),
+    [
+        ("embed", "streams.embedder.role", "streams"),
+        ("label", "streams.label_role", "streams"),
+        ("control", "streams.controller.role", "streams"),
+        ("serve", "serving.node.role", "serving"),
+        ("console", "serving.console.role", "console"),
+    ],
+)
+def test_a_command_starts_where_only_its_extra_is_installed(command: str, role: str, extra: str) -> None:
+    """The console's command had the paper's tables from a module that wants pyarrow: its container ended at once, for ever."""
+    absent = {"lab", "trainer"} if extra != "console" else set()
+    absent |= {"torch", "pyarrow", "onnx", "onnxscript", "tensorboard", "matplotlib"}
+    absent |= {"faust", "aiokafka"} if extra != "streams" else {"fastapi", "uvicorn", "faiss", "hnswlib", "jinja2"}
+    code = (
+        "import importlib, sys\n"
+        f"sys.modules.update(dict.fromkeys({sorted(absent)!r}))\n"
+        "from roost import cli\n"
+        f"assert cli.run([{command!r}, '--help']) == 0\n"
+        f"importlib.import_module({role!r})\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout[-500:] + said.stderr[-2000:]
+
+
 def test_the_image_builds_with_the_versions_the_project_names() -> None:
     """Two places that say a version drift apart."""
     text = (DOCKER / "Dockerfile").read_text()
