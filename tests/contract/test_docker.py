@@ -223,7 +223,7 @@ def test_packages_and_code_lie_in_layers_apart() -> None:
     by_name = stages()
     for name, role in role_services().items():
         # the nearest stages first: what a target stands on comes after it
-        copies = []
+        copies: list[str] = []
         stage: Stage | None = role.stage
         while stage is not None:
             copies[:0] = [rest for word, rest in stage.instructions if word == "COPY"]
