@@ -9,11 +9,16 @@ from numpy.typing import NDArray
 from schemas.bundle import CanaryVectors
 from schemas.manifest import Metric
 from trainer.data.columns import POSITIVE, Corpus, Examples
-from trainer.metrics import grouped_roc_auc, language_mismatch, nearest, pair_scores, popularity_correlation, roc_auc
-
-# the paper's Popular-Recommendation correlation is of the top 5 (section 4.3.2)
-_TOP = 5
-MISMATCH_OF_PLACES = f"language_mismatch_at_{_TOP}"
+from trainer.metrics import (
+    MISMATCH_OF_PLACES,
+    TOP_PLACES,
+    grouped_roc_auc,
+    language_mismatch,
+    nearest,
+    pair_scores,
+    popularity_correlation,
+    roc_auc,
+)
 
 
 class Embedder(Protocol):
@@ -77,7 +82,7 @@ def evaluate(towers: Embedder, examples: Examples, corpus: Corpus, config: Evalu
             of_drawn = np.repeat(groups, config.sampled_negatives)
             metrics[name] = grouped_roc_auc(of_both, first, np.concatenate([groups, of_drawn]))
         sample = rng.permutation(len(queries))[: config.max_queries]
-        best = nearest(queries[sample], candidates, _TOP, metric=towers.metric)
+        best = nearest(queries[sample], candidates, TOP_PLACES, metric=towers.metric)
         declared, languages = examples.queries.languages[sample], corpus.languages[best]
         metrics["language_mismatch"] = language_mismatch(languages[:, 0], declared)
         metrics[MISMATCH_OF_PLACES] = language_mismatch(languages, declared)

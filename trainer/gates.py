@@ -12,7 +12,7 @@ from schemas.manifest import Metric
 from trainer.data.columns import Corpus, Examples
 from trainer.data.profile import WindowProfile
 from trainer.data.skew import FieldAudit
-from trainer.evaluation import MISMATCH_OF_PLACES
+from trainer.metrics import MISMATCH_OF_PLACES
 
 _TAUGHT_BY_RANDOM_NEGATIVES = ("sampled_auc", "language_mismatch", "popularity_correlation")
 _COUNTED = ("train_", "evaluation_", "corpus")

@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 
 from schemas.manifest import Metric
 
+# the paper's Popular-Recommendation correlation is of the top 5 (section 4.3.2)
+TOP_PLACES = 5
+# here, where nothing but numpy is imported: the console names it too, and has no torch
+MISMATCH_OF_PLACES = f"language_mismatch_at_{TOP_PLACES}"
+
 NO_LANGUAGE = -1
 _CHUNK_ROWS = 1024
 

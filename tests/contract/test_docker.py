@@ -15,7 +15,7 @@ from roost import cli
 from serving.console.settings import ConsoleSettings
 from serving.settings import NodeSettings
 from streams.settings import ControllerSettings, EmbedderSettings, LabelerSettings, UserStateSettings
-from tests.deployment_files import DOCKER, ROOT, RoleService, compose, metrics_port, role_services, stages
+from tests.deployment_files import DOCKER, ROOT, RoleService, Stage, compose, metrics_port, role_services, stages
 from tools.setup import REGISTRY_ARTIFACT
 from trainer.settings import TrainerSettings
 
@@ -200,7 +200,7 @@ def test_each_role_installs_its_own_extra_and_no_other() -> None:
     )
     installed = {}
     for name, role in role_services().items():
-        (packages,) = role.stage.copied_from
+        (packages,) = role.stage.copied_from - {"code"}
         runs = [re.sub(r"--mount=\S+\s+", "", rest).strip() for word, rest in stages()[packages].instructions if word == "RUN"]
         matches = [match for run in runs if (match := extra.match(run))]
         assert len(matches) == 1
@@ -216,6 +216,60 @@ def test_each_role_installs_its_own_extra_and_no_other() -> None:
         "console": "console",
         "trainer": "trainer",
     }
+
+
+def test_packages_and_code_lie_in_layers_apart() -> None:
+    """A change of one line of code must not send the trainer's torch to a registry of images, and to every host, once more."""
+    by_name = stages()
+    for name, role in role_services().items():
+        # the nearest stages first: what a target stands on comes after it
+        copies: list[str] = []
+        stage: Stage | None = role.stage
+        while stage is not None:
+            copies[:0] = [rest for word, rest in stage.instructions if word == "COPY"]
+            stage = by_name.get(stage.base)
+        packages, code = copies
+        assert re.fullmatch(r"--from=\w+-packages /opt/roost /opt/roost", packages), name
+        assert code == "--from=code /opt/roost /opt/roost", name
+    for name in (name for name in by_name if name.endswith("-packages")):
+        assert by_name[name].base == "build", f"{name} would be installed anew after a change of code"
+        assert not by_name[name].copied_from, name
+    assert [rest for word, rest in by_name["build"].instructions if word == "COPY"] == ["pyproject.toml requirements.lock ./"]
+
+
+def test_an_image_runs_on_other_processors_than_the_one_it_was_built_on() -> None:
+    """Built for the host's own, a node that fills a graph on an older one ends with SIGILL, without a word in its log."""
+    environment = stages()["serving-packages"].environment
+    assert environment["HNSWLIB_NO_NATIVE"] == "1"
+    # the default is shared by every build of the host, and with it what other projects compiled for this processor
+    mounts = re.findall(r"--mount=type=cache\S*", (DOCKER / "Dockerfile").read_text())
+    assert set(mounts) == {"--mount=type=cache,id=roost-uv,target=/root/.cache/uv"}
+
+
+@pytest.mark.parametrize(
+    ("command", "role", "extra"),
+    [
+        ("embed", "streams.embedder.role", "streams"),
+        ("label", "streams.label_role", "streams"),
+        ("control", "streams.controller.role", "streams"),
+        ("serve", "serving.node.role", "serving"),
+        ("console", "serving.console.role", "console"),
+    ],
+)
+def test_a_command_starts_where_only_its_extra_is_installed(command: str, role: str, extra: str) -> None:
+    """The console's command had the paper's tables from a module that wants pyarrow: its container ended at once, for ever."""
+    absent = {"lab", "trainer"} if extra != "console" else set()
+    absent |= {"torch", "pyarrow", "onnx", "onnxscript", "tensorboard", "matplotlib"}
+    absent |= {"faust", "aiokafka"} if extra != "streams" else {"fastapi", "uvicorn", "faiss", "hnswlib", "jinja2"}
+    code = (
+        "import importlib, sys\n"
+        f"sys.modules.update(dict.fromkeys({sorted(absent)!r}))\n"
+        "from roost import cli\n"
+        f"assert cli.run([{command!r}, '--help']) == 0\n"
+        f"importlib.import_module({role!r})\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout[-500:] + said.stderr[-2000:]
 
 
 def test_the_image_builds_with_the_versions_the_project_names() -> None:

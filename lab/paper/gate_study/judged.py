@@ -19,11 +19,11 @@ from lab.paper.table2 import NOISE
 from lab.paper.truth import true_engagement_at
 from schemas.bundle import Gate
 from trainer.data.columns import Examples
-from trainer.evaluation import MISMATCH_OF_PLACES, Embedder
+from trainer.evaluation import Embedder
 from trainer.gates import GateLimits
 from trainer.learning.ensemble import Tunable
 from trainer.learning.towers import TorchEmbedder, TowerConfig
-from trainer.metrics import nearest
+from trainer.metrics import MISMATCH_OF_PLACES, nearest
 from trainer.recipes import PretrainConfig
 from trainer.training import LAST_WINDOWS
 

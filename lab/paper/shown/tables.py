@@ -5,7 +5,7 @@ from operator import itemgetter
 from typing import Any
 
 from lab.paper.shown.printed import ELBOW_T, NAMES, TABLE_1, TABLE_2, TRIPLET_GAIN_PCT
-from trainer.evaluation import MISMATCH_OF_PLACES
+from trainer.metrics import MISMATCH_OF_PLACES
 
 Rows = list[list[str]]
 MISSING = "–"
