@@ -17,6 +17,7 @@ from roost.broker import Broker, KafkaInstall
 from roost.broker.config import free_port, why_not_free
 from roost.machine.claim import HeldClaim, claim_of_this_process
 from roost.machine.deployment import Deployment, claimed
+from roost.machine.logs import keep_within
 from roost.machine.others import check_alone
 from roost.machine.role_process import RoleProcess
 from roost.machine.undisturbed import undisturbed
@@ -168,8 +169,10 @@ class Machine:
         return role
 
     def watch(self) -> None:
-        """Revive the broker and roles that died; call it about once a second."""
+        """Revive the broker and roles that died, and keep their logs within bounds; call it about once a second."""
         self._revive_broker()
+        for path in (*(role.log_path for role in self._roles), *((self.broker.log_path,) if self.broker is not None else ())):
+            keep_within(path)
         for role in self._roles:
             if sentence := role.revive():
                 self._say(sentence)

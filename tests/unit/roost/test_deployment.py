@@ -21,6 +21,7 @@ from roost.cli.machine import _say_or_lose
 from roost.cli.output import Unwound, say, unwind_on_signals
 from roost.machine import deployment, machine, role_process
 from roost.machine.deployment import Deployment, claimed
+from roost.machine.logs import MOST_BYTES
 from roost.machine.machine import ROLES, Machine, MachinePlan
 from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
@@ -159,6 +160,17 @@ class _DyingRole(RoleProcess):
     def revive(self) -> str:
         self.restarts += 1
         return "control started again"
+
+
+def test_a_launcher_keeps_the_logs_of_its_roles_within_bounds(tmp_path: Path) -> None:
+    """A deployment that runs for months filled its disk with what nobody reads."""
+    machine = Machine(MachinePlan(tmp_path, roles=("control",)), LauncherSettings())
+    machine._roles.append(RoleProcess("control", (), environment={}, log_dir=tmp_path))
+    log = tmp_path / "control.log"
+    log.touch()
+    os.truncate(log, MOST_BYTES + 1)
+    machine.watch()
+    assert (log.stat().st_size, (tmp_path / "control.log.1").stat().st_size) == (0, MOST_BYTES + 1)
 
 
 def test_a_role_that_dies_on_a_full_disk_does_not_take_the_launcher_with_it(
