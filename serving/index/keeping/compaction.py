@@ -19,16 +19,11 @@ LEDGER_CHUNK = 8_192
 
 
 class Compaction:
-    """`run` when it is `due`, both from one thread. Meanwhile others may write rows, settle them, and grow the arena.
+    """`run` when it is `due`, both from one thread. Meanwhile others may write rows, settle them, and grow the arena."""
 
-    `renumber` is called once a run, under the write lock and before the arena is published, for whoever else holds slots: its
-    argument [slots] gives each old slot's new one, the grave's for a row that is gone.
-    """
-
-    def __init__(self, state: State, config: IndexConfig, renumber: Callable[[SlotArray], None]) -> None:
+    def __init__(self, state: State, config: IndexConfig) -> None:
         self._state = state
         self._config = config
-        self._renumber = renumber
         self._dead_since_s: float | None = None
 
     def due(self, view: View) -> bool:
@@ -45,8 +40,14 @@ class Compaction:
             self._dead_since_s = time.monotonic()
         return time.monotonic() - self._dead_since_s >= self._config.compact_after_s
 
-    def run(self, base: View) -> None:
-        """Rewrite the arena of `base`, a view since which no slot changed its number, and publish it with what came since."""
+    def run(self, base: View, renumber: Callable[[SlotArray], None]) -> None:
+        """Rewrite the arena of `base`, a view since which no slot changed its number, and publish it with what came since.
+
+        Args:
+            renumber: called once, under the write lock and before the arena is published, for whoever else holds slots: its
+                argument [slots] gives each old slot's new one, the grave's for a row that is gone. Kept, it would tie an index to
+                itself, and a closed one would hold its memory until the collector came.
+        """
         keep = base.arena.live_slots(base.fresh_to, base.sequence)
         room = max(FIRST_CAPACITY_ROWS, ROOM_PER_LIVE_ROW * len(keep) + 2 * self._config.fresh_rows_at_most)
         smaller = compacted(base.arena, keep, room)
@@ -55,10 +56,19 @@ class Compaction:
         renumbered[keep] = np.arange(first, smaller.used)
         places = _places(base.arena, keep, first)
         with self._state.write_lock:
-            self._move_to(smaller, base, keep, renumbered, places)
+            self._move_to(smaller, base, keep, renumbered, places, renumber=renumber)
         self._dead_since_s = None
 
-    def _move_to(self, smaller: Arena, base: View, keep: SlotArray, renumbered: SlotArray, places: dict[str, int]) -> None:
+    def _move_to(
+        self,
+        smaller: Arena,
+        base: View,
+        keep: SlotArray,
+        renumbered: SlotArray,
+        places: dict[str, int],
+        *,
+        renumber: Callable[[SlotArray], None],
+    ) -> None:
         """Bring over what happened since `base`, then publish the rewritten arena. Under the write lock."""
         now = self._state.view
         died = now.arena.died[keep]
@@ -79,7 +89,7 @@ class Compaction:
         moved[: len(renumbered)] = renumbered
         moved[late] = np.arange(first, smaller.used)
         self._state.ledger.replace_places(places)
-        self._renumber(moved)
+        renumber(moved)
         self._state.view = replace(
             now,
             generation=now.generation + 1,

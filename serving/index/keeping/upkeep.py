@@ -37,7 +37,7 @@ class Upkeep:
         self._grouping = None if cells is None else Grouping(cells, config.seed)
         graph = config.graph
         self._construction = None if graph is None else GraphConstruction(graph, config.compressed, config.seed)
-        self._compaction = Compaction(state, config, self._renumber)
+        self._compaction = Compaction(state, config)
         self._counted_at_kills = 0
         self._step_lock = threading.Lock()
 
@@ -274,7 +274,7 @@ class Upkeep:
         view = self._state.view
         if not self._compaction.due(view):
             return False
-        self._compaction.run(view)
+        self._compaction.run(view, self._renumber)
         self._counters["compactions"] += 1
         return True
 

@@ -1,12 +1,15 @@
 """The arena rewritten while others write: every row that lives has one place, and whoever holds slots is told the new ones."""
 
+import gc
+
 import numpy as np
 import pytest
 
 from serving.index import CompressedConfig, GraphConfig, IndexConfig, LiveIndex, Rows
 from serving.index.keeping import compaction
 from serving.index.keeping.compaction import Compaction
-from serving.index.tiers.arena import GRAVE, SlotArray
+from serving.index.tiers.arena import GRAVE, Arena, SlotArray
+from tests.living import living
 from tests.numbered_rows import numbered_rows
 
 DIM = 16
@@ -39,6 +42,24 @@ def held(index: LiveIndex) -> dict[str, tuple[bytes, bytes]]:
     return {candidate_id: (vector.tobytes(), payload) for candidate_id, vector, payload in parts}
 
 
+@pytest.mark.parametrize("config", [CONFIG, IndexConfig(), IndexConfig(compressed=None, graph=GraphConfig())])
+def test_a_closed_index_gives_its_memory_back_at_once(config: IndexConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node's collector looks for cycles once in many minutes: after twenty rollouts it held twice what it needed."""
+    arenas = living(Arena, monkeypatch)
+    gc.collect()
+    gc.disable()
+    try:
+        index = LiveIndex(DIM, config)
+        index.upsert(rows_of(0, 2_000))
+        delete(index, range(1_500))
+        index.close()
+        assert len(arenas) > 0
+        del index
+        assert len(arenas) == 0
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("late", [40, 700], ids=["a few", "more than there was room for, some of them settled"])
 def test_what_happens_while_the_arena_is_rewritten_is_brought_over(late: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rewrite takes long beside queries; a row that came, changed or died meanwhile would be lost, or live twice."""
@@ -57,7 +78,7 @@ def test_what_happens_while_the_arena_is_rewritten_is_brought_over(late: int, mo
     delete(index, range(301, 321, 2))
     delete(index, range(1_005, 1_010))
     before, old = held(index), index.view.arena
-    Compaction(index._state, CONFIG, told.append).run(base)
+    Compaction(index._state, CONFIG).run(base, told.append)
 
     view, arena = index.view, index.view.arena
     assert held(index) == before
