@@ -216,11 +216,6 @@ class Broker:
             # The second compiler takes half a core for a quarter of a minute, and 2 s more to start; from then on a broker at
             # 900 events/s takes .43 cores instead of .61.
             *(() if self._lasting else ("-XX:TieredStopAtLevel=1",)),
-            # It compiles for a third of a second at a time, long after its start too, when topics are made and deleted, and must
-            # not take a core from those that wait for the broker meanwhile. Linux alone counts niceness by thread; a JVM
-            # that is not root's warns in its log of threads it could not put first, which is not asked of it.
-            "-XX:ThreadPriorityPolicy=1",
-            "-XX:CompilerThreadPriority=10",
             "-XX:+ExitOnOutOfMemoryError",
             "-Djava.awt.headless=true",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",

@@ -72,17 +72,6 @@ def test_an_acknowledged_record_survives_kill_9_and_a_restart_on_the_same_port(s
     assert _read(own.bootstrap, "tweets", len(_VALUES)) == _VALUES
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere niceness is a process's")
-def test_what_compiles_the_broker_gives_way_to_it(start_broker: Callable[[str], Broker]) -> None:
-    """A compiler at work took one of two cores for a third of a second, and queries and tweets waited for it."""
-    tasks = Path(f"/proc/{start_broker('kafka').pid}/task")
-    niceness = {(task / "comm").read_text().strip(): os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in tasks.iterdir()}
-    compilers = {name: nice for name, nice in niceness.items() if "Compiler" in name}
-    assert compilers
-    assert set(compilers.values()) == {10}
-    assert max(nice for name, nice in niceness.items() if name.startswith("data-plane")) == 0
-
-
 def test_two_brokers_run_side_by_side(start_broker: Callable[[str], Broker]) -> None:
     """Two checkouts on one machine run their tests at the same time; neither may see the other's topics."""
     with ThreadPoolExecutor(2) as pool:
