@@ -17,7 +17,7 @@ from roost.broker import Broker, KafkaInstall
 from roost.broker.config import free_port, why_not_free
 from roost.machine.claim import HeldClaim, claim_of_this_process
 from roost.machine.deployment import Deployment, claimed
-from roost.machine.logs import keep_within
+from roost.machine.log_bounds import keep_within
 from roost.machine.others import check_alone
 from roost.machine.role_process import RoleProcess
 from roost.machine.undisturbed import undisturbed

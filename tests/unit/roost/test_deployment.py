@@ -21,7 +21,7 @@ from roost.cli.machine import _say_or_lose
 from roost.cli.output import Unwound, say, unwind_on_signals
 from roost.machine import deployment, machine, role_process
 from roost.machine.deployment import Deployment, claimed
-from roost.machine.logs import MOST_BYTES
+from roost.machine.log_bounds import MOST_BYTES
 from roost.machine.machine import ROLES, Machine, MachinePlan
 from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
