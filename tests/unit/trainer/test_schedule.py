@@ -176,14 +176,20 @@ def test_a_deleted_users_examples_leave_the_kept_trainings_when_the_schedule_nex
     assert list(kept.iterdir()) == []
 
 
-def test_a_kept_training_ends_with_its_time_though_nothing_is_trained_any_more(tmp_path: Path) -> None:
-    """An erased author's tweets are in its corpus; the stated bound must hold where no further training pushes it out."""
-    setting = a_setting(tmp_path / "registry", replace(PLAN, cache=tmp_path / "kept"))
+def a_kept_training(folder: Path) -> tuple[Setting, Path]:
+    """Return a schedule that has trained once, and where its training is kept, written at its clock's time."""
+    setting = a_setting(folder / "registry", replace(PLAN, cache=folder / "kept"))
     setting.log.fill()
     bundle = setting.schedule.step()
     assert bundle is not None
-    folder = tmp_path / "kept" / SURFACE.name / bundle
-    os.utime(folder, (setting.clock.now_s, setting.clock.now_s))
+    kept = folder / "kept" / SURFACE.name / bundle
+    os.utime(kept, (setting.clock.now_s, setting.clock.now_s))
+    return setting, kept
+
+
+def test_a_kept_training_ends_with_its_time_though_nothing_is_trained_any_more(tmp_path: Path) -> None:
+    """An erased author's tweets are in its corpus; the stated bound must hold where no further training pushes it out."""
+    setting, folder = a_kept_training(tmp_path)
     setting.clock.now_s += 29 * 86_400
     setting.schedule.step()
     assert folder.is_dir()
@@ -194,13 +200,8 @@ def test_a_kept_training_ends_with_its_time_though_nothing_is_trained_any_more(t
 
 def test_a_kept_training_ends_with_its_time_while_a_rollout_stands_still(tmp_path: Path) -> None:
     """A canary that somebody paused kept what an erased author wrote for as long as it was paused."""
-    setting = a_setting(tmp_path / "registry", replace(PLAN, cache=tmp_path / "kept"))
-    setting.log.fill()
-    bundle = setting.schedule.step()
-    assert bundle is not None
-    folder = tmp_path / "kept" / SURFACE.name / bundle
-    os.utime(folder, (setting.clock.now_s, setting.clock.now_s))
-    setting.log.stage((bundle, Stage.CANARY))
+    setting, folder = a_kept_training(tmp_path)
+    setting.log.stage((folder.name, Stage.CANARY))
     setting.clock.now_s += 31 * 86_400
     assert setting.schedule.step() is None
     assert not folder.exists()

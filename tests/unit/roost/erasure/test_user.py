@@ -1,7 +1,7 @@
 """When a user counts as deleted; with a broker and roles: tests/integration/test_erasure.py."""
 
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -11,6 +11,7 @@ from schemas.codec import encode
 from schemas.records.users import UserState
 from schemas.topics import USER_STATES
 from schemas.wire.inbound import InboundRecord
+from tests.fake_tail import FakeTail
 
 APPENDED_MS = 5_000
 
@@ -38,26 +39,8 @@ def test_a_delete_is_not_taken_for_one_of_before(came_back_ms: int, monkeypatch:
     """A user who came back still acts while deleted again: the state of the first delete was taken for the second's, or blamed."""
     before = UserState("u:1", profile_time_ms=came_back_ms, languages=("en",), erased_ms=700)
     states = [before, UserState("u:1", profile_time_ms=APPENDED_MS, erased_ms=APPENDED_MS)]
-
-    class States:
-        """A reader that gives one state at a time."""
-
-        def __init__(self, *_: object, **__: object) -> None:
-            pass
-
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def end_offsets(self) -> dict[int, int]:
-            return {0: 0}
-
-        def poll(self, *_: object) -> list[InboundRecord]:
-            return [InboundRecord(USER_STATES, 0, 0, APPENDED_MS, b"u:1", encode(states.pop(0)))]
-
+    batches = [[InboundRecord(USER_STATES, 0, 0, APPENDED_MS, b"u:1", encode(state))] for state in states]
     monkeypatch.setattr(user_module, "partitions_of", lambda *_: 1)
     monkeypatch.setattr(user_module, "Outbox", Acknowledged)
-    monkeypatch.setattr(user_module, "TailReader", States)
+    monkeypatch.setattr(user_module, "TailReader", lambda *_, **__: FakeTail(batches))
     assert delete_user("127.0.0.1:1", "u:1", wait_s=30.0) == UserErasure("u:1", APPENDED_MS)

@@ -1,37 +1,14 @@
 """What a follower does with its callbacks' faults, without a broker; with one: tests/integration/test_follower.py."""
 
 from types import SimpleNamespace
-from typing import Any, Self
 
 import pytest
 
 from serving.node import follower as follower_module
 from serving.node.follower import FollowerCallbacks, TopicFollower
+from tests.fake_tail import FakeTail
 
 TOPIC = "rollouts"
-
-
-class EmptyTopic:
-    """A reader that stands at the end."""
-
-    next_offsets: dict[int, int]
-
-    def __init__(self, *_: object, **__: object) -> None:
-        self.next_offsets = {0: 0}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def end_offsets(self) -> dict[int, int]:
-        """Return them."""
-        return {0: 0}
-
-    def poll(self, *_: object) -> list[Any]:
-        """Return nothing."""
-        return []
 
 
 def test_that_everything_was_read_is_told_again_after_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +16,7 @@ def test_that_everything_was_read_is_told_again_after_a_fault(monkeypatch: pytes
     admin = SimpleNamespace(list_topics=lambda **_: SimpleNamespace(topics={TOPIC: SimpleNamespace(partitions={0: None})}))
     monkeypatch.setattr(follower_module, "wait_for_broker", lambda *_, **__: admin)
     monkeypatch.setattr(follower_module, "topic_id", lambda *_: "id")
-    monkeypatch.setattr(follower_module, "TailReader", EmptyTopic)
+    monkeypatch.setattr(follower_module, "TailReader", lambda *_, **__: FakeTail())
     monkeypatch.setattr(follower_module, "_RETRY_S", 0.0)
     told: list[bool] = []
 
