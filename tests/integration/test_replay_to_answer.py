@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,16 @@ class Flight:
 
 @pytest.fixture(scope="module")
 def flight(launcher_settings: LauncherSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flight]:
-    """Yield a machine after its replay."""
+    """Yield a machine after its replay. It waits longer for a film's labels than is shipped: histories come by `user-states`."""
+    folder = tmp_path_factory.mktemp("machine")
+    shipped = (files("schemas") / "surfaces.toml").read_text("utf-8")
+    waiting = shipped.replace("label_window_s = 1\n", "label_window_s = 5\n")
+    assert waiting != shipped
+    surfaces = folder / "surfaces.toml"
+    surfaces.write_text(waiting, "utf-8")
     plan = MachinePlan(
-        tmp_path_factory.mktemp("machine"),
+        folder,
+        surfaces=surfaces,
         roles=("control", "embed", "label", "serve"),
         environment={"ROOST_SESSION_TIMEOUT_S": "6", "OMP_NUM_THREADS": "1"},
     )
@@ -191,7 +199,7 @@ def test_every_replayed_rating_is_an_example_soon_after(flight: Flight) -> None:
 def test_what_was_replayed_is_trained_on(flight: Flight, tmp_path: Path) -> None:
     """A replay feeds training too: towers come of its examples, with the features that the labeler put together for each."""
     until(lambda: len(flight.labels()) == RATINGS, what="an example for each rating")
-    surfaces = load_surfaces()
+    surfaces = load_surfaces(flight.machine.surfaces)
     with TopicSources(flight.machine.bootstrap, surfaces[MOVIES], surfaces) as sources:
         window, corpus = sources.window(), sources.candidates(now_ms())
     examples = window.examples()
