@@ -13,7 +13,7 @@ from typing import Protocol
 
 from schemas.bundle import read_bundle
 from schemas.codec import decode
-from schemas.errors import InvalidInput, RoostError
+from schemas.errors import BrokerUnavailable, BundlesUnavailable, InvalidInput, RoostError
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.rollout import STREAMING, fold, nothing_yet
 from schemas.surfaces import Surface, Surfaces, refresh_fault
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.1
 _RETRY_AFTER_S = 5.0
+# so long a registry or a broker may be away before a bundle is told to be unusable: its rollout is rejected for that
+_AWAY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Targets:
         # with the salt of its rollout: a bundle that is rolled out again has another topic under the same name
         self._loading: dict[str, tuple[str, Future[Loaded]]] = {}
         self._retry_at_s: dict[str, float] = {}
+        self._away_since_s: dict[str, float] = {}
         self._streaming: dict[str, str] = {}
         self._next_look_s = 0.0
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bundle-loader")
@@ -119,7 +122,7 @@ class Targets:
         for bundle in gone:
             self._active.pop(bundle, None)
             log.info("bundle %s is no longer written for", bundle, extra={"bundle": bundle})
-        for memory in (self.errors, self._retry_at_s):
+        for memory in (self.errors, self._retry_at_s, self._away_since_s):
             for bundle in [bundle for bundle in memory if bundle not in wanted or bundle in gone]:
                 del memory[bundle]
         self._begin(wanted)
@@ -200,15 +203,27 @@ class Targets:
                 continue
             try:
                 loaded = future.result()
+            except (BundlesUnavailable, BrokerUnavailable) as error:
+                self._wait_for(bundle, str(error))
+                continue
             except RoostError as error:
                 self.fail(bundle, str(error))
                 continue
             self._active[bundle] = loaded
             self.errors.pop(bundle, None)
+            self._away_since_s.pop(bundle, None)
             ready.append(loaded)
             surface = loaded.target.surface.name
             log.info("writing embeddings of bundle %s for %s", bundle, surface, extra={"bundle": bundle, "surface": surface})
         return ready
+
+    def _wait_for(self, bundle: str, reason: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._away_since_s.setdefault(bundle, now_s) >= _AWAY_S:
+            self.fail(bundle, reason)
+            return
+        self._retry_at_s[bundle] = now_s + _RETRY_AFTER_S
+        log.warning("bundle %s cannot be loaded yet: %s", bundle, reason, extra={"bundle": bundle})
 
 
 def _salts(wanted: _Wanted) -> dict[str, str]:
