@@ -302,9 +302,9 @@ class Producer:
             DeliveryFailed: an earlier record was not acknowledged, or this one is too large.
         """
         raise_for(self._outbox.take_failures())
-        topic, key = address(event)
         try:
             event.check(append_time_ms=_now_ms())
+            topic, key = address(event)
             value = encode(event)
         # for a value that does not fit its field, such as a string where a number belongs
         except (TypeError, ValueError, AttributeError, OverflowError) as error:

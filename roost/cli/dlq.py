@@ -151,7 +151,12 @@ def _selected(bootstrap: str, topics: list[str], entries: list[str] | None, erro
     ]
     if missing := wanted - {letter.record_key.decode() for letter in found}:
         raise RoostError(f"no such entry: {', '.join(sorted(missing))}; nothing was sent. `roost dlq show TOPIC` lists them")
-    return found
+    if wanted and (left_out := sorted(letter.record_key.decode() for letter in found if letter.left_out)):
+        raise RoostError(
+            f"too large for a dead letter: {', '.join(left_out)}; nothing was sent. Their producer must send them anew"
+        )
+    # a null in its place would be a delete
+    return [letter for letter in found if not letter.left_out]
 
 
 def _entry_data(entry: DeadLetter) -> dict[str, Any]:

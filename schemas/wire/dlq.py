@@ -2,10 +2,13 @@
 
 A letter that is sent again carries its attempts in a header of ours, which no envelope keeps: what is sent again is always the
 record as its producer sent it, and the count goes on.
+
+Brokers measure records as their producers compressed them, so one may be larger than any letter. Its letter says where it is, and
+holds nothing of it.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from confluent_kafka import Producer
@@ -13,12 +16,15 @@ from confluent_kafka import Producer
 from schemas.codec import encode, frame_id
 from schemas.errors import InvalidInput, UndecodableRecord
 from schemas.records.base import Message, Record, sequence_of
-from schemas.topics import dlq
+from schemas.topics import MAX_DEAD_LETTER_BYTES, dlq
 from schemas.wire.inbound import InboundRecord
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS_HEADER = "roost-attempts"
+_LEFT_OUT = "RecordTooLarge"
+# beside the letter, its key and what the protocol adds
+_MOST_BYTES = MAX_DEAD_LETTER_BYTES - 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,11 @@ class DeadLetter(Message):
     def record_key(self) -> bytes:
         """The key of the entry: the record's place, so that a redelivery overwrites it."""
         return f"{self.topic}/{self.partition}/{self.offset}".encode()
+
+    @property
+    def left_out(self) -> bool:
+        """Whether the record was too large for its letter, which holds neither key, value nor headers: it cannot be sent again."""
+        return self.error_kind == _LEFT_OUT
 
 
 def resent_headers(letter: DeadLetter) -> list[tuple[str, bytes | None]]:
@@ -100,5 +111,14 @@ class DeadLetterWriter:
         """Queue the envelope of `record` for its topic's dead-letter topic, and say so in the log."""
         log.warning("dead-lettered %s/%d/%d: %s", record.topic, record.partition, record.offset, error, extra=record.place)
         entry = dead_letter(record, error, role=self._role)
-        self._producer.produce(dlq(entry.topic), encode(entry), entry.record_key)
+        value = encode(entry)
+        if len(value) > _MOST_BYTES:
+            value = encode(_without_record(entry))
+        self._producer.produce(dlq(entry.topic), value, entry.record_key)
         self.written += 1
+
+
+def _without_record(letter: DeadLetter) -> DeadLetter:
+    place = f"{letter.topic}/{letter.partition} at offset {letter.offset}"
+    sentence = f"{letter.error}; too large for a dead letter, the record is in {place} alone, and its producer must send it anew"
+    return replace(letter, key=None, value=None, headers=(), error_kind=_LEFT_OUT, error=sentence)

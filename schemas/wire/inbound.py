@@ -11,6 +11,7 @@ class InboundRecord(NamedTuple):
     Attributes:
         timestamp_ms: the broker's append time, in Unix milliseconds.
         value: the raw bytes; None is a tombstone.
+        headers: none of a record of which a header's name is not UTF-8: the client cannot read any of them then.
     """
 
     topic: str
@@ -32,7 +33,11 @@ def inbound(message: Message) -> InboundRecord:
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
         raise ValueError("a message without topic, partition and offset was never consumed")
-    headers = message.headers()
+    try:
+        headers = message.headers()
+    except SystemError:
+        # of a name that is not UTF-8, which brokers take: the record must not end whoever reads it
+        headers = None
     pairs = headers.items() if isinstance(headers, dict) else headers or ()
     return InboundRecord(
         topic,

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # of Confluent's own error codes; a 404 with another one is a wrong address, not a missing schema
 _SCHEMA_NOT_FOUND = 40403
+# ids are Java's ints: a larger one is to Confluent's registry a path that it does not have, and its 404 says nothing of a schema
+_LAST_ID = 2**31 - 1
 # a schema may be registered after its first record: what was not found is asked for again, but not for each record
 _NOT_FOUND_S = 5.0
 _ANSWER_S = 5.0
@@ -61,6 +63,8 @@ class RegistrySchemas:
         found = self._found.get(schema_id)
         if found is not None:
             return found
+        if schema_id > _LAST_ID:
+            raise UnknownSchema(f"schema id {schema_id} is above any that a registry gives; send Confluent-framed Avro")
         known = self._not_found.get(schema_id)
         if known is not None:
             # a new one each time: an exception that is raised again keeps every frame that it ever passed
@@ -88,7 +92,7 @@ class RegistrySchemas:
             schema_id = frame_id(value)
         except UndecodableRecord:
             return True
-        if is_local(schema_id) or schema_id in self._found:
+        if is_local(schema_id) or schema_id > _LAST_ID or schema_id in self._found:
             return True
         now_s = time.monotonic()
         known = self._not_found.get(schema_id)

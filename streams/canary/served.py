@@ -16,7 +16,8 @@ class ServedArms:
     def __init__(self, canary: str, live: str) -> None:
         self._canary = canary
         self._live = live
-        self._last: dict[tuple[str, str], AnswerCounts] = {}
+        # with when the node's process began
+        self._last: dict[tuple[str, str], tuple[int, AnswerCounts]] = {}
         self._totals = {canary: AnswerCounts(), live: AnswerCounts()}
 
     def hear(self, statuses: Iterable[NodeStatus]) -> None:
@@ -26,11 +27,11 @@ class ServedArms:
                 counts = status.answers.get(bundle)
                 if counts is None:
                     continue
-                before = self._last.get((status.instance, bundle), counts)
-                if counts.answered + counts.failed < before.answered + before.failed:
-                    # the node's process is another one
+                started_ms, before = self._last.get((status.instance, bundle), (status.started_ms, counts))
+                # the node's process is another one; nodes of earlier releases do not say when theirs began
+                if status.started_ms != started_ms or counts.answered + counts.failed < before.answered + before.failed:
                     before = _NOTHING
-                self._last[status.instance, bundle] = counts
+                self._last[status.instance, bundle] = status.started_ms, counts
                 self._totals[bundle] = _sum(self._totals[bundle], counts, minus=before)
 
     @property

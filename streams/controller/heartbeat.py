@@ -20,7 +20,8 @@ class ControllerHeartbeat:
 
     def due(self, now_ms: int) -> tuple[OutboundRecord, ...]:
         """Return the record when its time has come, else nothing."""
-        if now_ms < self._due_ms:
+        # a clock that was set back must not silence it for as long
+        if self._due_ms - EVERY_MS <= now_ms < self._due_ms:
             return ()
         self._due_ms = now_ms + EVERY_MS
         status = NodeStatus(self._instance, now_ms, ready=True, canaries=self._canaries())

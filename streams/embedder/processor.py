@@ -193,6 +193,7 @@ class EmbedderProcessor:
         change = self._targets.look()
         for bundle in change.gone:
             # rolled out again, it gets a new topic: nothing known of the old one may be reported of it
+            self._backfilled = {place for place in self._backfilled if place[0] != bundle}
             self._backfills.drop(bundle=bundle)
             self._reports.forget_ends(bundle)
             self._passed_over.forget(bundle)

@@ -54,10 +54,13 @@ def seen_before(
     if next_offset == 0:
         return seen
     try:
-        with TailReader(bootstrap, ENGAGEMENTS, [partition], start={partition: next_offset - 1}, once=True) as reader:
+        # as the embedder's own consumer does: what was given up by its producer was never folded
+        with TailReader(
+            bootstrap, ENGAGEMENTS, [partition], start={partition: next_offset - 1}, read_committed=True, once=True
+        ) as reader:
             newest_ms = next(record.timestamp_ms for record in _until(reader, partition, next_offset, should_stop))
         start = offsets_since(make_admin(bootstrap), ENGAGEMENTS, [partition], window_start_ms(newest_ms))
-        with TailReader(bootstrap, ENGAGEMENTS, [partition], start=start, once=True) as reader:
+        with TailReader(bootstrap, ENGAGEMENTS, [partition], start=start, read_committed=True, once=True) as reader:
             for record in _until(reader, partition, next_offset, should_stop):
                 try:
                     seen.repeats(read_engagement(record, lookup=lookup).event_id, record.timestamp_ms)

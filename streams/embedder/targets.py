@@ -6,7 +6,7 @@ again; it never stops the others. Writes nothing.
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -14,7 +14,7 @@ from typing import Protocol
 from schemas.bundle import read_bundle
 from schemas.codec import decode
 from schemas.errors import BrokerUnavailable, BundlesUnavailable, InvalidInput, RoostError
-from schemas.records.control import Rollout, Stage
+from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.rollout import STREAMING, fold, nothing_yet
 from schemas.surfaces import Surface, Surfaces, refresh_fault
 from schemas.topics import ROLLOUTS, embeddings_topic_name
@@ -50,6 +50,8 @@ class Change:
 _NO_CHANGE = Change()
 
 Loader = Callable[[str, str], Loaded]
+# by bundle id, its surface and how it stands there
+_Wanted = dict[str, tuple[str, BundleStage]]
 
 
 class Log(Protocol):
@@ -80,9 +82,10 @@ class Targets:
         # by surface, the revision that changed its refresh policy last
         self.configured_at: dict[str, int] = {}
         self._active: dict[str, Loaded] = {}
-        self._loading: dict[str, Future[Loaded]] = {}
+        # with the salt of its rollout: a bundle that is rolled out again has another topic under the same name
+        self._loading: dict[str, tuple[str, Future[Loaded]]] = {}
         self._retry_at_s: dict[str, float] = {}
-        self._streaming: frozenset[str] = frozenset()
+        self._streaming: dict[str, str] = {}
         self._next_look_s = 0.0
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bundle-loader")
         # by bundle, why it cannot be used, and why it could not be loaded yet although nothing is known against it
@@ -95,9 +98,9 @@ class Targets:
         while not self._rollouts.at_end():
             self._read_log(1.0)
         wanted = self._wanted()
-        self._streaming = frozenset(wanted)
+        self._streaming = _salts(wanted)
         self._begin(wanted)
-        for future in list(self._loading.values()):
+        for _, future in list(self._loading.values()):
             # wait for it; its error, if any, is taken up below
             future.exception()
         self._finish(wanted)
@@ -112,13 +115,14 @@ class Targets:
         self._read_log(0.0)
         configured = frozenset(name for name, revision in self.configured_at.items() if configured_at.get(name) != revision)
         before, wanted = self._streaming, self._wanted()
-        self._streaming = frozenset(wanted)
-        gone = before - self._streaming
+        self._streaming = _salts(wanted)
+        # one look may find a bundle retired and building again
+        gone = frozenset(bundle for bundle, salt in before.items() if self._streaming.get(bundle) != salt)
         for bundle in gone:
             self._active.pop(bundle, None)
             log.info("bundle %s is no longer written for", bundle, extra={"bundle": bundle})
         for memory in (self.errors, self.waiting, self._retry_at_s):
-            for bundle in memory.keys() - wanted.keys():
+            for bundle in [bundle for bundle in memory if bundle not in wanted or bundle in gone]:
                 del memory[bundle]
         self._begin(wanted)
         return Change(tuple(self._finish(wanted)), gone, configured)
@@ -133,7 +137,8 @@ class Targets:
 
     def is_building(self, bundle: str) -> bool:
         """Tell whether a bundle is still being built: its corpus may never have been written whole."""
-        return self._wanted().get(bundle, ("", Stage.BUILDING))[1] is Stage.BUILDING
+        wanted = self._wanted()
+        return bundle not in wanted or wanted[bundle][1].state is Stage.BUILDING
 
     def configured(self, surface: Surface) -> Surface:
         """Return a surface of the file with the refresh policy in force: what the log says goes before the file."""
@@ -182,27 +187,28 @@ class Targets:
                 if after.refresh is not None and (fault := refresh_fault(after.refresh)):
                     log.error("%s revision %d: %s; upgrade this embedder", after.surface, after.revision, fault, extra=record.place)
 
-    def _wanted(self) -> dict[str, tuple[str, Stage]]:
-        return {
-            entry.bundle: (surface, entry.state) for surface, state in self._state.items() for entry in state.in_stage(*STREAMING)
-        }
+    def _wanted(self) -> _Wanted:
+        return {entry.bundle: (surface, entry) for surface, state in self._state.items() for entry in state.in_stage(*STREAMING)}
 
-    def _begin(self, wanted: dict[str, tuple[str, Stage]]) -> None:
+    def _begin(self, wanted: _Wanted) -> None:
         now_s = time.monotonic()
-        for bundle, (surface, _) in wanted.items():
+        for bundle, (surface, entry) in wanted.items():
             if bundle in self._active or bundle in self._loading or now_s < self._retry_at_s.get(bundle, 0.0):
                 continue
             if surface not in self._surfaces:
                 self.fail(bundle, f"surface {surface!r} is not in this embedder's surfaces; give every role the same file")
                 continue
-            self._loading[bundle] = self._pool.submit(self._loader, surface, bundle)
+            self._loading[bundle] = entry.salt, self._pool.submit(self._loader, surface, bundle)
 
-    def _finish(self, wanted: Collection[str]) -> list[Loaded]:
+    def _finish(self, wanted: _Wanted) -> list[Loaded]:
         ready = []
-        for bundle, future in list(self._loading.items()):
+        for bundle, (salt, future) in list(self._loading.items()):
             if not future.done():
                 continue
             del self._loading[bundle]
+            if _salts(wanted).get(bundle) != salt:
+                # its ends are of a topic that is no more
+                continue
             try:
                 loaded = future.result()
             except (BundlesUnavailable, BrokerUnavailable) as error:
@@ -211,14 +217,17 @@ class Targets:
             except RoostError as error:
                 self.fail(bundle, str(error))
                 continue
-            if bundle in wanted:
-                self._active[bundle] = loaded
-                self.errors.pop(bundle, None)
-                self.waiting.pop(bundle, None)
-                ready.append(loaded)
-                surface = loaded.target.surface.name
-                log.info("writing embeddings of bundle %s for %s", bundle, surface, extra={"bundle": bundle, "surface": surface})
+            self._active[bundle] = loaded
+            self.errors.pop(bundle, None)
+            self.waiting.pop(bundle, None)
+            ready.append(loaded)
+            surface = loaded.target.surface.name
+            log.info("writing embeddings of bundle %s for %s", bundle, surface, extra={"bundle": bundle, "surface": surface})
         return ready
+
+
+def _salts(wanted: _Wanted) -> dict[str, str]:
+    return {bundle: entry.salt for bundle, (_, entry) in wanted.items()}
 
 
 def registry_loader(settings: EmbedderSettings, surfaces: Surfaces) -> Loader:

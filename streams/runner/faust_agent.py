@@ -56,6 +56,9 @@ class JobAgent:
         # a batch, a tick and a rebalance never overlap
         self._turn = asyncio.Lock()
         self._closed = False
+        # between the end of one generation and the next one's beginning: what was gathered before is handed out in this time, too,
+        # and taken would open a partition that was given up
+        self._given_up: int | None = None
         self.waiting: set[Place] = set()
         self._quiet_since_s: dict[TopicPartition, float] = {}
         self._metrics = metrics
@@ -65,6 +68,7 @@ class JobAgent:
         topic = app.topic(*job.topics, key_serializer="raw", value_serializer="raw", allow_empty=True, internal=False)
         app.agent(topic, name=job.name)(self._consume)
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+        app.on_partitions_assigned.connect(self._on_assigned, weak=False)
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -84,7 +88,8 @@ class JobAgent:
     async def _handle(self, events: Sequence[Any], stream: Any) -> None:
         async with self._turn:
             # events of before a rebalance may belong to another process now, or will come again
-            fresh = [event for event in events if event.message.generation_id == self._app.consumer_generation_id]
+            generation = self._app.consumer_generation_id
+            fresh = [event for event in events if self._given_up != event.message.generation_id == generation]
             records = [_inbound(event.message) for event in fresh]
             self._events |= {_place(record): (event, stream) for record, event in zip(records, fresh, strict=True)}
             await self._fold(records)
@@ -151,11 +156,16 @@ class JobAgent:
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
         async with self._turn:
+            self._given_up = self._app.consumer_generation_id
             self._owned.drop()
             self._quiet_since_s.clear()
             self._waiting.forget()
             self._hold(set())
             self._events.clear()
+
+    async def _on_assigned(self, *_: Any, **__: Any) -> None:
+        # a group that its broker made anew counts from the beginning
+        self._given_up = None
 
     def _partitions(self) -> set[int]:
         assigned = self._app.consumer.assignment()

@@ -10,8 +10,11 @@ import pytest
 from roost import cli
 from roost.broker import Broker
 from schemas.codec import encode, schema_name, writer_id
+from schemas.errors import UndecodableRecord
 from schemas.records.candidates import Tweet
 from schemas.topics import TWEETS, dlq
+from schemas.wire.dlq import DeadLetterWriter
+from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
 from streams.outbox import Outbox
 from streams.settings import EmbedderSettings
@@ -74,6 +77,23 @@ def test_a_letter_is_folded_once_its_cause_is_mended(bootstrap: str, tmp_path: P
     for record in resent:
         assert record.headers == (*HEADERS, ("roost-attempts", b"1"))
         assert record.partition == partition_of(record.key or b"", 4)
+
+
+def test_a_record_that_was_too_large_for_its_letter_is_not_sent_again_as_a_null(
+    bootstrap: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a candidate topic that would delete what it only updated."""
+    outbox = Outbox(bootstrap)
+    writer = DeadLetterWriter(outbox, role="embedder")
+    writer.write(InboundRecord(TWEETS, 1, 7, 0, b"t:1", b"\0" * 5_000_000), UndecodableRecord("no tweet"))
+    writer.write(InboundRecord(TWEETS, 1, 8, 0, b"t:2", b"junk"), UndecodableRecord("no tweet"))
+    outbox.flush_all(timeout_s=10)
+    code, _ = roost(capsys, bootstrap, "replay --entry tweets/1/7")
+    assert code == 1
+    code, done = roost(capsys, bootstrap, "replay tweets")
+    assert (code, done["sent"]) == (0, 1)
+    assert [(record.key, record.value) for record in read_all(bootstrap, TWEETS)] == [(b"t:2", b"junk")]
+    assert [entry["error_kind"] for entry in letters(capsys, bootstrap)] == ["RecordTooLarge"]
 
 
 def test_a_letter_that_fails_again_comes_back_whole_with_a_higher_count(

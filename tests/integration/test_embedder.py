@@ -11,13 +11,15 @@ from confluent_kafka.admin import AdminClient
 
 from roost.broker import Broker
 from schemas.bundle import read_bundle
-from schemas.codec import decode
+from schemas.codec import decode, encode
 from schemas.records.candidates import Counters
 from schemas.records.control import Stage
+from schemas.records.feedback import Engagement, EngagementKind
 from schemas.registry.remote import RemoteRegistry
 from schemas.topics import TWEETS, dlq, standard_topics
 from schemas.towers import Towers
 from schemas.wire.admin import create_topics, delete_topics
+from schemas.wire.client import make_producer
 from schemas.wire.dlq import DeadLetter
 from schemas.wire.partition import partition_of
 from streams.embedder.replay import seen_before
@@ -240,3 +242,28 @@ def test_event_ids_before_the_committed_offset_are_read_again(fresh_broker: Brok
         future.result(10)
     assert len(seen_before(bootstrap, partition, 5)) == 0
     assert len(seen_before(bootstrap, partition, 0)) == 0
+
+
+def test_an_event_of_a_transaction_that_was_given_up_is_no_duplicate_of_the_one_that_follows(fresh_broker: Broker) -> None:
+    """The embedder never read it: whoever took it for seen after a restart left out the engagement that its producer sent again."""
+    bootstrap = fresh_broker.bootstrap
+    prepare(bootstrap)
+    now_ms = time.time_ns() // 1_000_000
+    partition = partition_of(b"t:1", 4)
+    foreign = make_producer(bootstrap, transactional_id="foreign")
+    foreign.init_transactions(10)
+    for event_id, is_kept in (("given up", False), ("kept", True)):
+        foreign.begin_transaction()
+        engagement = Engagement(event_id, "u", "t:1", EngagementKind.CLICK, now_ms)
+        foreign.produce("engagements", encode(engagement), b"t:1")
+        if is_kept:
+            foreign.commit_transaction(10)
+        else:
+            # in the log, all the same
+            foreign.flush(10)
+            foreign.abort_transaction(10)
+    # the record, what ends its transaction, and the record after it
+    seen = seen_before(bootstrap, partition, 3)
+    assert len(seen) == 1
+    assert seen.repeats("kept", now_ms)
+    assert not seen.repeats("given up", now_ms)

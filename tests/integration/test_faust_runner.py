@@ -180,6 +180,19 @@ def test_a_stop_commits_what_is_durable_and_a_restart_counts_on(names: Names) ->
     assert names.committed() == 4
 
 
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "snappy", "zstd"])
+def test_records_that_their_producer_compressed_are_read(names: Names, codec: str) -> None:
+    """Kafka's clients compress as their owner likes: the embedder read such impressions' tweets, and the labeler none of them."""
+    names.create()
+    producer = make_producer(names.bootstrap, compression_type=codec, linger_ms=50)
+    for _ in range(50):
+        producer.produce(names.inputs, b"1" * 100, b"a")
+    assert producer.flush(20) == 0
+    with running(group(names), counting_job(names)) as run:
+        until(lambda: names.counts() == {"a": 50} or run.error is not None, what="all counted")
+    assert run.error is None
+
+
 def test_a_processor_s_exception_ends_the_process_before_anything_is_committed(names: Names) -> None:
     """Faust acknowledges the events of a failed agent and restarts it: silent loss."""
     names.create().send("a", "poison")

@@ -26,6 +26,7 @@ from schemas.wire.inbound import InboundRecord
 from schemas.wire.offsets import ask_offsets
 from schemas.wire.partition import partition_of
 from schemas.wire.tail import TailReader
+from streams.outbox import Outbox
 from tests.at_once import at_once
 from tests.contract.partition_keys import KEYS
 
@@ -347,6 +348,33 @@ def test_a_redelivered_bad_record_is_the_same_dead_letter(broker: Kafka, admin: 
     assert (letter.key, letter.value, letter.error_kind, letter.attempts) == (b"t:1", b"\x00\xffjunk", "UnknownSchema", 1)
     assert [(header.key, header.value) for header in letter.headers] == [("trace", b"\xfe"), ("none", None)]
     assert letter.timestamp_ms == bad.timestamp_ms
+    delete_topics(admin, [source.name, target.name])
+
+
+def test_a_record_that_was_larger_before_it_was_compressed_than_a_dead_letter_may_be_gets_one_all_the_same(
+    broker: Kafka, admin: AdminClient
+) -> None:
+    """Brokers measure what is compressed: five megabytes of nothing came through, and its processor ended at every restart."""
+    source = _topic(1)
+    target = replace(next(t for t in standard_topics() if t.name == "tweets.dlq"), name=dlq(source.name))
+    create_topics(admin, [source, target])
+    foreign = make_producer(broker.bootstrap, compression_type="gzip", message_max_bytes=10_000_000)
+    foreign.produce(source.name, b"\0" * 5_000_000, b"t:1", headers=[("trace", b"\0" * 5_000)])
+    foreign.flush(10)
+    with TailReader(broker.bootstrap, source.name, [0]) as tail:
+        (bad,) = tail.read_to_end()
+    assert len(bad.value or b"") == 5_000_000
+    outbox = Outbox(broker.bootstrap)
+    DeadLetterWriter(outbox, role="embedder").write(bad, UndecodableRecord("no tweet"))
+    outbox.flush_all(timeout_s=10)
+    assert outbox.take_failures() == []
+    with TailReader(broker.bootstrap, target.name, [0]) as tail:
+        (entry,) = tail.read_to_end()
+    letter = decode(DeadLetter, entry.value or b"")
+    assert entry.key == letter.record_key == f"{source.name}/0/0".encode()
+    assert letter.left_out
+    assert (letter.key, letter.value, letter.headers) == (None, None, ())
+    assert letter.error.startswith(f"no tweet; too large for a dead letter, the record is in {source.name}/0 at offset 0 alone")
     delete_topics(admin, [source.name, target.name])
 
 

@@ -62,6 +62,15 @@ def test_a_value_of_the_wrong_type_is_refused_with_a_sentence(producer: Producer
         producer.tweet("t:1", author_id="a:1", author_followers="many")  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize("bad_id", ["\ud800", 7])
+def test_an_id_that_is_no_text_is_refused_with_a_sentence(producer: Producer, bad_id: Any) -> None:
+    """Half a surrogate pair comes of a text cut in the middle; whoever catches `InvalidRecord` was ended by an error of Unicode."""
+    with pytest.raises(InvalidRecord, match=r"half a surrogate pair|does not fit"):
+        producer.user(bad_id)
+    with pytest.raises(InvalidRecord, match=r"half a surrogate pair|does not fit"):
+        producer.send(Tweet(f"t:{bad_id}" if isinstance(bad_id, str) else bad_id, 1_000, 0, "a:1", 1_000))
+
+
 def test_a_full_queue_waits_and_loses_nothing() -> None:
     """Back-pressure: the client's BufferError would otherwise drop the event that met it."""
     deliveries: list[object] = []

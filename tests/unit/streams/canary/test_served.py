@@ -1,5 +1,7 @@
 """A canary's answers beside the live bundle's: counted from heartbeats, through restarts, and judged always-validly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,16 @@ def test_answers_count_from_the_first_heartbeat_of_each_node_and_through_its_res
     assert (canary.shown, canary.engaged) == (20 + 1 + 5 + 2 + 2, 4 + 5 + 1)
     assert (live.shown, live.engaged) == (10 + 2 + 2, 1)
     assert [arms.harms[name][0].engaged for name in ("slower than 100 ms", "failed")] == [3 + 1, 1 + 1]
+
+
+def test_a_restarted_node_that_answered_more_than_before_takes_no_failure_back() -> None:
+    """A bundle that ends its nodes fails anew in each of their lives: a count that went back would hide it."""
+    arms = ServedArms(CANARY, LIVE)
+    arms.hear([replace(beat(AnswerCounts(0)), started_ms=1)])
+    arms.hear([replace(beat(AnswerCounts(10, failed=50)), started_ms=1)])
+    arms.hear([replace(beat(AnswerCounts(200)), started_ms=2)])
+    canary, _ = arms.harms["failed"]
+    assert (canary.shown, canary.engaged) == (10 + 50 + 200 + 2, 50 + 1)
 
 
 def ends(canary_share: float, live_share: float, *, seed: int) -> Verdict:

@@ -42,10 +42,10 @@ class RolloutLog:
         self.waiting: list[InboundRecord] = []
         self.revision = 0
 
-    def say(self, bundle: str, stage: Stage) -> None:
-        """Append a revision with the bundle in a stage."""
+    def say(self, bundle: str, stage: Stage, *, salt: str = "") -> None:
+        """Append a revision with the bundle in a stage of the rollout of a salt."""
         self.revision += 1
-        value = encode(Rollout(HOME, self.revision, bundles=(BundleStage(bundle, stage),)))
+        value = encode(Rollout(HOME, self.revision, bundles=(BundleStage(bundle, stage, salt=salt),)))
         self.waiting.append(InboundRecord(ROLLOUTS, 0, self.revision, 0, HOME.encode(), value))
 
     def poll(self, max_messages: int = 1_000, timeout_s: float = 0.1) -> list[InboundRecord]:
