@@ -60,17 +60,30 @@ class TailReader:
             # to go on elsewhere in silence would skip records: whoever asked for an offset must know that it is gone
             **{"auto_offset_reset": "error", **overrides},
         )
-        try:
-            # a partition whose leader is not known yet when it is assigned is looked at again only after half a second
-            self._consumer.list_topics(topic, timeout=_METADATA_S)
-        except KafkaException:
-            # no broker answers yet: the reader works once one does
-            log.warning("reading %s waits for a broker at %s", topic, bootstrap)
-        self._consumer.assign([TopicPartition(topic, p, start.get(p, OFFSET_BEGINNING)) for p in partitions])
-        self._next = {p: start.get(p, 0) for p in partitions}
+        begin = {**self._beginnings([p for p in partitions if p not in start]), **start}
+        self._consumer.assign([TopicPartition(topic, p, begin.get(p, OFFSET_BEGINNING)) for p in partitions])
+        self._next = {p: begin.get(p, 0) for p in partitions}
         self._at_end = dict.fromkeys(partitions, False)
         self._failure: RoostError | None = None
         self._heard_s = time.monotonic()
+
+    def _beginnings(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Return the first offset of each partition, as far as a broker tells.
+
+        Left to the client it is asked for each partition by itself once they are assigned: the first that is known is fetched
+        alone, and where it is empty the others wait behind that fetch for half a second, whatever is written to them.
+        """
+        found: dict[int, int] = {}
+        try:
+            # a partition whose leader is not known yet when it is assigned is looked at again only after half a second
+            there = self._consumer.list_topics(self.topic, timeout=_METADATA_S).topics[self.topic].partitions
+            for partition in partitions:
+                if partition in there:
+                    found[partition], _ = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), _METADATA_S)
+        except KafkaException:
+            # no broker answers yet, or not for a partition that was just made: the reader works once one does
+            log.warning("reading %s waits for a broker at %s", self.topic, self._bootstrap)
+        return found
 
     def poll(self, max_messages: int = 1000, timeout_s: float = 0.1) -> list[InboundRecord]:
         """Return the next messages; waits up to `timeout_s` for the first, never for more.

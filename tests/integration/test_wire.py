@@ -175,6 +175,19 @@ def test_where_a_topic_ends_is_told_while_a_fetch_waits(broker: Kafka, topic: To
         assert tail.end_offsets(timeout_s=5.0) == dict.fromkeys(range(PARTITIONS), 0)
 
 
+def test_an_empty_partition_holds_up_no_other(broker: Kafka, admin: AdminClient) -> None:
+    """A bundle's topic is empty when nodes come to it, and filled a partition at a time: its first rows came half a second late."""
+    for _ in range(3):
+        own = _topic(PARTITIONS)
+        create_topics(admin, [own])
+        with TailReader(broker.bootstrap, own.name, range(PARTITIONS), fetch_wait_max_ms=20_000) as tail:
+            assert tail.poll(timeout_s=0.3) == []
+            for partition in range(PARTITIONS):
+                _send(broker.bootstrap, own.name, 1, first=partition, partition=partition)
+                assert _values(tail.poll(timeout_s=10.0)) == [partition]
+        delete_topics(admin, [own.name])
+
+
 def test_a_tail_begins_at_the_given_offsets_and_says_where_it_stands(broker: Kafka, topic: Topic) -> None:
     """A snapshot is caught up from its next offsets, neither missing one record nor reading one twice."""
     _send(broker.bootstrap, topic.name, 10, partition=0)
