@@ -45,7 +45,7 @@ class TailReader:
 
         Args:
             once: for who reads to the end and closes: the broker answers at once that there is no more, and not after half a second
-                in which more might have come. Without it a partition that is empty, or read on from its end, costs that.
+                in which more might have come.
         """
         start = start or {}
         if once:
@@ -60,26 +60,28 @@ class TailReader:
             # to go on elsewhere in silence would skip records: whoever asked for an offset must know that it is gone
             **{"auto_offset_reset": "error", **overrides},
         )
-        begin = {**self._beginnings([p for p in partitions if p not in start]), **start}
+        bounds = self._bounds(partitions)
+        begin = {**{p: first for p, (first, _) in bounds.items()}, **start}
         self._consumer.assign([TopicPartition(topic, p, begin.get(p, OFFSET_BEGINNING)) for p in partitions])
         self._next = {p: begin.get(p, 0) for p in partitions}
-        self._at_end = dict.fromkeys(partitions, False)
+        # one that begins beyond the end has lost its place, which a fetch will tell
+        self._at_end = {p: p in bounds and begin[p] == bounds[p][1] for p in partitions}
         self._failure: RoostError | None = None
         self._heard_s = time.monotonic()
 
-    def _beginnings(self, partitions: Sequence[int]) -> dict[int, int]:
-        """Return the first offset of each partition, as far as a broker tells.
+    def _bounds(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Return the first offset of each partition and its end, as far as a broker tells.
 
-        Left to the client it is asked for each partition by itself once they are assigned: the first that is known is fetched
-        alone, and where it is empty the others wait behind that fetch for half a second, whatever is written to them.
+        Left to the client, the first offset is asked for once partitions are assigned, of each by itself: the first that is known is
+        fetched alone, and where it is empty the others wait behind that fetch for half a second, whatever is written to them.
         """
-        found: dict[int, int] = {}
+        found: dict[int, tuple[int, int]] = {}
         try:
             # a partition whose leader is not known yet when it is assigned is looked at again only after half a second
             there = self._consumer.list_topics(self.topic, timeout=_METADATA_S).topics[self.topic].partitions
             for partition in partitions:
                 if partition in there:
-                    found[partition], _ = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), _METADATA_S)
+                    found[partition] = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), _METADATA_S)
         except KafkaException:
             # no broker answers yet, or not for a partition that was just made: the reader works once one does
             log.warning("reading %s waits for a broker at %s", self.topic, self._bootstrap)
