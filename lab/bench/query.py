@@ -4,11 +4,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lab.bench.baselines import BREADTHS, Alternative, faiss_alternatives, rebuilt_graph
 from lab.bench.churn import Churn, exact_nearest, fill
+from lab.bench.freshness.worker import Worker
 from lab.bench.machine import commit, machine
 from lab.bench.progress import OnProgress, untold
 from lab.bench.stream import LANGUAGES, DriftingStream, FloatArray, StreamShape
@@ -21,6 +24,10 @@ LEAST = {"recall_at_200": RECALL_FROM}
 """Costs are compared at equal recall, from here on."""
 QUERIES_PER_S = 100
 WRITE_BATCH_ROWS = 58
+_SPELLS = 4
+# a writer costs the same at any size, and of a million rows a second index would take as long again to fill
+_LIVE_BESIDE = 50_000
+_FILL_S = 600.0
 SWITCH_INTERVAL_S = 0.0005
 """A reader waits at most this long for a writer to hand over the interpreter; the serving roles set the same."""
 
@@ -32,7 +39,7 @@ def run(
     seeds: Sequence[int] = (1,),
     tiers: IndexTiers = "all",
     queries: int = 300,
-    latency_s: float = 20.0,
+    latency_s: float = 60.0,
     writes_per_s: int = 5_800,
     on_progress: OnProgress = untold,
 ) -> dict[str, object]:
@@ -40,7 +47,8 @@ def run(
 
     The rebuilt graph is searched at the smallest of `BREADTHS` whose recall reaches .99 and ours, so that the comparison is at
     equal recall; where none does, at the largest: each row holds the recall of both. Latency runs from the scheduled arrival of
-    each query at 100/s, alternating idle and writing spells of one process.
+    each query at 100/s, in spells by turns: idle, while this process writes, and while another writes as much into an index of its
+    own, which no query of this one waits for by anything but the machine.
     """
     costs = []
     for seed in seeds:
@@ -65,7 +73,7 @@ def run(
 
 def _cost(live: int, turnovers: float, seed: int, tiers: IndexTiers, count: int) -> dict[str, object]:
     churn = Churn(DriftingStream(StreamShape(window_rows=live), seed), live, tiers, seed)
-    # off-phase: 0.37 of a window past whatever merge came last
+    # off-phase: .037 of a window past whatever merge came last
     churn.create(int(live * (1 + turnovers)) + int(0.037 * live))
     arena, slots = churn.live_rows()
     vectors = arena.vectors.take(slots, axis=0)
@@ -152,21 +160,30 @@ def _latency(live: int, seed: int, tiers: IndexTiers, seconds: float, writes_per
     index = LiveIndex(stream.shape.dim, TIERS[tiers])
     fill(index, stream, live)
     _settled(index)
-    prepared = [stream.create(WRITE_BATCH_ROWS) for _ in range(int(seconds / 2 * writes_per_s / WRITE_BATCH_ROWS))]
-    queries = stream.queries(500)
+    spell_s = seconds / 2 / _SPELLS
+    batches, every_s = int(spell_s * writes_per_s / WRITE_BATCH_ROWS), WRITE_BATCH_ROWS / writes_per_s
+    prepared = [stream.create(WRITE_BATCH_ROWS) for _ in range(_SPELLS * batches)]
+    queries, rng = stream.queries(500), np.random.default_rng((seed, 7))
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    waits: dict[str, list[float]] = {"idle": [], "writing": []}
-    spells = 4
+    waits: dict[str, list[float]] = {"idle": [], "writing": [], "beside": []}
     try:
-        with ThreadPoolExecutor(1) as writer:
-            for spell in range(spells):
-                waits["idle"] += _answered(index, queries, seconds / 2 / spells)
-                part = prepared[spell * len(prepared) // spells : (spell + 1) * len(prepared) // spells]
-                writing = writer.submit(_paced, index, part, WRITE_BATCH_ROWS / writes_per_s, live)
-                waits["writing"] += _answered(index, queries, seconds / 2 / spells)
+        with (
+            ThreadPoolExecutor(1) as writer,
+            Worker(_write_beside, min(live, _LIVE_BESIDE), seed, tiers, (batches, every_s)) as other,
+        ):
+            other.receive(timeout_s=_FILL_S)
+            for spell in range(_SPELLS):
+                waits["idle"] += _answered(index, queries, spell_s, rng)
+                part = prepared[spell * batches : (spell + 1) * batches]
+                writing = writer.submit(_paced, index, part, every_s, live)
+                waits["writing"] += _answered(index, queries, spell_s, rng)
                 # one that failed has written no more: what was measured would be another idle spell
                 writing.result()
+                _settled(index)
+                other.tell("write")
+                waits["beside"] += _answered(index, queries, spell_s, rng)
+                other.receive(timeout_s=_FILL_S)
     finally:
         sys.setswitchinterval(before)
         stats = index.stats()
@@ -174,6 +191,7 @@ def _latency(live: int, seed: int, tiers: IndexTiers, seconds: float, writes_per
     p99 = {name: float(np.percentile(spell, 99)) for name, spell in waits.items()}
     return {
         "p99_writing_vs_idle": round(p99["writing"] / p99["idle"], 3),
+        "p99_beside_vs_idle": round(p99["beside"] / p99["idle"], 3),
         "writes_per_s": writes_per_s,
         **{f"{name}_p50_ms": round(float(np.percentile(spell, 50)) * 1e3, 3) for name, spell in waits.items()},
         **{f"{name}_p99_ms": round(value * 1e3, 3) for name, value in p99.items()},
@@ -181,6 +199,25 @@ def _latency(live: int, seed: int, tiers: IndexTiers, seconds: float, writes_per
         "merge_debt_rows_end": stats.merge_debt_rows,
         "counters": dict(stats.counters),
     }
+
+
+def _write_beside(connection: Connection, live: int, seed: int, tiers: IndexTiers, pace: tuple[int, float]) -> None:
+    """Run a process that writes as much into an index of its own: what it costs the queries of another is the machine's part."""
+    batches, every_s = pace
+    stream = DriftingStream(StreamShape(window_rows=live), seed)
+    index = LiveIndex(stream.shape.dim, TIERS[tiers])
+    try:
+        fill(index, stream, live)
+        _settled(index)
+        prepared = [stream.create(WRITE_BATCH_ROWS) for _ in range(batches)]
+        connection.send("filled")
+        while connection.recv():
+            _paced(index, prepared, every_s, live)
+            prepared = [stream.create(WRITE_BATCH_ROWS) for _ in range(batches)]
+            _settled(index)
+            connection.send("written")
+    finally:
+        index.close()
 
 
 def _settled(index: LiveIndex) -> None:
@@ -192,11 +229,20 @@ def _settled(index: LiveIndex) -> None:
             return
 
 
-def _answered(index: LiveIndex, queries: FloatArray, seconds: float) -> list[float]:
+def arrivals(seconds: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return when queries are due, in seconds: one in each hundredth, anywhere in it.
+
+    Batches are written in hundredths too: on its mark, each query would come as a batch begins, or none would.
+    """
+    count = int(seconds * QUERIES_PER_S)
+    return (np.arange(count) + rng.random(count)) / QUERIES_PER_S
+
+
+def _answered(index: LiveIndex, queries: FloatArray, seconds: float, rng: np.random.Generator) -> list[float]:
     """Latencies in seconds, each from its query's scheduled arrival."""
     waits, began = [], time.perf_counter()
-    for at in range(int(seconds * QUERIES_PER_S)):
-        arrival = began + at / QUERIES_PER_S
+    for at, due in enumerate(arrivals(seconds, rng).tolist()):
+        arrival = began + due
         time.sleep(max(0.0, arrival - time.perf_counter()))
         _ = index.search(queries[at % len(queries)], K).candidate_ids
         waits.append(time.perf_counter() - arrival)
