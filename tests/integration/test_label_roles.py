@@ -85,6 +85,8 @@ class Roles:
             "ROOST_SURFACES": str(folder / "surfaces.toml"),
             "ROOST_SESSION_TIMEOUT_S": "6",
             "ROOST_INSTANCE": instance,
+            # far longer than any test: what has its history has not just been waited for for so long that it came
+            "ROOST_USER_STATES_WAIT_S": "600",
         }
         self._words = [] if lag_s is None else [str(lag_s)]
         self._log = folder / f"roles-{instance}.log"
@@ -321,7 +323,7 @@ def test_a_user_state_that_lags_behind_the_label_window_costs_no_history(kafka: 
 def test_a_history_that_other_processes_fold_is_waited_for_too(kafka: str, tmp_path: Path) -> None:
     """A user's events and states go by two keys: with two processes half of both are the other one's, known by commits alone."""
     know_candidates(kafka, 9)
-    with running(kafka, tmp_path, instance="a", lag_s=WINDOW_S), Producer(kafka) as producer:
+    with running(kafka, tmp_path, instance="a", lag_s=2 * WINDOW_S), Producer(kafka) as producer:
         producer.send(User("u:0", 5, 0, languages=("de",)))
         until(lambda: "u:0" in user_states(kafka), timeout_s=40, what="a user's state")
         admin = make_admin(kafka)
@@ -331,7 +333,7 @@ def test_a_history_that_other_processes_fold_is_waited_for_too(kafka: str, tmp_p
             shares = [len(member.assignment.topic_partitions) for member in group.members if member.assignment]
             return group.state is ConsumerGroupState.STABLE and len(shares) == 2 and min(shares) > 0
 
-        with running(kafka, tmp_path, instance="b", lag_s=WINDOW_S):
+        with running(kafka, tmp_path, instance="b", lag_s=2 * WINDOW_S):
             until(is_shared, timeout_s=60, what="both processes have partitions")
             like_then_show(producer, films=8)
             has_whole_histories(kafka, films=8)
