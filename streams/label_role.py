@@ -7,6 +7,7 @@ from schemas.wire.registry import registry_schemas
 from streams.labeler.job import labeler_job
 from streams.metrics import LabelerMetrics, RunnerMetrics, metrics_served
 from streams.runner.faust_runner import group_settings, run_jobs
+from streams.runner.folded import FoldedPositions
 from streams.runner.start import ready_broker
 from streams.settings import LabelerSettings, UserStateSettings
 from streams.userstate.job import user_state_job
@@ -24,8 +25,10 @@ def run_label_roles(labeler: LabelerSettings, user_state: UserStateSettings, sto
     with metrics_served(labeler) as registry:
         metrics = RunnerMetrics(registry)
         ready_broker(labeler, stop.is_set)
+        # each tells here how far it is: the labeler's windows wait for user state
+        folded = FoldedPositions()
         with (
             registry_schemas(labeler.schema_registry_url) as schemas,
-            labeler_job(labeler, LabelerMetrics(registry), schemas=schemas) as job,
+            labeler_job(labeler, LabelerMetrics(registry), schemas=schemas, folded=folded) as job,
         ):
-            run_jobs(group, [job, user_state_job(user_state, schemas=schemas)], stop, metrics=metrics)
+            run_jobs(group, [job, user_state_job(user_state, schemas=schemas, folded=folded)], stop, metrics=metrics)

@@ -192,6 +192,15 @@ class LabelerMetrics:
             shown=lambda watermark_ms: max(0.0, time.time() - watermark_ms / 1000),
         )
         registry.register(self._watermark)
+        self._given_up = Counter(
+            "roost_user_states_given_up",
+            "Times that user states fell so far behind that label windows stopped waiting for them; once until they caught up.",
+            registry=registry,
+        )
+
+    def states_given_up(self) -> None:
+        """Note that windows close without the user states they would wait for, from now on."""
+        self._given_up.inc()
 
     def emitted(self, counts: Mapping[tuple[Label, Provenance], int]) -> None:
         """Note the examples of a batch."""

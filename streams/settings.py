@@ -88,12 +88,15 @@ class LabelerSettings(StreamsSettings):
         batch_records: most impressions and engagements joined between two checkpoints.
         batch_within_s: longest time a batch waits for more records.
         tick_s: how often windows are closed while nothing comes.
+        user_states_wait_s: longest time a window that is due waits for user states of before its impression, where no query token
+            tells the query features; then windows close with the states there are until those have caught up. 0: none ever waits.
         wedged_after_s: a process whose offsets stand still for this long, with records to read, ends to be restarted.
     """
 
     batch_records: int = Field(default=2_000, ge=1)
     batch_within_s: float = Field(default=0.1, gt=0)
     tick_s: float = Field(default=0.25, gt=0)
+    user_states_wait_s: float = Field(default=30.0, ge=0)
     wedged_after_s: float = Field(default=60.0, gt=0)
 
 

@@ -13,14 +13,19 @@ from schemas.wire.offsets import ask_offsets
 log = logging.getLogger(__name__)
 
 
-def log_ends(admin: AdminClient, places: Iterable[Place], *, timeout_s: float = 10.0) -> dict[Place, int]:
+def log_ends(
+    admin: AdminClient, places: Iterable[Place], *, since_ms: int | None = None, timeout_s: float = 10.0
+) -> dict[Place, int]:
     """Return the end of each log, by topic and partition.
+
+    Args:
+        since_ms: as `ask_offsets`: the first record appended at this time or later instead, -1 where there is none.
 
     Raises:
         BrokerUnavailable: no answer within `timeout_s`, or a partition has no leader.
     """
     ends = {}
-    for place, answer in ask_offsets(admin, places, timeout_s=timeout_s).items():
+    for place, answer in ask_offsets(admin, places, since_ms=since_ms, timeout_s=timeout_s).items():
         if isinstance(answer, KafkaException):
             raise BrokerUnavailable(f"cannot ask for the end of {place[0]}: {answer.args[0].str()}") from answer
         ends[place] = answer

@@ -43,7 +43,7 @@ def serve_time_features(
 
     They are `served` only when both tokens could be read and a bundle answered: a query token of no bundle tells the request's
     context, which nothing could reconstruct, and nothing else. The user's history is read when the window closes, as of the
-    impression: by then `user-states` has caught up with all that came before it.
+    impression; that `user-states` has caught up by then with all that came before it is the caller's to see to.
 
     Args:
         kept: what `snapshot` gave when the impression was read, where the token could not be read.
@@ -64,6 +64,12 @@ def serve_time_features(
         query = query_features(sight.user_state(impression.user_id), context=context, before_ms=impression.event_time_ms)
     served = token is not None and query_token is not None and bool(query_token.bundle)
     return query, candidate, Provenance.SERVED if served else Provenance.RECONSTRUCTED
+
+
+def takes_a_history(impression: Impression) -> bool:
+    """Tell whether the query features of an impression are made of its user's state, as nothing it carries tells them."""
+    query_token = _query_token(impression.query_token)
+    return query_token is None or not query_token.bundle
 
 
 # all impressions of one answer carry the same

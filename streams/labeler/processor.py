@@ -20,8 +20,9 @@ from schemas.tokens import bounded, read_token
 from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS, LABELER_STATE, USER_EVENTS
 from schemas.wire.inbound import InboundRecord
 from streams.intake import read
-from streams.labeler.features import Sight, label_of, serve_time_features, snapshot
-from streams.labeler.watermark import Watermark
+from streams.labeler.features import Sight, label_of, serve_time_features, snapshot, takes_a_history
+from streams.labeler.held import HeldWindows, NothingAwaited, Reach, needed_ms
+from streams.labeler.watermark import NEVER_MS, Watermark
 from streams.metrics import LabelerMetrics
 from streams.processor import Clock, Work
 from streams.state import OutboundRecord, StateStore, read_state
@@ -32,6 +33,9 @@ CORRECTION_WINDOWS = 3
 # engagements with one impression that a join takes; a client that repeats one under ever new ids must not make a join that costs
 # more with each, and in the end is over the largest message, which its partition would never get past
 _FULL = 100
+
+# how long before a window is due the user states it needs are asked about: it takes a second where all is well
+_ASKED_AHEAD_MS = 2000
 
 _POSITION = "@position"
 _JOINS = "join/"
@@ -59,6 +63,11 @@ def joins_end_ms(surfaces: Surfaces) -> int:
     return max((window.kept_ms + window.lateness_ms for window in windows), default=0)
 
 
+def latest_ms(surfaces: Surfaces) -> int:
+    """Return the longest lateness of any surface, in milliseconds."""
+    return max((_Window.of(surface).lateness_ms for surface in surfaces.values()), default=0)
+
+
 class LabelProcessor:
     """One partition."""
 
@@ -70,6 +79,8 @@ class LabelProcessor:
         ends: Mapping[str, int],
         surfaces: Surfaces,
         sight: Sight,
+        reach: Reach | None = None,
+        states_wait_ms: int = 0,
         lookup: SchemaLookup | None = None,
         metrics: LabelerMetrics | None = None,
     ) -> None:
@@ -77,6 +88,8 @@ class LabelProcessor:
 
         Args:
             ends: of the inputs' logs now. What was folded beyond was of a topic of that name that is no more.
+            reach: how far the user states of `sight` reflect the inputs; without it windows close by the watermark alone.
+            states_wait_ms: how long a window that is due waits for it at most.
         """
         self._metrics = metrics or LabelerMetrics()
         # of the batch under way
@@ -92,9 +105,16 @@ class LabelProcessor:
         position = json.loads(store.get(_POSITION) or b"{}")
         folded: dict[str, int] = position.get("next", {})
         self._next = {topic: offset for topic, offset in folded.items() if offset <= ends[topic]}
-        self._watermark = Watermark(LABELER_TOPICS, position.get("newest_ms"))
+        newest_ms: dict[str, int] = position.get("newest_ms", {})
+        self._watermark = Watermark(LABELER_TOPICS, newest_ms)
+        self._reach = reach or NothingAwaited()
+        self._held = HeldWindows(self._reach, states_wait_ms)
+        # of what was folded, all impressions that wait here among it; positions of older releases do not tell
+        self._appended_ms: int = position.get("appended_ms", max(newest_ms.values(), default=NEVER_MS))
+        self._reach.read(self._appended_ms)
+        # by window: (event time at which it is due, store key, append time that the user states must reflect)
+        self._closing: defaultdict[_Window, list[tuple[int, str, int]]] = defaultdict(list)
         # by window: (event time at which it is due, store key)
-        self._closing: defaultdict[_Window, list[tuple[int, str]]] = defaultdict(list)
         self._expiring: defaultdict[_Window, list[tuple[int, str]]] = defaultdict(list)
         for key, data in store.scan(_JOINS):
             join = read_state(LabelJoin, LABELER_STATE, key, data)
@@ -114,13 +134,15 @@ class LabelProcessor:
             if record.offset < self._next.get(record.topic, 0):
                 continue
             self._next[record.topic] = record.offset + 1
+            self._appended_ms = max(self._appended_ms, record.timestamp_ms)
             try:
                 outputs.extend(self._fold(record))
             except InvalidInput as error:
                 dead.append((record, error))
+        self._reach.read(self._appended_ms)
         outputs.extend(self._emit_due(clock))
         if batch:
-            position = {"next": self._next, "newest_ms": self._watermark.newest_ms}
+            position = {"next": self._next, "newest_ms": self._watermark.newest_ms, "appended_ms": self._appended_ms}
             self._store.put(_POSITION, json.dumps(position, sort_keys=True).encode())
         self._report(clock)
         return Work(tuple(outputs), tuple(dead))
@@ -168,7 +190,7 @@ class LabelProcessor:
             join.entries,
         )
         self._save(_JOINS + name, join)
-        self._take_up(_JOINS + name, join)
+        self._take_up(_JOINS + name, join, impression)
         return outputs
 
     def _fold_engagement(self, engagement: Engagement) -> list[OutboundRecord]:
@@ -220,11 +242,21 @@ class LabelProcessor:
         for window, heap in self._closing.items():
             watermark_ms = self._watermark.at(clock, window.lateness_ms)
             while heap and heap[0][0] <= watermark_ms:
-                _, key = heappop(heap)
-                join = self._load(key)
-                if join is not None and join.impression is not None:
-                    outputs.extend(self._emit(key, join, decode(Impression, join.impression)))
+                _, key, needed_ms = heappop(heap)
+                if not self._held.holds(key, needed_ms, clock.now_ms):
+                    outputs.extend(self._close(key))
+            # begun ahead, what it takes to know is known when the window is due
+            if heap and heap[0][0] <= watermark_ms + _ASKED_AHEAD_MS:
+                self._reach.want(heap[0][2])
+        for key in self._held.let_go(clock.now_ms):
+            outputs.extend(self._close(key))
         return outputs
+
+    def _close(self, key: str) -> list[OutboundRecord]:
+        join = self._load(key)
+        if join is None or join.impression is None:
+            return []
+        return self._emit(key, join, decode(Impression, join.impression))
 
     def _is_erased(self, user_id: str, event_time_ms: int) -> bool:
         """Tell whether a user was deleted at or after an event: no example may come of it any more."""
@@ -287,10 +319,16 @@ class LabelProcessor:
                 if join is not None and join.impression is None and self._end(join)[1] <= watermark_ms:
                     self._store.delete(key)
 
-    def _take_up(self, key: str, join: LabelJoin) -> None:
-        """Schedule what happens next to a join: its example, or its end."""
+    def _take_up(self, key: str, join: LabelJoin, impression: Impression | None = None) -> None:
+        """Schedule what happens next to a join: its example, or its end. `impression` is its own, where it is decoded already."""
         window, due_ms = self._end(join)
-        heappush((self._closing if join.impression is not None else self._expiring)[window], (due_ms, key))
+        if join.impression is None:
+            heappush(self._expiring[window], (due_ms, key))
+            return
+        needed = NEVER_MS
+        if takes_a_history(impression or decode(Impression, join.impression)):
+            needed = needed_ms(join.event_time_ms, self._appended_ms, window.lateness_ms)
+        heappush(self._closing[window], (due_ms, key, needed))
 
     def _end(self, join: LabelJoin) -> tuple[_Window, int]:
         """Return the window a join belongs to, and the event time at which its present stage ends."""

@@ -37,6 +37,11 @@ class NewestByKey:
         """Return the newest value of a key, or None."""
         return self._values.get(key.encode())
 
+    @property
+    def next_offsets(self) -> dict[int, int]:
+        """The next offset to read, by partition."""
+        return self._reader.next_offsets
+
     def close(self) -> None:
         """Stop following."""
         self._reader.close()
@@ -83,6 +88,11 @@ class TopicSight:
         """See `Sight.user_state`."""
         data = self._user_states.get(user_id)
         return _user_state(data) if data is not None else None
+
+    @property
+    def user_states_next(self) -> dict[int, int]:
+        """The next offset of `user-states` to read, by partition."""
+        return self._user_states.next_offsets
 
     def close(self) -> None:
         """Stop following both."""

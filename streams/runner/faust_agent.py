@@ -20,6 +20,8 @@ from streams.runner.partitions import Job, OwnedPartitions
 from streams.runner.waiting import WaitingRecords
 
 _ASK_AGAIN_S = 0.1
+# what Faust has fetched and not handed out yet is folded by then, as for a topic that is idle
+_SETTLED_MS = 1000
 
 
 class JobAgent:
@@ -190,18 +192,28 @@ class JobAgent:
                     self._quiet_since_s.pop(tp, None)
                 else:
                     quiet_ms[topic] = int((now_s - self._quiet_since_s.setdefault(tp, now_s)) * 1000)
+                    if quiet_ms[topic] >= _SETTLED_MS:
+                        # the end may lie beyond the last record: behind a transaction's marker, or what was compacted away
+                        self._job.folded({(topic, partition): self._position(tp)})
             clocks[partition] = Clock(now_ms, quiet_ms)
         return clocks
 
+    def _position(self, tp: TopicPartition) -> int:
+        state = self._state(tp)
+        return state.position if state is not None and state.has_valid_position else 0
+
     def _at_end(self, tp: TopicPartition) -> bool:
+        state = self._state(tp)
+        if state is None or state.highwater is None or not state.has_valid_position:
+            return False
+        return bool(state.position >= state.highwater)
+
+    def _state(self, tp: TopicPartition) -> Any:
         # Faust has no public word for this; its own event-path check reads the same fields
         consumer: Any = self._app.consumer
         consumer = consumer._thread._ensure_consumer()  # noqa: SLF001
         assignment = consumer._subscription.subscription.assignment  # noqa: SLF001
-        state = assignment.state_value(tp) if assignment is not None else None
-        if state is None or state.highwater is None or not state.has_valid_position:
-            return False
-        return bool(state.position >= state.highwater)
+        return assignment.state_value(tp) if assignment is not None else None
 
 
 def _place(record: InboundRecord) -> tuple[str, int, int]:

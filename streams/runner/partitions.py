@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+from schemas.positions import Place
 from schemas.topics import STIR_KEY
 from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.inbound import InboundRecord
@@ -38,6 +39,7 @@ class Job:
         dropped: called when all partitions are given up, before others are opened.
         answered: tells whether a record's value can be decoded now, or is known never to be: without that its partition waits. None
             without a schema registry.
+        folded: told the next offset of each place once all that came of what lies before is durable; from any thread.
         stirs: compacted inputs that are written to now and then beside the changelog, so that the broker cleans them.
     """
 
@@ -51,6 +53,7 @@ class Job:
     tick_s: float | None = None
     dropped: Callable[[], None] = lambda: None
     answered: Callable[[bytes | None], bool] | None = None
+    folded: Callable[[Mapping[Place, int]], None] = lambda _: None
     stirs: tuple[str, ...] = ()
 
 
@@ -117,6 +120,8 @@ class OwnedPartitions:
                 for topic in filter(None, (*self._job.stirs, self._job.changelog)):
                     self._outbox.produce(topic, None, STIR_KEY, partition)
         self._flush()
+        # the last of a place counts: each topic's records come in order
+        self._job.folded({(record.topic, record.partition): record.offset + 1 for batch in batches.values() for record in batch})
         self._metrics.produced(counts)
         self._metrics.folded(
             self._job.name, [record for batch in batches.values() for record in batch], took_s=time.monotonic() - started_s

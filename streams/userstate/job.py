@@ -2,16 +2,17 @@
 
 from schemas.topics import USER_STATES, USERS
 from schemas.wire.registry import RegistrySchemas
+from streams.runner.folded import FoldedPositions
 from streams.runner.partitions import Job
 from streams.settings import UserStateSettings
 from streams.userstate.processor import USER_STATE_TOPICS, UserStateProcessor
 
-# markers of deleted users end by the day
-_TICK_S = 60.0
+# markers of deleted users end by the day; what was read to its end is told within seconds
+_TICK_S = 1.0
 
 
-def user_state_job(settings: UserStateSettings, *, schemas: RegistrySchemas | None) -> Job:
-    """Return user state's job. Its changelog is `user-states`: the output and the state are one."""
+def user_state_job(settings: UserStateSettings, *, schemas: RegistrySchemas | None, folded: FoldedPositions) -> Job:
+    """Return user state's job, which tells `folded` how far it is. Its changelog is `user-states`: output and state are one."""
     return Job(
         "user-state",
         USER_STATE_TOPICS,
@@ -21,5 +22,6 @@ def user_state_job(settings: UserStateSettings, *, schemas: RegistrySchemas | No
         batch_within_s=settings.batch_within_s,
         answered=schemas.answered if schemas else None,
         tick_s=_TICK_S,
+        folded=folded.note,
         stirs=(USERS,),
     )

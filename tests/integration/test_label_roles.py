@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,11 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka import ConsumerGroupState
+from prometheus_client import CollectorRegistry
 
 from roost.broker import Broker
 from schemas.codec import decode, encode
 from schemas.groups import LABEL
-from schemas.records.candidates import CandidateFeatures, Counters
+from schemas.records.candidates import Candidate, CandidateAttributes, CandidateFeatures, Counters
 from schemas.records.feedback import (
     CandidateToken,
     Engagement,
@@ -29,15 +32,20 @@ from schemas.records.feedback import (
 )
 from schemas.records.users import QueryFeatures, User, UserState
 from schemas.tokens import write_token
-from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS, USER_STATES, USERS, dlq, standard_topics
-from schemas.wire.admin import create_topics, delete_topics, wait_for_broker
+from schemas.topics import CANDIDATES, ENGAGEMENTS, EXAMPLES, IMPRESSIONS, USER_STATES, USERS, dlq, standard_topics
+from schemas.wire.admin import create_topics, delete_topics, group_description, make_admin, wait_for_broker
 from schemas.wire.client import make_consumer, make_producer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetter
 from schemas.wire.tail import TailReader
 from streams.labeler import view
+from streams.labeler.job import labeler_job
 from streams.labeler.view import TopicSight
+from streams.metrics import LabelerMetrics
 from streams.producer import Producer
+from streams.runner.faust_runner import group_settings, run_jobs
+from streams.runner.folded import FoldedPositions
+from streams.settings import LabelerSettings
 from tests.integration.waiting import until
 
 PARTITIONS = 4
@@ -69,22 +77,26 @@ def kafka(fresh_broker: Broker) -> str:
 class Roles:
     """Both roles in one process of their own."""
 
-    def __init__(self, bootstrap: str, folder: Path) -> None:
+    def __init__(self, bootstrap: str, folder: Path, *, instance: str = "0", lag_s: float | None = None) -> None:
         (folder / "surfaces.toml").write_text(SURFACES)
         self._environment = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
             "ROOST_SURFACES": str(folder / "surfaces.toml"),
             "ROOST_SESSION_TIMEOUT_S": "6",
+            "ROOST_INSTANCE": instance,
+            # far longer than any test: what has its history has not just been waited for for so long that it came
+            "ROOST_USER_STATES_WAIT_S": "600",
         }
-        self._log = folder / "roles.log"
+        self._words = [] if lag_s is None else [str(lag_s)]
+        self._log = folder / f"roles-{instance}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start, or start again."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.label_roles_process"], env=self._environment, stderr=log, stdout=log
+                [sys.executable, "-m", "tests.label_roles_process", *self._words], env=self._environment, stderr=log, stdout=log
             )
 
     def stop(self, how: signal.Signals) -> int:
@@ -95,9 +107,9 @@ class Roles:
 
 
 @contextmanager
-def running(bootstrap: str, folder: Path) -> Iterator[Roles]:
-    """Run both roles; they are killed at the end if they still run."""
-    roles = Roles(bootstrap, folder)
+def running(bootstrap: str, folder: Path, *, instance: str = "0", lag_s: float | None = None) -> Iterator[Roles]:
+    """Run both roles, user state late by `lag_s`; they are killed at the end if they still run."""
+    roles = Roles(bootstrap, folder, instance=instance, lag_s=lag_s)
     roles.start()
     try:
         yield roles
@@ -265,6 +277,93 @@ def test_what_is_shown_on_a_topic_created_anew_under_running_roles_is_joined(kaf
         roles.start()
         wanted = {f"{impression.request_id}/{impression.candidate_id}" for impression in anew}
         until(lambda: wanted <= examples(kafka).keys(), timeout_s=60, what="their examples")
+
+
+USERS_OF_HISTORIES = [f"u:h{number}" for number in range(8)]
+
+
+def know_candidates(bootstrap: str, count: int) -> None:
+    """Write the candidates t:0 and so on to `candidates`, each by an author of its own."""
+    producer = make_producer(bootstrap)
+    for number in range(count):
+        candidate = Candidate(f"t:{number}", 1, 0, 1, attributes=CandidateAttributes(f"a:{number}", 1, "de"))
+        producer.produce(CANDIDATES, encode(candidate), candidate.candidate_id.encode())
+    assert producer.flush(20) == 0
+
+
+def like_then_show(producer: Producer, *, films: int) -> list[Impression]:
+    """Let every user like candidates of all partitions, the newest one an instant before an impression without tokens."""
+    shown = []
+    for user in USERS_OF_HISTORIES:
+        for number in range(films):
+            producer.send(Engagement(f"{user}-{number}", user, f"t:{number}", EngagementKind.FAVORITE, now_ms() - films + number))
+        shown.append(Impression(f"r-{user}", f"t:{films}", user, "home", 0, now_ms() + 1))
+        producer.send(shown[-1])
+    producer.flush()
+    return shown
+
+
+def has_whole_histories(bootstrap: str, *, films: int) -> None:
+    """Wait for the examples of `like_then_show`, and assert that each knows all that its user had liked."""
+    until(lambda: len(examples(bootstrap)) == len(USERS_OF_HISTORIES), timeout_s=40, what="an example for each user")
+    for example in examples(bootstrap).values():
+        assert example.query.history_authors == tuple(f"a:{number}" for number in reversed(range(films)))
+
+
+def test_a_user_state_that_lags_behind_the_label_window_costs_no_history(kafka: str, tmp_path: Path) -> None:
+    """The window is half as long as the lag: examples were older than what a node would have known, and nothing said so."""
+    know_candidates(kafka, 9)
+    with running(kafka, tmp_path, lag_s=2 * WINDOW_S), Producer(kafka) as producer:
+        producer.send(User("u:0", 5, 0, languages=("de",)))
+        until(lambda: "u:0" in user_states(kafka), timeout_s=40, what="a user's state")
+        like_then_show(producer, films=8)
+        has_whole_histories(kafka, films=8)
+
+
+def test_a_history_that_other_processes_fold_is_waited_for_too(kafka: str, tmp_path: Path) -> None:
+    """A user's events and states go by two keys: with two processes half of both are the other one's, known by commits alone."""
+    know_candidates(kafka, 9)
+    with running(kafka, tmp_path, instance="a", lag_s=2 * WINDOW_S), Producer(kafka) as producer:
+        producer.send(User("u:0", 5, 0, languages=("de",)))
+        until(lambda: "u:0" in user_states(kafka), timeout_s=40, what="a user's state")
+        admin = make_admin(kafka)
+
+        def is_shared() -> bool:
+            group = group_description(admin, LABEL.group)
+            shares = [len(member.assignment.topic_partitions) for member in group.members if member.assignment]
+            return group.state is ConsumerGroupState.STABLE and len(shares) == 2 and min(shares) > 0
+
+        with running(kafka, tmp_path, instance="b", lag_s=2 * WINDOW_S):
+            until(is_shared, timeout_s=60, what="both processes have partitions")
+            like_then_show(producer, films=8)
+            has_whole_histories(kafka, films=8)
+
+
+def test_a_labeler_without_any_user_state_labels_what_it_can_and_says_so_once(
+    kafka: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Labels are worth more than histories: after the longest wait they come as they did before any window waited."""
+    know_candidates(kafka, 9)
+    (tmp_path / "surfaces.toml").write_text(SURFACES)
+    settings = LabelerSettings(bootstrap=kafka, surfaces=tmp_path / "surfaces.toml", session_timeout_s=6, user_states_wait_s=1.0)
+    registry, stop = CollectorRegistry(), threading.Event()
+
+    def label() -> None:
+        with labeler_job(settings, LabelerMetrics(registry), schemas=None, folded=FoldedPositions()) as job:
+            run_jobs(group_settings(settings, LABEL.group, wedged_after_s=60), [job], stop)
+
+    thread = threading.Thread(target=label)
+    thread.start()
+    try:
+        with Producer(kafka) as producer:
+            shown = like_then_show(producer, films=8)
+        until(lambda: len(examples(kafka)) == len(shown), timeout_s=60, what="an example for each user")
+    finally:
+        stop.set()
+        thread.join()
+    assert all(example.query == QueryFeatures() for example in examples(kafka).values())
+    assert registry.get_sample_value("roost_user_states_given_up_total") == 1
+    assert len([record for record in caplog.records if "user states have been behind" in record.getMessage()]) == 1
 
 
 def test_what_the_labeler_decoded_is_let_go_of_in_time(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,12 @@ from roost.machine.machine import Machine, MachinePlan
 from roost.settings import LauncherSettings
 from schemas.bundle import CANDIDATE_TOWER, read_bundle, write_bundle
 from schemas.codec import decode
+from schemas.features.query import query_features
 from schemas.ids import is_bundle_id
 from schemas.records.candidates import Candidate
 from schemas.records.control import CommandKind, RolloutCommand
 from schemas.records.feedback import Engagement, EngagementKind, Example, Impression, Label
+from schemas.records.users import MAX_ENTRIES, UserState
 from schemas.surfaces import load_surfaces
 from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUT_COMMANDS, TWEETS, USER_EVENTS, USER_STATES
 from schemas.wire.client import make_producer
@@ -139,18 +140,12 @@ class Flight:
 
 @pytest.fixture(scope="module")
 def flight(launcher_settings: LauncherSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flight]:
-    """Yield a machine after its replay. It waits longer for a film's labels than is shipped: histories come by `user-states`."""
-    folder = tmp_path_factory.mktemp("machine")
-    shipped = (files("schemas") / "surfaces.toml").read_text("utf-8")
-    waiting = shipped.replace("label_window_s = 1\n", "label_window_s = 5\n")
-    assert waiting != shipped
-    surfaces = folder / "surfaces.toml"
-    surfaces.write_text(waiting, "utf-8")
+    """Yield a machine after its replay."""
     plan = MachinePlan(
-        folder,
-        surfaces=surfaces,
+        tmp_path_factory.mktemp("machine"),
         roles=("control", "embed", "label", "serve"),
-        environment={"ROOST_SESSION_TIMEOUT_S": "6", "OMP_NUM_THREADS": "1"},
+        # a machine under load may be slow: no window closes without its history for that
+        environment={"ROOST_SESSION_TIMEOUT_S": "6", "OMP_NUM_THREADS": "1", "ROOST_USER_STATES_WAIT_S": "600"},
     )
     with Machine(plan, launcher_settings, say=print) as machine:
         flight = Flight(machine, load())
@@ -197,14 +192,21 @@ def test_every_replayed_rating_is_an_example_soon_after(flight: Flight) -> None:
 
 
 def test_what_was_replayed_is_trained_on(flight: Flight, tmp_path: Path) -> None:
-    """A replay feeds training too: towers come of its examples, with the features that the labeler put together for each."""
+    """A replay feeds training too: towers come of its examples, each with all that its user had liked before."""
     until(lambda: len(flight.labels()) == RATINGS, what="an example for each rating")
     surfaces = load_surfaces(flight.machine.surfaces)
     with TopicSources(flight.machine.bootstrap, surfaces[MOVIES], surfaces) as sources:
         window, corpus = sources.window(), sources.candidates(now_ms())
     examples = window.examples()
     assert len(examples) == RATINGS
-    assert sum(bool(example.query.history_topics) for example in examples) > RATINGS / 2
+    states = {key.decode(): decode(UserState, value) for key, value in flight.newest(USER_STATES).items()}
+    # a state that is full has dropped what some rating was made of
+    whole = [example for example in examples if len(states[example.user_id].entries) < MAX_ENTRIES]
+    assert len(whole) > RATINGS / 2
+    for example in whole:
+        known = query_features(states[example.user_id], before_ms=example.event_time_ms)
+        assert example.query == known, "the label window, however short, waited for the states of before the rating"
+    assert sum(bool(example.query.history_topics) for example in whole) > len(whole) / 2
     config = PretrainConfig(min_steps=20, epochs=1, limits=GateLimits(min_auc=0.0, min_sampled_auc=0.0, min_corpus=100))
     bundle = pretrain(surfaces[MOVIES], TrainingData.of_window(window, corpus), config, registry=tmp_path)
     manifest = read_bundle(tmp_path, MOVIES, bundle).manifest

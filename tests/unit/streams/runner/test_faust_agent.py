@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from schemas.wire.inbound import InboundRecord
 from streams.metrics import RunnerMetrics
 from streams.processor import Clock, Work
+from streams.runner import faust_agent
 from streams.runner.faust_agent import JobAgent
 from streams.runner.partitions import Job, OwnedPartitions
 
@@ -47,11 +48,11 @@ class Application:
         self.assigned: Callable[[], Any] = print
         self.on_partitions_revoked = SimpleNamespace(connect=self._connect_revoked)
         self.on_partitions_assigned = SimpleNamespace(connect=self._connect_assigned)
-        client = SimpleNamespace(_subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=None)))
+        self.client = SimpleNamespace(_subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=None)))
         self.consumer = SimpleNamespace(
             unacked=set(),
             assignment=lambda: {TopicPartition(TOPIC, 0)},
-            _thread=SimpleNamespace(_ensure_consumer=lambda: client),
+            _thread=SimpleNamespace(_ensure_consumer=lambda: self.client),
         )
 
     def topic(self, *_: str, **__: object) -> None:
@@ -125,3 +126,38 @@ def test_what_was_gathered_before_a_rebalance_opens_no_partition_that_was_given_
 
     asyncio.run(through_a_rebalance())
     assert failed == []
+
+
+def test_a_partition_read_to_its_end_is_folded_up_to_there_whatever_stands_behind_its_last_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A transaction ends in a marker that nobody is handed: who waits for the end of such a log waited for ever."""
+    app = Application()
+    state = SimpleNamespace(position=7, highwater=8, has_valid_position=True)
+    app.client._subscription.subscription.assignment = SimpleNamespace(state_value=lambda _: state)
+    seconds = iter(range(1_000_000))
+    monkeypatch.setattr(faust_agent, "time", SimpleNamespace(monotonic=lambda: next(seconds), time_ns=lambda: 0))
+    told: dict[tuple[str, int], int] = {}
+    before: list[Mapping[tuple[str, int], int]] = []
+
+    async def ticks() -> None:
+        over, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def take_a_turn(*_: object) -> None:
+            before.append(dict(told))
+            if len(before) == 4:
+                state.position = 8
+            if len(before) == 8:
+                loop.call_soon_threadsafe(over.set)
+
+        job = Job("job", (TOPIC,), None, lambda *_: cast("Any", Work()), tick_s=0.001, folded=told.update)
+        owned = cast("OwnedPartitions", SimpleNamespace(run=take_a_turn))
+        agent = JobAgent(job, app, owned, metrics=RunnerMetrics(), hold=lambda *_: None, fail=lambda _: None)
+        ticking = asyncio.create_task(agent.tick_forever())
+        await over.wait()
+        ticking.cancel()
+        await agent.close()
+
+    asyncio.run(ticks())
+    assert before[3] == {}, "a record is still to come"
+    assert told == {(TOPIC, 0): 8}
