@@ -137,9 +137,8 @@ class BundleTail:
         """Follow the topic no longer: the index stays as it is."""
         self._follower.stop()
 
-    def retire(self) -> None:
-        """End for good: stop, and give the disk back as well."""
-        self.stop()
+    def forget(self) -> None:
+        """Give the disk back as well, of a bundle that left for good."""
         if self._snapshots is not None:
             self._snapshots.forget()
 

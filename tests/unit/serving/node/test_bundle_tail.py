@@ -54,7 +54,7 @@ def test_a_bundle_that_is_no_longer_followed_gives_its_towers_back_at_once(tmp_p
         tail.start()
         until(lambda: tail.filled is not None, what="the bundle is loaded")
         assert len(towers) == 1
-        tail.retire()
+        tail.stop()
         assert len(towers) == 0
     finally:
         gc.enable()
@@ -82,7 +82,7 @@ def test_a_node_loads_a_bundle_from_a_registry_behind_a_url(remote: RemoteRegist
     )
     tail.start()
     until(lambda: tail.filled is not None, what="the bundle is loaded")
-    tail.retire()
+    tail.stop()
 
 
 def test_a_node_whose_registry_is_away_says_so_and_loads_the_bundle_once_it_is_there(
@@ -104,7 +104,7 @@ def test_a_node_whose_registry_is_away_says_so_and_loads_the_bundle_once_it_is_t
     assert tail.complaint is None
     files.mv("/elsewhere", "/bucket", recursive=True)
     until(lambda: tail.filled is not None, what="the bundle is loaded")
-    tail.retire()
+    tail.stop()
 
 
 def test_a_bundle_whose_index_cannot_be_made_just_now_is_loaded_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
