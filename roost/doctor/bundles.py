@@ -18,10 +18,10 @@ def check_bundles(registry: RegistryPlace, states: Mapping[str, Rollout]) -> lis
     """
     try:
         there = [(surface, bundle) for surface in surfaces_in(registry) for bundle in bundles_in(registry, surface)]
+        faults = {place: fault for place in there if (fault := _fault(registry, *place)) is not None}
     except BundlesUnavailable as error:
         return [wrong("bundles", str(error), "mend ROOST_REGISTRY, or what lies between")]
     used = {(surface, entry.bundle): entry.state for surface, state in states.items() for entry in state.in_stage(*STREAMING)}
-    faults = {place: fault for place in there if (fault := _fault(registry, *place)) is not None}
     usable = set(there) - faults.keys()
     findings = [
         wrong(
@@ -50,6 +50,9 @@ def check_bundles(registry: RegistryPlace, states: Mapping[str, Rollout]) -> lis
 def _fault(registry: RegistryPlace, surface: str, bundle: str) -> str | None:
     try:
         read_bundle(registry, surface, bundle)
+    except BundlesUnavailable:
+        # nothing is known against the bundle
+        raise
     except BundleError as error:
         return str(error)
     return None

@@ -1,15 +1,29 @@
 """A registry of bundles in a folder: files whole or not at all, and lasting. Judges none; see `schemas.bundle`."""
 
+import errno
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from schemas.errors import BundleCorrupt, BundlesUnavailable
 from schemas.registry.kind import Check, T
+
+# what lies there, and goes on being so; any other error is of the disk, the mount or this process
+_OF_THE_FILE = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENXIO,
+    errno.ENAMETOOLONG,
+    errno.EACCES,
+    errno.EPERM,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +38,32 @@ class FolderRegistry:
 
     def names(self, path: str) -> list[str]:
         """See `BundleRegistry.names`."""
-        folder = self.folder / path
-        return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+        try:
+            return sorted(entry.name for entry in (self.folder / path).iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise self._unavailable(path, error) from error
 
     def read(self, path: str, most_bytes: int) -> bytes:
         """See `BundleRegistry.read`."""
         file_path = self.folder / path
         try:
-            # never through a link, and never waiting for a pipe's other end
-            descriptor = os.open(file_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as file:
-                status = os.fstat(descriptor)
+            with FileIO(file_path, opener=_open_plain) as file:
+                status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode) or status.st_size > most_bytes:
                     raise BundleCorrupt(f"{file_path} is no plain file of at most {most_bytes} bytes")
                 return file.read()
         except OSError as error:
+            # nor is it the file's fault where the whole registry is not there
+            if error.errno not in _OF_THE_FILE or not os.access(self.folder, os.F_OK):
+                raise self._unavailable(path, error) from error
             raise BundleCorrupt(f"{file_path} cannot be read ({error.strerror}); publish the bundle again") from error
+
+    def _unavailable(self, path: str, error: OSError) -> BundlesUnavailable:
+        return BundlesUnavailable(
+            f"{self.folder / path} cannot be read just now ({error.strerror}); look at the disk, or the mount, of {self}"
+        )
 
     def checked(self, path: str, check: Check[T], *, keep: bool = False) -> T:
         """See `BundleRegistry.checked`: it lies on this machine already."""
@@ -75,13 +99,13 @@ class FolderRegistry:
 
     def publish(self, path: str, files: Mapping[str, bytes], *, last: str, check: Check[object]) -> None:
         """See `BundleRegistry.publish`: written under a hidden name, synced, then renamed, also beside other writers."""
-        if not (self.folder / path).exists():
-            try:
+        try:
+            if not (self.folder / path).exists():
                 self._put(path, files)
-            except OSError as error:
-                raise BundlesUnavailable(
-                    f"{self} cannot be written to ({error.strerror}); make room, or name another folder"
-                ) from error
+        except OSError as error:
+            raise BundlesUnavailable(
+                f"{self} cannot be written to ({error.strerror}); make room, or name another folder"
+            ) from error
         self.checked(path, check)
 
     def replace(self, path: str, files: Mapping[str, bytes]) -> None:
@@ -107,6 +131,11 @@ class FolderRegistry:
             _rename_unless_published(staging, target)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+def _open_plain(path: str, flags: int) -> int:
+    # never through a link, and never waiting for a pipe's other end
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def sync_folder(folder: Path) -> None:

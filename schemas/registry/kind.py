@@ -28,7 +28,7 @@ class BundleRegistry(Protocol):
         ...
 
     def read(self, path: str, most_bytes: int) -> bytes:
-        """Return a file's bytes; raises `BundleCorrupt` where there is no plain file of at most so many."""
+        """Return a file's bytes; raises `BundleCorrupt` where there is no plain file of at most so many, or it may not be read."""
         ...
 
     def checked(self, path: str, check: Check[T], *, keep: bool = False) -> T:

@@ -81,8 +81,8 @@ class RemoteRegistry:
         """See `BundleRegistry.checked`."""
         try:
             return self._copies.checked(path, check)
-        except BundleCorrupt:
-            # not fetched yet, or damaged since
+        except (BundleCorrupt, BundlesUnavailable):
+            # not fetched yet, damaged since, or on a disk that fails
             return self._fetched(path, check, keep=keep)
 
     def _fetched(self, path: str, check: Check[T], *, keep: bool) -> T:

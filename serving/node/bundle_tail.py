@@ -137,9 +137,8 @@ class BundleTail:
         """Follow the topic no longer: the index stays as it is."""
         self._follower.stop()
 
-    def retire(self) -> None:
-        """End for good: stop, and give the disk back as well."""
-        self.stop()
+    def forget(self) -> None:
+        """Give the disk back as well, of a bundle that left for good."""
         if self._snapshots is not None:
             self._snapshots.forget()
 
@@ -236,10 +235,10 @@ class BundleTail:
         # nothing comes from a broker that is away either; then the node knows of nothing newer than its last contact
         return drained_s if silent_s is None or silent_s < SILENT_S else max(drained_s, silent_s)
 
-    def sweep(self, now_ms: int) -> None:
-        """Expire what left the recency window, and alarms about records that did."""
-        loaded = self._loaded
-        if loaded is None or self.surface.recency_window_s == 0:
+    def sweep(self) -> None:
+        """Expire what left the recency window, and alarms about records that did. Queries pass over it by themselves."""
+        loaded, now_ms = self._loaded, self._parts.contact.past_ms(wall_clock_ms())
+        if loaded is None or now_ms is None or self.surface.recency_window_s == 0:
             return
         horizon_ms = now_ms - int(self.surface.recency_window_s * 1000)
         # the bundle may leave, or its index be replaced, at this moment: then there is nothing to expire
@@ -286,7 +285,7 @@ class BundleTail:
             return {}
         offsets = self._snapshots.restore(loaded.filled, topic_id)
         # what left the recency window while the node was down must not show for a moment
-        self.sweep(wall_clock_ms())
+        self.sweep()
         return offsets
 
     def _start_over(self) -> None:
@@ -303,7 +302,7 @@ class BundleTail:
         filled = FilledIndex(self._parts.make_index(towers.dim), self._parts.masks, id_prefix=self.surface.id_prefix)
         self._bad.clear()
         self._loaded = _Loaded(filled, Epoch(self.bundle, towers, filled.index, self), SourceReach())
-        self.sweep(wall_clock_ms())
+        self.sweep()
         self._changed()
         if old is not None:
             old.filled.close()

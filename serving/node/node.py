@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message, Producer
 
 from schemas.codec import decode, encode
 from schemas.errors import BundleError, InvalidInput
@@ -207,10 +207,10 @@ class Node:
         return [*self._tails(), *(kept for keeper in self._keepers.values() if (kept := keeper.kept) is not None)]
 
     def _sweep(self) -> None:
-        now_ms = wall_clock_ms()
         for tail in self._answering():
-            tail.sweep(now_ms)
-        self._parts.masks.prune(now_ms - deletes_kept_ms(keeper.surface for keeper in self._keepers.values()))
+            tail.sweep()
+        if (now_ms := self._parts.contact.past_ms(wall_clock_ms())) is not None:
+            self._parts.masks.prune(now_ms - deletes_kept_ms(keeper.surface for keeper in self._keepers.values()))
         began_s = time.monotonic()
         if began_s >= self._count_again_s:
             self._coverage = {b: value for keeper in self._keepers.values() for b, value in self._covered(keeper).items()}
@@ -267,7 +267,8 @@ class Node:
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
-            self._parts.contact.seen()
+            kind, append_ms = message.timestamp()
+            self._parts.contact.seen(append_ms if kind == TIMESTAMP_LOG_APPEND_TIME else None)
 
     def health(self) -> NodeHealth:
         """See `serving.health.HasHealth`."""

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from schemas.features.hashing import canary_bucket
 from schemas.records.control import BundleStage, Rollout, Stage
@@ -115,8 +116,15 @@ class SurfaceKeeper:
     def _retire(self, tail: BundleTail) -> None:
         fields = {"bundle": tail.bundle, "surface": self.surface.name}
         log.info("bundle %s left %s; its index is dropped", tail.bundle, self.surface.name, extra=fields)
-        # started again, the disk holds what is that rollout's
-        self._set_aside(tail.stop if tail.bundle in self._tails else tail.retire, f"retire-{tail.bundle}")
+        self._set_aside(partial(self._end, tail), f"retire-{tail.bundle}")
+
+    def _end(self, tail: BundleTail) -> None:
+        tail.stop()
+        with self._lock:
+            # that took its time; started again meanwhile, the disk holds what is that rollout's
+            is_gone = not self._closed and tail.bundle not in self._tails
+        if is_gone:
+            tail.forget()
 
     def _set_aside(self, end: Callable[[], None], name: str) -> None:
         # it waits for the tail's threads, which may wait for a registry or a disk; the next flip must not wait with them

@@ -42,6 +42,10 @@ class Journal(Protocol):
         """Write a record and fold the log up to and including it: whoever wrote the revision first, `log` knows it then."""
         ...
 
+    def catch_up(self) -> None:
+        """Fold the log to its present end; raises `BrokerUnavailable` when the broker does not tell."""
+        ...
+
 
 class BundleTopics(Protocol):
     """The embeddings topics."""
@@ -260,11 +264,21 @@ class Controller:
         for entry in state.in_stage(Stage.REGISTERED):
             life = _life(state, entry)
             if life not in self._prepared:
+                if not self._stands(state, entry):
+                    continue
                 # nobody writes to it before `building`, so doing this again after a crash is safe
                 self._topics.create_anew(entry.bundle, surface)
                 self._prepared.add(life)
             prepared.add(entry.bundle)
         return prepared
+
+    def _stands(self, state: Rollout, entry: BundleStage) -> bool:
+        """Tell by the log as it is now whether a bundle still stands so: before what no later record could take back.
+
+        A controller that stood still for minutes goes on in the middle of a step, while another one has been answering.
+        """
+        self._journal.catch_up()
+        return entry in self._journal.log.state(state.surface).bundles
 
     def _clean_up(self, state: Rollout, heard: tuple[NodeStatus, ...], now_ms: int) -> None:
         for entry in state.in_stage(*ENDED):
@@ -272,7 +286,7 @@ class Controller:
             if life in self._let_go or ended_ms < self._let_go_ms:
                 continue
             held = still_reported(heard, entry.bundle, now_ms, silence_ms=self._silence_ms)
-            if not held or ended_ms >= self._let_go_at_most_ms:
+            if (not held or ended_ms >= self._let_go_at_most_ms) and self._stands(state, entry):
                 fields = {"surface": state.surface, "bundle": entry.bundle}
                 log.info("%s: deleting the topic of %s, which is %s", state.surface, entry.bundle, entry.state, extra=fields)
                 self._topics.delete(entry.bundle)

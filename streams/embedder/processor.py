@@ -65,6 +65,7 @@ class EmbedderProcessor:
         lookup: SchemaLookup | None = None,
         metrics: EmbedderMetrics | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        steady: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
     ) -> None:
         """Wire the parts.
 
@@ -78,6 +79,8 @@ class EmbedderProcessor:
             backfill_slice: candidates re-embedded between two batches; more while no batch comes.
             pace: of these slices; without one each follows the other.
             lookup: see `schemas.codec.decode_mapping`.
+            clock: Unix time, in milliseconds.
+            steady: milliseconds since any moment, which nobody sets back or forward: refresh policies wait by it.
         """
         self._targets = targets
         self._surfaces = surfaces
@@ -95,6 +98,7 @@ class EmbedderProcessor:
         self._lookup = lookup
         self._metrics = metrics or EmbedderMetrics()
         self._clock = clock
+        self._steady = steady
         self._backfills = Backfills()
         self._partitions: dict[int, CandidatePartition] = {}
         # whose engagements wait for the event ids before them
@@ -179,7 +183,7 @@ class EmbedderProcessor:
         partition_of_key: dict[bytes, int] = {}
         for number, partition in touched.items():
             for name, members in self._by_surface(partition.write_urgent(now_ms)).items():
-                self._policies[number, name].embedded(members, now_ms)
+                self._policies[number, name].embedded(members, self._steady())
                 urgent[name] += self._written(number, members)
                 partition_of_key.update((member.candidate_id.encode(), number) for member in members)
         outputs: list[OutboundRecord] = []
@@ -228,11 +232,11 @@ class EmbedderProcessor:
         for number, partition in self._partitions.items():
             if written := partition.write_sealed(limit, now_ms):
                 for name, members in self._by_surface(written).items():
-                    due = self._policies[number, name].engaged(members, now_ms)
+                    due = self._policies[number, name].engaged(members, self._steady())
                     outputs += self._embed(name, self._written(number, due), now_ms)
                 return Work(tuple(outputs)), True
         for (number, name), policy in self._policies.items():
-            outputs += self._embed(name, self._written(number, policy.due(now_ms)), now_ms)
+            outputs += self._embed(name, self._written(number, policy.due(self._steady())), now_ms)
         # of those set aside too: with the marker gone nobody would write the null once they are back
         wanted = self._targets.wanted()
         for partition in self._partitions.values():
@@ -287,7 +291,7 @@ class EmbedderProcessor:
             before = self._policies[partition, name]
             policy = self._policies[partition, name] = refresh_for(surface, partitions=self._partition_count, after=before)
             if surface.refresh != WRITE_TIME:
-                outputs += self._embed(name, self._written(partition, policy.engaged(before.held_back(), now_ms)), now_ms)
+                outputs += self._embed(name, self._written(partition, policy.engaged(before.held_back(), self._steady())), now_ms)
         if surface.refresh == WRITE_TIME:
             self._rewrite_corpus(name)
         return outputs

@@ -1,4 +1,4 @@
-"""Which candidates that engagements changed are embedded again, and when. Embeds and folds nothing; time is passed in.
+"""Which candidates that engagements changed are embedded again, and when. Embeds and folds nothing; a steady time is passed in.
 
 Creates, updates and deletes never wait for a policy: it is only told of them. What a policy holds back is the newest state of a
 candidate, so that a hundred engagements in the meantime cost one vector. A policy that takes over from another is given what that
@@ -22,7 +22,7 @@ _counts = attrgetter(*(field.name for field in fields(Counters)))
 
 
 class Refresh(Protocol):
-    """One policy for the candidates of one surface in one partition. One thread."""
+    """One policy for the candidates of one surface in one partition. One thread. `now_ms` is of a clock that nobody sets."""
 
     def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
         """Note candidates that were embedded, or deleted, for another reason."""
@@ -65,7 +65,7 @@ class Embedded:
     """What the newest vector of a candidate was computed from.
 
     Attributes:
-        at_ms: when, Unix milliseconds.
+        at_ms: when, in milliseconds of the clock that is passed in.
         steps: the logarithmic step each counter was on.
         total: all engagements together.
     """

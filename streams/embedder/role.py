@@ -81,7 +81,7 @@ def _embed(
             should_stop=ending.is_set,
         )
         try:
-            targets.start()
+            targets.start(stop.is_set)
             processor = EmbedderProcessor(
                 targets=targets,
                 surfaces=surfaces,

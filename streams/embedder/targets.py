@@ -92,10 +92,16 @@ class Targets:
         self.errors: dict[str, str] = {}
         self.waiting: dict[str, str] = {}
 
-    def start(self) -> None:
-        """Read the log to its end and load what streams before any traffic is folded: nothing may be missed by a live bundle."""
+    def start(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Read the log to its end and load what streams before any traffic is folded: nothing may be missed by a live bundle.
+
+        Args:
+            should_stop: gives up, with nothing loaded, once it is true: without a broker the end never comes.
+        """
         self._read_log(1.0)
         while not self._rollouts.at_end():
+            if should_stop():
+                return
             self._read_log(1.0)
         wanted = self._wanted()
         self._streaming = _salts(wanted)

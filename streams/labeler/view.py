@@ -8,6 +8,7 @@ from schemas.codec import decode
 from schemas.records.candidates import Candidate
 from schemas.records.users import UserState
 from schemas.topics import CANDIDATES, USER_STATES
+from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 from streams.labeler.features import forget_tokens
 
@@ -24,9 +25,9 @@ class NewestByKey:
         self._values: dict[bytes, bytes] = {}
 
     def catch_up(self) -> None:
-        """Read to the present end; waits for it."""
-        while not self._reader.at_end():
-            self._take(0.5)
+        """Read to the present end; raises `BrokerUnavailable` where nothing comes for half a minute before it."""
+        for record in self._reader.to_end():
+            self._put(record)
 
     def refresh(self) -> None:
         """Take what has arrived; never waits."""
@@ -49,12 +50,15 @@ class NewestByKey:
     def _take(self, timeout_s: float) -> bool:
         records = self._reader.poll(10_000, timeout_s)
         for record in records:
-            key = record.key or b""
-            if record.value is None:
-                self._values.pop(key, None)
-            else:
-                self._values[key] = record.value
+            self._put(record)
         return bool(records)
+
+    def _put(self, record: InboundRecord) -> None:
+        key = record.key or b""
+        if record.value is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = record.value
 
 
 class TopicSight:

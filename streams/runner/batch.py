@@ -74,6 +74,10 @@ class RunnerSettings:
     session_timeout_s: float = 20.0
 
 
+class _StoppedRestoring(Exception):
+    """The process is to end before the state of its partitions was read."""
+
+
 class BatchRunner:
     """Drives one processor. All of it happens in the thread that calls `run`."""
 
@@ -116,6 +120,7 @@ class BatchRunner:
             interval_s=settings.checkpoint_interval_s,
             inputs=settings.checkpoint_inputs,
         )
+        self._stop = threading.Event()
         self._admin = make_admin(settings.bootstrap)
         self._consumer = make_consumer(
             settings.bootstrap,
@@ -130,6 +135,7 @@ class BatchRunner:
 
     def run(self, stop: threading.Event) -> None:
         """Read and checkpoint until `stop` is set, then checkpoint and leave; raises whatever a batch or a delivery raises."""
+        self._stop = stop
         self._consumer.subscribe(list(self._settings.topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         wait_s: float | None = None
         try:
@@ -150,6 +156,8 @@ class BatchRunner:
                     wait_s = slice_in_s if wait_s is None else min(wait_s, slice_in_s)
                 stop.wait(rest_s(len(records), time.monotonic() - started_s))
             self._checkpoints.now(flush_timeout_s=_TIMEOUT_S)
+        except _StoppedRestoring:
+            log.warning("%s stopped while it restored its state; what it has not committed comes again", self._settings.role)
         finally:
             # without a checkpoint in `_revoked` when an error is under way: nothing may be committed after it
             self._stores.clear()
@@ -308,6 +316,9 @@ class BatchRunner:
         values: dict[int, dict[str, bytes]] = {partition: {} for partition in partitions}
         with TailReader(self._settings.bootstrap, self._settings.changelog, partitions, read_committed=True, once=True) as reader:
             while not reader.at_end():
+                # without a broker the end never comes
+                if self._stop.is_set():
+                    raise _StoppedRestoring
                 for record in reader.poll(_RESTORE_BATCH, 1.0):
                     key = (record.key or b"").decode("utf-8", "surrogateescape")
                     if record.value is None:

@@ -14,6 +14,8 @@ numbers of faust-streaming/faust):
   and a stop that takes too long is given up.
 - A partition that is paused loses what was fetched of it and not handed out yet: one that waits for the schema registry is reported
   as a full buffer instead, which fetches no more of it and hands out the rest.
+- It reads what transactions wrote that were given up, unless it is in one itself; no other reader of ours does.
+- A header's name that is not UTF-8 ends its consumer: see `streams.runner.header_names`.
 - Topics are never created by Faust: `schemas.topics` says how they must be.
 """
 
@@ -41,6 +43,7 @@ from streams.outbox import Outbox
 from streams.runner.anew import set_back
 from streams.runner.faust_agent import JobAgent
 from streams.runner.former import await_rebalance
+from streams.runner.header_names import read_any_header_name
 from streams.runner.partitions import Job, OwnedPartitions
 from streams.runner.watchdog import Watchdog
 from streams.settings import StreamsSettings
@@ -153,6 +156,20 @@ class _DaemonWorker(WorkerThread):
 
 
 AIOKafkaConsumerThread.Worker = _DaemonWorker
+
+# Faust has no setting for it
+_thread_class: Any = AIOKafkaConsumerThread
+_create_consumer = _thread_class._create_worker_consumer  # noqa: SLF001  as above
+
+
+def _create_committed_consumer(self: AIOKafkaConsumerThread, transport: Any) -> Any:
+    consumer = _create_consumer(self, transport)
+    consumer._isolation_level = "read_committed"  # noqa: SLF001  looked at when it starts
+    return consumer
+
+
+_thread_class._create_worker_consumer = _create_committed_consumer  # noqa: SLF001  as above
+read_any_header_name()
 
 
 class _FaustRun:

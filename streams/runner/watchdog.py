@@ -155,7 +155,9 @@ class Watchdog:
     def _has_record(self, topic: str, partition: int, offset: int) -> bool:
         # offsets may belong to transaction markers: only a record that can be read proves that one is waiting
         try:
-            with TailReader(self._bootstrap, topic, [partition], start={partition: offset}, once=True) as reader:
+            with TailReader(
+                self._bootstrap, topic, [partition], start={partition: offset}, read_committed=True, once=True
+            ) as reader:
                 deadline = time.monotonic() + _TIMEOUT_S
                 while not reader.at_end() and time.monotonic() < deadline:
                     if reader.poll(1, 0.5):

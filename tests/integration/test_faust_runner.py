@@ -426,7 +426,7 @@ def test_the_watchdog_ends_a_process_whose_topic_is_another(names: Names) -> Non
         until(lambda: any(f"{names.inputs} was deleted and created anew" in bite for bite in bites), what="a bite")
 
 
-def test_transaction_markers_are_no_reason_to_bite(names: Names) -> None:
+def test_transaction_markers_and_what_was_given_up_are_no_reason_to_bite(names: Names) -> None:
     """They take offsets that no reader can ever commit past."""
     names.create()
     producer = make_producer(names.bootstrap, transactional_id=names.group)
@@ -435,6 +435,12 @@ def test_transaction_markers_are_no_reason_to_bite(names: Names) -> None:
     for partition in range(PARTITIONS):
         producer.produce(names.inputs, b"1", b"a", partition)
     producer.commit_transaction(20)
+    producer.begin_transaction()
+    for partition in range(PARTITIONS):
+        producer.produce(names.inputs, b"1", b"a", partition)
+    # in the log, all the same
+    producer.flush(20)
+    producer.abort_transaction(20)
     consumer = Consumer({"bootstrap.servers": names.bootstrap, "group.id": names.group, "enable.auto.commit": False})
     consumer.commit(offsets=[TopicPartition(names.inputs, partition, 1) for partition in range(PARTITIONS)], asynchronous=False)
     consumer.close()

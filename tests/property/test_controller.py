@@ -67,7 +67,7 @@ class Cluster:
 
 
 class Journal:
-    """See `streams.controller.controller.Journal`: reads on only where it writes, or begins; a zombie is behind in between."""
+    """See `streams.controller.controller.Journal`: reads on where it writes, begins, or must; a zombie is behind in between."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.log = RolloutLog()
@@ -80,6 +80,10 @@ class Journal:
         for entry in self._cluster.entries[self._read :]:
             self.log.take(entry.rollout)
         self._read = len(self._cluster.entries)
+
+    def catch_up(self) -> None:
+        """See `Journal`."""
+        self.refresh()
 
     def append(self, record: Rollout) -> None:
         """See `Journal`."""

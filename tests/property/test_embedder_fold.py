@@ -159,6 +159,7 @@ class _World:
             backfilled=written_whole(self._last_report(), self.targets.configured_at),
             backfill_slice=1,
             clock=lambda: _BASE_MS,
+            steady=lambda: _BASE_MS,
         )
         self.stores: dict[int, ChangelogStore] = {}
         for partition in range(_PARTITIONS):

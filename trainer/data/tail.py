@@ -8,7 +8,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from schemas.codec import MessageT, decode
-from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange
+from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange, TopicMismatch
+from schemas.wire.admin import make_admin, topic_id
 from schemas.wire.client import kafka_log
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
@@ -35,6 +36,14 @@ def partitions_of(bootstrap: str, topic: str, *, timeout_s: float = 10.0) -> lis
     return sorted(found[topic].partitions)
 
 
+def identity_of(admin: AdminClient, topic: str) -> str:
+    """Return Kafka's id of the topic that has the name now; raises `BrokerUnavailable` where none has, or nobody answers."""
+    try:
+        return topic_id(admin, topic)
+    except TopicMismatch as error:
+        raise BrokerUnavailable(f"{error}; `roost up` or the role that writes it creates it") from error
+
+
 class TopicTail(ABC):
     """Keeps its reader and what it folded, so that catching up again costs only what is new. One thread's."""
 
@@ -48,12 +57,16 @@ class TopicTail(ABC):
         self._topic = topic
         self._until = until
         self._reader: TailReader | None = None
+        self._admin: AdminClient | None = None
+        self._identity: str | None = None
+        # how many topics of the name were seen
+        self._topics = 0
 
     def close(self) -> None:
         """Let go of the broker and of what was folded."""
         if self._reader is not None:
             self._reader.close()
-        self._reader = None
+        self._reader = self._admin = None
         self._begin((), {})
 
     def _catch_up(self, start: Mapping[int, int] | None = None) -> dict[int, int]:
@@ -77,6 +90,14 @@ class TopicTail(ABC):
             raise
 
     def _read(self, start: Mapping[int, int]) -> dict[int, int]:
+        if self._admin is None:
+            self._admin = make_admin(self._bootstrap)
+        before, self._identity = self._identity, identity_of(self._admin, self._topic)
+        if before != self._identity:
+            self._topics += 1
+            if before is not None:
+                # it may be longer by now than the one before, and the offsets alone would say nothing
+                raise OffsetOutOfRange(f"{self._topic} was deleted and created anew; reading it from the beginning")
         if self._reader is None:
             partitions = partitions_of(self._bootstrap, self._topic)
             self._reader = TailReader(self._bootstrap, self._topic, partitions, start=start, read_committed=True)

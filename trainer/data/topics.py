@@ -50,6 +50,8 @@ class ExampleTail(TopicTail):
         super().__init__(bootstrap, EXAMPLES, until=until)
         self._surface = surface
         self._max_examples = max_examples
+        # a start that was asked for when its topic was gone
+        self._void: dict[int, int] | None = None
         self._begin((), {})
 
     def window(self, start: Mapping[int, int] | None = None) -> Window:
@@ -61,7 +63,12 @@ class ExampleTail(TopicTail):
             BrokerUnavailable: no broker, or no such topic yet.
         """
         wanted = dict(start or {})
+        if wanted == self._void:
+            wanted = {}
+        topics = self._topics
         following = self._catch_up(wanted)
+        if 0 < topics < self._topics:
+            self._void, wanted = wanted, {}
         # an offset behind the end belongs to a topic that was recreated since
         wanted = {p: offset for p, offset in wanted.items() if offset <= following.get(p, -1)}
         if any(wanted.get(p, 0) < first for p, first in self._start.items()):

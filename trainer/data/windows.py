@@ -59,6 +59,8 @@ class Window:
         Split at an offset, so that both parts have exact offsets of their own: what is held out to evaluate on now is the beginning
         of the next window, and no example is lost to training. By the examples and not by the offsets between them, which are other
         surfaces' too: of a surface that has just begun, all examples lie in the newest offsets.
+
+        The newer part lacks later revisions of what is in the older one: a model must not be asked for what it has learned.
         """
         partitions, offsets = _places(self.logged)
         cut = {}
@@ -67,7 +69,8 @@ class Window:
             held_out = round(len(standing) * newest_share)
             cut[p] = int(standing[-held_out]) if held_out else following
         old = offsets < _by_partition(partitions, cut)
-        older, newer = _where(self.logged, old), _where(self.logged, ~old)
+        ids = _ids(self.logged)
+        older, newer = _where(self.logged, old), _where(self.logged, ~(old | np.isin(ids, ids[old])))
         return (
             Window(older, {p: (first, cut[p]) for p, (first, _) in self.offsets.items()}, self.skipped, served_by=self.served_by),
             Window(newer, {p: (cut[p], nxt) for p, (_, nxt) in self.offsets.items()}, served_by=self.served_by),
@@ -142,6 +145,14 @@ def _places(logged: Sequence[LoggedExample]) -> tuple[NDArray[np.int64], NDArray
         columns = logged.columns("partition", "offset")
         return columns.counts("partition"), columns.counts("offset")
     return np.array([one.partition for one in logged], np.int64), np.array([one.offset for one in logged], np.int64)
+
+
+def _ids(logged: Sequence[LoggedExample]) -> NDArray[np.int64]:
+    """Return a number for each one's example, of the same example the same."""
+    if isinstance(logged, Rows):
+        return logged.columns("example_id").texts("example_id").codes.astype(np.int64)
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(one.example.example_id, len(numbers)) for one in logged], np.int64)
 
 
 def _by_partition(partitions: NDArray[np.int64], offsets: Mapping[int, int]) -> NDArray[np.int64]:

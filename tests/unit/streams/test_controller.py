@@ -34,14 +34,21 @@ PARTITIONS = 2
 
 
 class FakeJournal:
-    """The log as a list; `ahead_of_us` is written just before our next record, as a zombie would."""
+    """The log as a list; `ahead_of_us` is written just before our next record, as a zombie would, and `unread` before we look."""
 
     def __init__(self, records: list[Rollout] | None = None) -> None:
         self.records = list(records or [])
         self.log = RolloutLog()
         self.ahead_of_us: Rollout | None = None
+        self.unread: list[Rollout] = []
         for record in self.records:
             self.log.take(record)
+
+    def catch_up(self) -> None:
+        """See `Journal`."""
+        unread, self.unread = self.unread, []
+        for record in unread:
+            self.append(record)
 
     def append(self, record: Rollout) -> None:
         """See `Journal`."""
@@ -273,6 +280,28 @@ def test_a_crash_between_topic_and_record_makes_the_topic_again(bench: Bench) ->
     bench.topics.create_anew(NEW, load_surfaces()[HOME])
     bench.restart()
     bench.step()
+    assert bench.topics.created == [NEW, NEW]
+
+
+def test_a_controller_that_stood_still_neither_makes_nor_deletes_a_topic_that_another_one_has_filled(bench: Bench) -> None:
+    """Its machine slept in the middle of a step: the log's compare-and-set does not bring back the embeddings that it deletes."""
+    bench.ask(CommandKind.START, NEW)
+    other = Bench()
+    other.topics, other.journal = bench.topics, FakeJournal(bench.journal.records)
+    other.controller = other.start()
+    assert other.step() == {NEW: Stage.BUILDING}
+    bench.journal.unread = other.journal.records[len(bench.journal.records) :]
+    assert bench.step() == {NEW: Stage.BUILDING}
+    assert bench.topics.created == [NEW]
+    # once more, of a topic that is due to be deleted
+    bench.ask(CommandKind.ABORT, NEW)
+    other.journal = FakeJournal(bench.journal.records)
+    other.controller = other.start()
+    other.ask(CommandKind.START, NEW, command_id="again")
+    assert other.step() == {NEW: Stage.BUILDING}
+    bench.journal.unread = other.journal.records[len(bench.journal.records) :]
+    assert bench.step(after_s=6) == {NEW: Stage.BUILDING}
+    assert bench.topics.there == {NEW}
     assert bench.topics.created == [NEW, NEW]
 
 

@@ -97,3 +97,10 @@ def test_of_many_records_in_one_call_those_for_a_partition_that_is_gone_are_note
         outbox.produce_all(TOPIC, [(b"t:1", b"v"), (b"t:2", bytes(5_000))], partition=0)
     outbox.flush_all(timeout_s=30)
     assert outbox.ends == {(TOPIC, 0): 2}
+
+
+def test_to_ask_whether_a_topic_exists_makes_none() -> None:
+    """Asked for one by its name, some brokers make it: a retired bundle's would be back, and its failures forgiven no more."""
+    outbox = Outbox("127.0.0.1:9", test_mock_num_brokers=1)
+    assert not outbox.topic_exists("embeddings.gone")
+    assert "embeddings.gone" not in outbox.list_topics(timeout=30).topics

@@ -8,6 +8,7 @@ from roost.doctor.bundles import check_bundles
 from roost.doctor.finding import Verdict
 from schemas.bundle import CANDIDATE_TOWER
 from schemas.records.control import BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
+from schemas.registry.folder import FolderRegistry
 from schemas.rollout import STREAMING, answer
 from tests.bundles import publish_bundle
 
@@ -69,3 +70,15 @@ def test_an_empty_registry_is_a_fresh_start(tmp_path: Path) -> None:
     """With the command that makes the first bundle."""
     (finding,) = check_bundles(tmp_path / "none", {})
     assert (finding.verdict, finding.fix) == (Verdict.NOTE, "roost train pretrain")
+
+
+def test_a_registry_whose_disk_fails_costs_no_bundle(tmp_path: Path) -> None:
+    """What is printed is copied and run: it must not remove what is whole. The kernel gives EIO here."""
+    publish_bundle(tmp_path)
+
+    class Failing(FolderRegistry):
+        def read(self, path: str, most_bytes: int) -> bytes:
+            return FolderRegistry(Path("/proc/self")).read("mem", most_bytes)
+
+    (finding,) = check_bundles(Failing(tmp_path), {})
+    assert (finding.check, "rm -r" in finding.fix) == ("bundles", False)

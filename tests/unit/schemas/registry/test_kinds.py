@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from schemas.errors import BundleCorrupt, BundlesUnavailable
@@ -93,3 +94,33 @@ def test_a_folder_that_fails_while_it_is_written_to_says_so(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(BundlesUnavailable, match=r"cannot be written to .*; make room"):
         FolderRegistry(tmp_path / "file").publish(PLACE, FILES, last="manifest", check=whole)
+
+
+def test_a_disk_that_fails_says_nothing_against_a_bundle() -> None:
+    """A reason against a bundle rejects its rollout for good; a disk or a mount may be back tomorrow. The kernel gives EIO here."""
+    registry = FolderRegistry(Path("/proc/self"))
+    with pytest.raises(BundlesUnavailable, match=r"/proc/self/mem cannot be read just now .*the mount"):
+        registry.read("mem", 100)
+
+
+def test_a_registry_that_is_not_mounted_says_nothing_against_a_bundle(tmp_path: Path) -> None:
+    """Its folder is gone, and with it every bundle."""
+    with pytest.raises(BundlesUnavailable, match="cannot be read just now"):
+        FolderRegistry(tmp_path / "gone").read(f"{PLACE}/tower", 7)
+
+
+def test_a_folder_in_a_file_s_place_is_no_bundle_and_costs_no_descriptor(tmp_path: Path) -> None:
+    """A node tries every few seconds for as long as it is there."""
+    (tmp_path / PLACE / "tower").mkdir(parents=True)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(BundleCorrupt, match="tower cannot be read"):
+        FolderRegistry(tmp_path).read(f"{PLACE}/tower", 7)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_failing_disk_under_the_copies_costs_no_more_than_fetching_again(remote: RemoteRegistry) -> None:
+    """The bundle is whole where it came from."""
+    fsspec.filesystem("memory").pipe_file(f"{remote.url.removeprefix('memory:/')}/movies/self/mem", b"weights")
+    (remote.folder / "movies").mkdir(parents=True)
+    (remote.folder / "movies" / "self").symlink_to("/proc/self")
+    assert remote.checked("movies/self", lambda read: read("mem", 100)) == b"weights"

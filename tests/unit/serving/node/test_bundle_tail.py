@@ -11,6 +11,7 @@ import pytest
 
 from schemas.registry.remote import RemoteRegistry
 from schemas.towers import Towers
+from serving.filling.embeddings import decode_batch
 from serving.filling.masks import Masks
 from serving.index import ExactIndex
 from serving.metrics import NodeMetrics
@@ -20,7 +21,7 @@ from serving.node.follower import FollowerCallbacks
 from serving.query.retrieve import wall_clock_ms
 from serving.snapshots.store import SnapshotStore, manifest_of
 from tests.bundles import publish_bundle
-from tests.filled_epochs import HOME
+from tests.filled_epochs import DIM, HOME, live, tweeted
 from tests.integration.waiting import until
 from tests.living import living
 from tests.snapshot_samples import UnsyncedFiles
@@ -54,7 +55,7 @@ def test_a_bundle_that_is_no_longer_followed_gives_its_towers_back_at_once(tmp_p
         tail.start()
         until(lambda: tail.filled is not None, what="the bundle is loaded")
         assert len(towers) == 1
-        tail.retire()
+        tail.stop()
         assert len(towers) == 0
     finally:
         gc.enable()
@@ -63,14 +64,41 @@ def test_a_bundle_that_is_no_longer_followed_gives_its_towers_back_at_once(tmp_p
 def test_a_bundle_that_leaves_while_the_node_sweeps_costs_no_heartbeat(tmp_path: Path) -> None:
     """The heart sweeps before it beats: an index that another thread was closing took the beat along, with a traceback."""
     bundle = publish_bundle(tmp_path, surface=HOME.name)
-    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
+    contact = BrokerContact()
+    contact.seen(1_000_000)
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, contact)
     tail = BundleTail(replace(HOME, recency_window_s=60.0), bundle, parts, changed=lambda: None)
     tail.start()
     until(lambda: tail.filled is not None, what="the bundle is loaded")
     assert tail.filled is not None
     # as `stop` does, a moment before it forgets the index
     tail.filled.close()
-    tail.sweep(1_000_000)
+    tail.sweep()
+    tail.stop()
+
+
+def test_a_clock_that_is_ahead_removes_nothing_from_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that boots without its time lost every row, its snapshots' too, and took none again until that time had come."""
+    bundle = publish_bundle(tmp_path, surface=HOME.name, dim=DIM)
+    contact, now_ms = BrokerContact(), wall_clock_ms()
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, contact)
+    tail = BundleTail(replace(HOME, recency_window_s=3_600.0), bundle, parts, changed=lambda: None)
+    tail.start()
+    until(lambda: tail.filled is not None, what="the bundle is loaded")
+    assert tail.filled is not None
+    young, old = (tweeted(name, created_ms=now_ms - age_s * 1000) for name, age_s in (("t:young", 1_800), ("t:old", 7_200)))
+    rows = decode_batch(bundle, DIM, [live(post, [1.0] + [0.0] * (DIM - 1)) for post in (young, old)])
+    tail.filled.apply(rows)
+    monkeypatch.setattr("serving.node.bundle_tail.wall_clock_ms", lambda: now_ms + 86_400_000)
+    # nobody has told the time yet
+    tail.sweep()
+    assert tail.filled.ids() == {"t:young", "t:old"}
+    contact.seen(now_ms)
+    tail.sweep()
+    assert tail.filled.ids() == {"t:young"}
+    monkeypatch.setattr("serving.node.bundle_tail.wall_clock_ms", lambda: now_ms)
+    tail.filled.apply(rows)
+    assert tail.filled.ids() == {"t:young"}
     tail.stop()
 
 
@@ -82,7 +110,7 @@ def test_a_node_loads_a_bundle_from_a_registry_behind_a_url(remote: RemoteRegist
     )
     tail.start()
     until(lambda: tail.filled is not None, what="the bundle is loaded")
-    tail.retire()
+    tail.stop()
 
 
 def test_a_node_whose_registry_is_away_says_so_and_loads_the_bundle_once_it_is_there(
@@ -104,7 +132,7 @@ def test_a_node_whose_registry_is_away_says_so_and_loads_the_bundle_once_it_is_t
     assert tail.complaint is None
     files.mv("/elsewhere", "/bucket", recursive=True)
     until(lambda: tail.filled is not None, what="the bundle is loaded")
-    tail.retire()
+    tail.stop()
 
 
 def test_a_bundle_whose_index_cannot_be_made_just_now_is_loaded_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,10 @@ def test_a_node_whose_surfaces_do_not_age_forgets_old_deletes_too(tmp_path: Path
     """Only where every surface had a recency window was a delete ever forgotten: an erased account's id stayed for ever."""
     assert HOME.recency_window_s == 0
     masks = Masks()
-    parts = NodeParts("127.0.0.1:1", tmp_path, masks, NodeMetrics(), ExactIndex, BrokerContact())
+    contact = BrokerContact()
+    parts = NodeParts("127.0.0.1:1", tmp_path, masks, NodeMetrics(), ExactIndex, contact)
     node = Node("n", {HOME.name: HOME}, parts, routings=RoutingTable({HOME.name: Routing(HOME)}), users=UserStore())
+    contact.seen(wall_clock_ms())
     past_ms = wall_clock_ms() - deletes_kept_ms([HOME])
     masks.add([Delete("t:old", Version(9, 0), past_ms - 1), Delete("t:new", Version(9, 0), past_ms + DAY_MS)])
     node._sweep()

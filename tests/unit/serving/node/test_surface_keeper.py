@@ -27,7 +27,7 @@ class FakeTail:
         self.epoch: Epoch | None = None
         self.refusal: str | None = None
         self.is_live = self.answers = False
-        self.running = self.held = False
+        self.running = self.held = self.forgotten = False
         self.may_end = threading.Event()
         self.may_end.set()
         self._changed = changed
@@ -51,9 +51,9 @@ class FakeTail:
         """As `BundleTail.hold`."""
         self.held = True
 
-    def retire(self) -> None:
-        """As `BundleTail.retire`."""
-        self.stop()
+    def forget(self) -> None:
+        """As `BundleTail.forget`."""
+        self.forgotten = True
 
     def fill(self) -> None:
         """Become whole."""
@@ -199,7 +199,8 @@ def test_what_no_longer_streams_is_dropped_and_its_tail_stopped(kept: Kept) -> N
     """Memory returns, and a retired topic is no longer asked for."""
     kept.roll(a=Stage.LIVE, b=Stage.BUILDING)
     kept.roll(a=Stage.LIVE, b=Stage.ABORTED)
-    until(lambda: not kept.tail(B).running, what="the aborted bundle's tail to end")
+    until(lambda: kept.tail(B).forgotten, what="the aborted bundle's tail to end, and its snapshots to be removed")
+    assert not kept.tail(B).running
     assert set(kept.keeper.tails) == {A}
     kept.roll(a=Stage.DRAINING, c=Stage.LIVE)
     kept.tail(C).fill()
@@ -230,6 +231,18 @@ def test_a_bundle_started_again_gets_an_index_of_its_new_topic(kept: Kept) -> No
     assert kept.tail(A) is not first
     until(lambda: not first.running, what="the first tail to end")
     assert kept.live is None
+
+
+def test_a_bundle_started_again_while_it_leaves_keeps_its_new_snapshots(kept: Kept) -> None:
+    """Its index may take minutes to end, while a registry hangs: what was removed then was the new rollout's, of the same id."""
+    first, other = kept.tail(A), BundleStage(B, Stage.LIVE, salt="salt-b")
+    first.may_end.clear()
+    kept.roll_entries(other)
+    kept.roll_entries(other, BundleStage(A, Stage.BUILDING, salt="another start"))
+    first.may_end.set()
+    until(lambda: not first.running, what="the first tail to end")
+    kept.keeper.close()
+    assert not first.forgotten
 
 
 def test_what_answers_goes_on_until_another_log_has_a_live_bundle_of_its_own(kept: Kept) -> None:

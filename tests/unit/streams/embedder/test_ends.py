@@ -1,7 +1,7 @@
 """How far the embedder says a bundle's topic reaches: of the topic there is now, whatever is acknowledged of an earlier one."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 from schemas.codec import decode, encode
 from schemas.records.candidates import Tweet
 from schemas.records.control import BundleStage, NodeStatus, Progress, Rollout, SourcePosition, Stage
-from schemas.surfaces import load_surfaces
+from schemas.surfaces import Surfaces, load_surfaces
 from schemas.topics import NODE_STATUS, ROLLOUTS, embeddings_topic_name
 from schemas.towers import Towers
 from schemas.wire.inbound import InboundRecord
@@ -61,24 +61,34 @@ class RolloutLog:
 class Embedder:
     """One embedder of one partition; `acknowledged` is what its producer notes, `topic_ends` what the broker says at a load."""
 
-    def __init__(self, towers: Towers, metrics: EmbedderMetrics | None = None) -> None:
+    def __init__(
+        self,
+        towers: Towers,
+        metrics: EmbedderMetrics | None = None,
+        *,
+        surfaces: Surfaces = SURFACES,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        steady: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.bundle = towers.bundle_id
         self.topic = embeddings_topic_name(self.bundle)
         self.log = RolloutLog()
         self.acknowledged: dict[tuple[str, int], int] = {}
         self.topic_ends = {0: 0}
-        target = Target(SURFACES[HOME], towers)
-        self.targets = Targets(self.log, lambda *_: Loaded(target, dict(self.topic_ends)), SURFACES)
+        target = Target(surfaces[HOME], towers)
+        self.targets = Targets(self.log, lambda *_: Loaded(target, dict(self.topic_ends)), surfaces)
         self.targets.start()
         self.processor = EmbedderProcessor(
             targets=self.targets,
-            surfaces=SURFACES,
+            surfaces=surfaces,
             partitions=1,
             instance="0",
             seen_before=_nothing_before,
             ends=self.acknowledged,
             topic_exists=lambda _: True,
             metrics=metrics,
+            clock=clock,
+            steady=steady,
         )
         self.processor.assign(0, ChangelogStore({}), dict.fromkeys(INPUTS, 0), dict.fromkeys(INPUTS, 0))
 

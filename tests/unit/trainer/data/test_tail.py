@@ -55,6 +55,7 @@ def test_a_partition_that_had_ended_before_is_read_on_though_another_ones_record
     """An audit compares what was served with candidates that are newer: an edit that was left unread passed for a skew."""
     monkeypatch.setattr(tail, "TailReader", Reader)
     monkeypatch.setattr(tail, "partitions_of", lambda *_: [0, 1])
+    monkeypatch.setattr(tail, "identity_of", lambda *_: "the topic")
     kept = Kept("127.0.0.1:9092", "candidates")
     assert kept.read() == {0: 0, 1: 0}
     assert kept.read() == {0: 1, 1: 1}

@@ -1,13 +1,15 @@
 """Windows of the examples topic: exact offsets, the highest revision, and no example lost between two windows."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.records.feedback import Example, Label
 from tests.tiny_world import tiny_world
-from trainer.data.windows import LoggedExample, Window, fold, next_offsets
+from trainer.data.cache import read_cache, write_cache
+from trainer.data.windows import CorpusAt, LoggedExample, Window, fold, next_offsets
 
 EXAMPLE = tiny_world(users=3, tweets=5, impressions=1).examples[0]
 
@@ -45,6 +47,20 @@ def test_a_split_is_exact_and_the_next_window_begins_with_what_was_held_out() ->
     assert next_offsets(older.manifest_offsets()) == {0: 8, 3: 8}
     assert newer.offsets == {0: (8, 10), 3: (8, 10)}
     assert len(older.logged) + len(newer.logged) == len(logged)
+
+
+def test_an_example_that_is_trained_on_is_not_evaluated_again_by_its_correction(tmp_path: Path) -> None:
+    """A late engagement: the model has seen this user and candidate, and the figures would be of what it remembers."""
+    logged = tuple(LoggedExample(0, n, example(str(n))) for n in range(8))
+    late = (LoggedExample(0, 8, example("2", 1, Label.POSITIVE)), LoggedExample(0, 9, example("7", 1, Label.POSITIVE)))
+    window = Window(logged + late, {0: (0, 10)})
+    write_cache(tmp_path / "kept", EXAMPLE.surface, window, CorpusAt([]))
+    kept, _ = read_cache(tmp_path / "kept", EXAMPLE.surface)
+    for one in (window, kept):
+        older, newer = one.split(0.4)
+        assert [found.example_id for found in older.examples()] == ["0", "1", "2", "3", "4", "5"]
+        assert [(found.example_id, found.revision) for found in newer.examples()] == [("6", 0), ("7", 1)]
+        assert next_offsets(newer.manifest_offsets()) == {0: 10}
 
 
 def test_a_surface_that_has_just_begun_is_split_by_its_own_examples() -> None:

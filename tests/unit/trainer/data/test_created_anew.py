@@ -1,0 +1,73 @@
+"""A topic that is deleted and created anew between two looks, and is the longer one by then: offsets alone say nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schemas.codec import encode
+from schemas.topics import EXAMPLES
+from schemas.wire.inbound import InboundRecord
+from tests.tiny_world import tiny_world
+from trainer.data import tail
+from trainer.data.topics import ExampleTail
+
+EXAMPLE = tiny_world(users=3, tweets=5, impressions=1).examples[0]
+
+
+class Broker:
+    """One topic of one partition, with the id that it has now."""
+
+    def __init__(self) -> None:
+        self.identity = "first"
+        self.names: list[str] = []
+
+    def reader(self, *_: object, start: Mapping[int, int], **__: Any) -> "Reader":
+        """Return a reader of the topic that there is at each moment, as a client that knows topics by name."""
+        return Reader(self, start.get(0, 0))
+
+
+class Reader:
+    """See `TailReader`."""
+
+    def __init__(self, broker: Broker, start: int) -> None:
+        self._broker = broker
+        self.next_offsets = {0: start}
+
+    def end_offsets(self, *, committed: bool = False) -> Mapping[int, int]:
+        """See `TailReader`."""
+        return {0: len(self._broker.names)}
+
+    def poll(self, *_: object) -> Sequence[InboundRecord]:
+        """See `TailReader`."""
+        first, self.next_offsets[0] = self.next_offsets[0], len(self._broker.names)
+        return [
+            InboundRecord(EXAMPLES, 0, offset, 0, b"u", encode(replace(EXAMPLE, example_id=self._broker.names[offset])))
+            for offset in range(first, self.next_offsets[0])
+        ]
+
+    def close(self) -> None:
+        """See `TailReader`."""
+
+
+def test_examples_of_a_topic_that_outgrew_the_one_before_are_trained_on_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of them were passed over in silence, as those that the live bundle had learned from on the topic that is gone."""
+    broker = Broker()
+    monkeypatch.setattr(tail, "TailReader", broker.reader)
+    monkeypatch.setattr(tail, "partitions_of", lambda *_: [0])
+    monkeypatch.setattr(tail, "identity_of", lambda *_: broker.identity)
+    examples = ExampleTail("127.0.0.1:9092", EXAMPLE.surface)
+
+    def seen(start: int) -> list[str]:
+        return [one.example_id for one in examples.window({0: start}).examples()]
+
+    broker.names = ["a", "b", "c"]
+    assert seen(2) == ["c"]
+    broker.identity, broker.names = "second", ["d", "e", "f", "g"]
+    assert seen(2) == ["d", "e", "f", "g"]
+    broker.names.append("h")
+    assert seen(2) == ["d", "e", "f", "g", "h"], "as long as nothing was learned of it"
+    assert seen(4) == ["h"]
+    assert seen(3) == ["g", "h"], "of the topic there is, any start counts"
+    examples.close()
