@@ -72,8 +72,8 @@ class TailReader:
     def _bounds(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
         """Return the first offset of each partition and its end, as far as a broker tells.
 
-        Left to the client, the first offset is asked for once partitions are assigned, of each by itself: the first that is known is
-        fetched alone, and where it is empty the others wait behind that fetch for half a second, whatever is written to them.
+        Left to the client, the first offset is asked for once partitions are assigned, of each by itself: the first that is known
+        is fetched alone, and where it is empty the others wait behind that fetch for half a second, whatever is written to them.
         """
         found: dict[int, tuple[int, int]] = {}
         try:
