@@ -15,6 +15,7 @@ from serving.console.watch.delays import sampled_delays
 from serving.console.watch.letters import KeptLetters
 from serving.console.watch.newest import NewestRecords
 from serving.console.watch.nodes import NodeReader
+from serving.console.watch.users import recent_users
 from serving.query.retrieve import wall_clock_ms
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,5 @@ class Watcher:
 
     def _recent_users(self, broker: BrokerReading) -> tuple[str, ...]:
         records = self._newest.read(USER_STATES, broker.ends.get(USERS, {}), per_partition=_USERS_PER_PARTITION)
-        keys = (record.key.decode(errors="replace") for record in records if record.key is not None and record.value is not None)
-        self._users = tuple(dict.fromkeys((*keys, *self._users)))[:_USERS_KEPT]
+        self._users = recent_users(records, self._users, most=_USERS_KEPT)
         return self._users
