@@ -78,6 +78,7 @@ class _Log:
     def __init__(self) -> None:
         self.records: list[InboundRecord] = []
         self.whole = True
+        self.firsts: dict[int, int] = {}
         self._given = 0
 
     def read(self, topic: str, partitions: Iterable[int], *, per_partition: int) -> list[InboundRecord]:
@@ -106,6 +107,21 @@ def test_dead_letters_are_those_that_are_kept_not_all_that_was_ever_written() ->
     assert letters.count(log.append(b"tweets/0/7", None)) == 1
     # the topic was deleted and made anew
     assert letters.count({"tweets.dlq": {0: 0}}) == 0
+
+
+def test_dead_letters_whose_time_is_over_are_kept_no_more() -> None:
+    """They are for thirty days: a console that ran for longer warned of letters that `roost dlq` could not show."""
+    log = _Log()
+    letters = KeptLetters(log)
+    letters.count(log.append(b"tweets/0/7", b"letter"))
+    ends = log.append(b"tweets/0/9", b"letter")
+    assert letters.count(ends) == 2
+    log.firsts = {0: 1}
+    # nothing new comes to such a topic: within a minute it is looked at all the same
+    assert {letters.count(ends) for _ in range(30)} == {2, 1}
+    assert letters.count(ends) == 1
+    log.firsts = {0: 2}
+    assert letters.count(log.append(b"tweets/0/11", b"letter")) == 1
 
 
 def test_dead_letters_that_a_slow_broker_did_not_give_are_asked_for_again() -> None:
@@ -151,6 +167,7 @@ def test_a_reading_that_failed_or_took_too_long_does_not_seem_whole(monkeypatch:
     for answers in (False, True):
         consumer.answers = answers
         assert (records.read("tweets.dlq", [0], per_partition=9), records.whole) == ([], False)
+        assert records.firsts == ({0: 0} if answers else {})
     assert (records.read("tweets.dlq", [], per_partition=9), records.whole) == ([], True)
 
 
