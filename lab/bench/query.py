@@ -65,7 +65,7 @@ def run(
 
 def _cost(live: int, turnovers: float, seed: int, tiers: IndexTiers, count: int) -> dict[str, object]:
     churn = Churn(DriftingStream(StreamShape(window_rows=live), seed), live, tiers, seed)
-    # off-phase: 0.37 of a window past whatever merge came last
+    # off-phase: .037 of a window past whatever merge came last
     churn.create(int(live * (1 + turnovers)) + int(0.037 * live))
     arena, slots = churn.live_rows()
     vectors = arena.vectors.take(slots, axis=0)
