@@ -1,6 +1,6 @@
 """`roost console`: the operators' pages in this process. Wires the console to the controller's client; draws nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,10 +55,16 @@ class PaperTables:
     def tables(self, name: str, result: Mapping[str, object]) -> dict[str, WrittenTable]:
         """See `PaperTables.tables`."""
         try:
-            return {key: WrittenTable(caption, *draw(result)) for key, (caption, draw) in _DRAWN.get(name, {}).items()}
-        except (KeyError, TypeError, ValueError, AttributeError):
+            return {key: _written(caption, *draw(result)) for key, (caption, draw) in _DRAWN.get(name, {}).items()}
+        except (LookupError, TypeError, ValueError, AttributeError):
             # of another release, or by somebody else's hand: shown as it is
             return {}
+
+
+def _written(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> WrittenTable:
+    if not all(isinstance(cell, str) for row in rows for cell in row):
+        raise TypeError(f"a cell of {caption!r} is no text")
+    return WrittenTable(caption, header, rows)
 
 
 def console(

@@ -20,10 +20,17 @@ from roost.whole_file import write_whole
 
 _LEAST = {"events": 10_000, "candidates_indexed": 1_000, "queries": 500}
 _NONE = ("errors", "mixed_epoch_answers", "lost", "violations")
+_PICTURES = (".png", ".svg")
 _ROLES = ("control", "embed", "label", "serve")
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def _checked_picture(path: Path | None) -> Path | None:
+    if path is not None and path.suffix not in _PICTURES:
+        raise typer.BadParameter(f"{path} is no picture; name one that ends in {' or '.join(_PICTURES)}")
+    return path
 
 
 @app.callback(invoke_without_command=True)
@@ -74,7 +81,9 @@ def swap(
     *,
     seeds: Annotated[int, typer.Option(help="So many worlds, one after the other; each takes about three minutes.", min=1)] = 1,
     first_seed: Annotated[int, typer.Option(help="The first world.", min=0)] = 0,
-    plot: Annotated[Path | None, typer.Option(help="Write the curves to this picture, .png or .svg.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(callback=_checked_picture, help="Write the curves to this picture, .png or .svg.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Swap the same tower on the same tweets twice: re-embedded in place behind an alias, and by Roost; kill -9, roll back, judge.
@@ -94,12 +103,13 @@ def swap(
         with swap_machine(make, settings=settings, keep=None, say=say) as target:
             runs.append(vanishing.run(vanishing.Plan(seed=seed), target, say=say))
         table(*vanishing.compared(runs[-1]), to=err)
-    if plot is not None:
-        vanishing.plot(runs).savefig(plot)
     faults = [fault for run in runs for fault in vanishing.faults(run)]
     for fault in faults:
         say(f"roost: {fault}")
+    # before the picture: what took minutes to measure is not lost where that cannot be written
     emit({"runs": runs, "faults": faults}, as_json=as_json, show=lambda: table(*vanishing.compared_all(runs)))
+    if plot is not None:
+        vanishing.plot(runs).savefig(plot)
     if faults:
         raise typer.Exit(EXIT_FAILURE)
 

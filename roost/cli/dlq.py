@@ -137,7 +137,8 @@ def _chosen_topics(topics: list[str] | None, entries: list[str] | None) -> list[
     topics = topics or sorted({entry.partition("/")[0] for entry in entries or ()})
     if not topics:
         raise typer.BadParameter("name a topic, or an --entry of `roost dlq show`")
-    return [_checked_topic(topic) for topic in topics]
+    # named twice, its letters would be sent twice
+    return [_checked_topic(topic) for topic in dict.fromkeys(topics)]
 
 
 def _selected(bootstrap: str, topics: list[str], entries: list[str] | None, error: str | None) -> list[DeadLetter]:

@@ -12,6 +12,7 @@ from lab.bench.machine import commit, machine
 from roost.cli.experiment_bars import models_bar, values_bar
 from roost.cli.output import emit, say, table, tell
 from roost.cli.target import AsJson
+from roost.whole_file import write_whole
 from schemas.errors import RoostError
 
 if TYPE_CHECKING:
@@ -332,7 +333,7 @@ def page(
         raise RoostError(f"{results} holds no result of `roost paper`; name their folder with --results")
     if not document.is_file():
         raise RoostError(f"there is no page {document}; name one with --document, or run this where Roost's sources are")
-    document.write_text(rewritten(document.read_text("utf-8"), found), "utf-8")
+    write_whole(document, rewritten(document.read_text("utf-8"), found))
     drawn = [str(path) for path in draw_all(found, plots)]
     emit({"page": str(document), "plots": drawn}, as_json=as_json, show=lambda: tell(f"{document} and {', '.join(drawn)}"))
 

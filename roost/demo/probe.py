@@ -22,9 +22,18 @@ class Freshness:
     milliseconds: tuple[float, ...]
     lost: int
 
-    def percentile(self, share: float) -> float:
-        """Return a percentile of the found probes, in milliseconds; infinite when none was found."""
-        return float(np.percentile(self.milliseconds, share)) if self.milliseconds else float("inf")
+    def percentiles(self) -> dict[str, float | None]:
+        """Return p50 and p99 of the found probes, milliseconds rounded to a tenth; None each when none was found."""
+        return {
+            f"p{share}": round(float(np.percentile(self.milliseconds, share)), 1) if self.milliseconds else None
+            for share in (50, 99)
+        }
+
+    def sentence(self) -> str:
+        """Return what was found, for people."""
+        found, of = len(self.milliseconds), len(self.milliseconds) + self.lost
+        spans = [f"{name} {value:.0f} ms" for name, value in self.percentiles().items() if value is not None]
+        return f"published and found by a query {found} times of {of}{': ' if spans else ''}{', '.join(spans)}"
 
 
 def publish_and_find(

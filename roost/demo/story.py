@@ -124,10 +124,7 @@ class Story:
                     self._say(f"{readable} of {len(answer.candidates)} in a language that {user.user_id} reads")
         with self._chapter("A brand-new tweet"):
             freshness = measure_freshness(self._producer, self._client, surface=SURFACE, probes=self._plan.probes)
-            self._say(
-                f"published and found by a query {len(freshness.milliseconds)} times of {self._plan.probes}: "
-                f"p50 {freshness.percentile(50):.0f} ms, p99 {freshness.percentile(99):.0f} ms"
-            )
+            self._say(freshness.sentence())
         with self._chapter("Fine-tuned on fresh implicit negatives, rolled out under traffic"):
             second = self._train("finetune")
             self._go_live(second)
@@ -260,7 +257,7 @@ class Story:
         return {
             "events": traffic.acknowledged,
             "candidates_indexed": self._indexed(),
-            "publish_to_retrievable_ms": {"p50": round(freshness.percentile(50), 1), "p99": round(freshness.percentile(99), 1)},
+            "publish_to_retrievable_ms": freshness.percentiles(),
             "queries": traffic.queries,
             "errors": traffic.errors,
             "mixed_epoch_answers": traffic.mixed,

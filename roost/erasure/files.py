@@ -1,6 +1,5 @@
 """A search of folders for an id: snapshots column by column, Parquet row by row, and any other file as bytes. Changes nothing."""
 
-import mmap
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -136,7 +135,5 @@ def _mentions(folder: Path, name: str, mention: Mention) -> Iterator[bool]:
 
 
 def _file_mentions(path: Path, mention: Mention) -> bool:
-    if path.stat().st_size == 0:
-        return False
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return mention.in_bytes(data)
+    # read, not mapped: the launcher empties a log in place, and to touch a page that is gone ends the process
+    return mention.in_bytes(path.read_bytes())

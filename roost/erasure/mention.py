@@ -2,7 +2,6 @@
 
 import base64
 import re
-from mmap import mmap
 from typing import Any
 
 from schemas.codec import decode_mapping, subject_of
@@ -41,7 +40,7 @@ class Mention:
         """Tell whether a text mentions the id."""
         return self._text.search(text) is not None
 
-    def in_bytes(self, data: bytes | mmap) -> bool:
+    def in_bytes(self, data: bytes) -> bool:
         """Tell whether bytes of unknown form mention the id: as a word, or as a string of Avro."""
         return self._bytes.search(data) is not None or data.find(self._avro) >= 0
 

@@ -22,6 +22,7 @@ from serving.client.calls import (
     retrieve_call,
     retrieve_request,
     says_ready,
+    timeout_of,
 )
 from serving.client.errors import AnswerUnreadable, NodeUnreachable
 from serving.client.retrying import checked, retrying_async
@@ -39,7 +40,8 @@ class AsyncClient:
 
         Args:
             base_url: such as "http://127.0.0.1:8700".
-            timeout_s: bound on each wait: for a connection, and for the next bytes of an answer.
+            timeout_s: bound on each wait: for a connection, and for the next bytes of an answer. What a question lets the node wait
+                for the caller's writes (`max_wait_s`) comes on top.
             retries: how often a question that nobody answered, or a node that cannot serve just now, is asked again.
             transport: replaces the network, in tests.
 
@@ -47,6 +49,7 @@ class AsyncClient:
             RequestRefused: `base_url` is no address.
         """
         self._http = httpx.AsyncClient(base_url=node_url(base_url), timeout=timeout_s, transport=transport)
+        self._timeout_s = timeout_s
         self._retries = checked(retries)
 
     async def retrieve(self, surface: str, **asked: Unpack[Asked]) -> Answer:
@@ -99,7 +102,9 @@ class AsyncClient:
 
     async def _once(self, call: Call, read: Callable[[httpx.Response], T]) -> T:
         try:
-            response = await self._http.request(call.method, call.path, content=call.body, headers=call.headers)
+            response = await self._http.request(
+                call.method, call.path, content=call.body, headers=call.headers, timeout=timeout_of(call, self._timeout_s)
+            )
         except httpx.TransportError as error:
             raise NodeUnreachable(f"no answer from {self._http.base_url} ({type(error).__name__}: {error})") from error
         except httpx.DecodingError as error:

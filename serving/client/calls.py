@@ -31,10 +31,15 @@ _BY_STATUS: dict[int, type[ClientError]] = {409: NodeIsBehind, 503: NotServing}
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One HTTP request. Without a body it is a GET, else a POST of JSON."""
+    """One HTTP request. Without a body it is a GET, else a POST of JSON.
+
+    Attributes:
+        wait_s: how long the node may let it wait, as it asks for itself, before it begins to answer.
+    """
 
     path: str
     body: str | None = None
+    wait_s: float = 0.0
 
     @property
     def method(self) -> str:
@@ -91,7 +96,7 @@ def retrieve_request(asked: Asked) -> RetrieveRequest:
 
 def retrieve_call(surface: str, request: RetrieveRequest) -> Call:
     """Return the call that asks one question; raises `RequestRefused` for what no surface is named."""
-    return Call(_path(surface, "retrieve"), request.model_dump_json(exclude_defaults=True))
+    return Call(_path(surface, "retrieve"), request.model_dump_json(exclude_defaults=True), _wait_s(request))
 
 
 def batch_call(surface: str, requests: Sequence[RetrieveRequest]) -> Call:
@@ -100,7 +105,13 @@ def batch_call(surface: str, requests: Sequence[RetrieveRequest]) -> Call:
         batch = BatchRequest(requests=tuple(requests))
     except ValidationError as error:
         raise _over_a_limit(error) from error
-    return Call(_path(surface, "retrieve-batch"), batch.model_dump_json(exclude_defaults=True))
+    wait_s = max(_wait_s(request) for request in batch.requests)
+    return Call(_path(surface, "retrieve-batch"), batch.model_dump_json(exclude_defaults=True), wait_s)
+
+
+def timeout_of(call: Call, timeout_s: float) -> httpx.Timeout:
+    """Return the bound on each wait of a call; for the answer's first bytes, what the node may take before them comes on top."""
+    return httpx.Timeout(timeout_s, read=timeout_s + call.wait_s)
 
 
 def answer_of(response: httpx.Response) -> Answer:
@@ -143,6 +154,10 @@ def health_of(response: httpx.Response) -> dict[str, Any]:
 def says_ready(response: httpx.Response) -> bool:
     """Tell whether a node says that it is ready; raises `AnswerUnreadable` for a good answer that is no node's."""
     return response.status_code == httpx.codes.OK and bool(health_of(response)["ready"])
+
+
+def _wait_s(request: RetrieveRequest) -> float:
+    return request.max_wait_s if request.min_offset else 0.0
 
 
 def _path(surface: str, what: str) -> str:

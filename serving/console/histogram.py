@@ -24,7 +24,10 @@ class Histogram:
 
     def since(self, earlier: "Histogram | None") -> "Histogram":
         """Return what was added after `earlier`; all of it when the process began anew meanwhile, or its buckets are others."""
-        if earlier is None or earlier.bounds != self.bounds or earlier.total > self.total:
+        if earlier is None or earlier.bounds != self.bounds:
+            return self
+        # one that began anew may have counted more in all by now, and still less up to some bound
+        if any(now < then for now, then in zip(self.counts, earlier.counts, strict=True)):
             return self
         return Histogram(self.bounds, tuple(now - then for now, then in zip(self.counts, earlier.counts, strict=True)))
 

@@ -102,6 +102,8 @@ class _Asker:
             found = retrieval.ids(request)
             began_s = time.monotonic()
             truth = retrieval.ids({**request, "exact": True})
+            # recall is of those that were answered: a node that refuses its costly queries must not look the better for it
+            self._failed += (found is None) + (truth is None)
             if found is not None and truth:
                 self._exact.append(time.monotonic() - began_s)
                 self._recalls.append(len(set(truth).intersection(found)) / len(truth))

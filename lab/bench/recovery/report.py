@@ -9,7 +9,7 @@ from lab.bench.swap.asker import Kept
 from lab.bench.swap.prober import Probed
 from lab.bench.swap.report import latencies, percentile
 
-NONE = ("lost", "failed_elsewhere", "mixed", "empty", "violations", "live_wrong")
+NONE = ("lost", "not_back", "failed_elsewhere", "mixed", "empty", "violations", "live_wrong")
 """Figures that must be 0."""
 _UNDER_WAY_S = 1.0
 """A tweet due so long before a kill was found before it, however busy the machine."""
@@ -73,9 +73,26 @@ def by_role(kills: Sequence[Kill], costs: Sequence[Cost]) -> dict[str, dict[str,
             "stale_ms_max": percentile(stale, 100),
             "down_ms_p50": percentile(down, 50),
             "down_ms_max": percentile(down, 100),
+            # of these nobody knows how long: the two above are of the others
+            "not_back": _not_back(kills, costs, role),
             "failed": sum(one.failed for one in mine),
         }
     return found
+
+
+def not_back(kills: Sequence[Kill], costs: Sequence[Cost]) -> int:
+    """Return how often a killed replica answered no more before the next kill."""
+    return sum(_not_back(kills, costs, role) for role in {kill.role for kill in kills})
+
+
+def _not_back(kills: Sequence[Kill], costs: Sequence[Cost], role: str) -> int:
+    of_role = [(kill, one) for kill, one in zip(kills, costs, strict=True) if kill.role == role]
+    return sum(kill.node is not None and one.down_ms is None for kill, one in of_role)
+
+
+def failed_elsewhere(kept: Sequence[Kept], costs: Sequence[Cost]) -> int:
+    """Return how many queries of the whole run got no answer, but those to a replica that was just killed."""
+    return sum(not query.length for query in kept) - sum(one.failed for one in costs)
 
 
 def shortfalls(figures: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from lab.bench.machine import commit, machine
 from lab.bench.progress import OnProgress, counted, untold
 from lab.bench.recovery.plan import Plan
-from lab.bench.recovery.report import Kill, by_role, cost
+from lab.bench.recovery.report import Kill, by_role, cost, failed_elsewhere, not_back
 from lab.bench.swap.parts import Parts, parts, watch_until
 from lab.bench.swap.plan import Target
 from lab.bench.swap.report import latencies, percentile, rescored, waits
@@ -68,7 +68,8 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: O
         "roles": by_role(kills, costs),
         "lost": sum(one.latency_ms is None for one in probed),
         "probes": len(probed),
-        "failed_elsewhere": sum(one.failed_elsewhere for one in costs),
+        "not_back": not_back(kills, costs),
+        "failed_elsewhere": failed_elsewhere(kept, costs),
         "mixed": answers.mixed,
         "empty": answers.empty,
         "violations": len(verdict.violations),

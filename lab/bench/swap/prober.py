@@ -14,7 +14,8 @@ from schemas.wire.client import make_producer
 # one of its own to each probe in flight: a filter on it finds the tweet whatever its score
 LANGUAGES = 128
 _POLL_S = 0.002
-_FOUND_BEFORE_S = 60.0
+# what was found before must not fill the answer: no tweet is looked for so long after its window
+_BEYOND_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def probe(connection: Connection, plan: Plan, bootstrap: str, node_urls: tuple[s
         for at, node in enumerate(nodes):
             mine = {name: entry for name, entry in out.items() if entry[0] % len(nodes) == at}
             if mine:
-                found = _found(node, mine)
+                found = _found(node, mine, plan.give_up_s)
                 answered_s = time.time()
                 for name in found:
                     probed.append(Probed(mine[name][1], (answered_s - mine[name][1]) * 1000))
@@ -64,7 +65,7 @@ def probe(connection: Connection, plan: Plan, bootstrap: str, node_urls: tuple[s
     connection.send(probed)
 
 
-def _found(node: Retrieval, wanted: dict[str, tuple[int, float]]) -> set[str]:
+def _found(node: Retrieval, wanted: dict[str, tuple[int, float]], give_up_s: float) -> set[str]:
     languages = sorted({f"x-probe-{number % LANGUAGES:03d}" for number, _ in wanted.values()})
-    ids = node.ids({"k": 4 * LANGUAGES, "languages": languages, "max_age_s": _FOUND_BEFORE_S})
+    ids = node.ids({"k": 4 * LANGUAGES, "languages": languages, "max_age_s": give_up_s + _BEYOND_S})
     return set(ids or ()) & wanted.keys()

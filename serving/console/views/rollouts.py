@@ -205,6 +205,9 @@ def history_lines(history: Sequence[Rollout], now_ms: int) -> Iterable[HistoryLi
         refused = record.outcome in (Outcome.REFUSED, Outcome.LOST)
         if refused:
             sentence = f"{record.outcome}: {record.reason}"
+        elif record.revision <= was.revision:
+            # from a controller that came too late: nobody acts by it, and what follows changes the one before it
+            sentence = f"of no effect: revision {record.revision} was written before"
         else:
             changes = list(_changes(was, record))
             sentence = "; ".join(changes) or "nothing changed"

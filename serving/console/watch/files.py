@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 
 from schemas.bundle import Manifest, list_bundles, read_bundle
@@ -53,8 +54,23 @@ class ResultFiles:
         for path in sorted(self.folder.glob("*.json")):
             try:
                 if path.stat().st_size <= MAX_RESULT_BYTES:
-                    found[path.stem] = json.loads(path.read_text("utf-8"))
-            except (OSError, ValueError):
+                    found[path.stem] = _parsed(path.read_text("utf-8"))
+            # RecursionError: brackets without end
+            except (OSError, ValueError, RecursionError):
                 # a run that is being written, or no JSON: its page says what is there
                 continue
         return found
+
+
+def _parsed(text: str) -> object:
+    """Return what a text of JSON holds; a number that JSON does not have, or too large for a float, counts as missing."""
+    return json.loads(text, parse_float=_finite, parse_int=_whole, parse_constant=_finite)
+
+
+def _whole(digits: str) -> int | None:
+    return None if _finite(digits) is None else int(digits)
+
+
+def _finite(digits: str) -> float | None:
+    value = float(digits)
+    return value if isfinite(value) else None

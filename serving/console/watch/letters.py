@@ -12,6 +12,8 @@ from serving.console.readings import DEAD_LETTERS
 
 # a console that starts beside a flood counts this many of a topic, and those that follow
 _MOST = 10_000
+# of counts: a topic that holds letters is looked at once in so many, without a new record too. Their retention ends some
+_LOOK_EVERY = 30
 
 
 class ReadsNewest(Protocol):
@@ -20,6 +22,11 @@ class ReadsNewest(Protocol):
     @property
     def whole(self) -> bool:
         """Whether the last reading came to the ends."""
+        ...
+
+    @property
+    def firsts(self) -> Mapping[int, int]:
+        """Where the partitions of the last reading begin."""
         ...
 
     def read(self, topic: str, partitions: Iterable[int], *, per_partition: int) -> list[InboundRecord]:
@@ -32,25 +39,35 @@ class KeptLetters:
 
     def __init__(self, newest: ReadsNewest) -> None:
         self._newest = newest
-        self._keys: dict[str, set[bytes]] = {topic: set() for topic in DEAD_LETTERS}
+        self._places: dict[str, dict[bytes, tuple[int, int]]] = {topic: {} for topic in DEAD_LETTERS}
         self._read_to: dict[str, Mapping[int, int]] = {}
+        self._counts = 0
 
     def count(self, ends: Mapping[str, Mapping[int, int]]) -> int | None:
         """Return how many entries the topics hold, given their ends; None while one of them was not read to its end yet."""
         known = [topic for topic in DEAD_LETTERS if topic in ends]
+        self._counts += 1
         for topic in known:
-            if self._read_to.get(topic) != ends[topic]:
+            is_due = self._counts % _LOOK_EVERY == 0 and self._places[topic]
+            if self._read_to.get(topic) != ends[topic] or is_due:
                 self._read(topic, ends[topic])
-        return sum(len(self._keys[topic]) for topic in known) if known and self._read_to.keys() >= {*known} else None
+        return sum(len(self._places[topic]) for topic in known) if known and self._read_to.keys() >= {*known} else None
 
     def _read(self, topic: str, ends: Mapping[int, int]) -> None:
         if any(end < self._read_to.get(topic, {}).get(partition, 0) for partition, end in ends.items()):
             # deleted and made anew
-            self._keys[topic].clear()
-        records = self._newest.read(topic, ends, per_partition=_MOST)
-        for record in records:
-            change = self._keys[topic].discard if record.value is None else self._keys[topic].add
-            change(record.key or b"")
+            self._places[topic].clear()
+        places = self._places[topic]
+        for record in self._newest.read(topic, ends, per_partition=_MOST):
+            key = record.key or b""
+            if record.value is None:
+                places.pop(key, None)
+            else:
+                places[key] = record.partition, record.offset
         # none of a broker that was slow just now are no sign that there are none
         if self._newest.whole:
+            firsts = self._newest.firsts
+            gone = [key for key, (partition, offset) in places.items() if offset < firsts.get(partition, 0)]
+            for key in gone:
+                del places[key]
             self._read_to[topic] = ends

@@ -18,23 +18,26 @@ class NewestRecords:
 
     Attributes:
         whole: whether the last reading came to the ends: one that took too long, or failed, gives what it has, nothing perhaps.
+        firsts: where the partitions of the last reading begin: what was before is cleaned away.
     """
 
     def __init__(self, bootstrap: str) -> None:
         self.whole = False
+        self.firsts: dict[int, int] = {}
         self._bootstrap = bootstrap
         self._consumer: Consumer | None = None
         self._next: dict[tuple[str, int], int] = {}
 
     def read(self, topic: str, partitions: Iterable[int], *, per_partition: int) -> list[InboundRecord]:
         """Return at most so many of each partition's newest records not given before; none when the broker or topic is away."""
-        self.whole = False
+        self.whole, self.firsts = False, {}
         if self._consumer is None:
             self._consumer = make_consumer(self._bootstrap, "console", auto_offset_reset="latest")
         places: dict[int, int] = {}
         try:
             for partition in partitions:
                 first, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), _ASK_S)
+                self.firsts[partition] = first
                 start = max(first, end - per_partition, self._next.get((topic, partition), 0))
                 # behind the end when the topic was deleted and made anew
                 start = start if start <= end else max(first, end - per_partition)

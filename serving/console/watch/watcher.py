@@ -15,6 +15,7 @@ from serving.console.watch.delays import sampled_delays
 from serving.console.watch.letters import KeptLetters
 from serving.console.watch.newest import NewestRecords
 from serving.console.watch.nodes import NodeReader
+from serving.console.watch.users import recent_users
 from serving.query.retrieve import wall_clock_ms
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class Watcher:
 
     def _read(self) -> Moment:
         broker = self._broker.read()
+        # the moment is the broker's: who was heard of then may be silent by the time that slow nodes and samples are read
         moment = Moment(wall_clock_ms(), broker)
         nodes = tuple(
             self._nodes.read(beat.status.instance, beat.status.url)
@@ -88,7 +90,6 @@ class Watcher:
         )
         return replace(
             moment,
-            at_ms=wall_clock_ms(),
             nodes=nodes,
             delays=self._delays(broker),
             users=self._recent_users(broker),
@@ -105,11 +106,13 @@ class Watcher:
             partitions = broker.ends.get(self._surfaces[surface].candidate_topic, {})
             topic = embeddings_topic_name(state.live)
             records = self._newest.read(topic, partitions, per_partition=_SAMPLED_PER_PARTITION)
-            delays[surface] = sampled_delays(records, manifest.dim, since_ms=wall_clock_ms() - _SAMPLED_MS)
+            # what was written before it went live is its backfill, of candidates of days ago
+            live_since_ms = max(entry.since_ms for entry in state.bundles if entry.bundle == state.live)
+            since_ms = max(wall_clock_ms() - _SAMPLED_MS, live_since_ms)
+            delays[surface] = sampled_delays(records, manifest.dim, since_ms=since_ms)
         return delays
 
     def _recent_users(self, broker: BrokerReading) -> tuple[str, ...]:
         records = self._newest.read(USER_STATES, broker.ends.get(USERS, {}), per_partition=_USERS_PER_PARTITION)
-        keys = (record.key.decode(errors="replace") for record in records if record.key is not None and record.value is not None)
-        self._users = tuple(dict.fromkeys((*keys, *self._users)))[:_USERS_KEPT]
+        self._users = recent_users(records, self._users, most=_USERS_KEPT)
         return self._users

@@ -1,6 +1,8 @@
 """`roost paper` on kept results: what is printed, drawn and refused without an experiment run."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,18 @@ def test_a_result_names_the_machine_and_the_commit_that_measured_it(
     assert cli.run(["paper", "continual", "--again", str(copy), "--json", *plots]) == 0
     again = json.loads(capsys.readouterr().out)
     assert (again["machine"], again["commit"]) == ({"processor": "another"}, "of-then")
+
+
+def test_a_page_for_which_there_is_no_room_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written over in place it ended where the disk was full, and the text that people wrote went with it."""
+    page = tmp_path / "page.md"
+    before = (BENCH.parent / "paper.md").read_text("utf-8")
+    page.write_text(before, "utf-8")
+
+    def full(path: Path, text: str, *_: object, **__: object) -> int:
+        path.write_bytes(text.encode()[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert cli.run(["paper", "page", "--document", str(page), "--results", str(BENCH), "--plots", str(tmp_path)]) == 1
+    assert page.read_text("utf-8") == before

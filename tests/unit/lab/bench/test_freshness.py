@@ -297,3 +297,22 @@ def test_a_thread_that_asks_and_fails_ends_the_run(monkeypatch: pytest.MonkeyPat
     plan = Plan(seconds=0.1, warmup_s=0.0, exact_per_s=0.0)
     with pytest.raises(ValueError, match="an answer that is none"):
         asker._Asker(plan, Target("", "http://node", "home-timeline", "", 1), [{"k": 1}]).run(time.monotonic())
+
+
+def test_an_exact_query_without_an_answer_counts_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recall of the queries that were left stood for all, and no figure said that others had failed."""
+
+    class Refusing:
+        def __init__(self, *_: str) -> None:
+            pass
+
+        def ids(self, request: dict[str, object]) -> list[str] | None:
+            return None if request.get("exact") else ["t:1"]
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(asker, "Retrieval", Refusing)
+    plan = Plan(seconds=0.1, warmup_s=0.0, exact_per_s=20.0, queries_per_s=0.0)
+    asked = asker._Asker(plan, Target("", "http://node", "home-timeline", "", 1), [{"k": 1}]).run(time.monotonic())
+    assert (asked.failed, len(asked.recalls)) == (2, 0)

@@ -3,7 +3,7 @@
 import pytest
 
 from lab.bench.recovery.plan import Plan
-from lab.bench.recovery.report import NONE, Cost, Kill, by_role, cost, shortfalls
+from lab.bench.recovery.report import NONE, Cost, Kill, by_role, cost, failed_elsewhere, not_back, shortfalls
 from lab.bench.swap.asker import Kept
 from lab.bench.swap.prober import Probed
 
@@ -60,9 +60,29 @@ def test_the_kills_of_a_role_are_summed_up() -> None:
         "stale_ms_max": 5_000.0,
         "down_ms_p50": 3_250.0,
         "down_ms_max": 3_500.0,
+        "not_back": 0,
         "failed": 12,
     }
-    assert (found["embed"]["kills"], found["embed"]["down_ms_max"]) == (1, None)
+    assert (found["embed"]["kills"], found["embed"]["down_ms_max"], found["embed"]["not_back"]) == (1, None, 0)
+
+
+def test_a_replica_that_did_not_come_back_is_told_beside_how_long_the_others_were_down() -> None:
+    """The longest time of those that came back passed for the worst there was."""
+    kills = [KILL, Kill("embed", None, 130.0, 160.0), KILL]
+    costs = [Cost(4_000.0, 3_000.0, 5, 0), Cost(6_000.0, None, 0, 0), Cost(5_000.0, None, 70, 0)]
+    assert (by_role(kills, costs)["serve"]["down_ms_max"], by_role(kills, costs)["serve"]["not_back"]) == (3_000.0, 1)
+    assert not_back(kills, costs) == 1
+
+
+def test_a_query_that_failed_while_nothing_was_killed_counts() -> None:
+    """Before the first kill, and behind the last one's window, none did, whatever became of them."""
+    kept = [
+        query(OTHER, 10.0, 10.01, answered=False),
+        query(NODE, 102.0, 102.01, answered=False),
+        query(OTHER, 103.0, 103.01),
+        query(NODE, 129.0, 159.0, answered=False),
+    ]
+    assert failed_elsewhere(kept, [cost(KILL, [], kept)]) == 2
 
 
 @pytest.mark.parametrize("name", NONE)

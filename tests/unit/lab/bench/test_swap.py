@@ -7,10 +7,12 @@ import time
 from collections import Counter
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lab.bench.swap import asker, report
+from lab.bench.freshness.http import Retrieval
+from lab.bench.swap import asker, prober, report
 from lab.bench.swap.asker import Kept
 from lab.bench.swap.plan import Plan
 from lab.bench.swap.prober import Probed
@@ -108,6 +110,21 @@ def test_figures_are_taken_from_their_window_alone() -> None:
     assert report.latencies(probed, 2.0, 3.0) == [20.0]
     assert report.ratio(30.0, 20.0) == 1.5
     assert (report.ratio(None, 1.0), report.ratio(1.0, None), report.percentile([], 99)) == (None, None, None)
+
+
+@pytest.mark.parametrize("give_up_s", [Plan().give_up_s, 240.0])
+def test_a_tweet_is_asked_for_at_any_age_until_it_is_given_up(monkeypatch: pytest.MonkeyPatch, give_up_s: float) -> None:
+    """Asked for among those of the last minute, one that waited for longer was never found, and passed for lost."""
+    asked: list[dict[str, Any]] = []
+
+    def ids(_: Retrieval, request: dict[str, Any]) -> list[str]:
+        asked.append(request)
+        return ["t:probe-7"] if request["max_age_s"] > give_up_s else []
+
+    monkeypatch.setattr(Retrieval, "ids", ids)
+    found = prober._found(Retrieval("http://node", "home-timeline"), {"t:probe-7": (7, 0.0)}, give_up_s)
+    assert found == {"t:probe-7"}
+    assert asked[0]["languages"] == ["x-probe-007"]
 
 
 def test_answers_that_find_no_room_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

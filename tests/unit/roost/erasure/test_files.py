@@ -1,9 +1,10 @@
 """Snapshots, bundles and logs on disk, searched for an id."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from mmap import mmap
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,29 @@ def test_any_other_file_is_searched_as_bytes(tmp_path: Path) -> None:
     assert (Path(trace.place).name, trace.until_ms) == ("labeler.log", None)
 
 
+_EMPTIED = """
+import os, sys
+from pathlib import Path
+from roost.erasure.files import search_files
+from roost.erasure.mention import Mention
+
+class Emptying(Mention):
+    def in_bytes(self, data):
+        os.truncate(sys.argv[1], 0)
+        return super().in_bytes(data)
+
+print(len(list(search_files(Path(sys.argv[1]).parent, Emptying("u:42")))))
+"""
+
+
+def test_a_log_that_is_emptied_while_it_is_searched_ends_no_search(tmp_path: Path) -> None:
+    """The launcher does so at 64 MiB: the process of the search was killed by SIGBUS, without a word. Hence one of its own here."""
+    log = tmp_path / "labeler.log"
+    log.write_bytes(b"\n" * 100_000 + b"user id 'u:42' is no good\n")
+    ended = subprocess.run([sys.executable, "-c", _EMPTIED, log], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "1\n")
+
+
 class _Removing(Mention):
     """Has files removed while it looks at the first."""
 
@@ -111,7 +135,7 @@ class _Removing(Mention):
         super().__init__(name)
         self._removed = removed
 
-    def in_bytes(self, data: bytes | mmap) -> bool:
+    def in_bytes(self, data: bytes) -> bool:
         """See `Mention`."""
         for path in self._removed:
             path.unlink(missing_ok=True)

@@ -58,6 +58,12 @@ def test_a_difference_of_histograms_survives_a_restart_of_the_node() -> None:
     assert merged([]).quantile(0.5) is None
 
 
+def test_a_node_that_counted_more_since_its_restart_than_before_is_still_seen_to_have_begun_anew() -> None:
+    """Ten fast queries before, twenty slow ones after: the page showed a median of minus ten fast ones."""
+    before, anew = Histogram((1.0, 2.0, INFINITE), (10, 10, 10)), Histogram((1.0, 2.0, INFINITE), (0, 20, 20))
+    assert anew.since(before) == anew
+
+
 def test_bars_are_shares_of_the_largest_and_of_all_and_nothing_divides_by_zero() -> None:
     """An empty chart is drawn empty."""
     assert [(bar.of_largest, bar.of_all) for bar in bars([("a", 3), ("b", 1)])] == [(1.0, 0.75), (1 / 3, 0.25)]

@@ -69,6 +69,38 @@ def test_a_file_of_another_shape_is_no_figure_and_no_error(content: dict[str, An
     assert len(results({"fig3": content}, PaperTables())) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("table1", ("rows", 0, "model"), "null"),
+        ("gates", ("rows", 0, "outcomes", "ab_favorite_pct"), "[]"),
+        ("table1", ("seeds",), "1" + "0" * 400),
+    ],
+)
+def test_a_result_whose_rows_hold_something_else_is_shown_as_it_is(
+    tmp_path: Path, name: str, place: tuple[str | int, ...], value: str
+) -> None:
+    """One file of another release, or one cut by hand, answered with an error in place of the whole page."""
+    content = json.loads((BENCH / f"{name}.json").read_text())
+    inside: Any = content
+    for key in place[:-1]:
+        inside = inside[key]
+    inside[place[-1]] = "here"
+    (tmp_path / f"{name}.json").write_text(json.dumps(content).replace('"here"', value))
+    assert [result.name for result in results(ResultFiles(tmp_path).read(), PaperTables())] == [name]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "1" + "0" * 400])
+def test_what_is_no_number_is_a_gap_in_a_chart(tmp_path: Path, number: str) -> None:
+    """The page's script reads JSON, which has no NaN: it stopped at the first, and no chart of the page was drawn."""
+    rows = ",".join(f'{{"t": {t}, "auc": {number if t == 2 else 0.5}}}' for t in (1, 2, 3))
+    (tmp_path / "fig6.json").write_text(f'{{"rows": [{rows}]}}')
+    (tmp_path / "nested.json").write_text("[" * 200_000)
+    (result,) = results(ResultFiles(tmp_path).read(), NoPaper())
+    drawn = json.loads(result.plots[0].as_json(), parse_constant=pytest.fail)
+    assert drawn["lines"][0]["values"] == [0.5, None, 0.5]
+
+
 def test_results_become_tables_with_their_intervals_the_papers_own_first() -> None:
     """The page shows what a run wrote, without knowing each experiment."""
     rows = [{"model": "two-tower", "auc": 0.71234, "ci": {"auc": [0.70, 0.72]}}, {"model": "oracle"}]

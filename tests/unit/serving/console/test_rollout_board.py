@@ -154,6 +154,21 @@ def test_history_says_what_each_record_changed_newest_first_and_what_was_refused
     ]
 
 
+def test_a_record_of_a_controller_that_came_too_late_is_told_as_of_no_effect() -> None:
+    """The first record of a revision counts: the history said that a bundle went live which nobody ever answered from."""
+    log = [
+        rollout(stage(LIVE, Stage.LIVE), stage(NEXT, Stage.READY), revision=4),
+        rollout(stage(LIVE, Stage.LIVE), stage(NEXT, Stage.REJECTED), revision=5),
+        rollout(stage(LIVE, Stage.DRAINING), stage(NEXT, Stage.LIVE), revision=5),
+        rollout(stage(LIVE, Stage.LIVE), stage(NEXT, Stage.REJECTED), revision=6, frozen=True),
+    ]
+    assert [line.sentence for line in history_lines(log, NOW_MS)][:3] == [
+        "frozen",
+        "of no effect: revision 5 was written before",
+        f"{NEXT}: ready to rejected",
+    ]
+
+
 def test_an_empty_surface_offers_nothing_but_what_the_registry_holds() -> None:
     """The first minute of a new deployment."""
     shown = board([], HOME, FakeCatalog())

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +13,8 @@ from prometheus_client import generate_latest
 from schemas.codec import encode
 from schemas.ids import Version
 from schemas.records.control import NodeStatus, Outcome, Stage
-from schemas.topics import NODE_STATUS, ROLLOUTS
+from schemas.records.users import UserState
+from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES
 from schemas.wire.inbound import InboundRecord
 from serving.console.readings import QUERY_SECONDS, Delays
 from serving.console.watch import newest
@@ -21,6 +23,7 @@ from serving.console.watch.delays import sampled_delays
 from serving.console.watch.files import RegistryCatalog, ResultFiles
 from serving.console.watch.letters import KeptLetters
 from serving.console.watch.nodes import NodeReader, histograms_of
+from serving.console.watch.users import recent_users
 from serving.metrics import NodeMetrics
 from tests.bundles import publish_bundle
 from tests.console_fakes import HOME, LIVE, NEXT, rollout, stage
@@ -75,6 +78,7 @@ class _Log:
     def __init__(self) -> None:
         self.records: list[InboundRecord] = []
         self.whole = True
+        self.firsts: dict[int, int] = {}
         self._given = 0
 
     def read(self, topic: str, partitions: Iterable[int], *, per_partition: int) -> list[InboundRecord]:
@@ -103,6 +107,21 @@ def test_dead_letters_are_those_that_are_kept_not_all_that_was_ever_written() ->
     assert letters.count(log.append(b"tweets/0/7", None)) == 1
     # the topic was deleted and made anew
     assert letters.count({"tweets.dlq": {0: 0}}) == 0
+
+
+def test_dead_letters_whose_time_is_over_are_kept_no_more() -> None:
+    """They are for thirty days: a console that ran for longer warned of letters that `roost dlq` could not show."""
+    log = _Log()
+    letters = KeptLetters(log)
+    letters.count(log.append(b"tweets/0/7", b"letter"))
+    ends = log.append(b"tweets/0/9", b"letter")
+    assert letters.count(ends) == 2
+    log.firsts = {0: 1}
+    # nothing new comes to such a topic: within a minute it is looked at all the same
+    assert {letters.count(ends) for _ in range(30)} == {2, 1}
+    assert letters.count(ends) == 1
+    log.firsts = {0: 2}
+    assert letters.count(log.append(b"tweets/0/11", b"letter")) == 1
 
 
 def test_dead_letters_that_a_slow_broker_did_not_give_are_asked_for_again() -> None:
@@ -148,7 +167,24 @@ def test_a_reading_that_failed_or_took_too_long_does_not_seem_whole(monkeypatch:
     for answers in (False, True):
         consumer.answers = answers
         assert (records.read("tweets.dlq", [0], per_partition=9), records.whole) == ([], False)
+        assert records.firsts == ({0: 0} if answers else {})
     assert (records.read("tweets.dlq", [], per_partition=9), records.whole) == ([], True)
+
+
+def test_a_user_that_was_deleted_is_no_longer_offered_to_ask_for() -> None:
+    """The marker of the delete is a state that changed lately: it put the id at the head of the playground's list, for hours."""
+
+    def state(user_id: str, at_ms: int, **known: Any) -> InboundRecord:
+        value = encode(UserState(user_id, **known))
+        return InboundRecord(USER_STATES, 0, at_ms, at_ms, user_id.encode(), value)
+
+    known = recent_users([state("u:1", 1, region="SE"), state("u:2", 2, region="SE"), state("u:3", 3)], (), most=9)
+    assert known == ("u:3", "u:2", "u:1"), "the latest first"
+    gone = [state("u:2", 4, erased_ms=4), InboundRecord(USER_STATES, 0, 5, 5, b"u:3", None), state("u:4", 6, erased_ms=6)]
+    assert recent_users(gone, known, most=9) == ("u:1",)
+    back = [state("u:2", 7, erased_ms=4, region="NO"), InboundRecord(USER_STATES, 0, 8, 8, b"u:5", b"garbage")]
+    assert recent_users([*gone, *back], known, most=9) == ("u:2", "u:1")
+    assert recent_users(back, known, most=2) == ("u:2", "u:3")
 
 
 def test_delays_are_measured_from_the_brokers_append_and_only_of_what_is_live() -> None:

@@ -131,6 +131,37 @@ def test_packed_bytes_that_do_not_unpack_are_no_answer(ask: str) -> None:
         asyncio.run(ask_async())
 
 
+@pytest.mark.parametrize("kind", ["one", "a batch", "without writes to wait for"])
+def test_a_node_that_may_wait_for_the_callers_writes_is_given_that_time_on_top(served: Served, kind: str) -> None:
+    """Asked to wait up to 10 s, by a client that waits 2 s for an answer, it looked dead, and was asked again by the retries."""
+    waited: list[float] = []
+
+    def note(request: httpx.Request) -> httpx.Response:
+        waited.append(request.extensions["timeout"]["read"])
+        assert request.extensions["timeout"]["connect"] == 2.0
+        plain: dict[str, object] = {"requests": [{}]} if kind == "a batch" else {}
+        return httpx.Response(200, content=served.http.post(request.url.path, json=plain).content)
+
+    node = httpx.MockTransport(note)
+    wanted = {} if kind == "without writes to wait for" else {"tweets": {0: 1}}
+    request = RetrieveRequest(min_offset=wanted, max_wait_s=10)
+
+    async def ask_async() -> None:
+        async with AsyncClient("http://node", transport=node) as client:
+            if kind == "a batch":
+                await client.retrieve_batch(HOME.name, [request])
+            else:
+                await client.retrieve(HOME.name, min_offset=wanted, max_wait_s=10)
+
+    with Client("http://node", transport=node) as client:
+        if kind == "a batch":
+            client.retrieve_batch(HOME.name, [request])
+        else:
+            client.retrieve(HOME.name, min_offset=wanted, max_wait_s=10)
+    asyncio.run(ask_async())
+    assert waited == ([2.0, 2.0] if not wanted else [12.0, 12.0])
+
+
 def test_brackets_without_end_are_no_health_of_a_node() -> None:
     """The parser gives up on its own depth, which is no error of the bytes to it."""
     nested = httpx.MockTransport(lambda _: httpx.Response(200, content=b"[" * 200_000))
