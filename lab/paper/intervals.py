@@ -1,4 +1,4 @@
-"""Means with bootstrap confidence intervals over users, or over users and moments, and the interval of a share. Knows no metric."""
+"""Means with bootstrap confidence intervals over users, or over users and moments, and intervals of shares. Knows no metric."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from lab.observed.columns import Floats
+from lab.observed.columns import Floats, Ints
 
 LEVEL = 0.95
 # of a normal distribution, two-sided
@@ -89,3 +89,17 @@ def share_of(count: int, total: int) -> Interval:
     middle = (share + z2 / (2 * total)) / (1 + z2 / total)
     radius = Z * sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
     return Interval(share, max(0.0, middle - radius), min(1.0, middle + radius))
+
+
+def share_over_groups(counts: Ints, totals: Ints) -> Interval:
+    """Return sum(counts) of sum(totals) as a share, both int64 [groups] and paired; groups are drawn with replacement.
+
+    What is in one group, such as the bundles of one seed, is no independent evidence. The interval is Wilson's of independent ones
+    too, whichever bound is farther: where all groups agree, or a few do by chance, drawing them shows less than they can tell. Of
+    fewer than two groups with anything in them all of 0 to 1 is possible.
+    """
+    alone = share_of(int(counts.sum()), int(totals.sum()))
+    if (totals > 0).sum() < 2:
+        return Interval(alone.value, 0.0, 1.0)
+    drawn = ratio_over_users(counts.astype(np.float64), totals.astype(np.float64))
+    return Interval(alone.value, min(alone.low, drawn.low), max(alone.high, drawn.high))

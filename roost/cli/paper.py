@@ -172,6 +172,10 @@ def continual(
     replay: Annotated[
         float | None, typer.Option(help="Weight of replayed random negatives; by default as the schedule ships it.", min=0.0)
     ] = None,
+    anchor_rise: Annotated[
+        float | None,
+        typer.Option(help="How far mismatch may rise above the anchor's; by default as the gates ship it.", min=0.0, max=1.0),
+    ] = None,
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Beside them an ensemble, as it is and fine-tuned by the schedule.")
     ] = False,
@@ -196,7 +200,7 @@ def continual(
     if given:
         result, measured = as_one([cast("Study", one) for one in given]), measured_at(given)
     else:
-        settings = ContinualSettings.of(days=days, replay=replay, ensemble=ensemble, threads=threads)
+        settings = ContinualSettings.of(days=days, replay=replay, anchor_rise=anchor_rise, ensemble=ensemble, threads=threads)
         began = time.monotonic()
         with values_bar("day", seeds * (days + 1)) as told:
             result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)

@@ -73,14 +73,25 @@ class ContinualSettings:
     threads: int = 1
 
     @classmethod
-    def of(cls, *, days: int = 14, replay: float | None = None, ensemble: bool = False, threads: int = 1) -> Self:
+    def of(
+        cls,
+        *,
+        days: int = 14,
+        replay: float | None = None,
+        anchor_rise: float | None = None,
+        ensemble: bool = False,
+        threads: int = 1,
+    ) -> Self:
         """Return the study of the schedule's recipe.
 
         Args:
             replay: another weight of replayed random negatives than the shipped one.
+            anchor_rise: another limit on how far mismatch may lie above the anchor's.
             ensemble: with an ensemble's lines.
         """
         schedule = SCHEDULE if replay is None else replace(SCHEDULE, replay=replay)
+        if anchor_rise is not None:
+            schedule = replace(schedule, limits=replace(schedule.limits, anchor_language_mismatch_rise=anchor_rise))
         shipped = (*ARMS, *ENSEMBLES) if ensemble else ARMS
         arms = tuple(replace(arm, tuning=schedule) if arm.tuning == SCHEDULE else arm for arm in shipped)
         return cls(days=days, first_tuning=schedule, arms=arms, threads=threads)
@@ -105,7 +116,9 @@ def continual(
     how = settings or ContinualSettings()
     set_threads(how.threads)
     per_seed = [_of_seed(seed, how, on_progress) for seed in seeds]
-    return summed(per_seed, seeds, days=how.days, replay=how.first_tuning.replay)
+    tuning = how.first_tuning
+    rise = tuning.limits.anchor_language_mismatch_rise
+    return summed(per_seed, seeds, days=how.days, replay=tuning.replay, anchor_rise=rise)
 
 
 def _of_seed(seed: int, how: ContinualSettings, on_progress: OnProgress) -> list[Row]:

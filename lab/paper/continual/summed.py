@@ -100,12 +100,14 @@ class EnsembleSummary(TypedDict):
 class Study(Summary):
     """`rows` and the summary are means over the seeds; `per_seed` has the rows of each, `summaries` the summary.
 
-    `replay` is the weight of replayed random negatives in the recipe under study. `ensemble` and `ensembles` are there where an
+    `replay` is the weight of replayed random negatives in the recipe under study, `anchor_rise` how far its mismatch may lie above
+    the anchor's; what was kept before that could be moved lacks it. `ensemble` and `ensembles` are there where an
     ensemble went on beside the towers: the means over the seeds, and each seed's.
     """
 
     days: int
     replay: float
+    anchor_rise: NotRequired[float]
     seeds: list[int]
     rows: list[Row]
     per_seed: list[list[Row]]
@@ -121,17 +123,19 @@ def as_one(kept: Sequence[Study]) -> Study:
         InvalidInput: a seed is in two of them, or they were run otherwise.
     """
     seeds = [seed for one in kept for seed in one["seeds"]]
-    ways = {(one["days"], one["replay"], "ensemble" in one) for one in kept}
+    ways = {(one["days"], one["replay"], one.get("anchor_rise"), "ensemble" in one) for one in kept}
     if len(set(seeds)) < len(seeds) or len(ways) > 1:
         raise InvalidInput(
-            f"the results are of seeds {seeds}, and of days, weight of replay and an ensemble or none {sorted(ways)}; "
-            "give each seed once, run alike"
+            f"the results are of seeds {seeds}, and of days, weight of replay, rise above the anchor, and an ensemble or none "
+            f"{ways}; give each seed once, run alike"
         )
-    ((days, replay, _),) = ways
-    return summed([rows for one in kept for rows in one["per_seed"]], seeds, days=days, replay=replay)
+    ((days, replay, rise, _),) = ways
+    return summed([rows for one in kept for rows in one["per_seed"]], seeds, days=days, replay=replay, anchor_rise=rise)
 
 
-def summed(per_seed: Sequence[list[Row]], seeds: Sequence[int], *, days: int, replay: float) -> Study:
+def summed(
+    per_seed: Sequence[list[Row]], seeds: Sequence[int], *, days: int, replay: float, anchor_rise: float | None = None
+) -> Study:
     """Return the study that the rows of each seed make."""
     summaries = [summary(rows) for rows in per_seed]
     study: Study = {
@@ -143,6 +147,8 @@ def summed(per_seed: Sequence[list[Row]], seeds: Sequence[int], *, days: int, re
         "rows": [_mean(of_day) for of_day in zip(*per_seed, strict=True)],
         "per_seed": list(per_seed),
     }
+    if anchor_rise is not None:
+        study["anchor_rise"] = anchor_rise
     if any(row["arm"] == "ensemble" for row in per_seed[0]):
         study["ensembles"] = [ensemble_summary(rows) for rows in per_seed]
         study["ensemble"] = _means(study["ensembles"], EnsembleSummary.__annotations__)  # type: ignore[typeddict-item]

@@ -4,18 +4,30 @@ A single limit on one metric's change is what any operator could set instead of 
 mean of the shares of worse ones refused and of others accepted, on all seeds but the one it then judges.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from lab.observed.columns import Bools, Floats, Ints
-from trainer.gates import GateLimits
+from schemas.bundle import Gate
+from trainer.gates import GateLimits, drift_gates, quality_gates
 
 # The gates with another limit on mismatch, and one on recall@200, which no gate has. Chosen on these seeds by what refuses every
 # worse bundle and fewest others, the round figures in the middle of those that do; it counts on others alone.
 MOVED = GateLimits(language_mismatch_rise=0.20, anchor_language_mismatch_rise=0.20)
 MOVED_RECALL_FALL = 0.10
 MOVED_CHOSEN_ON = (10, 11, 12)
+# how far mismatch may rise, of which `rise_elsewhere` chooses: of the anchor, and of the live bundle where it is more than shipped
+RISES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.10, 0.12, 0.15, 0.20, 0.25, 0.30)
+
+
+def gates_of(metrics: Mapping[str, float | None], changes: Mapping[str, float | None], limits: GateLimits) -> tuple[Gate, ...]:
+    """Return the verdicts on a bundle's metrics, None where not measured, which are by so much more than the live one's."""
+    new = {name: value for name, value in metrics.items() if value is not None}
+    live = {name: new[name] - change for name, change in changes.items() if change is not None}
+    # the live towers came of their line's first fine-tune: they are the anchor too
+    return (*quality_gates(new, live, limits), *drift_gates(new, live, limits))
 
 
 def limit(changes: Floats, worse: Bools) -> float:
@@ -49,3 +61,33 @@ def limited_elsewhere(changes: Floats, worse: Bools, seeds: Ints) -> tuple[Bools
     # not <: what was not measured is refused
     accepted: Bools = changes >= np.array([limits[int(seed)] for seed in seeds])
     return accepted, limits
+
+
+def with_rise(rise: float) -> GateLimits:
+    """Return the shipped limits with another rise of mismatch, where that is laxer."""
+    shipped = GateLimits()
+    return replace(
+        shipped,
+        anchor_language_mismatch_rise=max(rise, shipped.anchor_language_mismatch_rise),
+        language_mismatch_rise=max(rise, shipped.language_mismatch_rise),
+    )
+
+
+def rise_elsewhere(accepted: Sequence[Bools], worse: Bools, seeds: Ints) -> tuple[Bools, Mapping[int, float]]:
+    """Judge every bundle by the laxest rise that lets no more worse ones of the other seeds pass than the first one does.
+
+    Args:
+        accepted: by each of `RISES`, bool [n].
+        worse, seeds: bool and int64 [n].
+
+    Returns:
+        Who is accepted, bool [n], and each seed's rise. With one seed alone it is the first: there is nothing to choose on.
+    """
+    verdicts, rises = np.zeros(len(worse), np.bool_), {}
+    for seed in np.unique(seeds):
+        others = seeds != seed
+        passed = [int((one & worse & others).sum()) for one in accepted]
+        place = max(number for number, count in enumerate(passed) if count <= passed[0]) if others.any() else 0
+        verdicts[~others] = accepted[place][~others]
+        rises[int(seed)] = RISES[place]
+    return verdicts, rises

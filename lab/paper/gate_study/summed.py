@@ -4,23 +4,35 @@ A candidate counts as worse where it loses favorites in Table 2's experiment. Fa
 these worlds, so that is their sign too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from statistics import median
 from typing import TypedDict, cast
 
 import numpy as np
 
-from lab.observed.columns import Bools, Floats
+from lab.observed.columns import Bools, Floats, Ints
 from lab.paper.ab_test import CANDIDATES, ABSettings
 from lab.paper.gate_study.judged import GATED, METRICS
-from lab.paper.gate_study.rules import MOVED, MOVED_CHOSEN_ON, MOVED_RECALL_FALL, limited_elsewhere
-from lab.paper.gate_study.statistics import bootstrapped, confusion, rank_correlation, sign_auc
+from lab.paper.gate_study.rules import (
+    MOVED,
+    MOVED_CHOSEN_ON,
+    MOVED_RECALL_FALL,
+    RISES,
+    gates_of,
+    limited_elsewhere,
+    rise_elsewhere,
+    with_rise,
+)
+from lab.paper.gate_study.statistics import Statistic, bootstrapped, confusion, rank_correlation, sign_auc
 from lab.paper.intervals import Interval
 from schemas.errors import InvalidInput
-from trainer.gates import GateLimits, drift_gates, quality_gates
+from trainer.gates import GateLimits
 
 OUTCOME = "ab_favorite_pct"
-_RULES = ("shipped", "none", "moved")
+_RULES = ("shipped", "none", "moved", "rise")
+# the lowest and the highest that each can be
+_WHOLE: Mapping[Statistic, tuple[float, float]] = {rank_correlation: (-1.0, 1.0), sign_auc: (0.0, 1.0)}
 _AMONG = ("all", "significant", "setting", "damage", "unseen")
 
 
@@ -48,11 +60,13 @@ class Verdicts(TypedDict):
     """A rule's verdicts on some of the candidates; `precision` and `recall` are of acceptance, see `statistics.Confusion`.
 
     Attributes:
-        rule: "shipped" are the gates with their limits as they are, "none" accepts everything, "moved" those of `rules.MOVED`; a
-            metric's name is the single limit on its change that was chosen on the other seeds.
-        limits: that limit, by seed; None lets everything through.
+        rule: "shipped" are the gates with their limits as they are, "none" accepts everything, "moved" those of `rules.MOVED`,
+            "rise" the gates with the rise of mismatch that was chosen on the other seeds, see `rules.rise_elsewhere`; a metric's
+            name is the single limit on its change that was chosen there.
+        limits: what was chosen, by seed; None lets everything through.
         among: "all", "significant" (the A/B's interval leaves out 0), "setting", "damage" or "unseen" (the seeds that nothing was
             chosen on).
+        ci: [low, high] by share, 95% over seeds, see `intervals.share_over_groups`.
     """
 
     rule: str
@@ -78,6 +92,7 @@ class Predictor(TypedDict):
         sign_auc: see `statistics.sign_auc`.
         per_seed: lowest and highest rank correlation of a seed.
         setting_sign_auc: among candidates whose data were sound.
+        ci: [low, high] by figure, 95%: bootstrapped over seeds.
     """
 
     metric: str
@@ -91,13 +106,20 @@ class Predictor(TypedDict):
 
 
 class GateCount(TypedDict):
-    """What one gate refused, and how many of those were worse; `alone` is refused by no other."""
+    """What one gate refused, and how many of those were worse; `alone` is refused by no other.
+
+    Attributes:
+        fine_beyond, worse_beyond: how far those not worse, and those worse, are beyond its limit, in its metric's unit: [the
+            median, the farthest]; None of no such bundle, and of a gate of the data, whose windows are not kept.
+    """
 
     gate: str
     refused: int
     worse: int
     alone: int
     alone_worse: int
+    fine_beyond: list[float] | None
+    worse_beyond: list[float] | None
 
 
 class GateStudy(TypedDict):
@@ -140,10 +162,7 @@ def _again(row: Row) -> Row:
 
 
 def _refused_again(row: Row, limits: GateLimits) -> list[str]:
-    new = {name: value for name, value in row["metrics"].items() if value is not None}
-    live = {name: new[name] - change for name, change in row["changes"].items() if change is not None}
-    # the live towers came of their line's first fine-tune: they are the anchor too
-    gates = (*quality_gates(new, live, limits), *drift_gates(new, live, limits))
+    gates = gates_of(row["metrics"], row["changes"], limits)
     names = {gate.name for gate in gates}
     return [name for name in row["refused_by"] if name not in names] + [gate.name for gate in gates if not gate.passed]
 
@@ -174,6 +193,10 @@ def _effect(rows: Sequence[Row], outcome: str = OUTCOME) -> Floats:
     return np.array([row["outcomes"][outcome][0] for row in rows], np.float64)
 
 
+def _seeds(rows: Sequence[Row]) -> Ints:
+    return np.array([row["seed"] for row in rows], np.int64)
+
+
 def _among(rows: Sequence[Row], which: str) -> Bools:
     """Tell which rows are of a kind, bool [rows]."""
     if which == "all":
@@ -189,9 +212,10 @@ def _among(rows: Sequence[Row], which: str) -> Bools:
 def _verdicts(rule: str, among: str, rows: Sequence[Row]) -> Verdicts:
     accepted, limits = _accepted(rule, rows)
     some = _among(rows, among)
-    found = confusion(accepted[some], _effect(rows)[some] < 0)
+    found = confusion(accepted[some], _effect(rows)[some] < 0, _seeds(rows)[some])
+    counts = {one.name: int(getattr(found, one.name).sum()) for one in fields(found)}
     shares = {name: getattr(found, name) for name in ("right", "precision", "recall", "refusal_precision", "refusal_recall")}
-    figures = {"rule": rule, "limits": limits, "among": among, **asdict(found), **_values(shares), "ci": _bounds(shares)}
+    figures = {"rule": rule, "limits": limits, "among": among, **counts, **_values(shares), "ci": _bounds(shares)}
     return cast("Verdicts", figures)
 
 
@@ -204,31 +228,35 @@ def _accepted(rule: str, rows: Sequence[Row]) -> tuple[Bools, dict[str, float | 
         falls = -_gains("recall_at_200", rows)
         passed = np.array([not _refused_again(row, MOVED) for row in rows], np.bool_)
         return passed & (falls <= MOVED_RECALL_FALL), {}
-    seeds = np.array([row["seed"] for row in rows], np.int64)
-    accepted, limits = limited_elsewhere(_gains(rule, rows), _effect(rows) < 0, seeds)
+    worse, seeds = _effect(rows) < 0, _seeds(rows)
+    if rule == "rise":
+        by_rise = [np.array([not _refused_again(row, with_rise(rise)) for row in rows], np.bool_) for rise in RISES]
+        accepted, rises = rise_elsewhere(by_rise, worse, seeds)
+        return accepted, {str(seed): rise for seed, rise in rises.items()}
+    accepted, limits = limited_elsewhere(_gains(rule, rows), worse, seeds)
     return accepted, {str(seed): METRICS[rule] * found if np.isfinite(found) else None for seed, found in limits.items()}
 
 
 def _predictor(name: str, rows: Sequence[Row]) -> Predictor:
-    def of(statistic: Callable[[Floats, Floats], float], some: Bools, outcome: str = OUTCOME) -> Interval:
-        known = some & np.isfinite(gains)
-        return bootstrapped(statistic, gains[known], _effect(rows, outcome)[known])
+    def of(statistic: Statistic, some: Bools, outcome: str = OUTCOME) -> Interval:
+        known = some & measured
+        return bootstrapped(statistic, gains[known], _effect(rows, outcome)[known], seeds[known], whole=_WHOLE[statistic])
 
-    gains, every = _gains(name, rows), np.ones(len(rows), np.bool_)
+    gains, seeds, every = _gains(name, rows), _seeds(rows), np.ones(len(rows), np.bool_)
+    measured = np.isfinite(gains)
     found = {
         "rank_correlation": of(rank_correlation, every),
         "sign_auc": of(sign_auc, every),
         "setting_sign_auc": of(sign_auc, _among(rows, "setting")),
         "engagement_rank_correlation": of(rank_correlation, every, "engagement_at_10_pct"),
     }
-    seeds = np.array([row["seed"] for row in rows])
-    by_seed = [of(rank_correlation, seeds == seed).value for seed in np.unique(seeds)]
-    measured = [value for value in by_seed if np.isfinite(value)]
+    of_seeds = [measured & (seeds == seed) for seed in np.unique(seeds)]
+    by_seed = [value for one in of_seeds if np.isfinite(value := rank_correlation(gains[one], _effect(rows)[one]))]
     figures = {
         "metric": name,
         "gated": name in GATED,
         **_values(found),
-        "per_seed": [min(measured), max(measured)] if measured else [],
+        "per_seed": [min(by_seed), max(by_seed)] if by_seed else [],
         "ci": _bounds(found),
     }
     return cast("Predictor", figures)
@@ -245,9 +273,29 @@ def _counts(rows: Sequence[Row]) -> list[GateCount]:
     for gate in sorted({name for row in rows for name in row["refused_by"]}):
         refused = [row for row in rows if gate in row["refused_by"]]
         alone = [row for row in refused if row["refused_by"] == [gate]]
-        worse, alone_worse = (int((_effect(one) < 0).sum()) for one in (refused, alone))
-        counts.append(GateCount(gate=gate, refused=len(refused), worse=worse, alone=len(alone), alone_worse=alone_worse))
+        fine, worse = ([row for row in refused if (_effect([row])[0] < 0) == sign] for sign in (False, True))
+        counts.append(
+            GateCount(
+                gate=gate,
+                refused=len(refused),
+                worse=len(worse),
+                alone=len(alone),
+                alone_worse=int((_effect(alone) < 0).sum()),
+                fine_beyond=_beyond(gate, fine),
+                worse_beyond=_beyond(gate, worse),
+            )
+        )
     return counts
+
+
+def _beyond(name: str, rows: Sequence[Row]) -> list[float] | None:
+    found = [
+        abs(gate.value - gate.limit)
+        for row in rows
+        for gate in gates_of(row["metrics"], row["changes"], GateLimits())
+        if gate.name == name
+    ]
+    return [median(found), max(found)] if found else None
 
 
 def _values(found: Mapping[str, Interval]) -> dict[str, float | None]:

@@ -9,6 +9,7 @@ RULE_NAMES = {
     "shipped": "the gates as shipped",
     "none": "everything accepted",
     "moved": "limits moved",
+    "rise": "mismatch's rise chosen on the other seeds",
     **{name: f"one limit on {title}" for name, title in METRIC_NAMES.items()},
 }
 AMONG_NAMES = {
@@ -58,10 +59,15 @@ def summary_rows(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
 
 
 def refusal_rows(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
-    """Return header and rows: what each gate refused, and how much of it was worse."""
+    """Return header and rows: what each gate refused, how much of it was worse, and how far beyond the limit it was."""
     header = ["gate", "refused", "of them worse", "refused by no other", "of them worse"]
+    header += ["beyond its limit, those not worse: median (most)", "those worse"]
     counts = ("refused", "worse", "alone", "alone_worse")
-    return header, [[one["gate"], *(str(one[name]) for name in counts)] for one in result["gates"]]
+    rows = [
+        [one["gate"], *(str(one[name]) for name in counts), *(_beyond(one[name]) for name in ("fine_beyond", "worse_beyond"))]
+        for one in result["gates"]
+    ]
+    return header, rows
 
 
 def training_rows(result: Mapping[str, Any]) -> tuple[list[str], Rows]:
@@ -96,6 +102,10 @@ def sentence(result: Mapping[str, Any]) -> str:
     if gated is not best:
         text += f"; of the metrics that gates look at, {METRIC_NAMES[gated['metric']]}: {_told(gated)}"
     return f"{text}."
+
+
+def _beyond(found: Sequence[float] | None) -> str:
+    return MISSING if found is None else f"{three(found[0])} ({three(found[1])})"
 
 
 def _told(one: Mapping[str, Any]) -> str:

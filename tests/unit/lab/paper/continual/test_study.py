@@ -143,6 +143,12 @@ def test_the_three_lines_of_the_command_differ_in_the_recipe_alone() -> None:
     heavier = ContinualSettings.of(replay=16.0)
     assert [arm.tuning and arm.tuning.replay for arm in heavier.arms] == [None, 0.0, 16.0]
     assert heavier.first_tuning.replay == 16.0
+    laxer = ContinualSettings.of(anchor_rise=0.08)
+    assert [arm.tuning and arm.tuning.limits for arm in laxer.arms] == [
+        None,
+        GateLimits(),
+        GateLimits(anchor_language_mismatch_rise=0.08),
+    ]
     assert ContinualSettings.of() == ContinualSettings(), "by default what the schedule ships"
     assert NAIVE.tuning.limits == ROOST.tuning.limits == GateLimits()
 
@@ -150,6 +156,7 @@ def test_the_three_lines_of_the_command_differ_in_the_recipe_alone() -> None:
 def test_a_study_is_one_json_object_and_equal_for_equal_seeds(study: Study, both: Study) -> None:
     """The contract of `roost paper continual --json`: no NaN, and a kept result can be made again."""
     assert (study["days"], study["replay"]) == (2, SCHEDULE.replay)
+    assert study["anchor_rise"] == GateLimits().anchor_language_mismatch_rise
     assert {(row["arm"], row["day"]) for row in study["rows"]} == {(a, d) for a in ("frozen", "naive", "roost") for d in (1, 2)}
     for name in ("per_seed", "summaries"):
         assert json.dumps(both[name][0], allow_nan=False) == json.dumps(study[name][0], allow_nan=False)
@@ -166,6 +173,8 @@ def test_studies_of_different_seeds_become_one_as_if_run_together(study: Study, 
         as_one([study, study])
     with pytest.raises(InvalidInput, match="run alike"):
         as_one([study, {**other, "days": 3}])
+    with pytest.raises(InvalidInput, match="run alike"):
+        as_one([study, {**other, "anchor_rise": 0.08}])
 
 
 def test_an_ensemble_goes_on_beside_the_towers_by_the_same_recipe_and_learns() -> None:

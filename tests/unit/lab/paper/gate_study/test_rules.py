@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lab.paper.gate_study.rules import limit, limited_elsewhere
+from lab.paper.gate_study.rules import RISES, limit, limited_elsewhere, rise_elsewhere, with_rise
+from trainer.gates import GateLimits
 
 
 def test_the_limit_is_half_way_between_the_bundles_that_it_tells_apart() -> None:
@@ -38,3 +39,25 @@ def test_what_was_not_measured_is_refused_and_a_single_seed_has_nothing_to_choos
     changes, worse = np.array([np.nan, 1.0]), np.array([True, False])
     accepted, limits = limited_elsewhere(changes, worse, np.array([1, 1]))
     assert (accepted.tolist(), limits) == ([False, True], {1: -np.inf})
+
+
+def test_the_laxest_rise_that_lets_nothing_worse_pass_on_other_seeds_judges_a_seed() -> None:
+    """The second rise lets a worse bundle of seed 2 pass, the third none but that: seed 2 itself is judged by the laxest, and pays;
+    of seed 1, which sees that bundle, it is the first.
+    """
+    worse, seeds = np.array([False, True, False, True]), np.array([1, 1, 2, 2])
+    first, second = np.array([False, False, False, False]), np.array([True, False, True, True])
+    accepted, rises = rise_elsewhere([first, *[second] * (len(RISES) - 1)], worse, seeds)
+    assert rises == {1: RISES[0], 2: RISES[-1]}
+    assert accepted.tolist() == [False, False, True, True]
+    _, alone = rise_elsewhere([first, *[second] * (len(RISES) - 1)], worse, np.ones(4, np.int64))
+    assert alone == {1: RISES[0]}, "there is nothing to choose on"
+
+
+def test_a_rise_is_of_both_limits_and_never_stricter_than_what_is_shipped() -> None:
+    """The first of the rises is the yardstick of the others, so it has to be what is shipped."""
+    assert with_rise(RISES[0]) == GateLimits()
+    both = with_rise(0.2)
+    assert (both.anchor_language_mismatch_rise, both.language_mismatch_rise) == (0.2, 0.2)
+    between = with_rise(0.05)
+    assert (between.anchor_language_mismatch_rise, between.language_mismatch_rise) == (0.05, GateLimits().language_mismatch_rise)

@@ -203,8 +203,25 @@ def test_candidates_are_summed_up_as_by_hand() -> None:
     assert study["best"] == "auc"
     assert next(one for one in study["metrics"] if one["metric"] == "recall_at_200")["sign_auc"] is None
     assert study["gates"] == [
-        {"gate": "auc", "refused": 1, "worse": 1, "alone": 1, "alone_worse": 1},
-        {"gate": "language_mismatch", "refused": 1, "worse": 0, "alone": 1, "alone_worse": 0},
+        {
+            "gate": "auc",
+            "refused": 1,
+            "worse": 1,
+            "alone": 1,
+            "alone_worse": 1,
+            "fine_beyond": None,
+            # a metric of .01 where at least .45 is asked
+            "worse_beyond": pytest.approx([0.44, 0.44]),
+        },
+        {
+            "gate": "language_mismatch",
+            "refused": 1,
+            "worse": 0,
+            "alone": 1,
+            "alone_worse": 0,
+            "fine_beyond": None,
+            "worse_beyond": None,
+        },
     ]
 
 
@@ -226,6 +243,34 @@ def test_moved_limits_count_on_seeds_that_they_were_not_chosen_on() -> None:
     counts = ("accepted_fine", "accepted_worse", "refused_fine", "refused_worse")
     assert [of["all"][name] for name in counts] == [1, 0, 1, 1]  # type: ignore[literal-required]
     assert [of["unseen"][name] for name in counts] == [1, 0, 0, 1]  # type: ignore[literal-required]
+
+
+def test_how_far_refused_bundles_are_beyond_a_limit_is_told_of_both_kinds() -> None:
+    """Who would move a limit asks how far; mismatch may rise by .08 against the live bundle, here it does by .10, .30 and .18."""
+
+    def risen(effect: float, rise: float) -> Row:
+        name = "language_mismatch_at_5_against_live"
+        changes: dict[str, float | None] = {one: rise if one == "language_mismatch_at_5" else None for one in METRICS}
+        metrics = {**changes, "language_mismatch_at_5": 0.1 + rise}
+        return Row({**row(1, effect, 0.0, refused_by=name), "changes": changes, "metrics": metrics})
+
+    study = summed([risen(1.0, 0.10), risen(1.0, 0.30), risen(-1.0, 0.18)], (1,), users=40)
+    found = study["gates"][0]
+    assert found["fine_beyond"] == pytest.approx([0.12, 0.22]), "the median and the farthest"
+    assert found["worse_beyond"] == pytest.approx([0.10, 0.10])
+
+
+def test_mismatchs_rise_is_chosen_on_other_seeds_and_shown_by_seed() -> None:
+    """A bundle that is not worse rises by .04; on seed 2 a worse one does so too, so that seed 1 keeps what is shipped."""
+
+    def risen(seed: int, effect: float) -> Row:
+        changes: dict[str, float | None] = {one: 0.04 if one == "language_mismatch_at_5" else None for one in METRICS}
+        return Row({**row(seed, effect, 0.0), "changes": changes, "metrics": {**changes, "language_mismatch_at_5": 0.2}})
+
+    study = summed([risen(1, 1.0), risen(2, -1.0)], (1, 2), users=40)
+    found = next(one for one in study["verdicts"] if (one["rule"], one["among"]) == ("rise", "all"))
+    assert found["limits"] == {"1": 0.03, "2": 0.3}
+    assert (found["accepted_fine"], found["accepted_worse"], found["refused_fine"]) == (0, 1, 1)
 
 
 def test_kept_candidates_are_judged_again_by_todays_limits_and_data_gates_stay() -> None:
