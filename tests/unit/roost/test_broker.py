@@ -56,7 +56,7 @@ def test_a_disk_that_is_full_leaves_a_broker_its_port(tmp_path: Path, monkeypatc
     """Cut off, the configuration named none, and with room again the broker took another port, which no running role knows."""
     (tmp_path / "server.properties").write_text(server_properties(tmp_path, port=20_001, controller_port=20_002))
 
-    def cut_off(path: Path, _text: str) -> int:
+    def cut_off(path: Path, *_: str) -> int:
         path.open("w").close()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

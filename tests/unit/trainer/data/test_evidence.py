@@ -79,6 +79,7 @@ def test_counters_count_from_what_the_log_still_holds(log: Log, counted_from_ms:
     """Of an account that is older than the log, all that is left of its follows is not all there were."""
     for module in (evidence, tail):
         monkeypatch.setattr(module, "partitions_of", lambda *_: [0])
+    monkeypatch.setattr(tail, "identity_of", lambda *_: "the topic")
     monkeypatch.setattr(evidence, "make_admin", lambda *_: None)
     monkeypatch.setattr(evidence, "offsets_since", lambda _admin, _topic, _partitions, at_ms: {0: log.since(at_ms)})
     monkeypatch.setattr(tail, "TailReader", log.reader)
