@@ -313,7 +313,7 @@ def test_roles_on_faust_pause_a_partition_and_go_on_too(
 
             wait_until(are_french, what="news of the others")
             assert user_states(bootstrap).keys() == set(others)
-            assert "does not answer" in (tmp_path / "roles.log").read_text()
+            assert "does not answer" in (tmp_path / "roles-0.log").read_text()
         wait_until(lambda: user_states(bootstrap).keys() == {*waiting, *others}, what="what had waited", timeout_s=60)
         # and the null that user state writes to each of the four partitions when it opens them
         everything = len(waiting) + 2 * len(others) + 4
