@@ -39,7 +39,7 @@ def run(
     seeds: Sequence[int] = (1,),
     tiers: IndexTiers = "all",
     queries: int = 300,
-    latency_s: float = 60.0,
+    latency_s: float = 90.0,
     writes_per_s: int = 5_800,
     on_progress: OnProgress = untold,
 ) -> dict[str, object]:
@@ -160,13 +160,13 @@ def _latency(live: int, seed: int, tiers: IndexTiers, seconds: float, writes_per
     index = LiveIndex(stream.shape.dim, TIERS[tiers])
     fill(index, stream, live)
     _settled(index)
-    spell_s = seconds / 2 / _SPELLS
+    waits: dict[str, list[float]] = {"idle": [], "writing": [], "beside": []}
+    spell_s = seconds / len(waits) / _SPELLS
     batches, every_s = int(spell_s * writes_per_s / WRITE_BATCH_ROWS), WRITE_BATCH_ROWS / writes_per_s
     prepared = [stream.create(WRITE_BATCH_ROWS) for _ in range(_SPELLS * batches)]
     queries, rng = stream.queries(500), np.random.default_rng((seed, 7))
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    waits: dict[str, list[float]] = {"idle": [], "writing": [], "beside": []}
     try:
         with (
             ThreadPoolExecutor(1) as writer,

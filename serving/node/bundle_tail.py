@@ -284,7 +284,7 @@ class BundleTail:
         if self._snapshots is None or loaded is None:
             return {}
         offsets = self._snapshots.restore(loaded.filled, topic_id)
-        # what left the recency window while the node was down must not show for a moment
+        # what left the recency window meanwhile, where the broker has told the time; else the first sweep after it has
         self.sweep()
         return offsets
 

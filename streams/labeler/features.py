@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from schemas.features.query import in_force, query_features
 from schemas.records.candidates import Candidate, CandidateFeatures, Counters
@@ -57,19 +57,22 @@ def serve_time_features(
             return None
         # created after its impression was read: no counter of then is known, and those of now hold the label
         candidate = late.attributes.features(Counters())
-    if query_token is not None and query_token.bundle:
+    if _tells_features(query_token):
         query = query_token.features
     else:
         context = None if query_token is None else query_token.features.context
         query = query_features(sight.user_state(impression.user_id), context=context, before_ms=impression.event_time_ms)
-    served = token is not None and query_token is not None and bool(query_token.bundle)
+    served = token is not None and _tells_features(query_token)
     return query, candidate, Provenance.SERVED if served else Provenance.RECONSTRUCTED
 
 
 def takes_a_history(impression: Impression) -> bool:
     """Tell whether the query features of an impression are made of its user's state, as nothing it carries tells them."""
-    query_token = _query_token(impression.query_token)
-    return query_token is None or not query_token.bundle
+    return not _tells_features(_query_token(impression.query_token))
+
+
+def _tells_features(query_token: QueryToken | None) -> TypeGuard[QueryToken]:
+    return query_token is not None and bool(query_token.bundle)
 
 
 # all impressions of one answer carry the same

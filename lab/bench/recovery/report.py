@@ -38,25 +38,21 @@ class Cost:
         stale_ms: the longest from a tweet's scheduled send to the first answer with it; None where none was found.
         down_ms: from the kill to the replica's next answer; None where no replica was killed, or it answered no more.
         failed: queries to the killed replica without an answer; a client that knows both asks the other.
-        failed_elsewhere: queries without an answer to those that were not killed.
     """
 
     stale_ms: float | None
     down_ms: float | None
     failed: int
-    failed_elsewhere: int
 
 
 def cost(kill: Kill, probed: Sequence[Probed], kept: Sequence[Kept]) -> Cost:
     """Count what the kill may have delayed: queries that ended until the next one, and tweets due from `_UNDER_WAY_S` before it."""
     asked = [query for query in kept if kill.at_s * 1000 <= query.answered_ms < kill.end_s * 1000]
-    failed = [query.node for query in asked if not query.length]
     back = [query.answered_ms for query in asked if query.node == kill.node and query.length and query.asked_ms > kill.at_s * 1000]
     return Cost(
         stale_ms=percentile(latencies(probed, kill.at_s - _UNDER_WAY_S, kill.end_s - _UNDER_WAY_S), 100),
         down_ms=round(min(back) - kill.at_s * 1000, 1) if back else None,
-        failed=failed.count(kill.node or ""),
-        failed_elsewhere=sum(node != kill.node for node in failed),
+        failed=sum(query.node == kill.node and not query.length for query in asked),
     )
 
 
