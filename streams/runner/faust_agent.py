@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aiokafka import TopicPartition
-
 from schemas.errors import TopicMismatch
 from schemas.positions import Place
 from schemas.wire.inbound import InboundRecord
@@ -20,8 +18,6 @@ from streams.runner.partitions import Job, OwnedPartitions
 from streams.runner.waiting import WaitingRecords
 
 _ASK_AGAIN_S = 0.1
-# what Faust has fetched and not handed out yet is folded by then, as for a topic that is idle
-_SETTLED_MS = 1000
 
 
 class JobAgent:
@@ -62,7 +58,7 @@ class JobAgent:
         # and taken would open a partition that was given up
         self._given_up: int | None = None
         self.waiting: set[Place] = set()
-        self._quiet_since_s: dict[TopicPartition, float] = {}
+        self._quiet_since_s: dict[Place, float] = {}
         self._metrics = metrics
         self._waiting = WaitingRecords(job.answered or (lambda _: True))
         # the streams' events of records that are not folded yet, by topic, partition and offset
@@ -102,7 +98,7 @@ class JobAgent:
         batches: dict[int, list[InboundRecord]] = {}
         for record in ready:
             batches.setdefault(record.partition, []).append(record)
-        if batches and await self._run(batches, arrived={TopicPartition(record.topic, record.partition) for record in ready}):
+        if batches and await self._run(batches):
             for record in ready:
                 event, stream = self._events.pop(_place(record))
                 await stream.ack(event)
@@ -127,7 +123,7 @@ class JobAgent:
             await asyncio.sleep(self._job.tick_s)
             async with self._turn:
                 if not self._app.rebalancing:
-                    await self._run(None, arrived=set())
+                    await self._run(None)
 
     async def close(self) -> None:
         """Wait for the batch under way, then take no more."""
@@ -135,12 +131,12 @@ class JobAgent:
             self._closed = True
             await asyncio.to_thread(self._thread.shutdown)
 
-    async def _run(self, batches: dict[int, list[InboundRecord]] | None, arrived: set[TopicPartition]) -> bool:
+    async def _run(self, batches: dict[int, list[InboundRecord]] | None) -> bool:
         # without batches time passes on all partitions
         if self._closed:
             return False
         try:
-            clocks = self._clocks(arrived)
+            clocks = self._clocks()
             if batches is None:
                 batches = {partition: [] for partition in clocks}
             if batches:
@@ -180,40 +176,21 @@ class JobAgent:
             )
         return common
 
-    def _clocks(self, arrived: set[TopicPartition]) -> dict[int, Clock]:
+    def _clocks(self) -> dict[int, Clock]:
         now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
-        waiting = {message.tp for message in self._app.consumer.unacked}
         clocks = {}
         for partition in self._partitions():
             quiet_ms = {}
             for topic in self._job.topics:
-                tp = TopicPartition(topic, partition)
-                if tp in arrived or tp in waiting or not self._at_end(tp):
-                    self._quiet_since_s.pop(tp, None)
+                place = (topic, partition)
+                # beyond the last record, too: behind a transaction's marker, or what was compacted away
+                if (end := self._app.consumer.read_to_end(place)) is None:
+                    self._quiet_since_s.pop(place, None)
                 else:
-                    quiet_ms[topic] = int((now_s - self._quiet_since_s.setdefault(tp, now_s)) * 1000)
-                    if quiet_ms[topic] >= _SETTLED_MS:
-                        # the end may lie beyond the last record: behind a transaction's marker, or what was compacted away
-                        self._job.folded({(topic, partition): self._position(tp)})
+                    quiet_ms[topic] = int((now_s - self._quiet_since_s.setdefault(place, now_s)) * 1000)
+                    self._job.folded({place: end})
             clocks[partition] = Clock(now_ms, quiet_ms)
         return clocks
-
-    def _position(self, tp: TopicPartition) -> int:
-        state = self._state(tp)
-        return state.position if state is not None and state.has_valid_position else 0
-
-    def _at_end(self, tp: TopicPartition) -> bool:
-        state = self._state(tp)
-        if state is None or state.highwater is None or not state.has_valid_position:
-            return False
-        return bool(state.position >= state.highwater)
-
-    def _state(self, tp: TopicPartition) -> Any:
-        # Faust has no public word for this; its own event-path check reads the same fields
-        consumer: Any = self._app.consumer
-        consumer = consumer._thread._ensure_consumer()  # noqa: SLF001
-        assignment = consumer._subscription.subscription.assignment  # noqa: SLF001
-        return assignment.state_value(tp) if assignment is not None else None
 
 
 def _place(record: InboundRecord) -> tuple[str, int, int]:

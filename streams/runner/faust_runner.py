@@ -1,7 +1,7 @@
 """Runs jobs in one Faust application: Faust owns the consumer group, rebalancing and commits; the work happens in plain threads.
 
-The only module that imports faust. Its known traps, and what is done about them here and in `streams.runner.faust_agent` (issue
-numbers of faust-streaming/faust):
+Only this and `streams.runner.faust_consumer` import faust. Its known traps, and what is done about them there, here and in
+`streams.runner.faust_agent` (issue numbers of faust-streaming/faust):
 
 - An exception in an agent acknowledges its events and restarts the agent (#189, #315, #527): ours stops the process instead, and
   events are acknowledged only after all that came of them is durable.
@@ -10,11 +10,10 @@ numbers of faust-streaming/faust):
   State lives in `streams.runner.changelog` instead, and outputs leave through our own producer, flushed before the acknowledgement.
 - exactly_once is broken (#323, #177, #517): at least once, and processors that repetition cannot hurt.
 - After a broker loss the offsets may stop in silence (#523, #175, #594): a watchdog ends the process.
-- Without a broker its consumer never stops, and blocks the event loop and the interpreter's end with it: it runs in daemon threads,
-  and a stop that takes too long is given up.
+- Without a broker its consumer never stops, and blocks the event loop with it: a stop that takes too long is given up.
+- What it commits, and what it reads of transactions: see `streams.runner.faust_consumer`.
 - A partition that is paused loses what was fetched of it and not handed out yet: one that waits for the schema registry is reported
   as a full buffer instead, which fetches no more of it and hands out the rest.
-- It reads what transactions wrote that were given up, unless it is in one itself; no other reader of ours does.
 - A header's name that is not UTF-8 ends its consumer: see `streams.runner.header_names`.
 - Topics are never created by Faust: `schemas.topics` says how they must be.
 """
@@ -25,15 +24,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import faust
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
-from mode.threads import WorkerThread
 
 from schemas.errors import BrokerUnavailable
 from schemas.positions import Place
@@ -42,6 +37,7 @@ from streams.metrics import RunnerMetrics
 from streams.outbox import Outbox
 from streams.runner.anew import set_back
 from streams.runner.faust_agent import JobAgent
+from streams.runner.faust_consumer import CommittingTransport
 from streams.runner.former import await_rebalance
 from streams.runner.header_names import read_any_header_name
 from streams.runner.partitions import Job, OwnedPartitions
@@ -142,33 +138,6 @@ def run_jobs(
             ) from None
 
 
-class _DaemonWorker(WorkerThread):
-    """A thread for Faust's consumer that the interpreter does not wait for: without a broker it never ends."""
-
-    def __init__(self, service: Any, **kwargs: Any) -> None:
-        super().__init__(service, **kwargs)
-        self.daemon = True
-
-    def run(self) -> None:
-        # cancelled when it gives up a consumer that does not stop; there is nobody left to tell
-        with suppress(asyncio.CancelledError):
-            super().run()
-
-
-AIOKafkaConsumerThread.Worker = _DaemonWorker
-
-# Faust has no setting for it
-_thread_class: Any = AIOKafkaConsumerThread
-_create_consumer = _thread_class._create_worker_consumer  # noqa: SLF001  as above
-
-
-def _create_committed_consumer(self: AIOKafkaConsumerThread, transport: Any) -> Any:
-    consumer = _create_consumer(self, transport)
-    consumer._isolation_level = "read_committed"  # noqa: SLF001  looked at when it starts
-    return consumer
-
-
-_thread_class._create_worker_consumer = _create_committed_consumer  # noqa: SLF001  as above
 read_any_header_name()
 
 
@@ -268,7 +237,7 @@ class _FaustRun:
 
 
 def _build_app(settings: GroupSettings, folder: Path) -> faust.App:
-    return faust.App(
+    app = faust.App(
         settings.group,
         broker=[f"kafka://{server.strip()}" for server in settings.bootstrap.split(",")],
         datadir=folder,
@@ -291,3 +260,5 @@ def _build_app(settings: GroupSettings, folder: Path) -> faust.App:
         stream_recovery_delay=0.0,
         # nothing leaves through Faust's producer; should that change, its partitions must be ours: murmur2 is its default
     )
+    app.transport = CommittingTransport(app.conf.broker_consumer, app)
+    return app

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from roost.broker import Broker
 from schemas.errors import BrokerUnavailable, DeliveryFailed
+from schemas.positions import Place
 from schemas.topics import Topic
 from schemas.wire.admin import create_topics, delete_topics, topic_id, wait_for_broker
 from schemas.wire.client import make_consumer, make_producer
@@ -25,6 +26,7 @@ from streams.processor import Clock, Work
 from streams.runner.changelog import restore
 from streams.runner.faust_runner import GroupSettings, run_jobs
 from streams.runner.former import await_rebalance
+from streams.runner.handed_out import HandedOut
 from streams.runner.partitions import Job
 from streams.runner.watchdog import Watchdog
 from streams.state import OutboundRecord, StateStore
@@ -215,6 +217,49 @@ def test_a_change_that_its_log_refuses_ends_the_process_before_anything_is_commi
     assert isinstance(run.error, DeliveryFailed)
     assert names.committed() == 0
     assert names.counts() == {}
+
+
+class HeldUp:
+    """Waits at its first record until it is let go; notes of every batch whether it was said to be the end of a topic's records."""
+
+    def __init__(self, topic: str) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+        self.seen: list[tuple[list[str], bool]] = []
+        self._topic = topic
+
+    def process(self, batch: Sequence[InboundRecord], clock: Clock) -> Work:
+        """See `PartitionProcessor`."""
+        self.seen.append(([record.topic for record in batch], self._topic in clock.quiet_ms))
+        self.begun.set()
+        assert self.let_go.wait(30)
+        return Work()
+
+
+def test_a_topic_whose_record_waits_behind_another_s_is_not_idle(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was taken for read to its end once it was fetched: label windows closed before the record that they waited for."""
+    late = f"{names.group}-late"
+    create_topics(wait_for_broker(names.bootstrap, timeout_s=20), [Topic(names.inputs, "record", 1), Topic(late, "record", 1)])
+    names.send("a", "a", "a", "a", "a")
+    fetched, hand_out = threading.Event(), HandedOut.hand_out
+
+    def told(self: HandedOut, place: Place, offset: int) -> None:
+        hand_out(self, place, offset)
+        if place[0] == late:
+            fetched.set()
+
+    monkeypatch.setattr(HandedOut, "hand_out", told)
+    held_up = HeldUp(late)
+    job = Job("held up", (names.inputs, late), None, lambda *_: held_up, batch_records=1)
+    with running(group(names), job):
+        assert held_up.begun.wait(30)
+        producer = make_producer(names.bootstrap)
+        producer.produce(late, b"1")
+        assert producer.flush(20) == 0
+        assert fetched.wait(30)
+        held_up.let_go.set()
+        until(lambda: len(held_up.seen) == 6, what="all seen")
+    assert [topics for topics, _ in held_up.seen] == [[names.inputs]] * 5 + [[late]]
+    assert [is_idle for _, is_idle in held_up.seen[1:]] == [False] * 5
 
 
 class Ticking:

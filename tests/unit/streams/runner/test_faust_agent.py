@@ -48,12 +48,8 @@ class Application:
         self.assigned: Callable[[], Any] = print
         self.on_partitions_revoked = SimpleNamespace(connect=self._connect_revoked)
         self.on_partitions_assigned = SimpleNamespace(connect=self._connect_assigned)
-        self.client = SimpleNamespace(_subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=None)))
-        self.consumer = SimpleNamespace(
-            unacked=set(),
-            assignment=lambda: {TopicPartition(TOPIC, 0)},
-            _thread=SimpleNamespace(_ensure_consumer=lambda: self.client),
-        )
+        self.read_to: int | None = None
+        self.consumer = SimpleNamespace(assignment=lambda: {TopicPartition(TOPIC, 0)}, read_to_end=lambda _: self.read_to)
 
     def topic(self, *_: str, **__: object) -> None:
         """See `faust.App`."""
@@ -128,26 +124,21 @@ def test_what_was_gathered_before_a_rebalance_opens_no_partition_that_was_given_
     assert failed == []
 
 
-def test_a_partition_read_to_its_end_is_folded_up_to_there_whatever_stands_behind_its_last_record(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A transaction ends in a marker that nobody is handed: who waits for the end of such a log waited for ever."""
+def test_a_partition_is_quiet_and_folded_to_its_end_from_when_all_of_it_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind its last record a transaction's marker may stand, which nobody is handed: who waits for the end waited for ever."""
     app = Application()
-    state = SimpleNamespace(position=7, highwater=8, has_valid_position=True)
-    app.client._subscription.subscription.assignment = SimpleNamespace(state_value=lambda _: state)
     seconds = iter(range(1_000_000))
     monkeypatch.setattr(faust_agent, "time", SimpleNamespace(monotonic=lambda: next(seconds), time_ns=lambda: 0))
     told: dict[tuple[str, int], int] = {}
-    before: list[Mapping[tuple[str, int], int]] = []
+    seen: list[tuple[int | None, dict[tuple[str, int], int]]] = []
 
     async def ticks() -> None:
         over, loop = asyncio.Event(), asyncio.get_running_loop()
 
-        def take_a_turn(*_: object) -> None:
-            before.append(dict(told))
-            if len(before) == 4:
-                state.position = 8
-            if len(before) == 8:
+        def take_a_turn(_: object, clocks: Mapping[int, Clock]) -> None:
+            seen.append((clocks[0].quiet_ms.get(TOPIC), dict(told)))
+            app.read_to = 8 if len(seen) in (2, 3, 5) else None
+            if len(seen) == 7:
                 loop.call_soon_threadsafe(over.set)
 
         job = Job("job", (TOPIC,), None, lambda *_: cast("Any", Work()), tick_s=0.001, folded=told.update)
@@ -159,5 +150,5 @@ def test_a_partition_read_to_its_end_is_folded_up_to_there_whatever_stands_behin
         await agent.close()
 
     asyncio.run(ticks())
-    assert before[3] == {}, "a record is still to come"
-    assert told == {(TOPIC, 0): 8}
+    assert [told for _, told in seen[:4]] == [{}, {}, {(TOPIC, 0): 8}, {(TOPIC, 0): 8}]
+    assert [quiet_ms for quiet_ms, _ in seen[:7]] == [None, None, 0, 1000, None, 0, None]
