@@ -50,7 +50,7 @@ def cost(kill: Kill, probed: Sequence[Probed], kept: Sequence[Kept]) -> Cost:
     asked = [query for query in kept if kill.at_s * 1000 <= query.answered_ms < kill.end_s * 1000]
     back = [query.answered_ms for query in asked if query.node == kill.node and query.length and query.asked_ms > kill.at_s * 1000]
     return Cost(
-        stale_ms=percentile(latencies(probed, kill.at_s - _UNDER_WAY_S, kill.end_s - _UNDER_WAY_S), 100),
+        stale_ms=percentile(latencies(probed, (kill.at_s - _UNDER_WAY_S, kill.end_s - _UNDER_WAY_S)), 100),
         down_ms=round(min(back) - kill.at_s * 1000, 1) if back else None,
         failed=sum(query.node == kill.node and not query.length for query in asked),
     )

@@ -62,8 +62,8 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: O
         "queries": answers.queries,
         "events_per_s": round(sent.rate_per_s, 1),
         "before_ms": {
-            "freshness_p99": percentile(latencies(probed, *before), 99),
-            "query_p99": percentile(waits(kept, *before), 99),
+            "freshness_p99": percentile(latencies(probed, before), 99),
+            "query_p99": percentile(waits(kept, before), 99),
         },
         "roles": by_role(kills, costs),
         "lost": sum(one.latency_ms is None for one in probed),

@@ -17,6 +17,7 @@ class Plan:
         live: candidates live throughout: each new tweet comes with the delete of the oldest.
         events_per_s: tweets, deletes and engagements together.
         before_s: length of the window without a rollout that the ratios compare with.
+        between_s: length of the windows without a rollout after each swap, which tell what the machine did meanwhile.
         settle_s: traffic before that window: until the broker has compiled what runs often.
         k: candidates an answer.
         probes_per_s: tweets published and looked for, by turns on each replica.
@@ -30,6 +31,7 @@ class Plan:
     queries_per_s: float = 50.0
     events_per_s: float = 500.0
     before_s: float = 60.0
+    between_s: float = 10.0
     settle_s: float = 45.0
     k: int = 100
     probes_per_s: float = 4.0

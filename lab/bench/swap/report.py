@@ -17,6 +17,8 @@ from serving.api import ANSWER_JSON
 LIMITS: dict[str, float] = {"rollback_ms_p99": 1_000.0, "freshness_p99_ratio": 1.3, "query_p99_ratio": 1.3}
 """At most."""
 LEAST: dict[str, float] = {"backfill_efficiency": 0.6}
+Window = tuple[float, float]
+"""Begin and end, in Unix seconds."""
 NONE = ("failed", "mixed", "empty", "lost", "violations")
 
 
@@ -72,14 +74,18 @@ def ratio(during: float | None, before: float | None) -> float | None:
     return round(during / before, 3) if during is not None and before else None
 
 
-def latencies(probed: Sequence[Probed], begin_s: float, end_s: float) -> list[float]:
-    """Return the milliseconds of the probes due within a window that were found."""
-    return [one.latency_ms for one in probed if begin_s <= one.due_s < end_s and one.latency_ms is not None]
+def latencies(probed: Sequence[Probed], *windows: Window) -> list[float]:
+    """Return the milliseconds of the probes due within the windows that were found."""
+    return [one.latency_ms for one in probed if _within(one.due_s, windows) and one.latency_ms is not None]
 
 
-def waits(kept: Sequence[Kept], begin_s: float, end_s: float) -> list[float]:
-    """Return the milliseconds of the queries due within a window that were answered."""
-    return [query.wait_ms for query in kept if begin_s <= query.due_s < end_s and query.length]
+def waits(kept: Sequence[Kept], *windows: Window) -> list[float]:
+    """Return the milliseconds of the queries due within the windows that were answered."""
+    return [query.wait_ms for query in kept if _within(query.due_s, windows) and query.length]
+
+
+def _within(due_s: float, windows: Sequence[Window]) -> bool:
+    return any(begin_s <= due_s < end_s for begin_s, end_s in windows)
 
 
 def shortfalls(figures: dict[str, Any]) -> list[str]:

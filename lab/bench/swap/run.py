@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lab.bench.machine import commit, machine, resident_mb
@@ -16,6 +16,7 @@ from lab.history import AnswerChecker, judge, read_history
 from schemas.errors import RoostError
 
 Say = Callable[[str], None]
+_CLEARED_UP_S = 3.0
 
 
 def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: OnProgress = untold) -> dict[str, Any]:
@@ -40,9 +41,7 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: O
         begin_s = running.begin()
         watch_until(begin_s + plan.before_s, target)
         memory_before = _memory_mb(target.pids)
-        flips_s = time.time()
-        took_s, rolled_back = _swaps(plan, operator, say, step)
-        end_s = time.time()
+        swapped = _swaps(plan, operator, target, say, step)
         memory_after = _memory_mb(target.pids)
         traffic = running.end()
         probed, kept, load = traffic.probed, traffic.kept, traffic.load
@@ -53,32 +52,34 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: O
         answers = report.rescored(running.spool, kept, AnswerChecker(target.registry, target.surface))
         verdict = judge(read_history(target.bootstrap, answers.observed))
         say(verdict.sentence())
-    windows = {"before": (begin_s, begin_s + plan.before_s), "during": (flips_s, end_s)}
-    fresh = {name: report.percentile(report.latencies(probed, *window), 99) for name, window in windows.items()}
-    query = {name: report.percentile(report.waits(kept, *window), 99) for name, window in windows.items()}
+    windows = {"before": [(begin_s, begin_s + plan.before_s)], "between": swapped.between, "during": swapped.during}
+    fresh = {name: report.percentile(report.latencies(probed, *spells), 99) for name, spells in windows.items()}
+    query = {name: report.percentile(report.waits(kept, *spells), 99) for name, spells in windows.items()}
     return {
         "bench": "swap",
         "machine": machine(),
         "commit": commit(),
         "config": asdict(plan),
-        "swaps": len(took_s),
-        "rollbacks": len(rolled_back),
+        "swaps": len(swapped.took_s),
+        "rollbacks": len(swapped.rolled_back),
         "replicas": len(target.node_urls),
         "live": preloaded,
         "queries": answers.queries,
         "failed": answers.failed,
         "mixed": answers.mixed,
         "empty": answers.empty,
-        "lost": sum(one.latency_ms is None for one in probed) + sum(not one.holds_newest for one in rolled_back),
+        "lost": sum(one.latency_ms is None for one in probed) + sum(not one.holds_newest for one in swapped.rolled_back),
         "violations": len(verdict.violations),
-        "rollback_ms_p50": report.percentile([one.milliseconds for one in rolled_back], 50),
-        "rollback_ms_p99": report.percentile([one.milliseconds for one in rolled_back], 99),
-        "swap_s_p50": report.percentile(took_s, 50),
-        "swap_s_max": report.percentile(took_s, 100),
+        "rollback_ms_p50": report.percentile([one.milliseconds for one in swapped.rolled_back], 50),
+        "rollback_ms_p99": report.percentile([one.milliseconds for one in swapped.rolled_back], 99),
+        "swap_s_p50": report.percentile(swapped.took_s, 50),
+        "swap_s_max": report.percentile(swapped.took_s, 100),
         "freshness_p99_ms": fresh,
         "freshness_p99_ratio": report.ratio(fresh["during"], fresh["before"]),
+        "freshness_p99_vs_between": report.ratio(fresh["during"], fresh["between"]),
         "query_p99_ms": query,
         "query_p99_ratio": report.ratio(query["during"], query["before"]),
+        "query_p99_vs_between": report.ratio(query["during"], query["between"]),
         "probes": len(probed),
         "events_per_s": round(load.rate_per_s, 1),
         "sender_late_s": round(load.late_s, 2),
@@ -88,18 +89,33 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: O
     }
 
 
-def _swaps(plan: Plan, operator: Operator, say: Say, step: Callable[[], None]) -> tuple[list[float], list[RolledBack]]:
-    took_s: list[float] = []
-    rolled_back: list[RolledBack] = []
+@dataclass(frozen=True, slots=True)
+class _Swapped:
+    """What came of the swaps: the seconds of each, the rollbacks, and the windows with and without a rollout."""
+
+    took_s: list[float] = field(default_factory=list)
+    rolled_back: list[RolledBack] = field(default_factory=list)
+    during: list[report.Window] = field(default_factory=list)
+    between: list[report.Window] = field(default_factory=list)
+
+
+def _swaps(plan: Plan, operator: Operator, target: Target, say: Say, step: Callable[[], None]) -> _Swapped:
+    swapped = _Swapped()
     for number in range(plan.swaps):
-        took_s.append(operator.swap())
-        say(f"swap {number + 1} of {plan.swaps}: every replica answers from the new bundle after {took_s[-1]:.1f} s")
+        begin_s = time.time()
+        swapped.took_s.append(operator.swap())
+        say(f"swap {number + 1} of {plan.swaps}: every replica answers from the new bundle after {swapped.took_s[-1]:.1f} s")
         step()
         if plan.rolls_back_after(number):
-            rolled_back.append(operator.roll_back(number))
-            say(f"rolled back: every replica answers from the old bundle after {rolled_back[-1].milliseconds:.0f} ms")
+            swapped.rolled_back.append(operator.roll_back(number))
+            say(f"rolled back: every replica answers from the old bundle after {swapped.rolled_back[-1].milliseconds:.0f} ms")
             step()
-    return took_s, rolled_back
+        # what a flip leaves to be done is the rollout's
+        end_s = time.time() + _CLEARED_UP_S
+        swapped.during.append((begin_s, end_s))
+        swapped.between.append((end_s, end_s + plan.between_s))
+        watch_until(end_s + plan.between_s, target)
+    return swapped
 
 
 def _backfill(operator: Operator, target: Target, step: Callable[[], None]) -> backfill.Backfill:

@@ -107,7 +107,8 @@ def test_each_missed_figure_is_a_shortfall_and_so_is_one_not_measured(change: di
 def test_figures_are_taken_from_their_window_alone() -> None:
     """A probe of the warm-up, or one that was lost, is no latency."""
     probed = [Probed(1.0, 10.0), Probed(2.0, 20.0), Probed(2.5, None), Probed(3.0, 30.0)]
-    assert report.latencies(probed, 2.0, 3.0) == [20.0]
+    assert report.latencies(probed, (2.0, 3.0)) == [20.0]
+    assert report.latencies(probed, (0.0, 1.5), (2.8, 4.0)) == [10.0, 30.0]
     assert report.ratio(30.0, 20.0) == 1.5
     assert (report.ratio(None, 1.0), report.ratio(1.0, None), report.percentile([], 99)) == (None, None, None)
 
