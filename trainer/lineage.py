@@ -49,6 +49,7 @@ class Lineage:
         drawn_back_to, share: the towers are so large a share of the way from that bundle's to what the fit came to; of the whole of
             it, from none.
         processes: that fitted together; sums are ordered by them too.
+        examples_topic: Kafka's id of the topic that the manifest's offsets are of; None where nobody knows.
     """
 
     fit: FitConfig | EnsembleFit
@@ -62,6 +63,7 @@ class Lineage:
     drawn_back_to: str | None = None
     share: float = 1.0
     processes: int = 1
+    examples_topic: str | None = None
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes; equal lineages give equal bytes."""
@@ -81,6 +83,14 @@ def lineage_of(bundle: Bundle) -> Lineage:
         raise BundleMismatch(
             f"the lineage of bundle {bundle.id} cannot be read ({error}); use the release that wrote it"
         ) from error
+
+
+def examples_topic_of(bundle: Bundle) -> str | None:
+    """Return the id of the topic that the offsets of a bundle's manifest are of; None where it does not say."""
+    try:
+        return lineage_of(bundle).examples_topic
+    except BundleMismatch:
+        return None
 
 
 def inputs_digest(examples: Examples, corpus: Corpus) -> str:

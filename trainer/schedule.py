@@ -24,6 +24,7 @@ from trainer.data.windows import CorpusAt, Window, next_offsets
 from trainer.export import ARCHITECTURE, WEIGHTS
 from trainer.gates import GatesRefused, lacks_examples
 from trainer.learning.fit import FitProgress
+from trainer.lineage import examples_topic_of
 from trainer.monitoring import TrainerMetrics
 from trainer.options.settings import Options
 from trainer.recipes import (
@@ -50,8 +51,8 @@ class Sources(Kept, Protocol):
         """Return the surface's rollout state now."""
         ...
 
-    def window(self, start: Mapping[int, int] | None = None) -> Window:
-        """Return the examples from `start`, by partition, to the present."""
+    def window(self, start: Mapping[int, int] | None = None, *, of: str | None = None) -> Window:
+        """Return the examples from `start`, by partition, to the present; all where it is not of the topic of this id."""
         ...
 
     def candidates(self, now_ms: int) -> CorpusAt:
@@ -155,10 +156,11 @@ class _Due:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """A training that was tried: from which live bundle, up to which offsets, and when."""
+    """A training that was tried: from which live bundle, up to which offsets of which topic, and when."""
 
     live: str | None
     offsets: Mapping[int, int]
+    topic_id: str | None
     monotonic_s: float
 
 
@@ -216,7 +218,7 @@ class SurfaceSchedule:
             self._said = due.kind
             return None
         self._said = ""
-        self._last = _Attempt(due.live, _ends(due.window), self._monotonic_s())
+        self._last = _Attempt(due.live, _ends(due.window), due.window.topic_id, self._monotonic_s())
         try:
             return self._train(due)
         except (BundlesUnavailable, OSError):
@@ -236,8 +238,7 @@ class SurfaceSchedule:
             return Waiting("interval", f"the last training was less than {self._plan.interval_s:.0f} s ago")
         live = self._live(state.live)
         parent = self._tunable(live)
-        passed_over = self._start.of(parent, state)
-        window = self._sources.window(passed_over.offsets)
+        passed_over, window = self._window(parent, state)
         self._erased_ms = window.erased_ms
         if self._kept is not None:
             self._kept.clear(window.erased_ms)
@@ -247,7 +248,7 @@ class SurfaceSchedule:
         needed = self._plan.finetune_at if parent else self._plan.pretrain_at
         if len(window.logged) < needed:
             return Waiting("examples", f"{len(window.logged)} of {needed} examples are there")
-        if seen := self._seen(live):
+        if seen := self._seen(live, window.topic_id):
             ends = _ends(window)
             # an offset behind the end belongs to a topic that was recreated since
             seen = {p: offset for p, offset in seen.items() if offset <= ends.get(p, -1)}
@@ -260,8 +261,16 @@ class SurfaceSchedule:
             return Waiting("candidates", f"{len(corpus)} of {self._plan.corpus_at} candidates are there")
         return _Due(state.live, parent, passed_over, window, corpus, self._skew(window), now_ms)
 
+    def _window(self, parent: Bundle | None, state: Rollout) -> tuple[PassedOver, Window]:
+        passed_over = self._start.of(parent, state)
+        window = self._sources.window(passed_over.offsets, of=passed_over.topic_id)
+        if passed_over.topic_id not in (None, window.topic_id):
+            # what lay before is gone with its topic
+            passed_over = PassedOver(passed_over.parent, topic_id=window.topic_id)
+        return passed_over, window
+
     def _pass_over(self, parent: Bundle, before: PassedOver, data: TrainingData) -> None:
-        passed_over = self._start.refuse(before, data.offsets, len(data.train))
+        passed_over = self._start.refuse(before, data.offsets, len(data.train), topic_id=data.examples_topic)
         self._metrics.passed_over(self._surface.name, len(data.train))
         log.warning(
             "%s: %d examples are passed over, %d since those that %s was trained on",
@@ -343,13 +352,15 @@ class SurfaceSchedule:
         # of the parent, not of the anchor: what was learned since is kept, what was forgotten is taught again
         log.warning("%s: %s; once more, with replay of weight %g", self._surface.name, refusal, self._plan.drift_replay)
 
-    def _seen(self, live: Bundle | None) -> Mapping[int, int]:
-        """Return the next offsets after examples that need not be trained on again; empty where any are worth it."""
+    def _seen(self, live: Bundle | None, topic_id: str | None) -> Mapping[int, int]:
+        """Return the next offsets of a topic after examples that need not be trained on again; empty where any are worth it."""
         if self._last is not None and self._last.live == (live and live.id):
             # whatever came of the last attempt from this bundle, the same data would end the same way
-            return self._last.offsets
+            return self._last.offsets if self._last.topic_id == topic_id else {}
         # a fine-tune's window begins after these, an ensemble's at the beginning
-        return next_offsets(live.manifest.examples) if live and self._plan.ensemble is not None else {}
+        if live is None or self._plan.ensemble is None or examples_topic_of(live) not in (None, topic_id):
+            return {}
+        return next_offsets(live.manifest.examples)
 
     def _live(self, live: str | None) -> Bundle | None:
         try:

@@ -82,6 +82,7 @@ class TrainingData:
         skew: what an audit of the newest served examples found, field by field; empty where none was made.
         served_by: the one bundle whose answers the examples are; None where it does not matter whose they are.
         passed_over: examples between the parent's offsets and these that were refused, and are trained on by nobody.
+        examples_topic: id of the topic that `offsets` are of; None where nobody knows.
     """
 
     train: Sequence[Example]
@@ -93,6 +94,7 @@ class TrainingData:
     skew: Sequence[FieldAudit] = ()
     served_by: str | None = None
     passed_over: int = 0
+    examples_topic: str | None = None
 
     @classmethod
     def of_window(cls, window: Window, corpus: CorpusAt, *, evaluation_share: float = 0.2) -> "TrainingData":
@@ -106,6 +108,7 @@ class TrainingData:
             corpus.manifest_offsets(),
             corpus.at_ms,
             served_by=window.served_by,
+            examples_topic=window.topic_id,
         )
 
 
@@ -225,6 +228,7 @@ class Training:
             torch=torch.__version__,
             served_by=self._data.served_by,
             processes=processes(),
+            examples_topic=self._data.examples_topic,
         )
 
     def judge(self, towers: Tunable, *, against_live: bool = True) -> Judged:

@@ -40,8 +40,7 @@ def evaluate(
     Example: roost train evaluate 3f9a0c11d2e4b567 --surface who-to-follow
     """
     from trainer.data.columns import Encoder  # noqa: PLC0415 - the trainer's packages need not be installed for other commands
-    from trainer.data.topics import TopicSources  # noqa: PLC0415 - as above
-    from trainer.data.windows import next_offsets  # noqa: PLC0415 - as above
+    from trainer.data.topics import TopicSources, window_since  # noqa: PLC0415 - as above
     from trainer.evaluation import evaluate as measure  # noqa: PLC0415 - as above
     from trainer.export import OnnxTowers  # noqa: PLC0415 - as above
 
@@ -51,7 +50,7 @@ def evaluate(
     read = read_bundle(registry_of(registry, data_dir), surface, bundle)
     with TopicSources(broker_of(bootstrap, data_dir), configured, known) as sources:
         say(f"reading what {surface} showed since {bundle} was trained, and what can be retrieved now")
-        examples = sources.window(next_offsets(read.manifest.examples)).examples()
+        examples = window_since(sources, read).examples()
         candidates = sources.candidates(time.time_ns() // 1_000_000).candidates
     if not examples:
         raise Refused(f"no example of {surface} came since those that {bundle} was trained on; wait for some")

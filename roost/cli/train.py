@@ -266,7 +266,7 @@ def finetune(
         asked = training_digest(job.surface, FINETUNE, config, parent=start, served_by=served_by)
         with job.checkpointed(checkpoints_of(checkpoints, data_dir), asked, every_s=checkpoint_every):
             if kept is None:
-                since = read_bundle(root, surface, start).manifest.examples
+                since = read_bundle(root, surface, start)
                 data = job.data(since, served_by=served_by, audited=not accept_window)
             else:
                 data = job.data_in(kept, served_by=served_by)

@@ -18,8 +18,8 @@ from schemas.errors import RoostError
 from schemas.features.catalog import CATALOG
 from trainer.data.cache import CacheUnusable, read_cache, remove_erased, require_writable, write_cache
 from trainer.data.skew import audit
-from trainer.data.topics import TopicSources, read_again
-from trainer.data.windows import CorpusAt, Window, next_offsets
+from trainer.data.topics import TopicSources, read_again, window_since
+from trainer.data.windows import CorpusAt, Window
 from trainer.learning.checkpoint import Checkpoint
 from trainer.learning.ranks import leads, processes, together
 from trainer.lineage import lineage_of
@@ -57,11 +57,11 @@ class Job:
         with self.checkpoint.until_ended():
             yield
 
-    def data(self, since: Mapping[str, tuple[int, int]] | None = None, *, served_by: str | None, audited: bool) -> TrainingData:
-        """Return what the topics hold since a bundle's offsets, or what a training that was cut off had read of them."""
+    def data(self, since: Bundle | None = None, *, served_by: str | None, audited: bool) -> TrainingData:
+        """Return what the topics hold since a bundle was trained, or what a training that was cut off had read of them."""
         if processes() > 1:
             raise typer.BadParameter("several processes must read the same data; name a folder of them with --kept")
-        window = self.sources.window(next_offsets(since) if since else None)
+        window = self.sources.window() if since is None else window_since(self.sources, since)
         window = window if served_by is None else window.of_arm(served_by)
         self._read = self._cut_off(window.erased_ms) or (window, self.sources.candidates(time.time_ns() // 1_000_000))
         data = TrainingData.of_window(*self._read)

@@ -87,6 +87,7 @@ def write_cache(folder: Path, surface: str, window: Window, corpus: CorpusAt) ->
             "examples": window.manifest_offsets(),
             "skipped": window.skipped,
             "served_by": window.served_by,
+            "topic_id": window.topic_id,
             "candidates": corpus.manifest_offsets(),
             "corpus_at_ms": corpus.at_ms,
             "files": {name: _digest(staging / name) for name in (EXAMPLES, CORPUS)},
@@ -112,8 +113,8 @@ def read_cache(folder: Path, surface: str) -> tuple[Window, CorpusAt]:
                 raise CacheUnusable(f"{folder / name} differs from its SHA-256 in the manifest; read the topics instead")
         logged = Rows(_read(folder / EXAMPLES), _logged)
         places = {int(p): (first, end) for p, (first, end) in manifest["examples"].items()}
-        # caches of before trainings could be diverted by arm do not say so
-        window = Window(logged, places, manifest["skipped"], served_by=manifest.get("served_by"))
+        # caches of before do not say whose answers they are, nor of which topic the offsets
+        window = Window(logged, places, manifest["skipped"], served_by=manifest.get("served_by"), topic_id=manifest.get("topic_id"))
         candidates = Rows(_read(folder / CORPUS), Candidate.from_avro)
         offsets = {int(partition): following for partition, following in manifest["candidates"].items()}
         return window, CorpusAt(candidates, offsets, manifest["corpus_at_ms"])

@@ -10,6 +10,7 @@ from schemas.errors import BrokerUnavailable, BundleError, BundlesUnavailable
 from schemas.records.control import Rollout, Stage
 from schemas.registry.place import RegistryPlace
 from trainer.data.windows import next_offsets
+from trainer.lineage import examples_topic_of
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +27,13 @@ class PassedOver:
         parent: the bundle; None says nothing of any.
         offsets: where windows begin, by partition.
         examples: how many lie between those that the bundle was trained on and there.
+        topic_id: of the topic that they are offsets of; None where nobody knows.
     """
 
     parent: str | None = None
     offsets: Mapping[int, int] = field(default_factory=dict)
     examples: int = 0
+    topic_id: str | None = None
 
 
 class Kept(Protocol):
@@ -71,13 +74,15 @@ class WindowStart:
         if self._tried_at != (state.revision, parent.id):
             self._tried = [self._learned_by(entry.bundle) for entry in state.bundles if entry.state in _TRIED]
             self._tried_at = state.revision, parent.id
-        own = PassedOver(parent.id, next_offsets(parent.manifest.examples))
+        own = PassedOver(parent.id, next_offsets(parent.manifest.examples), topic_id=examples_topic_of(parent))
         further = [one for one in (self._refused, *self._tried) if one.parent == parent.id]
         return max((own, *further), key=lambda one: one.examples)
 
-    def refuse(self, before: PassedOver, offsets: Mapping[str, tuple[int, int]], examples: int) -> PassedOver:
+    def refuse(
+        self, before: PassedOver, offsets: Mapping[str, tuple[int, int]], examples: int, *, topic_id: str | None
+    ) -> PassedOver:
         """Begin the next window where it would begin had this one been accepted, and return what is passed over by then."""
-        self._refused = PassedOver(before.parent, next_offsets(offsets), before.examples + examples)
+        self._refused = PassedOver(before.parent, next_offsets(offsets), before.examples + examples, topic_id)
         try:
             self._kept.pass_over(self._refused)
         except BrokerUnavailable as error:
@@ -86,11 +91,12 @@ class WindowStart:
 
     def _learned_by(self, bundle: str) -> PassedOver:
         try:
-            manifest = read_bundle(self._registry, self._surface, bundle).manifest
+            learned = read_bundle(self._registry, self._surface, bundle)
         except BundlesUnavailable:
             raise
         except BundleError:
             # deleted since
             return PassedOver()
+        manifest = learned.manifest
         examples = sum(int(manifest.metrics.get(name, 0)) for name in ("passed_over_examples", "train_examples"))
-        return PassedOver(manifest.parent, next_offsets(manifest.examples), examples)
+        return PassedOver(manifest.parent, next_offsets(manifest.examples), examples, examples_topic_of(learned))

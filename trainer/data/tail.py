@@ -59,8 +59,6 @@ class TopicTail(ABC):
         self._reader: TailReader | None = None
         self._admin: AdminClient | None = None
         self._identity: str | None = None
-        # how many topics of the name were seen
-        self._topics = 0
 
     def close(self) -> None:
         """Let go of the broker and of what was folded."""
@@ -93,11 +91,9 @@ class TopicTail(ABC):
         if self._admin is None:
             self._admin = make_admin(self._bootstrap)
         before, self._identity = self._identity, identity_of(self._admin, self._topic)
-        if before != self._identity:
-            self._topics += 1
-            if before is not None:
-                # it may be longer by now than the one before, and the offsets alone would say nothing
-                raise OffsetOutOfRange(f"{self._topic} was deleted and created anew; reading it from the beginning")
+        if before not in (None, self._identity):
+            # it may be longer by now than the one before, and the offsets alone would say nothing
+            raise OffsetOutOfRange(f"{self._topic} was deleted and created anew; reading it from the beginning")
         if self._reader is None:
             partitions = partitions_of(self._bootstrap, self._topic)
             self._reader = TailReader(self._bootstrap, self._topic, partitions, start=start, read_committed=True)

@@ -10,6 +10,7 @@ from typing import Self
 
 from confluent_kafka import KafkaException, TopicPartition
 
+from schemas.bundle import Bundle
 from schemas.errors import BrokerUnavailable
 from schemas.records.candidates import Candidate
 from schemas.records.control import Rollout
@@ -25,6 +26,7 @@ from trainer.data.passed_over import PassedOver
 from trainer.data.skew import Evidence
 from trainer.data.tail import TopicTail, decoded, partitions_of
 from trainer.data.windows import CorpusAt, LoggedExample, Window, next_offsets
+from trainer.lineage import examples_topic_of
 
 
 @dataclass(slots=True)
@@ -50,25 +52,23 @@ class ExampleTail(TopicTail):
         super().__init__(bootstrap, EXAMPLES, until=until)
         self._surface = surface
         self._max_examples = max_examples
-        # a start that was asked for when its topic was gone
-        self._void: dict[int, int] | None = None
         self._begin((), {})
 
-    def window(self, start: Mapping[int, int] | None = None) -> Window:
+    def window(self, start: Mapping[int, int] | None = None, *, of: str | None = None) -> Window:
         """Return what lies between `start` (by partition; the log's beginning where it is missing) and the present end.
 
         The window begins later than asked where retention, or `max_examples`, has taken the beginning.
+
+        Args:
+            of: id of the topic that they are offsets of: of another the window begins at its beginning. None says nothing of it.
 
         Raises:
             BrokerUnavailable: no broker, or no such topic yet.
         """
         wanted = dict(start or {})
-        if wanted == self._void:
-            wanted = {}
-        topics = self._topics
         following = self._catch_up(wanted)
-        if 0 < topics < self._topics:
-            self._void, wanted = wanted, {}
+        if of not in (None, self._identity):
+            wanted = {}
         # an offset behind the end belongs to a topic that was recreated since
         wanted = {p: offset for p, offset in wanted.items() if offset <= following.get(p, -1)}
         if any(wanted.get(p, 0) < first for p, first in self._start.items()):
@@ -78,7 +78,7 @@ class ExampleTail(TopicTail):
         self._forget_before(wanted)
         offsets = {p: (min(self._first(p, wanted), following[p]), following[p]) for p in following}
         logged = tuple(entry for kept in self._kept.values() for entry in kept.entries)
-        return Window(logged, offsets, self._skipped, dict(self._erased_ms))
+        return Window(logged, offsets, self._skipped, dict(self._erased_ms), topic_id=self._identity)
 
     def _begin(self, partitions: Sequence[int], start: Mapping[int, int]) -> None:
         self._kept = {p: _Kept() for p in partitions}
@@ -210,9 +210,9 @@ class TopicSources:
         """Return the surface's rollout state now."""
         return self._rollouts.state(self._surface.name)
 
-    def window(self, start: Mapping[int, int] | None = None) -> Window:
+    def window(self, start: Mapping[int, int] | None = None, *, of: str | None = None) -> Window:
         """Return the examples from `start` to the present; see `ExampleTail.window`."""
-        return self._examples.window(start)
+        return self._examples.window(start, of=of)
 
     def candidates(self, now_ms: int) -> CorpusAt:
         """Return the corpus at `now_ms`; see `CorpusTail.candidates`."""
@@ -241,6 +241,11 @@ class TopicSources:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def window_since(sources: TopicSources, bundle: Bundle) -> Window:
+    """Return the examples that came after those that a bundle was trained on; raises as `ExampleTail.window`."""
+    return sources.window(next_offsets(bundle.manifest.examples), of=examples_topic_of(bundle))
 
 
 def read_again(
@@ -295,16 +300,16 @@ def read_passed_over(bootstrap: str, surface: str) -> PassedOver:
         consumer.close()
     try:
         # written in one request, so that all say the same
-        ((parent, examples),) = {tuple(json.loads(place.metadata or "")) for place in kept}
+        ((parent, examples, topic_id),) = {tuple(json.loads(place.metadata or "")) for place in kept}
     except (ValueError, TypeError):
         # nothing was kept, or somebody has moved the group by hand
         return PassedOver()
-    return PassedOver(parent, {place.partition: place.offset for place in kept}, examples)
+    return PassedOver(parent, {place.partition: place.offset for place in kept}, examples, topic_id)
 
 
 def keep_passed_over(bootstrap: str, surface: str, passed_over: PassedOver) -> None:
     """Keep it over a restart of the trainer; raises `BrokerUnavailable` where it cannot be."""
-    said = json.dumps([passed_over.parent, passed_over.examples])
+    said = json.dumps([passed_over.parent, passed_over.examples, passed_over.topic_id])
     consumer = make_consumer(bootstrap, group_of(surface))
     try:
         # asked first: a new group has no coordinator for a moment, and that waits for one

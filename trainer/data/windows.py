@@ -32,6 +32,7 @@ class Window:
         skipped: records that could not be read; their owner dead-letters them, a reader counts and goes on.
         erased_ms: when users were deleted, Unix milliseconds, by id; what they were shown before is not in `logged`.
         served_by: the one bundle whose answers are in `logged`; None where it does not matter whose they are.
+        topic_id: of the topic that they are offsets of; None where nobody knows.
     """
 
     logged: Sequence[LoggedExample] = ()
@@ -39,6 +40,7 @@ class Window:
     skipped: int = 0
     erased_ms: Mapping[str, int] = field(default_factory=dict)
     served_by: str | None = None
+    topic_id: str | None = None
 
     def of_arm(self, bundle: str) -> "Window":
         """Return the window with the examples of one bundle's answers: what everybody else was shown teaches it nothing.
@@ -72,8 +74,8 @@ class Window:
         ids = _ids(self.logged)
         older, newer = _where(self.logged, old), _where(self.logged, ~(old | np.isin(ids, ids[old])))
         return (
-            Window(older, {p: (first, cut[p]) for p, (first, _) in self.offsets.items()}, self.skipped, served_by=self.served_by),
-            Window(newer, {p: (cut[p], nxt) for p, (_, nxt) in self.offsets.items()}, served_by=self.served_by),
+            replace(self, logged=older, offsets={p: (first, cut[p]) for p, (first, _) in self.offsets.items()}),
+            replace(self, logged=newer, offsets={p: (cut[p], nxt) for p, (_, nxt) in self.offsets.items()}, skipped=0),
         )
 
     def between(self, manifest_offsets: Mapping[str, tuple[int, int]]) -> "Window":
@@ -86,7 +88,7 @@ class Window:
         partitions, offsets = _places(self.logged)
         begins = _by_partition(partitions, {p: first for p, (first, _) in wanted.items()})
         ends = _by_partition(partitions, {p: following for p, (_, following) in wanted.items()})
-        return Window(_where(self.logged, (begins <= offsets) & (offsets < ends)), wanted, served_by=self.served_by)
+        return replace(self, logged=_where(self.logged, (begins <= offsets) & (offsets < ends)), offsets=wanted, skipped=0)
 
     def manifest_offsets(self) -> dict[str, tuple[int, int]]:
         """Return the offsets as a bundle's manifest holds them."""

@@ -66,6 +66,7 @@ class LogInMemory:
     evidence_is_away: bool = False
     kept: PassedOver = field(default_factory=PassedOver)
     keeping_is_away: bool = False
+    topic_id: str = "first"
 
     def fill(self) -> None:
         """Hold enough for a first bundle: 1,200 examples and the whole corpus."""
@@ -85,11 +86,12 @@ class LogInMemory:
         """See `Sources`."""
         return self.state
 
-    def window(self, start: Mapping[int, int] | None = None) -> Window:
+    def window(self, start: Mapping[int, int] | None = None, *, of: str | None = None) -> Window:
         """See `Sources`."""
-        begin = {p: (start or {}).get(p, 0) for p in (0, 1)}
+        begin = {p: (start or {}).get(p, 0) if of in (None, self.topic_id) else 0 for p in (0, 1)}
         logged = tuple(LoggedExample(n % 2, n // 2, e) for n, e in enumerate(self.examples) if n // 2 >= begin[n % 2])
-        return Window(logged, {p: (begin[p], (len(self.examples) + 1 - p) // 2) for p in (0, 1)}, erased_ms=dict(self.erased_ms))
+        offsets = {p: (begin[p], (len(self.examples) + 1 - p) // 2) for p in (0, 1)}
+        return Window(logged, offsets, erased_ms=dict(self.erased_ms), topic_id=self.topic_id)
 
     def candidates(self, now_ms: int) -> CorpusAt:
         """See `Sources`."""
@@ -679,6 +681,22 @@ def test_a_topic_that_was_created_anew_is_not_taken_for_one_without_further_exam
     setting.log.examples = WORLD.examples[1_200:2_300]
     setting.clock.now_s += 61
     assert setting.schedule.step() is not None
+
+
+def test_a_trainer_that_was_down_while_its_topic_outgrew_the_one_before_passes_over_nothing(setting: Setting) -> None:
+    """The live bundle's offsets were taken for those of the new topic: its first examples were trained on by nobody."""
+    setting.log.fill()
+    first = setting.schedule.step()
+    assert first is not None
+    setting.log.stage((first, Stage.LIVE))
+    setting.log.topic_id, setting.log.examples = "second", WORLD.examples[1_200:2_900]
+    setting.clock.now_s += 61
+    second = setting.restarted().schedule.step()
+    assert second is not None
+    bundle = read_bundle(setting.registry, SURFACE.name, second)
+    assert bundle.manifest.parent == first
+    assert {begin for begin, _ in bundle.manifest.examples.values()} == {0}
+    assert lineage_of(bundle).examples_topic == "second"
 
 
 def test_a_bundle_that_the_controller_does_not_take_is_counted_and_let_go(setting: Setting) -> None:

@@ -59,8 +59,8 @@ def test_examples_of_a_topic_that_outgrew_the_one_before_are_trained_on_from_its
     monkeypatch.setattr(tail, "identity_of", lambda *_: broker.identity)
     examples = ExampleTail("127.0.0.1:9092", EXAMPLE.surface)
 
-    def seen(start: int) -> list[str]:
-        return [one.example_id for one in examples.window({0: start}).examples()]
+    def seen(start: int, of: str | None = "first") -> list[str]:
+        return [one.example_id for one in examples.window({0: start}, of=of).examples()]
 
     broker.names = ["a", "b", "c"]
     assert seen(2) == ["c"]
@@ -68,6 +68,22 @@ def test_examples_of_a_topic_that_outgrew_the_one_before_are_trained_on_from_its
     assert seen(2) == ["d", "e", "f", "g"]
     broker.names.append("h")
     assert seen(2) == ["d", "e", "f", "g", "h"], "as long as nothing was learned of it"
-    assert seen(4) == ["h"]
-    assert seen(3) == ["g", "h"], "of the topic there is, any start counts"
+    assert examples.window({0: 4}, of="second").topic_id == "second"
+    assert seen(4, "second") == ["h"]
+    assert seen(3, "second") == ["g", "h"]
+    assert seen(3, None) == ["g", "h"], "nobody knows whose offset it is: it counts"
+    examples.close()
+
+
+def test_a_reader_that_never_saw_the_topic_before_begins_at_the_beginning_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trainer that was down meanwhile could not tell one topic from the other."""
+    broker = Broker()
+    monkeypatch.setattr(tail, "TailReader", broker.reader)
+    monkeypatch.setattr(tail, "partitions_of", lambda *_: [0])
+    monkeypatch.setattr(tail, "identity_of", lambda *_: broker.identity)
+    broker.identity, broker.names = "second", ["d", "e", "f", "g"]
+    examples = ExampleTail("127.0.0.1:9092", EXAMPLE.surface)
+    window = examples.window({0: 2}, of="first")
+    assert [one.example_id for one in window.examples()] == ["d", "e", "f", "g"]
+    assert window.offsets == {0: (0, 4)}
     examples.close()
