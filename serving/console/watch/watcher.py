@@ -5,11 +5,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from schemas.surfaces import Surfaces
 from schemas.topics import USER_STATES, USERS, embeddings_topic_name
-from serving.console.readings import DEAD_LETTERS, INPUTS, BrokerReading, Catalog, Moment, NodeReading, SampledDelays
+from serving.console.readings import (
+    DEAD_LETTERS,
+    INPUTS,
+    BrokerReading,
+    Catalog,
+    Heartbeat,
+    Moment,
+    NodeReading,
+    SampledDelays,
+)
 from serving.console.watch.broker import BrokerWatch
 from serving.console.watch.delays import sampled_delays
 from serving.console.watch.letters import KeptLetters
@@ -27,6 +37,10 @@ _SAMPLED_PER_PARTITION = 50
 _SAMPLED_MS = 60_000
 _USERS_PER_PARTITION = 8
 _USERS_KEPT = 24
+# one after the other, a few that do not answer would make every figure seem too old to be read
+_NODES_AT_ONCE = 32
+# between two readings, of the wall clock against the monotonic one
+_CLOCK_SET_S = 1.0
 
 
 class Watcher:
@@ -39,7 +53,11 @@ class Watcher:
         self._nodes = NodeReader()
         self._newest = NewestRecords(bootstrap)
         self._letters = KeptLetters(self._newest)
+        self._asking = ThreadPoolExecutor(_NODES_AT_ONCE, thread_name_prefix="console-node")
         self._moments: deque[Moment] = deque(maxlen=KEPT)
+        # of the newest reading: the wall clock's time less the one's that nobody sets
+        self._apart_s: float | None = None
+        self._taken_s = 0.0
         self._users: tuple[str, ...] = ()
         self._stopping = threading.Event()
         self._due = threading.Event()
@@ -55,6 +73,7 @@ class Watcher:
         self._stopping.set()
         self._due.set()
         self._thread.join()
+        self._asking.shutdown()
         self._broker.stop()
         self._nodes.close()
         self._newest.close()
@@ -71,23 +90,27 @@ class Watcher:
         while not self._stopping.is_set():
             started_s = time.monotonic()
             try:
-                self._moments.append(self._read())
+                self._keep(self._read())
             # a page that lags says so; a thread that ended would show yesterday's figures for ever
             except Exception:
                 log.exception("reading the deployment failed; trying again")
             self._due.wait(max(0.1, EVERY_S - (time.monotonic() - started_s)))
             self._due.clear()
 
+    def _keep(self, moment: Moment) -> None:
+        """Keep a reading; those of before the clock was set go: a rate over the step would be none, or below zero."""
+        apart_s = moment.at_ms / 1000 - self._taken_s
+        if self._apart_s is not None and abs(apart_s - self._apart_s) > _CLOCK_SET_S:
+            log.warning("the clock was set by %+.1f s: figures over time begin anew", apart_s - self._apart_s)
+            self._moments.clear()
+        self._apart_s = apart_s
+        self._moments.append(moment)
+
     def _read(self) -> Moment:
         broker = self._broker.read()
         # the moment is the broker's: who was heard of then may be silent by the time that slow nodes and samples are read
-        moment = Moment(wall_clock_ms(), broker)
-        nodes = tuple(
-            self._nodes.read(beat.status.instance, beat.status.url)
-            if beat.status.url
-            else NodeReading(beat.status.instance, "", "its heartbeat names no address")
-            for beat in moment.live_nodes()
-        )
+        moment, self._taken_s = Moment(wall_clock_ms(), broker), time.monotonic()
+        nodes = tuple(self._asking.map(self._node, moment.live_nodes()))
         return replace(
             moment,
             nodes=nodes,
@@ -95,6 +118,11 @@ class Watcher:
             users=self._recent_users(broker),
             dead_letters=self._letters.count(broker.ends),
         )
+
+    def _node(self, beat: Heartbeat) -> NodeReading:
+        if not beat.status.url:
+            return NodeReading(beat.status.instance, "", "its heartbeat names no address")
+        return self._nodes.read(beat.status.instance, beat.status.url)
 
     def _delays(self, broker: BrokerReading) -> dict[str, SampledDelays]:
         delays: dict[str, SampledDelays] = {}
