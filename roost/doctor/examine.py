@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 from confluent_kafka import KafkaException, Message, TopicPartition
+from pydantic import TypeAdapter, ValidationError
 
 from roost.doctor.bundles import check_bundles
 from roost.doctor.checks import (
@@ -39,10 +40,12 @@ from schemas.topics import ROLLOUT_COMMANDS, dlq, standard_topics
 from schemas.wire.admin import TopicFault, topic_faults, wait_for_broker
 from schemas.wire.client import make_consumer, make_producer
 from schemas.wire.committed import committed_offsets
+from serving.health import NodeHealth
 
 _BROKER_S = 3.0
 _APART_S = 3.0
 _PROBE_KEY = b"roost-doctor"
+_HEALTH_JSON: TypeAdapter[NodeHealth] = TypeAdapter(NodeHealth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +182,16 @@ def _lags(patient: Patient) -> Iterator[Finding]:
 
 def _node(url: str) -> Finding:
     try:
-        health = httpx.get(f"{url}/readyz", timeout=_BROKER_S).json()
-        bundles = [bundle for surface in health["surfaces"] for bundle in surface["bundles"]]
-        alarms = [f"bundle {bundle['bundle']}: {alarm}" for bundle in bundles for alarm in bundle["alarms"]]
-        doubts = [f"bundle {bundle['bundle']}: {doubt}" for bundle in bundles for doubt in bundle["index_alarms"].values()]
-        return check_node(url, health["ready"], health["reasons"], alarms, doubts)
-    # nobody, or something that is no node
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+        answer = httpx.get(f"{url}/readyz", timeout=_BROKER_S)
+    except (httpx.HTTPError, httpx.InvalidURL):
         return check_node(url, None, (), (), ())
+    try:
+        health = _HEALTH_JSON.validate_json(answer.content)
+    # a node that failed on the question, one of a release too far from this one, or something that is no node
+    except ValidationError:
+        said = f"{url} answers {answer.status_code}, and not what a node of this release says of itself"
+        return wrong("node", said, "see its log; or name the node with --node or ROOST_NODE_URL")
+    bundles = [bundle for surface in health.surfaces for bundle in surface.bundles]
+    alarms = [f"bundle {bundle.bundle}: {alarm}" for bundle in bundles for alarm in bundle.alarms]
+    doubts = [f"bundle {bundle.bundle}: {doubt}" for bundle in bundles for doubt in bundle.index_alarms.values()]
+    return check_node(url, health.ready, health.reasons, alarms, doubts)
