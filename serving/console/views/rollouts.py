@@ -93,7 +93,7 @@ class HistoryLine:
 
 @dataclass(frozen=True, slots=True)
 class Unrolled:
-    """A bundle of the registry that the surface's log does not name."""
+    """A bundle of the registry that the surface's rollout does not name: never rolled out, or ended long ago."""
 
     bundle: str
     recipe: str

@@ -14,7 +14,6 @@ from serving.console.readings import (
     DEAD_LETTERS,
     INPUTS,
     BrokerReading,
-    Catalog,
     Heartbeat,
     Moment,
     NodeReading,
@@ -46,9 +45,8 @@ _CLOCK_SET_S = 1.0
 class Watcher:
     """One thread that reads; `moments` may be asked for on any."""
 
-    def __init__(self, bootstrap: str, surfaces: Surfaces, catalog: Catalog) -> None:
+    def __init__(self, bootstrap: str, surfaces: Surfaces) -> None:
         self._surfaces = surfaces
-        self._catalog = catalog
         self._broker = BrokerWatch(bootstrap, (*INPUTS, *DEAD_LETTERS))
         self._nodes = NodeReader()
         self._newest = NewestRecords(bootstrap)
@@ -127,8 +125,7 @@ class Watcher:
     def _delays(self, broker: BrokerReading) -> dict[str, SampledDelays]:
         delays: dict[str, SampledDelays] = {}
         for surface, state in broker.states.items():
-            manifest = None if state.live is None else self._catalog.manifest(surface, state.live)
-            if state.live is None or manifest is None or surface not in self._surfaces:
+            if state.live is None or surface not in self._surfaces:
                 continue
             # partition p of a bundle's topic holds the ids of partition p of its candidates' topic
             partitions = broker.ends.get(self._surfaces[surface].candidate_topic, {})
@@ -137,7 +134,7 @@ class Watcher:
             # what was written before it went live is its backfill, of candidates of days ago
             live_since_ms = max(entry.since_ms for entry in state.bundles if entry.bundle == state.live)
             since_ms = max(wall_clock_ms() - _SAMPLED_MS, live_since_ms)
-            delays[surface] = sampled_delays(records, manifest.dim, since_ms=since_ms)
+            delays[surface] = sampled_delays(records, since_ms=since_ms)
         return delays
 
     def _recent_users(self, broker: BrokerReading) -> tuple[str, ...]:

@@ -196,8 +196,8 @@ def test_delays_are_measured_from_the_brokers_append_and_only_of_what_is_live() 
         InboundRecord("embeddings.x", 0, 1, 5_000, b"t:3", b"garbage"),
         InboundRecord("embeddings.x", 0, 1, 5_000, b"t:4", None),
     ]
-    sampled = sampled_delays(records, DIM, since_ms=5_000)
-    assert sampled_delays(records, DIM, since_ms=5_001).new == Delays(), "of before: a backfill of an hour ago"
+    sampled = sampled_delays(records, since_ms=5_000)
+    assert sampled_delays(records, since_ms=5_001).new == Delays(), "of before: a backfill of an hour ago"
     assert sampled.new == Delays((10,), (0,), (3_000,))
     assert sampled.refreshed == Delays()
 

@@ -12,7 +12,7 @@ from schemas.wire.inbound import InboundRecord
 from serving.console.readings import BrokerReading, NodeReading
 from serving.console.watch import watcher as module
 from serving.console.watch.watcher import Watcher
-from tests.console_fakes import HOME, LIVE, NOW_MS, FakeCatalog, controller, embedder, manifest, node, rollout, stage
+from tests.console_fakes import HOME, LIVE, NOW_MS, controller, embedder, node, rollout, stage
 from tests.filled_epochs import DIM, live, tweeted
 
 
@@ -28,7 +28,7 @@ class _Deployment:
 
     def watcher(self, monkeypatch: pytest.MonkeyPatch) -> Watcher:
         """Return a watcher of this deployment, which is not started."""
-        made = Watcher("127.0.0.1:1", {HOME.name: HOME}, FakeCatalog({LIVE: replace(manifest(), dim=DIM)}))
+        made = Watcher("127.0.0.1:1", {HOME.name: HOME})
         for part in ("_broker", "_nodes", "_newest"):
             monkeypatch.setattr(made, part, _Part(self, part))
         monkeypatch.setattr(module, "wall_clock_ms", lambda: self.now_ms)
