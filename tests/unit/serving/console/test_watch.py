@@ -1,7 +1,9 @@
 """What the console reads: logs folded, samples decoded, nodes asked. Without a broker."""
 
 import json
+import threading
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from schemas.codec import encode
 from schemas.ids import Version
 from schemas.records.control import NodeStatus, Outcome, Stage
 from schemas.records.users import UserState
+from schemas.registry.folder import FolderRegistry
 from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES
 from schemas.wire.inbound import InboundRecord
 from serving.console.readings import QUERY_SECONDS, Delays
@@ -28,6 +31,7 @@ from serving.metrics import NodeMetrics
 from tests.bundles import publish_bundle
 from tests.console_fakes import HOME, LIVE, NEXT, rollout, stage
 from tests.filled_epochs import DIM, deleted, live, tweeted
+from tests.integration.waiting import until
 
 
 def logged(value: bytes | None, *, offset: int = 0, key: bytes = b"k", topic: str = ROLLOUTS) -> InboundRecord:
@@ -243,14 +247,45 @@ def test_a_node_that_does_not_answer_as_one_is_a_sentence(answer: httpx.Response
 def test_a_bundles_manifest_is_read_once_and_a_damaged_one_is_none(tmp_path: Path) -> None:
     """The page refreshes every two seconds; a bundle never changes."""
     bundle = publish_bundle(tmp_path, surface=HOME.name, seed=1)
-    catalog = RegistryCatalog(tmp_path)
+    catalog = RegistryCatalog(tmp_path, wait_s=60)
     assert catalog.bundles(HOME.name) == [bundle]
     found = catalog.manifest(HOME.name, bundle)
     assert found is not None
     assert catalog.manifest(HOME.name, bundle) is found
     (tmp_path / HOME.name / bundle / "manifest.json").write_bytes(b"{}")
-    assert RegistryCatalog(tmp_path).manifest(HOME.name, bundle) is None
+    assert RegistryCatalog(tmp_path, wait_s=60).manifest(HOME.name, bundle) is None
     assert catalog.manifest(HOME.name, "../../etc") is None
+
+
+@dataclass(frozen=True, slots=True)
+class _Hanging(FolderRegistry):
+    """A registry that answers nothing before it is told to, as one of S3 whose network drops packets."""
+
+    answers: threading.Event = field(default_factory=threading.Event)
+
+    def names(self, path: str) -> list[str]:
+        """See `BundleRegistry.names`."""
+        assert self.answers.wait(30)
+        return FolderRegistry.names(self, path)
+
+    def read(self, path: str, most_bytes: int) -> bytes:
+        """See `BundleRegistry.read`."""
+        assert self.answers.wait(30)
+        return FolderRegistry.read(self, path, most_bytes)
+
+
+def test_a_registry_that_does_not_answer_holds_up_no_page(tmp_path: Path) -> None:
+    """Each page of the board, and each command given there, a rollback too, waited for it, for minutes."""
+    bundle = publish_bundle(tmp_path, surface=HOME.name, seed=1)
+    registry = _Hanging(tmp_path)
+    catalog = RegistryCatalog(registry, wait_s=0.01)
+    asked_before = threading.active_count()
+    for _ in range(5):
+        assert (catalog.bundles(HOME.name), catalog.manifest(HOME.name, bundle)) == ([], None)
+    assert threading.active_count() <= asked_before + 2, "nobody asks again before there is an answer"
+    registry.answers.set()
+    until(lambda: catalog.bundles(HOME.name) == [bundle], what="what comes later is shown")
+    until(lambda: catalog.manifest(HOME.name, bundle) is not None, what="the manifest is read")
 
 
 def test_results_are_read_by_name_and_half_written_ones_are_left_out(tmp_path: Path) -> None:
