@@ -245,11 +245,11 @@ def _troubles(moment: Moment) -> tuple[str, ...]:
         found.append("no controller has been heard of for 10 s; `roost control` starts one")
     found += [node.trouble for node in moment.nodes if node.trouble]
     for node in moment.nodes:
-        found += (
-            [alarm for surface in node.health.surfaces for bundle in surface.bundles for alarm in bundle.alarms]
-            if node.health
-            else []
-        )
+        for bundle in (bundle for surface in node.health.surfaces for bundle in surface.bundles) if node.health else ():
+            found += [*bundle.alarms, *(f"bundle {bundle.bundle}: {alarm}" for alarm in bundle.index_alarms.values())]
+    found += [
+        f"embedder {_short(beat.status.instance)}: {error}" for beat in moment.live_embedders() for error in beat.status.errors
+    ]
     return tuple(dict.fromkeys(found))
 
 
