@@ -1,7 +1,9 @@
 """`roost index`: what an operator sees of snapshots, and takes from one machine to another."""
 
+import errno
 import json
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from roost import cli
+from roost.cli.output import Unwound
 from serving.snapshots.manifest import MANIFEST_NAME
 from serving.snapshots.store import SnapshotStore
 from tests.posts import now_ms
@@ -153,6 +156,23 @@ def test_a_snapshot_that_its_node_replaces_while_it_is_copied_leaves_nothing_and
     assert [one["node"] for one in cast("list[dict[str, str]]", printed["copied"])] == ["node-2"]
     assert printed["without"] == [{"node": "node-1", "bundle": OF.bundle}]
     assert not [path for path in (tmp_path / "bucket" / "node-1").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("ended_by", [OSError(errno.ENOSPC, "No space left on device"), Unwound(signal.SIGINT)])
+def test_a_copy_that_is_cut_short_leaves_nothing_there(
+    ended_by: BaseException, nodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has no manifest nobody ever removes: each run on a place that was full, or that was stopped, took more room of it."""
+    put_file = LocalFileSystem.put_file
+
+    def cut_short(files: LocalFileSystem, here: str, there: str) -> None:
+        if here.endswith(MANIFEST_NAME):
+            raise ended_by
+        put_file(files, here, there)
+
+    monkeypatch.setattr(LocalFileSystem, "put_file", cut_short)
+    assert cli.run(["index", "snapshot", f"file://{tmp_path}/bucket", "--folder", str(nodes)]) != 0
+    assert not [path for path in (tmp_path / "bucket").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize(
