@@ -227,7 +227,8 @@ def _rate(earlier: Moment, later: Moment, topic: str) -> float | None:
     seconds = (later.at_ms - earlier.at_ms) / 1000
     if before is None or after is None or seconds <= 0:
         return None
-    return max(0, sum(after.values()) - sum(before.values())) / seconds
+    # of a partition that nobody told of then, all that it holds would be new
+    return sum(max(0, after[partition] - before[partition]) for partition in after.keys() & before.keys()) / seconds
 
 
 def _behind(end: int | None, position: int | None) -> int | None:

@@ -127,14 +127,14 @@ class BrokerWatch:
     def read(self) -> BrokerReading:
         """Return what is known now; one thread at a time. A broker that is away is a sentence in it, no error."""
         try:
-            ends = self._ends()
+            ends, untold = self._ends()
             committed = {reader.role: self._committed(reader, ends) for reader in READERS}
         except KafkaException as error:
             reason = error.args[0].str()
             return self._log.reading(f"the broker at {self._bootstrap} does not answer ({reason})", {})
         except BrokerUnavailable as error:
             return self._log.reading(str(error), ends)
-        trouble = self._rollouts.trouble or self._statuses.trouble
+        trouble = untold or self._rollouts.trouble or self._statuses.trouble
         return self._log.reading(trouble, ends, committed)
 
     def _committed(self, reader: Reader, ends: Mapping[str, Mapping[int, int]]) -> Committed:
@@ -144,14 +144,22 @@ class BrokerWatch:
         places = [(topic, partition) for topic in reader.topics for partition in ends.get(topic, ())]
         return committed_offsets(self._groups[reader.group], places, timeout_s=_ASK_S) if places else {}
 
-    def _ends(self) -> dict[str, dict[int, int]]:
+    def _ends(self) -> tuple[dict[str, dict[int, int]], str | None]:
+        """Return the ends by topic and partition, and what is wrong with a partition whose end nobody tells."""
         if self._admin is None:
             self._admin = make_admin(self._bootstrap)
         known = self._admin.list_topics(timeout=_ASK_S).topics
         places = [(name, partition) for name in self._topics if name in known for partition in known[name].partitions]
         ends: dict[str, dict[int, int]] = {}
+        untold: dict[str, KafkaException] = {}
         for (topic, partition), answer in ask_offsets(self._admin, places, timeout_s=_ASK_S).items():
             if isinstance(answer, KafkaException):
-                raise answer
-            ends.setdefault(topic, {})[partition] = answer
-        return ends
+                untold[f"{topic}/{partition}"] = answer
+            else:
+                ends.setdefault(topic, {})[partition] = answer
+        for place, error in untold.items():
+            if not ends:
+                raise error
+            # of a cluster one broker may be away: the others' partitions go on
+            return ends, f"{place} cannot be asked for its end ({error.args[0].str()})"
+        return ends, None

@@ -114,7 +114,8 @@ class Watcher:
             nodes=nodes,
             delays=self._delays(broker),
             users=self._recent_users(broker),
-            dead_letters=self._letters.count(broker.ends),
+            # of a topic that cannot be read now nobody knows what it holds
+            dead_letters=None if broker.trouble else self._letters.count(broker.ends),
         )
 
     def _node(self, beat: Heartbeat) -> NodeReading:

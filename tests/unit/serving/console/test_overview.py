@@ -88,6 +88,16 @@ def test_what_a_node_doubts_of_its_index_and_what_an_embedder_reports_is_a_troub
     assert view.troubles == (f"bundle {LIVE}: its recall is short", f"embedder 0: {LIVE}: 3 candidates get no vector")
 
 
+def test_a_partition_that_is_told_of_again_is_no_burst_of_events() -> None:
+    """While its broker was away nobody knew its end."""
+    before = moment(at_ms=NOW_MS - 10_000)
+    after = moment()
+    ends = {**after.broker.ends, "tweets": {0: 120, 1: 1_000_000}}
+    before = replace(before, broker=replace(before.broker, ends={**before.broker.ends, "tweets": {0: 100}}))
+    view = overview([before, replace(after, broker=replace(after.broker, ends=ends))], HOME)
+    assert figure(view, "Events in")[0] == "2.0"
+
+
 def test_a_node_that_does_not_answer_is_listed_with_the_reason_beside_the_others() -> None:
     """Half a deployment is shown as half a deployment."""
     down = NodeReading("node:n2", "http://x", "http://x does not answer (ConnectError)")

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -20,8 +21,8 @@ from schemas.registry.folder import FolderRegistry
 from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES
 from schemas.wire.inbound import InboundRecord
 from serving.console.readings import QUERY_SECONDS, Delays
-from serving.console.watch import newest
-from serving.console.watch.broker import HISTORY, ControlLog
+from serving.console.watch import broker, newest
+from serving.console.watch.broker import HISTORY, BrokerWatch, ControlLog
 from serving.console.watch.delays import sampled_delays
 from serving.console.watch.files import RegistryCatalog, ResultFiles
 from serving.console.watch.letters import KeptLetters
@@ -255,6 +256,24 @@ def test_a_bundles_manifest_is_read_once_and_a_damaged_one_is_none(tmp_path: Pat
     (tmp_path / HOME.name / bundle / "manifest.json").write_bytes(b"{}")
     assert RegistryCatalog(tmp_path, wait_s=60).manifest(HOME.name, bundle) is None
     assert catalog.manifest(HOME.name, "../../etc") is None
+
+
+def test_a_partition_without_a_leader_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One broker of a cluster is away: the page said that none answers, and showed neither lag nor events of any topic."""
+    away = KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+    places = {("tweets", 0): 5, ("tweets", 1): away, ("users", 0): 7}
+    watch = BrokerWatch("127.0.0.1:1", ("tweets", "users"))
+    monkeypatch.setattr(broker, "ask_offsets", lambda *_, **__: dict(places))
+    monkeypatch.setattr(broker, "committed_offsets", lambda _, asked, **__: dict.fromkeys(asked, 3))
+    listed = SimpleNamespace(topics={topic: SimpleNamespace(partitions=(0, 1)) for topic in ("tweets", "users")})
+    monkeypatch.setattr(watch, "_admin", SimpleNamespace(list_topics=lambda **_: listed))
+    read = watch.read()
+    assert read.ends == {"tweets": {0: 5}, "users": {0: 7}}
+    assert read.committed["embed"] == {("tweets", 0): 3}
+    assert (read.trouble or "").startswith("tweets/1 cannot be asked for its end")
+    places |= dict.fromkeys([("tweets", 0), ("users", 0)], away)
+    assert "does not answer" in (watch.read().trouble or ""), "there is one broker, and it is away"
+    watch.stop()
 
 
 @dataclass(frozen=True, slots=True)
