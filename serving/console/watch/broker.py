@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 from confluent_kafka import Consumer, KafkaException
 
 from schemas.codec import decode
-from schemas.errors import BrokerUnavailable, InvalidInput
+from schemas.errors import BrokerUnavailable, InvalidInput, TopicMismatch
 from schemas.groups import READERS, Committed, Reader
 from schemas.records.control import NodeStatus, Rollout
 from schemas.rollout import fold, nothing_yet
 from schemas.topics import NODE_STATUS, ROLLOUTS
-from schemas.wire.admin import make_admin
+from schemas.wire.admin import make_admin, topic_id
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.inbound import InboundRecord
@@ -136,6 +136,15 @@ class BrokerWatch:
             return self._log.reading(str(error), ends)
         trouble = untold or self._rollouts.trouble or self._statuses.trouble
         return self._log.reading(trouble, ends, committed)
+
+    def topic_id(self, topic: str) -> str | None:
+        """Return Kafka's id of a topic, another one once it is made anew; None where the broker does not tell."""
+        if self._admin is None:
+            return None
+        try:
+            return topic_id(self._admin, topic, timeout_s=_ASK_S)
+        except (BrokerUnavailable, TopicMismatch):
+            return None
 
     def _committed(self, reader: Reader, ends: Mapping[str, Mapping[int, int]]) -> Committed:
         if reader.group not in self._groups:

@@ -84,6 +84,7 @@ class _Log:
         self.records: list[InboundRecord] = []
         self.whole = True
         self.firsts: dict[int, int] = {}
+        self.made = 1
         self._given = 0
 
     def read(self, topic: str, partitions: Iterable[int], *, per_partition: int) -> list[InboundRecord]:
@@ -92,6 +93,14 @@ class _Log:
             return []
         new, self._given = self.records[self._given :], len(self.records)
         return [record for record in new if record.topic == topic]
+
+    def forget(self, topic: str) -> None:
+        """Give all of it again."""
+        self._given = 0
+
+    def topic_id(self, topic: str) -> str:
+        """Return which one it is."""
+        return f"{topic}-{self.made}"
 
     def append(self, key: bytes, value: bytes | None) -> dict[str, dict[int, int]]:
         """Return the ends afterwards."""
@@ -102,7 +111,7 @@ class _Log:
 def test_dead_letters_are_those_that_are_kept_not_all_that_was_ever_written() -> None:
     """Roles write nulls to silent partitions, and a letter that is sent again has one behind it: a healthy console said 1."""
     log = _Log()
-    letters = KeptLetters(log)
+    letters = KeptLetters(log, log.topic_id)
     assert letters.count({}) is None
     assert letters.count(log.append(b"stirred", None)) == 0
     assert letters.count(log.append(b"tweets/0/7", b"letter")) == 1
@@ -111,13 +120,27 @@ def test_dead_letters_are_those_that_are_kept_not_all_that_was_ever_written() ->
     assert (letters.count(ends), letters.count(ends)) == (2, 2)
     assert letters.count(log.append(b"tweets/0/7", None)) == 1
     # the topic was deleted and made anew
+    log.records = []
     assert letters.count({"tweets.dlq": {0: 0}}) == 0
+
+
+def test_dead_letters_of_a_topic_that_is_gone_are_kept_no_more() -> None:
+    """Made anew while nobody looked, and longer by then: its first letters were passed over, those of before counted for ever."""
+    log = _Log()
+    letters = KeptLetters(log, log.topic_id)
+    for offset in range(3):
+        ends = log.append(f"tweets/0/{offset}".encode(), b"letter")
+    assert letters.count(ends) == 3
+    log.made, log.records = 2, []
+    for offset in range(10, 15):
+        ends = log.append(f"tweets/0/{offset}".encode(), b"letter")
+    assert letters.count(ends) == 5
 
 
 def test_dead_letters_whose_time_is_over_are_kept_no_more() -> None:
     """They are for thirty days: a console that ran for longer warned of letters that `roost dlq` could not show."""
     log = _Log()
-    letters = KeptLetters(log)
+    letters = KeptLetters(log, log.topic_id)
     letters.count(log.append(b"tweets/0/7", b"letter"))
     ends = log.append(b"tweets/0/9", b"letter")
     assert letters.count(ends) == 2
@@ -132,7 +155,7 @@ def test_dead_letters_whose_time_is_over_are_kept_no_more() -> None:
 def test_dead_letters_that_a_slow_broker_did_not_give_are_asked_for_again() -> None:
     """A console that started on a busy machine said 0 until the next letter came, for weeks perhaps."""
     log = _Log()
-    letters = KeptLetters(log)
+    letters = KeptLetters(log, log.topic_id)
     ends = log.append(b"tweets/0/7", b"letter")
     log.whole = False
     assert letters.count(ends) is None
