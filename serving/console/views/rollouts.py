@@ -311,7 +311,7 @@ def _complaints(bundle: str, moment: Moment) -> tuple[str, ...]:
 
 def _progress(entry: BundleStage, state: Rollout, moment: Moment) -> BundleProgress:
     heard = [replace(beat.status, time_ms=beat.heard_ms) for beat in moment.broker.heartbeats.values()]
-    return progress_with(entry, state, heard, moment.at_ms)
+    return progress_with(entry, state, heard, moment.judged_ms)
 
 
 def _backfill(progress: BundleProgress, *, gated: bool) -> str:

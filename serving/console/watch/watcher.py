@@ -56,6 +56,7 @@ class Watcher:
         # of the newest reading: the wall clock's time less the one's that nobody sets
         self._apart_s: float | None = None
         self._taken_s = 0.0
+        self._told_ms: int | None = None
         self._users: tuple[str, ...] = ()
         self._stopping = threading.Event()
         self._due = threading.Event()
@@ -107,7 +108,10 @@ class Watcher:
     def _read(self) -> Moment:
         broker = self._broker.read()
         # the moment is the broker's: who was heard of then may be silent by the time that slow nodes and samples are read
-        moment, self._taken_s = Moment(wall_clock_ms(), broker), time.monotonic()
+        at_ms, self._taken_s = wall_clock_ms(), time.monotonic()
+        is_away = broker.trouble is not None and not broker.ends
+        self._told_ms = self._told_ms if is_away else at_ms
+        moment = Moment(at_ms, broker, told_ms=self._told_ms if is_away else None)
         nodes = tuple(self._asking.map(self._node, moment.live_nodes()))
         return replace(
             moment,

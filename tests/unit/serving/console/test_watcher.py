@@ -10,9 +10,10 @@ from schemas.records.control import Stage
 from schemas.topics import embeddings_topic_name
 from schemas.wire.inbound import InboundRecord
 from serving.console.readings import BrokerReading, NodeReading
+from serving.console.views.overview import overview
 from serving.console.watch import watcher as module
 from serving.console.watch.watcher import Watcher
-from tests.console_fakes import HOME, LIVE, NOW_MS, controller, embedder, node, rollout, stage
+from tests.console_fakes import HOME, LIVE, NOW_MS, URL, controller, embedder, node, rollout, stage
 from tests.filled_epochs import DIM, live, tweeted
 
 
@@ -83,6 +84,21 @@ def test_who_was_heard_of_when_the_broker_was_read_is_not_silent_because_a_node_
     moment = deployment.watcher(monkeypatch)._read()
     assert deployment.now_ms == NOW_MS + 12_000
     assert (len(moment.live_nodes()), len(moment.live_embedders()), len(moment.live_controllers())) == (1, 1, 1)
+
+
+def test_nobody_is_silent_for_want_of_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds into its outage the page showed no node, though all of them answered, and said which roles to start."""
+    there = reading_of(NOW_MS - 60_000)
+    deployment = _Deployment(there)
+    watcher = deployment.watcher(monkeypatch)
+    watcher._read()
+    deployment.now_ms += 60_000
+    deployment._broker = replace(there, trouble="the broker at b:1 does not answer", ends={})
+    moment = watcher._read()
+    assert [reading.instance for reading in moment.nodes] == ["node:n1"]
+    assert overview([moment], HOME).troubles == ("the broker at b:1 does not answer", f"{URL} does not answer")
+    deployment._broker = there
+    assert not watcher._read().live_nodes(), "the broker tells, and of nobody"
 
 
 @pytest.mark.parametrize(("live_for_ms", "measured"), [(30_000, 1), (5_000, 0)])
