@@ -15,6 +15,8 @@ from schemas.topics import DEFAULT_PARTITIONS
 # In a clone, `make setup` puts the jars beside the code; an installed package is told where they are.
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
+# as the roles want it, which would end one after the other; and a claim on names lists them by commas
+_NAME = r"^[A-Za-z0-9._-]+$"
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
 
 
@@ -60,11 +62,14 @@ class LauncherSettings(BaseSettings):
     )
     node_id: str = Field(
         default_factory=socket.gethostname,
+        max_length=64,
+        pattern=_NAME,
         validation_alias="ROOST_NODE_ID",
         description="What the node will report as, by default the host's name; the node reads the same variable.",
     )
     instance: str = Field(
         default="0",
+        pattern=_NAME,
         validation_alias="ROOST_INSTANCE",
         description="What the labeler's process is called in its group; the roles read the same variable.",
     )

@@ -81,7 +81,10 @@ def names_of(text: object) -> object:
 def load_surfaces(path: Path | None = None) -> dict[str, Surface]:
     """Read the surfaces from a TOML file, by default the shipped one; raises `ValueError` that names the key to mend."""
     text = path.read_text("utf-8") if path else (resources.files("schemas") / "surfaces.toml").read_text("utf-8")
-    return {name: _surface(name, table) for name, table in tomllib.loads(text).items()}
+    surfaces = {name: _surface(name, table) for name, table in tomllib.loads(text).items()}
+    if not surfaces:
+        raise ValueError("it names no surface; each is a table, such as [home-timeline]")
+    return surfaces
 
 
 def _surface(name: str, table: object) -> Surface:
@@ -98,7 +101,7 @@ def _surface(name: str, table: object) -> Surface:
         ("feature_spec", tuple(CATALOG)),
         ("dim", DIMENSIONS),
     ):
-        if type(table[key]) is bool or table[key] not in allowed:
+        if type(table[key]) not in (str, int) or table[key] not in allowed:
             raise ValueError(f"surface {name!r}: {key} must be one of {', '.join(map(str, allowed))}, not {table[key]!r}")
     if fault := refresh_fault(table["refresh"]):
         raise ValueError(f"surface {name!r}: {fault}")

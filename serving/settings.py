@@ -46,7 +46,13 @@ class NodeSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="ROOST_", frozen=True, extra="forbid", env_ignore_empty=True, populate_by_name=True
+        env_prefix="ROOST_",
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        populate_by_name=True,
+        # no thread can wait for so long: it would end at its first wait
+        allow_inf_nan=False,
     )
 
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)

@@ -202,15 +202,24 @@ def _snapshots(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _read(folder: Path, read: Callable[[Path], Manifest], *, on_progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
-    """Each snapshot as `read` finds it, or where it lies and the `reason` why it is refused."""
+    """Each snapshot as `read` finds it, or where it lies and the `reason` why it is refused; without those replaced meanwhile.
+
+    Raises:
+        RoostError: there is no such folder, or all were replaced.
+    """
     found: list[dict[str, Any]] = []
     snapshots = _snapshots(folder)
-    for node, path in snapshots:
+    for number, (node, path) in enumerate(snapshots, 1):
         try:
             found.append({**_row(node, path, read(path)), "reason": None})
         except SnapshotRefused as refusal:
-            found.append({"node": node, "bundle": path.parent.name, "snapshot": path.name, "reason": str(refusal)})
-        on_progress(len(found), len(snapshots))
+            if path.is_dir():
+                found.append({"node": node, "bundle": path.parent.name, "snapshot": path.name, "reason": str(refusal)})
+            else:
+                say(f"roost: {path} is passed over: its node has replaced it while it was read")
+        on_progress(number, len(snapshots))
+    if snapshots and not found:
+        raise RoostError(f"all snapshots in {folder} were replaced while they were read; run this again")
     return found
 
 

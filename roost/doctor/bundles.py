@@ -10,12 +10,13 @@ from schemas.registry.place import RegistryPlace
 from schemas.rollout import STREAMING, UNDER_WAY
 
 
-def check_bundles(registry: RegistryPlace, states: Mapping[str, Rollout]) -> list[Finding]:
+def check_bundles(registry: RegistryPlace, known: Mapping[str, Rollout] | None) -> list[Finding]:
     """Check every byte of every bundle in the registry, and that each bundle a rollout streams is there.
 
     Args:
-        states: the rollout state by surface.
+        known: the rollout state by surface; None where it could not be read: any bundle may be in use then.
     """
+    states = known or {}
     try:
         there = [(surface, bundle) for surface in surfaces_in(registry) for bundle in bundles_in(registry, surface)]
         faults = {place: fault for place in there if (fault := _fault(registry, *place)) is not None}
@@ -35,7 +36,10 @@ def check_bundles(registry: RegistryPlace, states: Mapping[str, Rollout]) -> lis
     for (surface, bundle), fault in faults.items():
         folder = f"{registry}/{surface}/{bundle}"
         stage = used.get((surface, bundle))
-        if stage is None:
+        if known is None:
+            fix = f"copy {folder} back from another machine; nothing says that no rollout uses it while the rollouts are not read"
+            findings.append(wrong(f"bundle {bundle}", fault, fix))
+        elif stage is None:
             findings.append(wrong(f"bundle {bundle}", fault, f"rm -r {folder}"))
         else:
             fix = f"copy {folder} back from another machine{_or_without_it(states[surface], bundle, usable)}"

@@ -56,7 +56,8 @@ def _topic_fix(fault: TopicFault, bootstrap: str) -> str:
         return f"roost topics create --bootstrap {bootstrap}"
     if fault.setting is not None:
         return f"roost topics alter --bootstrap {bootstrap}"
-    return f"stop all roles, delete the topic, and run `roost topics create --bootstrap {bootstrap}`; its records are lost"
+    anew = f"stop all roles, delete the topic, and run `roost topics create --bootstrap {bootstrap}`; its records are lost"
+    return f"set ROOST_PARTITIONS, here and for the roles, where all topics of its key have that number; else {anew}"
 
 
 def check_lag(role: str, before: Committed, after: Committed, ends: Mapping[Place, int], *, apart_s: float) -> Finding:

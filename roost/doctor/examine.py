@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 from confluent_kafka import KafkaException, Message, TopicPartition
@@ -32,13 +33,15 @@ from roost.embedder_errors import read_embedder_errors
 from roost.topics_in_use import rollouts_at, topics_in_use
 from schemas.errors import RoostError
 from schemas.groups import READERS, waiting
-from schemas.records.control import Rollout
 from schemas.registry.kind import BundleRegistry
 from schemas.surfaces import load_surfaces
 from schemas.topics import ROLLOUT_COMMANDS, dlq, standard_topics
 from schemas.wire.admin import TopicFault, topic_faults, wait_for_broker
 from schemas.wire.client import make_consumer, make_producer
 from schemas.wire.committed import committed_offsets
+
+if TYPE_CHECKING:
+    from schemas.records.control import Rollout
 
 _BROKER_S = 3.0
 _APART_S = 3.0
@@ -93,7 +96,7 @@ def examine(patient: Patient) -> Iterator[Finding]:
         if patient.roles
         else note("roles", "no launcher runs here", "roost up, or containers")
     )
-    states = dict[str, Rollout]()
+    states: dict[str, Rollout] | None = None
     faults: Sequence[TopicFault] = ()
     if patient.bootstrap is None:
         yield wrong("broker", "none is named and none runs here", "roost up, or set KAFKA_BOOTSTRAP_SERVERS")
@@ -107,8 +110,8 @@ def examine(patient: Patient) -> Iterator[Finding]:
                 faults = topic_faults(admin, wanted)
                 yield from check_topics_found(len(wanted), faults, patient.bootstrap)
             yield from _probe(patient.bootstrap)
-            if any(fault.missing for fault in faults):
-                yield note("lags", "not looked at while topics are missing")
+            if any(fault.setting is None for fault in faults):
+                yield note("lags", "not looked at while topics are missing, or have another number of partitions")
             else:
                 yield from _lags(patient)
             yield from check_embedders(read_embedder_errors(patient.bootstrap))
@@ -179,11 +182,17 @@ def _lags(patient: Patient) -> Iterator[Finding]:
 
 def _node(url: str) -> Finding:
     try:
-        health = httpx.get(f"{url}/readyz", timeout=_BROKER_S).json()
+        answer = httpx.get(f"{url}/readyz", timeout=_BROKER_S)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return check_node(url, None, (), (), ())
+    try:
+        health = answer.json()
         bundles = [bundle for surface in health["surfaces"] for bundle in surface["bundles"]]
         alarms = [f"bundle {bundle['bundle']}: {alarm}" for bundle in bundles for alarm in bundle["alarms"]]
-        doubts = [f"bundle {bundle['bundle']}: {doubt}" for bundle in bundles for doubt in bundle["index_alarms"].values()]
+        # a node of an older release says nothing of its indexes
+        doubts = [f"bundle {bundle['bundle']}: {doubt}" for bundle in bundles for doubt in bundle.get("index_alarms", {}).values()]
         return check_node(url, health["ready"], health["reasons"], alarms, doubts)
-    # nobody, or something that is no node
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
-        return check_node(url, None, (), (), ())
+    # a node that failed on the question, or something that is none
+    except (ValueError, KeyError, TypeError, AttributeError):
+        said = f"{url} answers {answer.status_code}, and not what a node says of itself"
+        return wrong("node", said, "see its log; or name the node with --node or ROOST_NODE_URL")

@@ -35,21 +35,22 @@ def search_snapshots(folder: Path, mention: Mention, *, kept: int, deletes_kept_
         kept: how many snapshots of a bundle a node keeps (`ROOST_SNAPSHOTS_KEPT`).
         deletes_kept_ms: how long a node remembers a delete, and writes it to every snapshot.
     """
-    for manifest in (path for path in _below(folder) if path.name == MANIFEST_NAME):
+    for one in sorted({path.parent for path in _below(folder)}):
         try:
-            written_ms = read_manifest(manifest.read_bytes()).written_ms
-            found = [column for column in _OF_ROWS if any(_mentions(manifest.parent, column, mention))]
-            times_ms = np.fromfile(manifest.parent / "deleted_ms", "<i8").tolist()
-            deleted_ms = [*compress(times_ms, _mentions(manifest.parent, _DELETED, mention))]
-        # damaged, or removed while it is read: a node removes those that it replaces
+            written_ms = read_manifest((one / MANIFEST_NAME).read_bytes()).written_ms
+            found = [column for column in _OF_ROWS if any(_mentions(one, column, mention))]
+            times_ms = np.fromfile(one / "deleted_ms", "<i8").tolist()
+            deleted_ms = [*compress(times_ms, _mentions(one, _DELETED, mention))]
+        # a node writes the manifest last, and removes what it replaces
         except FileNotFoundError:
+            yield from _in_parts(one, mention, kept)
             continue
         except (SnapshotRefused, OSError, ValueError):
-            yield from _damaged(manifest.parent, mention)
+            yield from _damaged(one, mention)
             continue
         if found:
             yield Trace(
-                place=str(manifest.parent),
+                place=str(one),
                 why="snapshot",
                 count=len(found),
                 at=", ".join(found),
@@ -58,7 +59,7 @@ def search_snapshots(folder: Path, mention: Mention, *, kept: int, deletes_kept_
             )
         if deleted_ms:
             yield Trace(
-                place=str(manifest.parent),
+                place=str(one),
                 why="delete",
                 count=len(deleted_ms),
                 at=_DELETED,
@@ -115,19 +116,40 @@ def _rows(path: Path) -> Iterator[dict[str, object]]:
             yield from batch.to_pylist()
 
 
+def _in_parts(folder: Path, mention: Mention, kept: int) -> Iterator[Trace]:
+    """Yield a snapshot that is not all there: being written or removed, or left so by a node that was killed at it."""
+    with suppress(FileNotFoundError):
+        found = [column for column in (*_OF_ROWS, _DELETED) if _part_mentions(folder, column, mention)]
+        # gone by now, it was being removed
+        until_ms = int(folder.stat().st_mtime * 1000) + kept * RENEW_MS
+        if found:
+            yield Trace(str(folder), "snapshot", len(found), ", ".join(found), until_ms, _SENTENCE)
+
+
+def _part_mentions(folder: Path, name: str, mention: Mention) -> bool:
+    """Tell whether a column mentions the id: as bytes where it does not say, or not to its end, where its strings end."""
+    try:
+        return any(_mentions(folder, name, mention))
+    except (FileNotFoundError, ValueError):
+        path = folder / name
+        return path.is_file() and mention.name.encode() in path.read_bytes()
+
+
 def _damaged(folder: Path, mention: Mention) -> Iterator[Trace]:
     """Yield the files that hold the id's bytes: where strings begin and end is not known."""
     name = mention.name.encode()
-    for path in sorted(folder.iterdir()):
+    for path in (path for path in _below(folder) if path.parent == folder):
         with suppress(FileNotFoundError):
             if name in path.read_bytes():
                 yield Trace(str(path), "damaged", 1, path.name, None, "of a snapshot that cannot be read: remove its folder")
 
 
 def _mentions(folder: Path, name: str, mention: Mention) -> Iterator[bool]:
-    """Return of each value of a column whether it mentions the id."""
+    """Return of each value of a column whether it mentions the id; raises `ValueError` where it is cut off."""
     data = (folder / name).read_bytes()
     ends = np.frombuffer((folder / f"{name}_ends").read_bytes(), "<i8").tolist()
+    if [0, *ends][-1] != len(data):
+        raise ValueError(f"{name} ends elsewhere than its last string")
     values = (data[begin:end] for begin, end in pairwise([0, *ends]))
     if name == _PAYLOADS:
         return (mention.in_value(read_payload(value)) for value in values)

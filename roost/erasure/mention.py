@@ -11,6 +11,10 @@ from schemas.tokens import read_token
 
 # what an id is made of: `u:1` is in "u:1/t:7", and not in "u:12"
 _INSIDE = r"[\w-]"
+# Thai, Lao, Burmese, Khmer, Japanese, Chinese, Korean: written without spaces, or with particles joined to a name
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
 
 
 class Mention:
@@ -18,7 +22,8 @@ class Mention:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._text = re.compile(rf"(?<!{_INSIDE}){re.escape(name)}(?!{_INSIDE})")
+        before, behind = _inside(name[:1]), _inside(name[-1:])
+        self._text = re.compile(f"(?<!{before}){re.escape(name)}(?!{behind})")
         self._bytes = re.compile(rb"(?<![\w-])" + re.escape(name.encode()) + rb"(?![\w-])")
         self._avro = _avro_string(name.encode())
         # cheap, and never wrong when it says no: the id itself, or the middle of its base64url at each of three alignments
@@ -64,6 +69,11 @@ class Mention:
             case list() | tuple():
                 return any(self.in_value(item, name=name) for item in value)
         return False
+
+
+def _inside(end: str) -> str:
+    """Return what may stand beside an end of an id as more of it: of 日 also 本, of `u:1` no letter of a script without spaces."""
+    return _INSIDE if re.match(f"[{_UNSPACED}]", end) else f"(?:(?![{_UNSPACED}]){_INSIDE})"
 
 
 def _avro_string(data: bytes) -> bytes:

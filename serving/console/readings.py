@@ -99,6 +99,7 @@ class Moment:
         delays: of what the live bundle's topic gained since the last reading, by surface.
         users: some whose state changed lately, the latest first.
         dead_letters: entries that are kept; None while unknown.
+        told_ms: when the broker last told of heartbeats; None where it does now.
     """
 
     at_ms: int
@@ -107,6 +108,12 @@ class Moment:
     delays: Mapping[str, SampledDelays] = field(default_factory=dict)
     users: tuple[str, ...] = ()
     dead_letters: int | None = None
+    told_ms: int | None = None
+
+    @property
+    def judged_ms(self) -> int:
+        """As of when an instance is silent or not: nobody is for want of a broker that takes heartbeats."""
+        return self.at_ms if self.told_ms is None else self.told_ms
 
     def live_nodes(self) -> list[Heartbeat]:
         """Return the heartbeats of nodes that are not silent."""
@@ -124,7 +131,7 @@ class Moment:
         found = [
             beat
             for name, beat in self.broker.heartbeats.items()
-            if name.startswith(prefix) and self.at_ms - beat.heard_ms < SILENCE_MS
+            if name.startswith(prefix) and self.judged_ms - beat.heard_ms < SILENCE_MS
         ]
         return sorted(found, key=lambda beat: beat.heard_ms)
 

@@ -32,7 +32,7 @@ def run_console(
     """
     surfaces = load_surfaces(settings.surfaces)
     catalog = RegistryCatalog(settings.registry)
-    watcher, asker = Watcher(settings.bootstrap, surfaces, catalog), NodeAsker()
+    watcher, asker = Watcher(settings.bootstrap, surfaces), NodeAsker()
     results = ResultFiles(settings.console_results)
     parts = ConsoleParts(surfaces, watcher, catalog, asker, sender, results=results, paper=paper, actor=settings.console_actor)
     app = build_console(parts, version=version, hosts=(settings.console_host, *settings.console_hosts))

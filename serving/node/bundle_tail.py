@@ -131,14 +131,14 @@ class BundleTail:
             self._loaded = None
         # this tail and its follower refer to each other, and a node's collector looks for such cycles once in many minutes
         self._towers = None
-        self._parts.metrics.forget(self.surface.name, self.bundle)
 
     def hold(self) -> None:
         """Follow the topic no longer: the index stays as it is."""
         self._follower.stop()
 
     def forget(self) -> None:
-        """Give the disk back as well, of a bundle that left for good."""
+        """Give the disk back as well, and end the metrics, of a bundle that left for good."""
+        self._parts.metrics.forget(self.surface.name, self.bundle)
         if self._snapshots is not None:
             self._snapshots.forget()
 

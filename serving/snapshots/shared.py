@@ -75,7 +75,7 @@ class SharedSnapshots:
         """Copy a finished snapshot from its folder on this machine; returns its path there. Done twice it changes nothing.
 
         Raises:
-            FileNotFoundError: its node has removed it meanwhile; nothing is left of it there.
+            FileNotFoundError: its node has removed it meanwhile; of this, as of a place that is full, nothing is left there.
         """
         path = f"{self._root}/{node}/{bundle}/{folder.name}"
         there = f"{path}/{MANIFEST_NAME}"
@@ -90,9 +90,10 @@ class SharedSnapshots:
             try:
                 for file in sorted(folder.iterdir(), key=lambda file: file.name == MANIFEST_NAME):
                     self._files.put_file(str(file), f"{path}/{file.name}")
-            except FileNotFoundError:
-                # what has no manifest nobody would ever remove
-                with suppress(FileNotFoundError):
+            # its node has removed it, the place is full, or somebody ended the command
+            except BaseException:
+                # what has no manifest nobody would ever remove; where the place is away, nor can we
+                with suppress(Exception):
                     self._files.rm(path, recursive=True)
                 raise
         return path

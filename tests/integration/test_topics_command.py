@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,5 +86,9 @@ def test_settings_of_another_release_are_altered_and_another_count_of_partitions
     assert cli.run(["topics", "alter", "--partitions", "2"]) == 0
     assert capsys.readouterr().out.startswith("0 settings of")
 
+    findings = {finding.check: finding for finding in examine(replace(patient, partitions=4))}
+    assert findings[f"topic {TWEETS}"].fix.startswith("set ROOST_PARTITIONS")
+    assert findings["broker"].verdict is Verdict.OK, "it was asked for partitions that are not there"
+    assert findings["embedders"].verdict is Verdict.OK, "what comes after is looked at"
     assert cli.run(["topics", "alter", "--partitions", "4"]) == 1
     assert "has 2 partitions, not 4" in capsys.readouterr().out

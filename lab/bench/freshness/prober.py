@@ -13,6 +13,8 @@ from lab.observed.columns import Floats
 
 # share of a waiting time that it is known to, where it is long
 _RESOLUTION = 0.1
+# what was found before must not fill the answer: no probe is looked for so long after it was given up
+_BEYOND_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,8 @@ def look_for(wanted: tuple[Probe, ...], retrieval: Retrieval, plan: Plan, start_
             continue
         began_s = time.monotonic()
         languages = sorted({probe.language for probe in out.values()})
-        # a language comes again after so many probes: what was found before must not fill the answer
-        found = retrieval.ids({"k": 4 * PROBE_LANGUAGES, "languages": languages})
+        asked = {"k": 4 * PROBE_LANGUAGES, "languages": languages, "max_age_s": plan.give_up_s + _BEYOND_S}
+        found = retrieval.ids(asked)
         answered_s = time.monotonic()
         failed += found is None
         for candidate_id in set(found or ()) & out.keys():

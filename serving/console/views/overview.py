@@ -227,7 +227,8 @@ def _rate(earlier: Moment, later: Moment, topic: str) -> float | None:
     seconds = (later.at_ms - earlier.at_ms) / 1000
     if before is None or after is None or seconds <= 0:
         return None
-    return max(0, sum(after.values()) - sum(before.values())) / seconds
+    # of a partition that nobody told of then, all that it holds would be new
+    return sum(max(0, after[partition] - before[partition]) for partition in after.keys() & before.keys()) / seconds
 
 
 def _behind(end: int | None, position: int | None) -> int | None:
@@ -245,11 +246,11 @@ def _troubles(moment: Moment) -> tuple[str, ...]:
         found.append("no controller has been heard of for 10 s; `roost control` starts one")
     found += [node.trouble for node in moment.nodes if node.trouble]
     for node in moment.nodes:
-        found += (
-            [alarm for surface in node.health.surfaces for bundle in surface.bundles for alarm in bundle.alarms]
-            if node.health
-            else []
-        )
+        for bundle in (bundle for surface in node.health.surfaces for bundle in surface.bundles) if node.health else ():
+            found += [*bundle.alarms, *(f"bundle {bundle.bundle}: {alarm}" for alarm in bundle.index_alarms.values())]
+    found += [
+        f"embedder {_short(beat.status.instance)}: {error}" for beat in moment.live_embedders() for error in beat.status.errors
+    ]
     return tuple(dict.fromkeys(found))
 
 

@@ -93,7 +93,7 @@ class HistoryLine:
 
 @dataclass(frozen=True, slots=True)
 class Unrolled:
-    """A bundle of the registry that the surface's log does not name."""
+    """A bundle of the registry that the surface's rollout does not name: never rolled out, or ended long ago."""
 
     bundle: str
     recipe: str
@@ -311,7 +311,7 @@ def _complaints(bundle: str, moment: Moment) -> tuple[str, ...]:
 
 def _progress(entry: BundleStage, state: Rollout, moment: Moment) -> BundleProgress:
     heard = [replace(beat.status, time_ms=beat.heard_ms) for beat in moment.broker.heartbeats.values()]
-    return progress_with(entry, state, heard, moment.at_ms)
+    return progress_with(entry, state, heard, moment.judged_ms)
 
 
 def _backfill(progress: BundleProgress, *, gated: bool) -> str:

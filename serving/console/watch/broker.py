@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 from confluent_kafka import Consumer, KafkaException
 
 from schemas.codec import decode
-from schemas.errors import BrokerUnavailable, InvalidInput
+from schemas.errors import BrokerUnavailable, InvalidInput, TopicMismatch
 from schemas.groups import READERS, Committed, Reader
 from schemas.records.control import NodeStatus, Rollout
 from schemas.rollout import fold, nothing_yet
 from schemas.topics import NODE_STATUS, ROLLOUTS
-from schemas.wire.admin import make_admin
+from schemas.wire.admin import make_admin, topic_id
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.inbound import InboundRecord
@@ -127,15 +127,24 @@ class BrokerWatch:
     def read(self) -> BrokerReading:
         """Return what is known now; one thread at a time. A broker that is away is a sentence in it, no error."""
         try:
-            ends = self._ends()
+            ends, untold = self._ends()
             committed = {reader.role: self._committed(reader, ends) for reader in READERS}
         except KafkaException as error:
             reason = error.args[0].str()
             return self._log.reading(f"the broker at {self._bootstrap} does not answer ({reason})", {})
         except BrokerUnavailable as error:
             return self._log.reading(str(error), ends)
-        trouble = self._rollouts.trouble or self._statuses.trouble
+        trouble = untold or self._rollouts.trouble or self._statuses.trouble
         return self._log.reading(trouble, ends, committed)
+
+    def topic_id(self, topic: str) -> str | None:
+        """Return Kafka's id of a topic, another one once it is made anew; None where the broker does not tell."""
+        if self._admin is None:
+            return None
+        try:
+            return topic_id(self._admin, topic, timeout_s=_ASK_S)
+        except (BrokerUnavailable, TopicMismatch):
+            return None
 
     def _committed(self, reader: Reader, ends: Mapping[str, Mapping[int, int]]) -> Committed:
         if reader.group not in self._groups:
@@ -144,14 +153,22 @@ class BrokerWatch:
         places = [(topic, partition) for topic in reader.topics for partition in ends.get(topic, ())]
         return committed_offsets(self._groups[reader.group], places, timeout_s=_ASK_S) if places else {}
 
-    def _ends(self) -> dict[str, dict[int, int]]:
+    def _ends(self) -> tuple[dict[str, dict[int, int]], str | None]:
+        """Return the ends by topic and partition, and what is wrong with a partition whose end nobody tells."""
         if self._admin is None:
             self._admin = make_admin(self._bootstrap)
         known = self._admin.list_topics(timeout=_ASK_S).topics
         places = [(name, partition) for name in self._topics if name in known for partition in known[name].partitions]
         ends: dict[str, dict[int, int]] = {}
+        untold: dict[str, KafkaException] = {}
         for (topic, partition), answer in ask_offsets(self._admin, places, timeout_s=_ASK_S).items():
             if isinstance(answer, KafkaException):
-                raise answer
-            ends.setdefault(topic, {})[partition] = answer
-        return ends
+                untold[f"{topic}/{partition}"] = answer
+            else:
+                ends.setdefault(topic, {})[partition] = answer
+        for place, error in untold.items():
+            if not ends:
+                raise error
+            # of a cluster one broker may be away: the others' partitions go on
+            return ends, f"{place} cannot be asked for its end ({error.args[0].str()})"
+        return ends, None

@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from schemas.codec import decode_mapping
+from schemas.codec import decode_mapping, subject_of
 from schemas.errors import InvalidInput
-from schemas.records.candidates import embedding_subject
+from schemas.records.candidates import DIMENSIONS, embedding_subject
 from schemas.wire.inbound import InboundRecord
 from serving.console.readings import Delays, SampledDelays
 
+_SUBJECTS = frozenset(map(embedding_subject, DIMENSIONS))
 
-def sampled_delays(records: Iterable[InboundRecord], dim: int, *, since_ms: int) -> SampledDelays:
-    """Return the delays of embedding records of a bundle of dimension `dim`; deletes, nulls and the undecodable are passed over.
+
+def sampled_delays(records: Iterable[InboundRecord], *, since_ms: int) -> SampledDelays:
+    """Return the delays of embedding records, of any dimension; deletes, nulls and the undecodable are passed over.
 
     So is what was logged before `since_ms`: a console that starts finds the newest records of a quiet topic, hours old perhaps.
     """
@@ -19,8 +21,11 @@ def sampled_delays(records: Iterable[InboundRecord], dim: int, *, since_ms: int)
     for record in records:
         if record.value is None or record.timestamp_ms < since_ms:
             continue
+        subject = subject_of(record.value)
+        if subject not in _SUBJECTS:
+            continue
         try:
-            row = decode_mapping(embedding_subject(dim), record.value)
+            row = decode_mapping(subject, record.value)
         except InvalidInput:
             # the nodes refuse it, and raise the alarm
             continue

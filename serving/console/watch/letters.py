@@ -4,7 +4,7 @@ The ends of their topics say too much: an entry that was sent again has a null b
 partitions.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from schemas.wire.inbound import InboundRecord
@@ -33,12 +33,23 @@ class ReadsNewest(Protocol):
         """Return at most so many of each partition's newest records not given before."""
         ...
 
+    def forget(self, topic: str) -> None:
+        """Give all of a topic again: it is another one."""
+        ...
+
 
 class KeptLetters:
     """Counts on the thread of its reader."""
 
-    def __init__(self, newest: ReadsNewest) -> None:
+    def __init__(self, newest: ReadsNewest, topic_id: Callable[[str], str | None]) -> None:
+        """Know of none yet.
+
+        Args:
+            topic_id: returns Kafka's id of a topic, another one once the topic is made anew; None where it is not told.
+        """
         self._newest = newest
+        self._topic_id = topic_id
+        self._ids: dict[str, str] = {}
         self._places: dict[str, dict[bytes, tuple[int, int]]] = {topic: {} for topic in DEAD_LETTERS}
         self._read_to: dict[str, Mapping[int, int]] = {}
         self._counts = 0
@@ -54,9 +65,14 @@ class KeptLetters:
         return sum(len(self._places[topic]) for topic in known) if known and self._read_to.keys() >= {*known} else None
 
     def _read(self, topic: str, ends: Mapping[int, int]) -> None:
-        if any(end < self._read_to.get(topic, {}).get(partition, 0) for partition, end in ends.items()):
-            # deleted and made anew
+        topic_id = self._topic_id(topic)
+        is_other = topic_id is not None and self._ids.get(topic, topic_id) != topic_id
+        # where nobody tells, an end behind the former one does
+        if is_other or any(end < self._read_to.get(topic, {}).get(partition, 0) for partition, end in ends.items()):
             self._places[topic].clear()
+            self._newest.forget(topic)
+        if topic_id is not None:
+            self._ids[topic] = topic_id
         places = self._places[topic]
         for record in self._newest.read(topic, ends, per_partition=_MOST):
             key = record.key or b""

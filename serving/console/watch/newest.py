@@ -68,6 +68,10 @@ class NewestRecords:
         self.whole = not ends
         return records
 
+    def forget(self, topic: str) -> None:
+        """Give all of a topic again: it is another one, whose offsets begin anew."""
+        self._next = {place: offset for place, offset in self._next.items() if place[0] != topic}
+
     def close(self) -> None:
         """Disconnect."""
         if self._consumer is not None:

@@ -16,7 +16,7 @@ _HEALTH_JSON: TypeAdapter[NodeHealth] = TypeAdapter(NodeHealth)
 
 
 class NodeReader:
-    """Reads nodes one after the other, each within `timeout_s` a request. One thread at a time."""
+    """Reads a node, within `timeout_s` a request. Safe on any number of threads, as httpx's client is."""
 
     def __init__(self, *, timeout_s: float = 1.0, transport: httpx.BaseTransport | None = None) -> None:
         """Connect to nothing yet.

@@ -5,11 +5,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from schemas.surfaces import Surfaces
 from schemas.topics import USER_STATES, USERS, embeddings_topic_name
-from serving.console.readings import DEAD_LETTERS, INPUTS, BrokerReading, Catalog, Moment, NodeReading, SampledDelays
+from serving.console.readings import (
+    DEAD_LETTERS,
+    INPUTS,
+    BrokerReading,
+    Heartbeat,
+    Moment,
+    NodeReading,
+    SampledDelays,
+)
 from serving.console.watch.broker import BrokerWatch
 from serving.console.watch.delays import sampled_delays
 from serving.console.watch.letters import KeptLetters
@@ -27,19 +36,27 @@ _SAMPLED_PER_PARTITION = 50
 _SAMPLED_MS = 60_000
 _USERS_PER_PARTITION = 8
 _USERS_KEPT = 24
+# one after the other, a few that do not answer would make every figure seem too old to be read
+_NODES_AT_ONCE = 32
+# between two readings, of the wall clock against the monotonic one
+_CLOCK_SET_S = 1.0
 
 
 class Watcher:
     """One thread that reads; `moments` may be asked for on any."""
 
-    def __init__(self, bootstrap: str, surfaces: Surfaces, catalog: Catalog) -> None:
+    def __init__(self, bootstrap: str, surfaces: Surfaces) -> None:
         self._surfaces = surfaces
-        self._catalog = catalog
         self._broker = BrokerWatch(bootstrap, (*INPUTS, *DEAD_LETTERS))
         self._nodes = NodeReader()
         self._newest = NewestRecords(bootstrap)
-        self._letters = KeptLetters(self._newest)
+        self._letters = KeptLetters(self._newest, self._broker.topic_id)
+        self._asking = ThreadPoolExecutor(_NODES_AT_ONCE, thread_name_prefix="console-node")
         self._moments: deque[Moment] = deque(maxlen=KEPT)
+        # of the newest reading: the wall clock's time less the one's that nobody sets
+        self._apart_s: float | None = None
+        self._taken_s = 0.0
+        self._told_ms: int | None = None
         self._users: tuple[str, ...] = ()
         self._stopping = threading.Event()
         self._due = threading.Event()
@@ -55,6 +72,7 @@ class Watcher:
         self._stopping.set()
         self._due.set()
         self._thread.join()
+        self._asking.shutdown()
         self._broker.stop()
         self._nodes.close()
         self._newest.close()
@@ -71,36 +89,48 @@ class Watcher:
         while not self._stopping.is_set():
             started_s = time.monotonic()
             try:
-                self._moments.append(self._read())
+                self._keep(self._read())
             # a page that lags says so; a thread that ended would show yesterday's figures for ever
             except Exception:
                 log.exception("reading the deployment failed; trying again")
             self._due.wait(max(0.1, EVERY_S - (time.monotonic() - started_s)))
             self._due.clear()
 
+    def _keep(self, moment: Moment) -> None:
+        """Keep a reading; those of before the clock was set go: a rate over the step would be none, or below zero."""
+        apart_s = moment.at_ms / 1000 - self._taken_s
+        if self._apart_s is not None and abs(apart_s - self._apart_s) > _CLOCK_SET_S:
+            log.warning("the clock was set by %+.1f s: figures over time begin anew", apart_s - self._apart_s)
+            self._moments.clear()
+        self._apart_s = apart_s
+        self._moments.append(moment)
+
     def _read(self) -> Moment:
         broker = self._broker.read()
         # the moment is the broker's: who was heard of then may be silent by the time that slow nodes and samples are read
-        moment = Moment(wall_clock_ms(), broker)
-        nodes = tuple(
-            self._nodes.read(beat.status.instance, beat.status.url)
-            if beat.status.url
-            else NodeReading(beat.status.instance, "", "its heartbeat names no address")
-            for beat in moment.live_nodes()
-        )
+        at_ms, self._taken_s = wall_clock_ms(), time.monotonic()
+        is_away = broker.trouble is not None and not broker.ends
+        self._told_ms = self._told_ms if is_away else at_ms
+        moment = Moment(at_ms, broker, told_ms=self._told_ms if is_away else None)
+        nodes = tuple(self._asking.map(self._node, moment.live_nodes()))
         return replace(
             moment,
             nodes=nodes,
             delays=self._delays(broker),
             users=self._recent_users(broker),
-            dead_letters=self._letters.count(broker.ends),
+            # of a topic that cannot be read now nobody knows what it holds
+            dead_letters=None if broker.trouble else self._letters.count(broker.ends),
         )
+
+    def _node(self, beat: Heartbeat) -> NodeReading:
+        if not beat.status.url:
+            return NodeReading(beat.status.instance, "", "its heartbeat names no address")
+        return self._nodes.read(beat.status.instance, beat.status.url)
 
     def _delays(self, broker: BrokerReading) -> dict[str, SampledDelays]:
         delays: dict[str, SampledDelays] = {}
         for surface, state in broker.states.items():
-            manifest = None if state.live is None else self._catalog.manifest(surface, state.live)
-            if state.live is None or manifest is None or surface not in self._surfaces:
+            if state.live is None or surface not in self._surfaces:
                 continue
             # partition p of a bundle's topic holds the ids of partition p of its candidates' topic
             partitions = broker.ends.get(self._surfaces[surface].candidate_topic, {})
@@ -109,7 +139,7 @@ class Watcher:
             # what was written before it went live is its backfill, of candidates of days ago
             live_since_ms = max(entry.since_ms for entry in state.bundles if entry.bundle == state.live)
             since_ms = max(wall_clock_ms() - _SAMPLED_MS, live_since_ms)
-            delays[surface] = sampled_delays(records, manifest.dim, since_ms=since_ms)
+            delays[surface] = sampled_delays(records, since_ms=since_ms)
         return delays
 
     def _recent_users(self, broker: BrokerReading) -> tuple[str, ...]:

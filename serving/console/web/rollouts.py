@@ -18,6 +18,7 @@ from serving.console.web.guard import COOKIE, Tokens, is_same_origin
 from serving.console.web.templates import Templates
 
 _KEPT_ANSWERS = 100
+_WHOLE_BP = 10_000
 _TITLES: dict[type[RoostError], tuple[int, str]] = {
     Refused: (409, "The controller refused"),
     CompareAndSetLost: (409, "Somebody else was first"),
@@ -150,7 +151,9 @@ def command_of(form: dict[str, str], surface: str, *, actor: str) -> RolloutComm
         try:
             share_bp = round(float(form.get("share", "")) * 100)
         except (ValueError, OverflowError):
-            raise ValueError("The share must be a number of per cent.") from None
+            share_bp = 0
+        if not 0 < share_bp <= _WHOLE_BP:
+            raise ValueError("The share must be a number of per cent, from 0.01 to 100.")
     return RolloutCommand(
         uuid.uuid4().hex,
         surface,

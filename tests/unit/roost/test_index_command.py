@@ -1,7 +1,9 @@
 """`roost index`: what an operator sees of snapshots, and takes from one machine to another."""
 
+import errno
 import json
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +15,9 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from roost import cli
-from serving.snapshots.manifest import MANIFEST_NAME
-from serving.snapshots.store import SnapshotStore
+from roost.cli.output import Unwound
+from serving.snapshots.manifest import MANIFEST_NAME, Manifest
+from serving.snapshots.store import SnapshotStore, check
 from tests.posts import now_ms
 from tests.snapshot_samples import OF, UnsyncedFiles, snapshot
 
@@ -93,6 +96,29 @@ def test_a_damaged_manifest_is_listed_beside_the_sound_ones(nodes: Path, capsys:
     assert f"node-1/{OF.bundle}/000000000002 is not sound: {MANIFEST_NAME}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("replaced", [["node-1"], ["node-1", "node-2"]])
+def test_a_snapshot_that_its_node_replaces_while_it_is_read_is_not_called_damaged(
+    replaced: list[str], nodes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A node writes one a minute, and to read all of a large one takes longer: the nightly `verify` failed beside sound ones."""
+
+    def removed_before(path: Path) -> Manifest:
+        if path.parents[1].name in replaced:
+            shutil.rmtree(path)
+        return check(path)
+
+    monkeypatch.setattr("roost.cli.index.check", removed_before)
+    if len(replaced) == 1:
+        verified = run(capsys, "verify", "--folder", str(nodes))
+        assert [(one["node"], one["sound"]) for one in cast("list[dict[str, object]]", verified["snapshots"])] == [
+            ("node-2", True)
+        ] * 2
+    else:
+        assert cli.run(["index", "verify", "--folder", str(nodes), "--json"]) == 1
+        printed = capsys.readouterr()
+        assert (printed.out, "run this again" in printed.err) == ("", True), "nothing was verified"
+
+
 @pytest.mark.parametrize("command", ["inspect", "verify"])
 def test_a_folder_that_is_not_there_is_never_called_sound(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A backup that is looked for in the wrong place would pass every night."""
@@ -153,6 +179,23 @@ def test_a_snapshot_that_its_node_replaces_while_it_is_copied_leaves_nothing_and
     assert [one["node"] for one in cast("list[dict[str, str]]", printed["copied"])] == ["node-2"]
     assert printed["without"] == [{"node": "node-1", "bundle": OF.bundle}]
     assert not [path for path in (tmp_path / "bucket" / "node-1").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("ended_by", [OSError(errno.ENOSPC, "No space left on device"), Unwound(signal.SIGINT)])
+def test_a_copy_that_is_cut_short_leaves_nothing_there(
+    ended_by: BaseException, nodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has no manifest nobody ever removes: each run on a place that was full, or that was stopped, took more room of it."""
+    put_file = LocalFileSystem.put_file
+
+    def cut_short(files: LocalFileSystem, here: str, there: str) -> None:
+        if here.endswith(MANIFEST_NAME):
+            raise ended_by
+        put_file(files, here, there)
+
+    monkeypatch.setattr(LocalFileSystem, "put_file", cut_short)
+    assert cli.run(["index", "snapshot", f"file://{tmp_path}/bucket", "--folder", str(nodes)]) != 0
+    assert not [path for path in (tmp_path / "bucket").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize(

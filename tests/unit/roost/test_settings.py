@@ -38,6 +38,17 @@ def test_what_the_roles_will_be_called_is_read_from_their_own_variables(monkeypa
     assert (LauncherSettings().instance, LauncherSettings().node_id) == (LabelerSettings().instance, NodeSettings().node_id)
 
 
+@pytest.mark.parametrize("name", ["ROOST_INSTANCE", "ROOST_NODE_ID"])
+@pytest.mark.parametrize("wrong", ["a,b", "a b", "a:b", "ü"])
+def test_a_name_that_its_role_would_refuse_is_refused_before_anything_starts(
+    name: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role ended at every start, again and again; and a claim with a comma in a name is read back as one of other names."""
+    monkeypatch.setenv(name, wrong)
+    with pytest.raises(ValidationError, match=name):
+        LauncherSettings()
+
+
 @pytest.mark.parametrize("wrong", ["kafka", "kafka:", "http://kafka:9092", "kafka:9092;other:9092", "a:1,,b:2", "é:1 2"])
 def test_servers_that_no_client_could_use_are_refused_by_name(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Kafka client would retry a malformed address for ever, in silence."""

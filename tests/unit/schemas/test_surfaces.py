@@ -40,7 +40,6 @@ def test_the_shipped_surfaces_are_read() -> None:
 def test_a_surface_of_ones_own_is_read(tmp_path: Path) -> None:
     """All windows and names are configuration."""
     assert load(tmp_path, GOOD)["accounts-1"].popularity == "followers"
-    assert load(tmp_path, "") == {}
 
 
 MISTAKES = [
@@ -71,6 +70,8 @@ MISTAKES = [
     ("[accounts-1]", '["../accounts"]', "named with"),
     ("[accounts-1]", "accounts = 1", "must be a table"),
     ("dim = 64", "dim = ", "Invalid"),
+    ("dim = 64", "dim = 64.0", "dim must be one of"),
+    (GOOD, "", "names no surface"),
 ]
 
 

@@ -31,6 +31,14 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
     assert NodeSettings() == NodeSettings(snapshots=None, surfaces=None, http_port=8700, node_id=socket.gethostname())
 
 
+@pytest.mark.parametrize("name", ["ROOST_SNAPSHOT_EVERY_S", "ROOST_DRAIN_S"])
+def test_no_wait_is_endless(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Meant as never, it ended the thread that writes the snapshots at its first wait, so that there was none at the end either."""
+    monkeypatch.setenv(name, "inf")
+    with pytest.raises(ValidationError, match="finite"):
+        NodeSettings()
+
+
 def test_a_node_binds_this_machine_only_unless_told_otherwise() -> None:
     """An index open to the network by default is a leak by default."""
     assert NodeSettings().http_host == "127.0.0.1"

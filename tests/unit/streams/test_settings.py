@@ -52,3 +52,10 @@ def test_settings_do_not_change() -> None:
     """What was read at the start is what runs."""
     with pytest.raises(ValidationError, match="frozen"):
         StreamsSettings().instance = "1"  # type: ignore[misc]
+
+
+def test_no_wait_is_endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread can wait for so long."""
+    monkeypatch.setenv("ROOST_CHECKPOINT_INTERVAL_S", "inf")
+    with pytest.raises(ValidationError, match="finite"):
+        EmbedderSettings()

@@ -25,5 +25,7 @@ def test_settings_are_frozen_and_refuse_unknown_names_and_senseless_values() -> 
         TrainerSettings.model_validate({"intervall_s": 3})
     with pytest.raises(ValidationError):
         TrainerSettings(evaluation_share=1.0)
+    with pytest.raises(ValidationError, match="finite"):
+        TrainerSettings(poll_s=float("inf"))
     with pytest.raises(ValidationError):
         TrainerSettings().seed = 4  # type: ignore[misc]

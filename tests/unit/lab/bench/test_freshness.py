@@ -165,6 +165,34 @@ def test_what_is_late_is_looked_for_less_often() -> None:
     assert report.latencies_ms((Probe("t:1", "x-1", 0.01),), seen, start_s)[0] >= 500
 
 
+class Ranked:
+    """A node that holds the probes of an hour, those of before ranked first; it answers by languages and age, k at most."""
+
+    def __init__(self, start_s: float, probes: int) -> None:
+        self._start_s = start_s
+        self._aged = [(f"t:old-{number}", f"x-{number % 64}", 3_600.0 - number) for number in range(probes)]
+
+    def ids(self, request: dict[str, object]) -> list[str] | None:
+        """See `Retrieval.ids`."""
+        k, languages, oldest_s = request["k"], request["languages"], request.get("max_age_s", float("inf"))
+        assert isinstance(k, int)
+        assert isinstance(languages, list)
+        assert isinstance(oldest_s, float)
+        now = [*self._aged, *((f"t:{number}", f"x-{number}", 0.0) for number in range(64))]
+        return [name for name, language, age_s in now if language in languages and age_s <= oldest_s][:k]
+
+    def close(self) -> None:
+        """See `Retrieval.close`."""
+
+
+def test_probes_that_were_found_before_do_not_hide_those_that_are_out() -> None:
+    """In a run of five minutes a node that stood still for seconds had its probes ranked behind all before of their languages."""
+    start_s = time.monotonic()
+    wanted = tuple(Probe(f"t:{number}", f"x-{number}", 0.0) for number in range(64))
+    seen = look_for(wanted, Ranked(start_s, 1_200), Plan(give_up_s=0.05), start_s)  # type: ignore[arg-type]
+    assert len(seen.seen_s) == 64
+
+
 def test_every_probe_is_a_row_the_lost_ones_too() -> None:
     """Percentiles of what was found would hide when, and beside what, the others were lost."""
     wanted = (Probe("t:1", "x-1", 1.0), Probe("t:lost", "x-2", 2.0))

@@ -27,6 +27,15 @@ def test_a_damaged_bundle_is_named_whether_or_not_it_is_live(tmp_path: Path) -> 
     assert "or roost rollout rollback --surface home-timeline" in check_bundles(tmp_path, live)[0].fix
 
 
+def test_no_bundle_is_to_be_removed_while_nobody_knows_which_are_in_use(tmp_path: Path) -> None:
+    """Beside a broker that did not answer, `rm -r` was printed for the damaged bundle that was live."""
+    bundle = publish_bundle(tmp_path)
+    (tmp_path / HOME / bundle / CANDIDATE_TOWER).write_bytes(b"")
+    (finding,) = check_bundles(tmp_path, None)
+    assert (finding.check, finding.verdict) == (f"bundle {bundle}", Verdict.WRONG)
+    assert "rm -r" not in finding.fix
+
+
 def test_a_live_bundle_that_is_nowhere_is_named(tmp_path: Path) -> None:
     """The registry was mounted elsewhere, or somebody tidied up."""
     state = {HOME: Rollout(HOME, 1, bundles=(BundleStage("0" * 16, Stage.LIVE), BundleStage("1" * 16, Stage.RETIRED)))}

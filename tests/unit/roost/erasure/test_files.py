@@ -1,6 +1,7 @@
 """Snapshots, bundles and logs on disk, searched for an id."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from schemas.records.feedback import Example, Label
 from schemas.topics import DAY_MS
 from serving.query.payload import row_payload
 from serving.snapshots.keeping import RENEW_MS
+from serving.snapshots.manifest import Manifest, read_manifest
 from serving.snapshots.store import SnapshotStore
 from tests.posts import Post, embedding
 from tests.snapshot_samples import NOW_MS, OF, UnsyncedFiles, snapshot
@@ -68,6 +70,42 @@ def test_a_damaged_snapshot_is_searched_as_bytes(tmp_path: Path) -> None:
     traces = list(search_snapshots(tmp_path, Mention("a:erased"), kept=2, deletes_kept_ms=7 * DAY_MS))
     assert {(trace.why, trace.until_ms) for trace in traces} == {("damaged", None)}
     assert {Path(trace.place).name for trace in traces} >= {"authors"}
+
+
+def test_a_damaged_snapshot_that_its_node_removes_meanwhile_ends_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is replaced like any other: the whole search ended with a traceback."""
+    gone, left = written(tmp_path, "a:7"), written(tmp_path, "a:7")
+    (gone / "manifest.json").write_text("{}")
+
+    def removing(data: bytes) -> Manifest:
+        if data == b"{}":
+            shutil.rmtree(gone)
+        return read_manifest(data)
+
+    monkeypatch.setattr("roost.erasure.files.read_manifest", removing)
+    assert {trace.place for trace in search_snapshots(tmp_path, Mention("a:7"), kept=2, deletes_kept_ms=DAY_MS)} == {str(left)}
+
+
+@pytest.mark.parametrize("lost", ["manifest.json", "ids", "authors_ends", "payloads_ends", "deleted_ms"])
+def test_a_snapshot_that_is_not_all_there_is_searched_as_far_as_it_goes(lost: str, tmp_path: Path) -> None:
+    """A node that was killed while it wrote or removed one left it so: the search said that nothing is left of whom it holds."""
+    folder = written(tmp_path, "a:7")
+    (folder / lost).unlink()
+    (trace,) = search_snapshots(tmp_path, Mention("a:7"), kept=2, deletes_kept_ms=7 * DAY_MS)
+    assert (trace.place, trace.why, trace.at) == (str(folder), "snapshot", "authors, payloads")
+    assert trace.until_ms == int(folder.stat().st_mtime * 1000) + 2 * RENEW_MS
+    assert not list(search_snapshots(tmp_path, Mention("a:9"), kept=2, deletes_kept_ms=7 * DAY_MS))
+
+
+def test_a_column_that_is_still_being_written_is_searched_to_its_end(tmp_path: Path) -> None:
+    """Where the last of its strings end is not on the disk yet."""
+    folder = written(tmp_path, "a:7")
+    (folder / "manifest.json").unlink()
+    (folder / "payloads").unlink()
+    ends = (folder / "authors_ends").read_bytes()
+    (folder / "authors_ends").write_bytes(ends[:-8])
+    (trace,) = search_snapshots(tmp_path, Mention("a:7"), kept=2, deletes_kept_ms=7 * DAY_MS)
+    assert trace.at == "authors"
 
 
 def test_a_kept_training_is_searched_row_by_row(tmp_path: Path) -> None:

@@ -92,6 +92,14 @@ def test_records_inside_records_are_searched() -> None:
     assert not mention.in_record(encode(DeadLetter("impressions", 0, 0, 5, b"t:1", b'{"user": "u:42"}', "X", "bad", "labeler")))
 
 
+@pytest.mark.parametrize("text", ["ありがとうu:4さん", "感谢u:4的分享", "u:4님 감사합니다", "ขอบคุณu:4ครับ", "𠮷u:4𠮷"])
+def test_an_id_is_found_in_a_text_without_spaces(text: str) -> None:
+    """To Unicode these are letters, as those of an id: what a Japanese, Chinese, Korean or Thai text says of it was not found."""
+    assert Mention("u:4").in_text(text)
+    assert not Mention("u:42").in_text(text)
+    assert not Mention("u:4").in_text(text.replace("u:4", "u:42"))
+
+
 def test_keys_and_ids_that_are_no_ascii_are_found() -> None:
     """Keys are the bare id; ids are any UTF-8."""
     assert Mention("u:4").in_record(b"u:4")
@@ -99,3 +107,5 @@ def test_keys_and_ids_that_are_no_ascii_are_found() -> None:
     assert not Mention("u:4").in_record(None)
     assert Mention("日本").in_record(encode(User("日本", 1, 0)))
     assert not Mention("日").in_record(encode(User("日本", 1, 0)))
+    assert not Mention("jos").in_record(encode(User("josé", 1, 0)))
+    assert not Mention("ä").in_text("bär")

@@ -6,7 +6,7 @@ from schemas.positions import Place
 from schemas.records.control import Stage
 from serving.console.readings import BrokerReading, Delays, Moment, NodeReading, SampledDelays
 from serving.console.views.overview import Overview, default_surface, lags, overview, series
-from tests.console_fakes import HOME, LIVE, NOW_MS, embedder, moment, node, reading, rollout, stage
+from tests.console_fakes import HOME, LIVE, NOW_MS, controller, embedder, moment, node, reading, rollout, stage
 
 
 def figure(view: Overview, label: str) -> tuple[str, str, str]:
@@ -74,6 +74,28 @@ def test_silent_instances_count_as_gone_and_the_page_says_what_to_start() -> Non
     assert view.lag.nodes == ()
     assert any("roost serve" in sentence for sentence in view.troubles)
     assert any("roost embed" in sentence for sentence in view.troubles)
+
+
+def test_what_a_node_doubts_of_its_index_and_what_an_embedder_reports_is_a_trouble() -> None:
+    """The doctor and the status call both wrong; the page that is looked at first showed none."""
+    whole = reading()
+    assert whole.health is not None
+    (surface,) = whole.health.surfaces
+    doubted = replace(surface.bundles[0], index_alarms={"recall": "its recall is short"})
+    ill = replace(whole, health=replace(whole.health, surfaces=(replace(surface, bundles=(doubted,)),)))
+    complaining = replace(embedder(), status=replace(embedder().status, errors=(f"{LIVE}: 3 candidates get no vector",)))
+    view = overview([moment(beats=[complaining, node(), controller()], nodes=[ill])], HOME)
+    assert view.troubles == (f"bundle {LIVE}: its recall is short", f"embedder 0: {LIVE}: 3 candidates get no vector")
+
+
+def test_a_partition_that_is_told_of_again_is_no_burst_of_events() -> None:
+    """While its broker was away nobody knew its end."""
+    before = moment(at_ms=NOW_MS - 10_000)
+    after = moment()
+    ends = {**after.broker.ends, "tweets": {0: 120, 1: 1_000_000}}
+    before = replace(before, broker=replace(before.broker, ends={**before.broker.ends, "tweets": {0: 100}}))
+    view = overview([before, replace(after, broker=replace(after.broker, ends=ends))], HOME)
+    assert figure(view, "Events in")[0] == "2.0"
 
 
 def test_a_node_that_does_not_answer_is_listed_with_the_reason_beside_the_others() -> None:

@@ -117,6 +117,26 @@ def test_the_audit_draws_bounds_and_says_where_too_few_queries_were_audited_for_
     assert "bars begin" not in page
 
 
+def test_a_bundle_of_an_early_rollout_is_not_called_one_that_was_never_rolled_out(served: Served) -> None:
+    """A rollout names its last eight ended bundles: of each before them the board said so, and offered to start it as if new."""
+    served.fake.catalog.manifests = {f"{at:016x}": manifest() for at in range(12)}
+    ended = [stage(f"{at:016x}", Stage.RETIRED) for at in range(2, 10)]
+    served.fake.watch.kept = [moment(rollout(*ended, stage(f"{11:016x}", Stage.LIVE)))]
+    page = served.http.get("/rollouts/live").text
+    assert f"{0:016x}" in page
+    assert "never rolled out" not in page
+
+
+@pytest.mark.parametrize(
+    ("held_back", "said"), [("", ""), ("paused", " once it is resumed"), ("frozen", " once the surface is unfrozen")]
+)
+def test_a_bundle_that_is_held_back_does_not_go_live_by_itself(served: Served, held_back: str, said: str) -> None:
+    """Beside the pill that says so, the board promised it all the same."""
+    entry = stage(NEXT, Stage.READY, automatic=True, paused=held_back == "paused")
+    served.fake.watch.kept = [moment(rollout(stage(LIVE, Stage.LIVE), entry, frozen=held_back == "frozen"))]
+    assert f"goes live by itself{said}</span>" in served.http.get("/rollouts/live").text
+
+
 def test_no_page_asks_for_anything_from_elsewhere(served: Served) -> None:
     """It must work on a machine without a network; the browser is told so as well."""
     for path in PAGES:
@@ -196,7 +216,8 @@ def test_a_name_that_somebody_else_points_here_is_refused(served: Served) -> Non
         ({"revision": "9" * 400}, 422),
         ({"kind": "canary", "share": "nan"}, 422),
         ({"kind": "canary", "share": "1e400"}, 422),
-        ({"kind": "canary", "share": "0"}, 409),
+        ({"kind": "canary", "share": "1e300"}, 422),
+        ({"kind": "canary", "share": "0"}, 422),
         ({"bundle": "f" * 16}, 409),
         ({f"more{n}": "" for n in range(30)}, 422),
         ({"reason": "x" * MAX_FORM_BYTES}, 413),

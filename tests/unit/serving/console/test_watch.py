@@ -1,8 +1,11 @@
 """What the console reads: logs folded, samples decoded, nodes asked. Without a broker."""
 
 import json
+import threading
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,11 +17,12 @@ from schemas.codec import encode
 from schemas.ids import Version
 from schemas.records.control import NodeStatus, Outcome, Stage
 from schemas.records.users import UserState
+from schemas.registry.folder import FolderRegistry
 from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES
 from schemas.wire.inbound import InboundRecord
 from serving.console.readings import QUERY_SECONDS, Delays
-from serving.console.watch import newest
-from serving.console.watch.broker import HISTORY, ControlLog
+from serving.console.watch import broker, newest
+from serving.console.watch.broker import HISTORY, BrokerWatch, ControlLog
 from serving.console.watch.delays import sampled_delays
 from serving.console.watch.files import RegistryCatalog, ResultFiles
 from serving.console.watch.letters import KeptLetters
@@ -28,6 +32,7 @@ from serving.metrics import NodeMetrics
 from tests.bundles import publish_bundle
 from tests.console_fakes import HOME, LIVE, NEXT, rollout, stage
 from tests.filled_epochs import DIM, deleted, live, tweeted
+from tests.integration.waiting import until
 
 
 def logged(value: bytes | None, *, offset: int = 0, key: bytes = b"k", topic: str = ROLLOUTS) -> InboundRecord:
@@ -79,6 +84,7 @@ class _Log:
         self.records: list[InboundRecord] = []
         self.whole = True
         self.firsts: dict[int, int] = {}
+        self.made = 1
         self._given = 0
 
     def read(self, topic: str, partitions: Iterable[int], *, per_partition: int) -> list[InboundRecord]:
@@ -87,6 +93,14 @@ class _Log:
             return []
         new, self._given = self.records[self._given :], len(self.records)
         return [record for record in new if record.topic == topic]
+
+    def forget(self, topic: str) -> None:
+        """Give all of it again."""
+        self._given = 0
+
+    def topic_id(self, topic: str) -> str:
+        """Return which one it is."""
+        return f"{topic}-{self.made}"
 
     def append(self, key: bytes, value: bytes | None) -> dict[str, dict[int, int]]:
         """Return the ends afterwards."""
@@ -97,7 +111,7 @@ class _Log:
 def test_dead_letters_are_those_that_are_kept_not_all_that_was_ever_written() -> None:
     """Roles write nulls to silent partitions, and a letter that is sent again has one behind it: a healthy console said 1."""
     log = _Log()
-    letters = KeptLetters(log)
+    letters = KeptLetters(log, log.topic_id)
     assert letters.count({}) is None
     assert letters.count(log.append(b"stirred", None)) == 0
     assert letters.count(log.append(b"tweets/0/7", b"letter")) == 1
@@ -106,13 +120,27 @@ def test_dead_letters_are_those_that_are_kept_not_all_that_was_ever_written() ->
     assert (letters.count(ends), letters.count(ends)) == (2, 2)
     assert letters.count(log.append(b"tweets/0/7", None)) == 1
     # the topic was deleted and made anew
+    log.records = []
     assert letters.count({"tweets.dlq": {0: 0}}) == 0
+
+
+def test_dead_letters_of_a_topic_that_is_gone_are_kept_no_more() -> None:
+    """Made anew while nobody looked, and longer by then: its first letters were passed over, those of before counted for ever."""
+    log = _Log()
+    letters = KeptLetters(log, log.topic_id)
+    for offset in range(3):
+        ends = log.append(f"tweets/0/{offset}".encode(), b"letter")
+    assert letters.count(ends) == 3
+    log.made, log.records = 2, []
+    for offset in range(10, 15):
+        ends = log.append(f"tweets/0/{offset}".encode(), b"letter")
+    assert letters.count(ends) == 5
 
 
 def test_dead_letters_whose_time_is_over_are_kept_no_more() -> None:
     """They are for thirty days: a console that ran for longer warned of letters that `roost dlq` could not show."""
     log = _Log()
-    letters = KeptLetters(log)
+    letters = KeptLetters(log, log.topic_id)
     letters.count(log.append(b"tweets/0/7", b"letter"))
     ends = log.append(b"tweets/0/9", b"letter")
     assert letters.count(ends) == 2
@@ -127,7 +155,7 @@ def test_dead_letters_whose_time_is_over_are_kept_no_more() -> None:
 def test_dead_letters_that_a_slow_broker_did_not_give_are_asked_for_again() -> None:
     """A console that started on a busy machine said 0 until the next letter came, for weeks perhaps."""
     log = _Log()
-    letters = KeptLetters(log)
+    letters = KeptLetters(log, log.topic_id)
     ends = log.append(b"tweets/0/7", b"letter")
     log.whole = False
     assert letters.count(ends) is None
@@ -196,8 +224,8 @@ def test_delays_are_measured_from_the_brokers_append_and_only_of_what_is_live() 
         InboundRecord("embeddings.x", 0, 1, 5_000, b"t:3", b"garbage"),
         InboundRecord("embeddings.x", 0, 1, 5_000, b"t:4", None),
     ]
-    sampled = sampled_delays(records, DIM, since_ms=5_000)
-    assert sampled_delays(records, DIM, since_ms=5_001).new == Delays(), "of before: a backfill of an hour ago"
+    sampled = sampled_delays(records, since_ms=5_000)
+    assert sampled_delays(records, since_ms=5_001).new == Delays(), "of before: a backfill of an hour ago"
     assert sampled.new == Delays((10,), (0,), (3_000,))
     assert sampled.refreshed == Delays()
 
@@ -243,14 +271,63 @@ def test_a_node_that_does_not_answer_as_one_is_a_sentence(answer: httpx.Response
 def test_a_bundles_manifest_is_read_once_and_a_damaged_one_is_none(tmp_path: Path) -> None:
     """The page refreshes every two seconds; a bundle never changes."""
     bundle = publish_bundle(tmp_path, surface=HOME.name, seed=1)
-    catalog = RegistryCatalog(tmp_path)
+    catalog = RegistryCatalog(tmp_path, wait_s=60)
     assert catalog.bundles(HOME.name) == [bundle]
     found = catalog.manifest(HOME.name, bundle)
     assert found is not None
     assert catalog.manifest(HOME.name, bundle) is found
     (tmp_path / HOME.name / bundle / "manifest.json").write_bytes(b"{}")
-    assert RegistryCatalog(tmp_path).manifest(HOME.name, bundle) is None
+    assert RegistryCatalog(tmp_path, wait_s=60).manifest(HOME.name, bundle) is None
     assert catalog.manifest(HOME.name, "../../etc") is None
+
+
+def test_a_partition_without_a_leader_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One broker of a cluster is away: the page said that none answers, and showed neither lag nor events of any topic."""
+    away = KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+    places = {("tweets", 0): 5, ("tweets", 1): away, ("users", 0): 7}
+    watch = BrokerWatch("127.0.0.1:1", ("tweets", "users"))
+    monkeypatch.setattr(broker, "ask_offsets", lambda *_, **__: dict(places))
+    monkeypatch.setattr(broker, "committed_offsets", lambda _, asked, **__: dict.fromkeys(asked, 3))
+    listed = SimpleNamespace(topics={topic: SimpleNamespace(partitions=(0, 1)) for topic in ("tweets", "users")})
+    monkeypatch.setattr(watch, "_admin", SimpleNamespace(list_topics=lambda **_: listed))
+    read = watch.read()
+    assert read.ends == {"tweets": {0: 5}, "users": {0: 7}}
+    assert read.committed["embed"] == {("tweets", 0): 3}
+    assert (read.trouble or "").startswith("tweets/1 cannot be asked for its end")
+    places |= dict.fromkeys([("tweets", 0), ("users", 0)], away)
+    assert "does not answer" in (watch.read().trouble or ""), "there is one broker, and it is away"
+    watch.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Hanging(FolderRegistry):
+    """A registry that answers nothing before it is told to, as one of S3 whose network drops packets."""
+
+    answers: threading.Event = field(default_factory=threading.Event)
+
+    def names(self, path: str) -> list[str]:
+        """See `BundleRegistry.names`."""
+        assert self.answers.wait(30)
+        return FolderRegistry.names(self, path)
+
+    def read(self, path: str, most_bytes: int) -> bytes:
+        """See `BundleRegistry.read`."""
+        assert self.answers.wait(30)
+        return FolderRegistry.read(self, path, most_bytes)
+
+
+def test_a_registry_that_does_not_answer_holds_up_no_page(tmp_path: Path) -> None:
+    """Each page of the board, and each command given there, a rollback too, waited for it, for minutes."""
+    bundle = publish_bundle(tmp_path, surface=HOME.name, seed=1)
+    registry = _Hanging(tmp_path)
+    catalog = RegistryCatalog(registry, wait_s=0.01)
+    asked_before = threading.active_count()
+    for _ in range(5):
+        assert (catalog.bundles(HOME.name), catalog.manifest(HOME.name, bundle)) == ([], None)
+    assert threading.active_count() <= asked_before + 2, "nobody asks again before there is an answer"
+    registry.answers.set()
+    until(lambda: catalog.bundles(HOME.name) == [bundle], what="what comes later is shown")
+    until(lambda: catalog.manifest(HOME.name, bundle) is not None, what="the manifest is read")
 
 
 def test_results_are_read_by_name_and_half_written_ones_are_left_out(tmp_path: Path) -> None:

@@ -77,6 +77,22 @@ def test_a_bundle_that_leaves_while_the_node_sweeps_costs_no_heartbeat(tmp_path:
     tail.stop()
 
 
+def test_the_metrics_of_a_bundle_end_when_it_left_for_good(tmp_path: Path) -> None:
+    """It may be started again while its former index takes its time to end, which then ended the counts of the new one, too."""
+    bundle = publish_bundle(tmp_path, surface=HOME.name)
+    metrics = NodeMetrics()
+    tail = BundleTail(
+        HOME, bundle, NodeParts("127.0.0.1:1", tmp_path, Masks(), metrics, ExactIndex, BrokerContact()), changed=lambda: None
+    )
+    tail.start()
+    metrics.bad_embeddings.labels(HOME.name, bundle).inc()
+    counted = {"surface": HOME.name, "bundle": bundle}
+    tail.stop()
+    assert metrics.registry.get_sample_value("roost_embeddings_bad_total", counted) == 1
+    tail.forget()
+    assert metrics.registry.get_sample_value("roost_embeddings_bad_total", counted) is None
+
+
 def test_a_clock_that_is_ahead_removes_nothing_from_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that boots without its time lost every row, its snapshots' too, and took none again until that time had come."""
     bundle = publish_bundle(tmp_path, surface=HOME.name, dim=DIM)
