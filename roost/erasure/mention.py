@@ -11,6 +11,8 @@ from schemas.tokens import read_token
 
 # what an id is made of: `u:1` is in "u:1/t:7", and not in "u:12"
 _INSIDE = r"[\w-]"
+# of a candidate's id, or an author's: `t:42` is a tweet, and not the user `42`
+_KIND = rf"(?<!{_INSIDE})[atn]:"
 
 
 class Mention:
@@ -18,8 +20,8 @@ class Mention:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._text = re.compile(rf"(?<!{_INSIDE}){re.escape(name)}(?!{_INSIDE})")
-        self._bytes = re.compile(rb"(?<![\w-])" + re.escape(name.encode()) + rb"(?![\w-])")
+        self._text = re.compile(rf"(?<!{_INSIDE})(?<!{_KIND}){re.escape(name)}(?!{_INSIDE})")
+        self._bytes = re.compile(rb"(?<![\w-])(?<!(?<![\w-])[atn]:)" + re.escape(name.encode()) + rb"(?![\w-])")
         self._avro = _avro_string(name.encode())
         # cheap, and never wrong when it says no: the id itself, or the middle of its base64url at each of three alignments
         self._forms = (name.encode(), *(form for shift in range(3) if (form := _inside_base64(name.encode(), shift))))
