@@ -85,6 +85,18 @@ def test_a_command_that_is_shown_exists_with_its_options(document: str, line: st
     assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= known | {"--help"}
 
 
+def test_no_page_trains_on_a_replay_before_all_of_it_is_labelled() -> None:
+    """Pasted as it stood, the first five minutes ended at a bundle that its gates refused: the labeler had joined a hundredth."""
+    replays = [
+        (document.name, line)
+        for document in DOCUMENTS
+        for block in re.findall(r"(?:^ {4}.*\n)+", document.read_text(encoding="utf-8"), re.MULTILINE)
+        for line in re.findall(r"roost replay .*(?=\n[\s\S]*roost train )", block)
+    ]
+    assert {name for name, _ in replays} == {"README.md", "index.md"}
+    assert [line for _, line in replays if "--wait" not in line] == []
+
+
 def test_a_variable_that_is_shown_before_a_command_is_a_setting() -> None:
     """One that no role reads is passed over without a word."""
     known = set(re.findall(r"`([A-Z_]+)`", PAGES["configuration.md"]))
