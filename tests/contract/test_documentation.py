@@ -43,12 +43,21 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert not [address for address in loaded if "//" in address], "a page must work without the network"
 
 
+def anchors_of(page: Path) -> set[str]:
+    """Return what a link may name behind `#`: each heading as GitHub writes it."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_of_the_pages_outside_the_site_lead_somewhere() -> None:
     """The README is the first page that anybody sees."""
-    for page in (ROOT / "README.md", ROOT / "ARCHITECTURE.md"):
-        links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    for page in (ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md"):
+        links = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
         assert links
-        assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]
+        for path, _, anchor in (link.partition("#") for link in links if "://" not in link):
+            target = ROOT / path if path else page
+            assert target.exists(), path
+            assert not anchor or anchor in anchors_of(target), f"{path}#{anchor}"
 
 
 def test_every_page_of_the_console_has_its_pictures() -> None:
