@@ -16,35 +16,53 @@ from types import TracebackType
 from typing import Self, overload
 
 from schemas.codec import encode
-from schemas.errors import DeliveryFailed, InvalidRecord
+from schemas.errors import DeliveryFailed, InvalidInput, InvalidRecord
 from schemas.positions import SOURCE_TOPICS, Positions
 from schemas.records.candidates import UNDETERMINED, Account, Article, Tweet
 from schemas.records.feedback import Engagement, EngagementKind, Impression
 from schemas.records.users import User
 from schemas.tokens import context_token
 from schemas.wire.client import Setting
+from schemas.wire.dlq import PRODUCER_HEADER
 from schemas.wire.tracing import Tracing
 from streams.delivery import Delivery, Event, OnDelivery, address, ending, reporting
 from streams.outbox import Outbox, raise_for
 
 __all__ = ["Delivery", "Event", "OnDelivery", "Producer"]
 
+_MAX_NAME_BYTES = 64
+
 
 class Producer:
     """Sends events. May be shared by threads; `on_delivery` is called from whichever thread calls the producer next."""
 
     def __init__(
-        self, bootstrap: str, *, delivery_timeout_s: float = 120.0, tracing: Tracing | None = None, **overrides: Setting
+        self,
+        bootstrap: str,
+        *,
+        name: str | None = None,
+        delivery_timeout_s: float = 120.0,
+        tracing: Tracing | None = None,
+        **overrides: Setting,
     ) -> None:
         """Connect in the background.
 
         Args:
             bootstrap: host:port of the brokers, comma-separated.
+            name: of the program that sends, 1 to 64 bytes, such as `timeline-writer`: goes with each record as a header, by which
+                `roost dlq` tells whose records could not be processed.
             delivery_timeout_s: a record not acknowledged for this long has failed.
             tracing: makes a span of each record, and sends its context along, for embedder and nodes to go on with. Its owner
                 closes it.
             overrides: client settings, `_` for `.`, such as `linger_ms=5` for bulk loads.
+
+        Raises:
+            InvalidInput: the name is empty or too long.
         """
+        said = None if name is None else name.encode(errors="replace")
+        if said is not None and not 1 <= len(said) <= _MAX_NAME_BYTES:
+            raise InvalidInput(f"a producer's name has 1 to {_MAX_NAME_BYTES} bytes, not {len(said)}")
+        self._headers = [] if said is None else [(PRODUCER_HEADER, said)]
         self._outbox = Outbox(bootstrap, **{"message_timeout_ms": int(delivery_timeout_s * 1000), **overrides})
         self._tracing = tracing
         # begins above every sequence of an earlier run of this program, so that a tie in event time goes to the later run
@@ -310,7 +328,8 @@ class Producer:
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidRecord(f"the {event.SUBJECT} does not fit its schema: {error}") from error
         if self._tracing is None:
-            self._outbox.produce(topic, value, key, on_delivery=None if on_delivery is None else reporting(on_delivery))
+            report = None if on_delivery is None else reporting(on_delivery)
+            self._outbox.produce(topic, value, key, on_delivery=report, headers=self._headers)
         else:
             self._produce_traced(self._tracing, topic, key, value, on_delivery)
 
@@ -319,7 +338,7 @@ class Producer:
         span = tracing.span(f"send {topic}", "producer", attributes=attributes)
         report = reporting(ending(span, on_delivery))
         try:
-            self._outbox.produce(topic, value, key, on_delivery=report, headers=list(span.context))
+            self._outbox.produce(topic, value, key, on_delivery=report, headers=[*self._headers, *span.context])
         except DeliveryFailed as error:
             span.end(error=str(error))
             raise

@@ -9,6 +9,8 @@ from schemas.records.users import User
 
 SURFACE = "movies"
 LIKED_STARS = 4.0
+REQUEST_PREFIX = "ml-"
+"""Of the request ids of replayed ratings, and of no other."""
 # the age groups of MovieLens-1M, each by its youngest
 _AGE_GROUPS = (1, 18, 25, 35, 45, 50, 56)
 
@@ -62,7 +64,7 @@ def events(data: MovieLens, event_time: EventTime, *, count: int | None = None) 
             known.add(user_id(rating.person_id))
             yield user(data.people[rating.person_id], when_ms, source_time_ms=rating.time_s * 1000)
         # what somebody rated in the same second was on one page
-        request_id = f"ml-{rating.person_id}-{rating.time_s}"
+        request_id = f"{REQUEST_PREFIX}{rating.person_id}-{rating.time_s}"
         position = positions[request_id] = positions.get(request_id, -1) + 1
         yield from _feedback(rating, when_ms, request_id, position)
 

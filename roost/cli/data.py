@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from roost.cli.output import EXIT_FAILURE, emit, err, out, table, tell
+from roost.cli.output import EXIT_FAILURE, emit, err, out, say, table, tell
+from roost.cli.steps_bar import steps_bar
 from roost.cli.target import DEFAULT_DATA_DIR, DEFAULT_SURFACE, AsJson, Bootstrap, DataDir, NodeUrl, Surface, broker_of, node_url_of
 from roost.publish import TOPICS, publish_file
 from roost.retrievable import wait_until_retrievable
@@ -142,6 +144,10 @@ def replay(
     dataset: Annotated[str, typer.Argument(help="movielens-100k.")],
     *,
     speed: Annotated[float, typer.Option(help="Data seconds a second; 0 = as fast as the broker acknowledges.", min=0)] = 0.0,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return once the labeler has made an example of each rating: all are there to train on.")
+    ] = False,
+    timeout_s: Annotated[float, typer.Option(help="How long --wait waits, in seconds.", min=0)] = 900.0,
     bootstrap: Bootstrap = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -149,20 +155,37 @@ def replay(
     """Play recorded interactions through the same topics as live traffic.
 
     Example: roost replay movielens-100k --speed 0
-    """
-    from lab.replay import replay as play  # noqa: PLC0415 - only this command needs the data set
 
-    with _progress() as progress, Producer(broker_of(bootstrap, data_dir)) as producer:
-        task = progress.add_task(dataset, total=None)
-        summary = play(
-            dataset, producer, speed=speed, on_progress=lambda done, total: progress.update(task, completed=done, total=total)
-        )
-    data: dict[str, Any] = {"dataset": dataset, **summary}
+    Example: roost replay movielens-100k --wait
+    """
+    from lab.replay import examples_from_now, lacking  # noqa: PLC0415 - only this command needs the data set
+    from lab.replay import replay as play  # noqa: PLC0415 - as above
+
+    broker = broker_of(bootstrap, data_dir)
+    with ExitStack() as stack:
+        examples = stack.enter_context(examples_from_now(broker)) if wait else None
+        with _progress() as progress, Producer(broker) as producer:
+            task = progress.add_task(dataset, total=None)
+            summary = play(
+                dataset, producer, speed=speed, on_progress=lambda done, total: progress.update(task, completed=done, total=total)
+            )
+        data: dict[str, Any] = {"dataset": dataset, **summary}
+        if examples is not None:
+            started_s = time.monotonic()
+            with steps_bar("examples") as told:
+                lacks = lacking(examples, summary["impressions"], timeout_s=timeout_s, on_progress=told)
+            data |= {"waited_s": round(time.monotonic() - started_s, 3), "without_example": lacks}
 
     def show() -> None:
         table(["", " #"], ((name, f"{value:.1f}" if isinstance(value, float) else value) for name, value in data.items()))
 
     emit(data, as_json=as_json, show=show)
+    if data.get("without_example"):
+        say(
+            f"roost: {data['without_example']:,} of {summary['impressions']:,} ratings have no example after {timeout_s:g} s; "
+            "does `roost label` run? `roost doctor` says how far it is"
+        )
+        raise typer.Exit(EXIT_FAILURE)
 
 
 def print_answer(answer: Answer, *, to: Console = out) -> None:

@@ -24,40 +24,50 @@ def _checked_topic(topic: str) -> str:
     return topic
 
 
+# topic, kind of error, producer, schema id
+_Group = tuple[str, str, str | None, int | None]
+
 Topic = Annotated[str, typer.Argument(callback=_checked_topic, help="A topic, such as tweets.")]
 
 
 @app.command("list")
 def dlq_list(*, bootstrap: Bootstrap = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
-    """Count the entries by topic, error and the schema they were written with, which tells one producer's release from another's.
+    """Count the entries by topic, error, the producer that wrote them, and the schema they were written with.
+
+    A producer is told by the name that it gave itself (`Producer(..., name="timeline-writer")`, or a header `roost-producer`); one
+    without a name by its schema, which tells one release from another.
 
     Example: roost dlq list
     """
     broker = broker_of(bootstrap, data_dir)
-    counts: Counter[tuple[str, str, int | None]] = Counter()
-    newest_ms: dict[tuple[str, str, int | None], int] = defaultdict(int)
+    counts: Counter[_Group] = Counter()
+    newest_ms: dict[_Group, int] = defaultdict(int)
     for topic in dead_letter_topics():
         for entry in read_dead_letters(broker, topic):
-            group = (topic, entry.error_kind, entry.schema_id)
+            group = (topic, entry.error_kind, entry.producer, entry.schema_id)
             counts[group] += 1
             newest_ms[group] = max(newest_ms[group], entry.timestamp_ms)
     rows: list[dict[str, Any]] = [
         {
-            "topic": topic,
-            "error": kind,
-            "schema": schema_name(schema_id),
-            "schema_id": schema_id,
+            "topic": group[0],
+            "error": group[1],
+            "producer": group[2],
+            "schema": schema_name(group[3]),
+            "schema_id": group[3],
             "entries": count,
-            "newest_ms": newest_ms[topic, kind, schema_id],
+            "newest_ms": newest_ms[group],
         }
-        for (topic, kind, schema_id), count in counts.items()
+        for group, count in counts.items()
     ]
 
     def show() -> None:
         if rows:
             table(
-                ["topic", "error", "written with", "entries #", "newest"],
-                ((r["topic"], r["error"], r["schema"], r["entries"], to_the_minute(r["newest_ms"])) for r in rows),
+                ["topic", "error", "producer", "written with", "entries #", "newest"],
+                (
+                    (r["topic"], r["error"], r["producer"] or "unnamed", r["schema"], r["entries"], to_the_minute(r["newest_ms"]))
+                    for r in rows
+                ),
             )
         else:
             tell("no dead letters")
@@ -84,7 +94,8 @@ def dlq_show(
         for entry in entries:
             out.print(f"[bold]{entry.record_key.decode()}[/bold]  {entry.error_kind}, tried {entry.attempts} times")
             tell(f"  {entry.error}")
-            tell(f"  appended {to_the_minute(entry.timestamp_ms)}  written with {schema_name(entry.schema_id)}")
+            by = entry.producer or "a producer without a name"
+            tell(f"  appended {to_the_minute(entry.timestamp_ms)}  by {by}, written with {schema_name(entry.schema_id)}")
             tell(f"  key {entry.key!r}  value {(entry.value or b'')[:80]!r}")
             if entry.headers:
                 tell(f"  headers {', '.join(f'{header.key}={header.value!r}' for header in entry.headers)}")
@@ -102,6 +113,7 @@ def dlq_replay(
         list[str] | None, typer.Option("--entry", help="Only this one, topic/partition/offset; may be repeated.")
     ] = None,
     error: Annotated[str | None, typer.Option("--error", help="Only those whose error, its class or its text, holds this.")] = None,
+    producer: Annotated[str | None, typer.Option("--producer", help="Only those of the producer of this name.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
     bootstrap: Bootstrap = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -111,11 +123,13 @@ def dlq_replay(
 
     Example: roost dlq replay tweets --error UnknownSchema --dry-run
 
+    Example: roost dlq replay engagements --producer timeline-writer
+
     An entry is removed when its record is acknowledged. A record that fails again is a new entry, and its attempts are counted on.
     """
     chosen = _chosen_topics(topics, entry)
     broker = broker_of(bootstrap, data_dir)
-    letters = _selected(broker, chosen, entry, error)
+    letters = _selected(broker, chosen, entry, error, producer)
     if not dry_run and letters:
         with Progress(console=err) as progress:
             task = progress.add_task("sending", total=len(letters))
@@ -141,7 +155,9 @@ def _chosen_topics(topics: list[str] | None, entries: list[str] | None) -> list[
     return [_checked_topic(topic) for topic in dict.fromkeys(topics)]
 
 
-def _selected(bootstrap: str, topics: list[str], entries: list[str] | None, error: str | None) -> list[DeadLetter]:
+def _selected(
+    bootstrap: str, topics: list[str], entries: list[str] | None, error: str | None, producer: str | None
+) -> list[DeadLetter]:
     wanted = set(entries or ())
     found = [
         letter
@@ -149,6 +165,7 @@ def _selected(bootstrap: str, topics: list[str], entries: list[str] | None, erro
         for letter in read_dead_letters(bootstrap, topic)
         if (not wanted or letter.record_key.decode() in wanted)
         and (error is None or error in letter.error_kind or error in letter.error)
+        and producer in (None, letter.producer)
     ]
     if missing := wanted - {letter.record_key.decode() for letter in found}:
         raise RoostError(f"no such entry: {', '.join(sorted(missing))}; nothing was sent. `roost dlq show TOPIC` lists them")
@@ -161,7 +178,7 @@ def _selected(bootstrap: str, topics: list[str], entries: list[str] | None, erro
 
 
 def _entry_data(entry: DeadLetter) -> dict[str, Any]:
-    data = entry.to_avro()
+    data = entry.to_avro() | {"producer": entry.producer}
     for name in ("key", "value"):
         data[name] = None if data[name] is None else base64.b64encode(data[name]).decode()
     data["headers"] = [

@@ -15,6 +15,8 @@ _INSIDE = r"[\w-]"
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
+# of a candidate's id, or an author's: `t:42` is a tweet, and not the user `42`
+_KIND = rf"(?<!{_INSIDE})[atn]:"
 
 
 class Mention:
@@ -23,8 +25,8 @@ class Mention:
     def __init__(self, name: str) -> None:
         self.name = name
         before, behind = _inside(name[:1]), _inside(name[-1:])
-        self._text = re.compile(f"(?<!{before}){re.escape(name)}(?!{behind})")
-        self._bytes = re.compile(rb"(?<![\w-])" + re.escape(name.encode()) + rb"(?![\w-])")
+        self._text = re.compile(f"(?<!{before})(?<!{_KIND}){re.escape(name)}(?!{behind})")
+        self._bytes = re.compile(rb"(?<![\w-])(?<!(?<![\w-])[atn]:)" + re.escape(name.encode()) + rb"(?![\w-])")
         self._avro = _avro_string(name.encode())
         # cheap, and never wrong when it says no: the id itself, or the middle of its base64url at each of three alignments
         self._forms = (name.encode(), *(form for shift in range(3) if (form := _inside_base64(name.encode(), shift))))

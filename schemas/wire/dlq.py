@@ -22,6 +22,8 @@ from schemas.wire.inbound import InboundRecord
 log = logging.getLogger(__name__)
 
 ATTEMPTS_HEADER = "roost-attempts"
+PRODUCER_HEADER = "roost-producer"
+"""Of whoever wrote a record, where it says so: a broker keeps no client's name."""
 _LEFT_OUT = "RecordTooLarge"
 # beside the letter, its key and what the protocol adds
 _MOST_BYTES = MAX_DEAD_LETTER_BYTES - 4_096
@@ -58,6 +60,12 @@ class DeadLetter(Message):
     def record_key(self) -> bytes:
         """The key of the entry: the record's place, so that a redelivery overwrites it."""
         return f"{self.topic}/{self.partition}/{self.offset}".encode()
+
+    @property
+    def producer(self) -> str | None:
+        """The name that the record's producer gave itself; None where it gave none. Of another's bytes what is UTF-8 is shown."""
+        said = next((header.value for header in self.headers if header.key == PRODUCER_HEADER), None)
+        return said.decode(errors="replace") if said else None
 
     @property
     def left_out(self) -> bool:

@@ -13,10 +13,11 @@ from schemas.codec import encode, schema_name, writer_id
 from schemas.errors import UndecodableRecord
 from schemas.records.candidates import Tweet
 from schemas.topics import TWEETS, dlq
-from schemas.wire.dlq import DeadLetterWriter
+from schemas.wire.dlq import PRODUCER_HEADER, DeadLetterWriter
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
 from streams.outbox import Outbox
+from streams.producer import Producer
 from streams.settings import EmbedderSettings
 from tests.embedder_thread import running_embedder
 from tests.streams_kit import candidates, prepare, read_all, wait_until
@@ -62,6 +63,7 @@ def test_a_letter_is_folded_once_its_cause_is_mended(bootstrap: str, tmp_path: P
         counted = {row["schema"]: row for row in roost(capsys, bootstrap, "list")[1]["dead_letters"]}
         assert {name: row["entries"] for name, row in counted.items()} == {schema_name(writer_id("tweet")): 3, "none": 1}
         assert counted["none"]["newest_ms"] >= now_ms
+        assert {row["producer"] for row in counted.values()} == {None}
         code, planned = roost(capsys, bootstrap, "replay tweets --error InvalidRecord --dry-run")
         assert (code, planned["sent"], len(planned["letters"])) == (0, 0, 3)
         assert len(letters(capsys, bootstrap)) == 4
@@ -77,6 +79,28 @@ def test_a_letter_is_folded_once_its_cause_is_mended(bootstrap: str, tmp_path: P
     for record in resent:
         assert record.headers == (*HEADERS, ("roost-attempts", b"1"))
         assert record.partition == partition_of(record.key or b"", 4)
+
+
+def test_a_producer_that_names_itself_is_found_by_its_name(
+    bootstrap: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The name goes with each record to its letter, and again with what is sent again: who has to mend it is known."""
+    with Producer(bootstrap, name="timeline-writer") as producer:
+        producer.tweet("t:1", author_id="a:1")
+    (record,) = read_all(bootstrap, TWEETS)
+    assert record.headers == ((PRODUCER_HEADER, b"timeline-writer"),)
+    outbox = Outbox(bootstrap)
+    outbox.produce(TWEETS, record.value, record.key, (record.partition + 1) % 4, headers=list(record.headers))
+    outbox.produce(TWEETS, b"junk", b"t:junk")
+    outbox.flush_all(timeout_s=10)
+    with running_embedder(EmbedderSettings(bootstrap=bootstrap, registry=tmp_path, checkpoint_interval_s=0.2)):
+        wait_until(lambda: len(letters(capsys, bootstrap)) == 2, what="two dead letters")
+    rows = roost(capsys, bootstrap, "list")[1]["dead_letters"]
+    assert {(row["producer"], row["error"]) for row in rows} == {("timeline-writer", "InvalidRecord"), (None, "UndecodableRecord")}
+    assert roost(capsys, bootstrap, "replay tweets --producer timeline-writer")[1]["sent"] == 1
+    (resent,) = [one for one in read_all(bootstrap, TWEETS) if (one.headers or ())[-1:] == (("roost-attempts", b"1"),)]
+    assert resent.headers == (*record.headers, ("roost-attempts", b"1"))
+    assert [letter["producer"] for letter in letters(capsys, bootstrap)] == [None]
 
 
 def test_a_record_that_was_too_large_for_its_letter_is_not_sent_again_as_a_null(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.replay import Liked, liked, replay
+from lab.replay import Liked, lacking, liked, replay
 from lab.replay import movielens as ml
 from lab.replay.records import Event
 from schemas.codec import decode, encode
@@ -16,11 +16,13 @@ from schemas.records.candidates import Candidate, Tweet
 from schemas.records.feedback import Engagement, Example, Impression, Label
 from schemas.records.users import User, UserState
 from schemas.surfaces import load_surfaces
-from schemas.topics import ENGAGEMENTS, IMPRESSIONS
+from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS
 from schemas.wire.inbound import InboundRecord
 from streams.labeler.processor import LabelProcessor
 from streams.processor import Clock
 from streams.runner.changelog import ChangelogStore
+from tests.fake_tail import FakeTail
+from tests.samples import FEATURES
 
 ITEMS = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
 MADE_ITEMS = (
@@ -285,3 +287,40 @@ def test_what_a_user_liked_reads_as_it_was_replayed(files: Path) -> None:
     assert liked("ml-7", files=files) == [Liked("t:ml-2", "Misérables, Les (1995)", 5.0), Liked("t:ml-1", "Toy Story (1995)", 4.0)]
     assert liked("ml-8", files=files) == []
     assert liked("u:1", files=files) == []
+
+
+def _example(request_id: str, film: int, *, revision: int = 0) -> InboundRecord:
+    name = f"{request_id}/{film}"
+    value = encode(
+        Example(
+            example_id=name,
+            request_id=request_id,
+            revision=revision,
+            surface="movies",
+            user_id="ml-7",
+            candidate_id=f"t:ml-{film}",
+            position=0,
+            event_time_ms=1,
+            candidate=FEATURES,
+            label=Label.POSITIVE,
+        )
+    )
+    return InboundRecord(EXAMPLES, 0, film, 1, b"ml-7", value, ())
+
+
+def test_a_replay_waits_for_one_example_of_each_rating_and_counts_nothing_else() -> None:
+    """A correction, a redelivery or live traffic beside it must not let a training begin on a part."""
+    others = [_example("ml-7-200", 1, revision=1), _example("ml-7-200", 1), _example("live", 9)]
+    null = InboundRecord(EXAMPLES, 0, 5, 1, b"ml-7", None, ())
+    told: list[tuple[int, int]] = []
+    clock = Log()
+
+    def now_s() -> float:
+        clock.sleep(1)
+        return clock.now_s
+
+    batches = [[_example("ml-7-200", 1)], [*others, null], [_example("ml-7-200", 2)]]
+    reader = FakeTail(batches)
+    assert lacking(reader, 2, timeout_s=60, on_progress=lambda *done: told.append(done), now_s=now_s) == 0
+    assert told == [(1, 2), (1, 2), (2, 2)]
+    assert lacking(FakeTail(batches), 3, timeout_s=10, now_s=now_s) == 1, "the time is up, and it says of how many"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import DeliveryFailed, InvalidRecord
+from schemas.errors import DeliveryFailed, InvalidInput, InvalidRecord
 from schemas.records.candidates import Tweet
 from schemas.records.feedback import Impression, QueryToken
 from schemas.records.users import QueryFeatures
@@ -35,6 +35,13 @@ def test_waiting_for_one_event_returns_its_place(producer: Producer) -> None:
     """A script that goes on only when its event is safe needs no callback."""
     delivery = producer.send_and_wait(Tweet("t:1", 1_000, 0, "a:1", 1_000), timeout_s=10)
     assert (delivery.topic, delivery.offset) == ("tweets", 0)
+
+
+@pytest.mark.parametrize("name", ["", "n" * 65])
+def test_a_producer_s_name_is_refused_before_anything_is_sent(name: str) -> None:
+    """It goes with every record: one that was a whole sentence would be paid for a thousand times a second."""
+    with pytest.raises(InvalidInput, match="1 to 64 bytes"):
+        Producer("127.0.0.1:9", name=name)
 
 
 @pytest.mark.parametrize("candidate_id", ["", "t:", "plain", "t:" + "\N{BIRD}" * 16])

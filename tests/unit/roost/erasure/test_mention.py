@@ -109,3 +109,16 @@ def test_keys_and_ids_that_are_no_ascii_are_found() -> None:
     assert not Mention("日").in_record(encode(User("日本", 1, 0)))
     assert not Mention("jos").in_record(encode(User("josé", 1, 0)))
     assert not Mention("ä").in_text("bär")
+
+
+@pytest.mark.parametrize("kind", ["t", "a", "n"])
+def test_a_user_is_not_the_candidate_of_the_same_number(kind: str) -> None:
+    """Of `ml-42` the search showed the film `t:ml-42`, in every history that has it, as left for ever."""
+    mention = Mention("ml-42")
+    assert not mention.in_record(encode(Tweet(f"{kind}:ml-42", 5, 0, "a:1", 5, text=f"as {kind}:ml-42 says")))
+    assert not mention.in_record(f"{kind}:ml-42".encode())
+    assert mention.in_record(encode(Engagement("e", "ml-42", f"{kind}:ml-42", EngagementKind.CLICK, 5)))
+    for text in ("to ml-42", "data:ml-42", f"u:ml-42/{kind}:1"):
+        assert mention.in_text(text)
+        assert mention.in_bytes(text.encode())
+    assert Mention(f"{kind}:ml-42").in_text(f"seen {kind}:ml-42")
