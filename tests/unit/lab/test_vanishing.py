@@ -85,6 +85,15 @@ def test_several_runs_are_told_as_their_median_and_their_range() -> None:
     assert {words: theirs for words, theirs, _ in rows}["answers of two towers"] == "400 (400 to 400)"
 
 
+def test_the_last_answers_of_a_swap_alone_are_not_its_worst_three_seconds() -> None:
+    """The parts that began in its last seconds held a few answers each: of Roost's kept runs one had .8 there that was .5."""
+    samples = [Sample(second + 0.5, 0.3, 0.7) for second in range(18)] + [Sample(17.9, 0.0, 1.0)]
+    found = figures(samples, [], before=(0.0, 10.0), swap=(10.2, 18.0))
+    assert (found["fresh_worst"], found["mismatch_worst"]) == (0.225, 0.775)
+    short = figures(samples, [], before=(0.0, 10.0), swap=(16.0, 18.0))
+    assert (short["fresh_worst"], short["mismatch_worst"]) == (0.2, 0.8), "all there is of a shorter one"
+
+
 class Sent:
     """Keeps what a writer sends."""
 
