@@ -1,14 +1,20 @@
 """The demo of the swap: what is made of the answers seen, and the usual way's writer, which is part of the comparison."""
 
+import dataclasses
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lab.vanishing.askers import Replicas
 from lab.vanishing.plan import Plan
+from lab.vanishing.run import _MARKER, _Run
 from lab.vanishing.sampled import Lag, Sample, curves, figures, sample_of
 from lab.vanishing.told import compared_all, faults
 from lab.vanishing.tweets import Tweets
+from lab.vanishing.usual import UsualWay
 from lab.vanishing.writer import Order, Writer, Written
 from schemas.bundle import read_bundle
 from schemas.codec import encode
@@ -156,6 +162,55 @@ def test_a_writer_that_is_killed_on_its_walk_walks_again_from_the_beginning(bund
         restarted.walk_on(whole=True)
         walked += sent.ids()
     assert walked == [f"t:{n}" for n in range(110)]
+
+
+def test_rows_that_come_as_the_tower_is_swapped_do_not_undo_the_swap(
+    bundles: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alias never moved then, and the demo ended after two minutes of waiting for it."""
+    registry, old, new = bundles
+    order = Order("", registry, SURFACE, old, walk=False, rows_per_s=1e9, partitions=1, offsets={})
+    monkeypatch.setattr(UsualWay, "_begin", lambda self: setattr(self, "_connection", Sent()))
+    monkeypatch.setattr(UsualWay, "_run", lambda _: None)
+    way: Any = UsualWay(order, dim=64)
+    sent = Sent()
+    Writer(sent, order).take(tweets(0, 3), {0: 3})
+    swap = threading.Thread(target=way.swap_to, args=(new,))
+
+    def replaced(known: Order, **changes: Any) -> Order:
+        if "offsets" in changes and not swap.ident:
+            swap.start()
+            # as long as it takes, or until it waits for what is under way
+            swap.join(0.5)
+        return dataclasses.replace(known, **changes)
+
+    monkeypatch.setattr("lab.vanishing.usual.replace", replaced)
+    way._apply(sent.written[0])
+    swap.join()
+    assert (way._order.bundle, way._order.walk, way._order.offsets) == (new, True, {0: 3})
+
+
+def replicas(*answers: tuple[str, bool]) -> Any:
+    """Return a run of replicas that answer from these bundles, with or without the tweet published after the flip."""
+
+    def client(bundle: str, *, holds: bool) -> SimpleNamespace:
+        found = [SimpleNamespace(candidate_id=_MARKER)] if holds else []
+        return SimpleNamespace(retrieve=lambda *_, **__: SimpleNamespace(bundle=bundle, candidates=found))
+
+    asked = Replicas((), SURFACE)
+    asked._clients = [client(bundle, holds=holds) for bundle, holds in answers]  # type: ignore[misc]
+    run: Any = _Run.__new__(_Run)
+    run._replicas, run._reader, run._plan = asked, Tweets(Plan(corpus=1)).readers[0], Plan()
+    return run
+
+
+def test_a_rollback_is_over_when_every_replica_answers_from_the_old_bundle() -> None:
+    """One was asked and the other one looked at: the first answer after a rollback may have been of the bundle that was left."""
+    assert not replicas(("old", True), ("new", True))._all_answer_from("old")
+    assert replicas(("old", True), ("old", True))._all_answer_from("old")
+    assert replicas(("old", True), ("old", True))._all_find_from("old")
+    assert not replicas(("old", True), ("old", False))._all_find_from("old")
+    assert not replicas(("old", True), ("new", True))._all_find_from("old")
 
 
 def test_the_corpus_begins_with_as_many_fresh_tweets_as_a_minute_brings() -> None:
