@@ -6,10 +6,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lab.vanishing.askers import Replicas
 from lab.vanishing.plan import Plan
+from lab.vanishing.plot import plot
 from lab.vanishing.run import _MARKER, _Run
 from lab.vanishing.sampled import Lag, Sample, curves, figures, sample_of
 from lab.vanishing.told import compared_all, faults
@@ -98,6 +100,16 @@ def test_the_last_answers_of_a_swap_alone_are_not_its_worst_three_seconds() -> N
     assert (found["fresh_worst"], found["mismatch_worst"]) == (0.225, 0.775)
     short = figures(samples, [], before=(0.0, 10.0), swap=(16.0, 18.0))
     assert (short["fresh_worst"], short["mismatch_worst"]) == (0.2, 0.8), "all there is of a shorter one"
+
+
+def test_a_run_whose_probes_were_all_lost_has_its_picture() -> None:
+    """What was worst of all to see would end in a trace, after minutes of measuring."""
+    seconds = 6
+    curves_of = {name: [0.5] * seconds for name in ("fresh", "mismatch", "errors")} | {"lag_ms": [None] * seconds}
+    events = {"swap": 1.0, "usual_flipped": 3.0, "rollback": 4.0, "usual_back": 5.0}
+    run = {"events_s": events, "curves": {"roost": curves_of, "usual": curves_of}}
+    lines = {line.get_label(): np.asarray(line.get_ydata()) for line in plot([run, run]).axes[2].get_lines()}
+    assert len(lines["Roost"]) == len(lines["re-embedded in place"]) == 0
 
 
 class Sent:
