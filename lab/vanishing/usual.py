@@ -76,6 +76,8 @@ class UsualWay:
         self._stopping.set()
         self._process.kill()
         self._thread.join()
+        # the thread may just have started another one
+        self._process.kill()
         self._process.join()
         self._connection.close()
         self._index.close()

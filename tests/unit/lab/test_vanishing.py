@@ -202,6 +202,46 @@ def test_rows_that_come_as_the_tower_is_swapped_do_not_undo_the_swap(
     assert (way._order.bundle, way._order.walk, way._order.offsets) == (new, True, {0: 3})
 
 
+def test_a_writer_that_is_started_again_as_the_run_ends_is_ended_too(
+    bundles: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody killed it, and the demo waited for its end for ever."""
+    registry, old, _ = bundles
+    again = threading.Event()
+
+    class Process:
+        killed = False
+
+        def kill(self) -> None:
+            self.killed = True
+
+        def join(self) -> None:
+            assert self.killed or self is started[0], "it runs until it is killed"
+
+    started: list[Process] = []
+
+    class Gone:
+        def recv(self) -> None:
+            raise EOFError
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    def begin(way: Any) -> None:
+        if started:
+            again.set()
+            way._stopping.wait(30)
+        way._connection, way._process = Gone(), Process()
+        started.append(way._process)
+
+    monkeypatch.setattr(UsualWay, "_begin", begin)
+    monkeypatch.setattr("lab.vanishing.usual._RESTART_S", 0.0)
+    way = UsualWay(Order("", registry, SURFACE, old, walk=False, rows_per_s=1e9, partitions=1, offsets={}), dim=64)
+    assert again.wait(30)
+    way.close()
+    assert [process.killed for process in started] == [True, True]
+
+
 def replicas(*answers: tuple[str, bool]) -> Any:
     """Return a run of replicas that answer from these bundles, with or without the tweet published after the flip."""
 
