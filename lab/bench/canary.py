@@ -19,7 +19,7 @@ from streams.canary.sequential import Sums
 
 ONE_SHARE = (0.5,)
 RAMP = (0.05, 0.2, 0.5)
-# the last share of a ramp has as long as what comes before it
+# of all shares together; those of a ramp have equal parts of it
 LOOKS = 60
 # the canary's engagements over the live bundle's
 TRUTHS = {"equal": 1.0, "better": 1.1, "worse": 0.9}

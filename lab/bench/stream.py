@@ -63,9 +63,13 @@ class DriftingStream:
         return unit
 
     def _advance(self, rows: int) -> None:
-        """Turn every centre towards its heading and replace some clusters, in proportion to the rows drawn."""
+        """Turn every centre on along its heading and replace some clusters, in proportion to the rows drawn."""
         share = rows / self.shape.window_rows
-        turned = self._centres + np.float32(self.shape.drift * share) * self._headings
+        # along the great circle, not towards a point: there it would slow down and stay
+        across = self._headings - (self._headings * self._centres).sum(axis=1, keepdims=True) * self._centres
+        across /= np.linalg.norm(across, axis=1, keepdims=True)
+        cos, sin = (np.float32(side(self.shape.drift * share)) for side in (np.cos, np.sin))
+        turned, self._headings = cos * self._centres + sin * across, cos * across - sin * self._centres
         self._centres = turned / np.linalg.norm(turned, axis=1, keepdims=True)
         reborn = np.flatnonzero(self._rng.random(self.shape.clusters) < self.shape.reborn_share * share)
         if len(reborn):

@@ -49,6 +49,11 @@ class Replicas:
                 return answer, self._urls[at]
         raise AssertionError("there is at least one replica")
 
+    def each(self, reader: Reader, k: int) -> list[Answer]:
+        """Return an answer of every replica; raises `ClientError` where one has none."""
+        user = InlineUser(**profile(reader.user))
+        return [client.retrieve(self._surface, user_id=reader.user.user_id, user=user, k=k) for client in self._clients]
+
     def reflect(self, written: Positions) -> bool:
         """Tell whether every replica has what was written; raises `ClientError` where one has not."""
         for client in self._clients:

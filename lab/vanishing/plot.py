@@ -53,6 +53,7 @@ def _lines(axes: Axes, runs: Sequence[Mapping[str, Any]], system: str, name: str
     # where every run has a value: their swaps take different times, and a mean of few would jump
     whole = sorted(second for second, values in grid.items() if len(values) == len(runs))
     means = {second: float(np.mean(grid[second])) for second in whole}
-    every = range(whole[0], whole[-1] + 1)
+    # none where no probe of a run was found, or none in the same second of all
+    every = range(whole[0], whole[-1] + 1) if whole else range(0)
     # a gap stays one: where nothing was found there is no line
     axes.plot(list(every), [means.get(second, np.nan) for second in every], color=colour, linewidth=1.8, label=label)

@@ -22,6 +22,7 @@ from schemas.bundle import read_bundle
 from schemas.errors import RoostError
 from schemas.records.control import CommandKind, RolloutCommand
 from schemas.towers import Towers
+from serving.client import Answer
 from streams.controller.client import RolloutClient
 from streams.producer import Producer
 
@@ -120,9 +121,10 @@ class _Run:
         self._note("rollback")
         began_s = time.monotonic()
         self._command(CommandKind.ROLLBACK)
-        self._await(lambda: self._roost_answers_from(self._old), "Roost to answer from the old bundle", look_s=0.002)
+        self._await(lambda: self._all_answer_from(self._old), "every replica to answer from the old bundle", look_s=0.002)
         self._note("roost_back")
-        self._marker["roost"] = {"back_s": time.monotonic() - began_s, "found_in_first_answer": self._roost_finds()}
+        back_s = time.monotonic() - began_s
+        self._marker["roost"] = {"back_s": back_s, "found_in_first_answer": _true(lambda: self._all_find_from(self._old))}
         self._usual.swap_to(self._old)
         missed_s, looked_s = 0.0, time.monotonic()
         while self._usual.alias != self._old:
@@ -181,12 +183,16 @@ class _Run:
     def _live(self) -> str | None:
         return self._rollouts.states()[self._target.surface].live
 
-    def _roost_answers_from(self, bundle: str) -> bool:
-        return self._replicas.ask(self._reader, 1)[0].bundle == bundle
+    def _all_answer_from(self, bundle: str) -> bool:
+        return all(answer.bundle == bundle for answer in self._replicas.each(self._reader, 1))
+
+    def _all_find_from(self, bundle: str) -> bool:
+        answers = self._replicas.each(self._reader, self._plan.k)
+        return all(answer.bundle == bundle and _holds(answer) for answer in answers)
 
     def _roost_finds(self) -> bool:
         answer, _ = self._replicas.ask(self._reader, self._plan.k)
-        return any(found.candidate_id == _MARKER for found in answer.candidates)
+        return _holds(answer)
 
     def _usual_finds(self) -> bool:
         return _MARKER in self._usual.ask(self._reader.features, self._plan.k).hits.candidate_ids
@@ -216,6 +222,10 @@ class _Run:
         while time.monotonic() < until_s:
             self._target.watch()
             time.sleep(0.2)
+
+
+def _holds(answer: Answer) -> bool:
+    return any(found.candidate_id == _MARKER for found in answer.candidates)
 
 
 def _true(holds: Callable[[], bool]) -> bool:

@@ -90,10 +90,10 @@ def figures(
         "errors": sum(sample.failed for sample in samples),
         "mixed_answers": sum(sample.mixed for sample in samples),
         "fresh_before": _rounded(usual),
-        "fresh_worst": _rounded(_extreme(during, fresh, min)),
+        "fresh_worst": _rounded(_extreme(during, swap, fresh, min)),
         "seconds_below_half": _seconds_below(during, usual / 2),
         "mismatch_before": _rounded(_mean(map(mismatch, quiet))),
-        "mismatch_worst": _rounded(_extreme(during, mismatch, max)),
+        "mismatch_worst": _rounded(_extreme(during, swap, mismatch, max)),
         "lag_ms_p50": _rounded(found[len(found) // 2] if found else None, 1),
         "lag_ms_max": _rounded(found[-1] if found else None, 1),
         "probes_lost": sum(lag.milliseconds is None for lag in lags),
@@ -106,13 +106,16 @@ def _inside(samples: Iterable[Sample], window: tuple[float, float]) -> list[Samp
 
 def _extreme(
     samples: Sequence[Sample],
+    window: tuple[float, float],
     of: Callable[[Sample], float | None],
     choose: Callable[[Iterable[float]], float],
     *,
     over_s: float = 3.0,
 ) -> float | None:
-    """Return the extreme of the means over windows of some seconds: a single answer proves nothing."""
-    starts = sorted({math.floor(sample.at_s) for sample in samples})
+    """Return the extreme of the means over the parts of a window that are some seconds long: a single answer proves nothing."""
+    begin_s, end_s = window
+    last_s = max(begin_s, end_s - over_s)
+    starts = [*(begin_s + second for second in range(math.ceil(last_s - begin_s))), last_s]
     means = [_mean(of(sample) for sample in _inside(samples, (start, start + over_s))) for start in starts]
     known = [mean for mean in means if mean is not None]
     return choose(known) if known else None

@@ -36,6 +36,8 @@ class UsualWay:
         self._index = LiveIndex(dim, EXACT_ONLY)
         self._towers = {order.bundle: self._load(order.bundle)}
         self._alias = order.bundle
+        # of the order: whoever swaps and whoever applies what came must not undo each other's change
+        self._lock = threading.Lock()
         self._stopping = threading.Event()
         self.walked_share = 0.0
         self.restarts = 0
@@ -60,8 +62,9 @@ class UsualWay:
     def swap_to(self, bundle: str) -> None:
         """Give the writer another tower; the alias moves once every row is embedded again."""
         self._towers[bundle] = self._load(bundle)
-        self._order = replace(self._order, bundle=bundle, walk=True)
-        self.walked_share = 0.0
+        with self._lock:
+            self._order = replace(self._order, bundle=bundle, walk=True)
+            self.walked_share = 0.0
         self._connection.send(bundle)
 
     def kill_writer(self) -> None:
@@ -73,6 +76,8 @@ class UsualWay:
         self._stopping.set()
         self._process.kill()
         self._thread.join()
+        # the thread may just have started another one
+        self._process.kill()
         self._process.join()
         self._connection.close()
         self._index.close()
@@ -96,12 +101,13 @@ class UsualWay:
 
     def _apply(self, written: Written) -> None:
         self._index.upsert(written.rows)
-        self._order = replace(self._order, offsets=written.offsets)
-        if written.walked:
-            self.walked_share = written.walked / written.to_walk
-            if written.walked == written.to_walk:
-                self._order = replace(self._order, walk=False)
-                self._alias = self._order.bundle
+        with self._lock:
+            self._order = replace(self._order, offsets=written.offsets)
+            if written.walked:
+                self.walked_share = written.walked / written.to_walk
+                if written.walked == written.to_walk:
+                    self._order = replace(self._order, walk=False)
+                    self._alias = self._order.bundle
 
     def _load(self, bundle: str) -> Towers:
         return Towers(read_bundle(self._order.registry, self._order.surface, bundle))

@@ -52,9 +52,10 @@ class Shelf(Columns):
 def propensities(
     profiles: Profiles, tweets: Tweets, shelf: Shelf, visits: Visits, *, mix: PolicyMix = DEFAULT_MIX
 ) -> NDArray[np.float32]:
-    """Return the chance of each tweet on the shelf to get a visit's first slot, float32 [visits, shelf].
+    """Return what each tweet's chance to get a visit's first slot is in proportion to, float32 [visits, shelf].
 
-    It is 0 where no heuristic reaches: unborn and dead tweets, and whatever is neither followed nor in a declared language.
+    A row adds up to 1 less the shares of heuristics that reach nothing. It is 0 where no heuristic reaches: unborn and dead tweets,
+    and whatever is neither followed nor in a declared language.
     """
     rows, user, time = shelf.tweet, visits.user, visits.time_s[:, None]
     # exp(-age / 6 h) but for a factor that is the same for the whole visit

@@ -127,7 +127,10 @@ def simulate(settings: WorldSettings, days: float, *, test_users: int = 500) -> 
 
 
 def write_log(world: World, steps: list[Step], time_s: float, *, test_users: int) -> WorldLog:
-    """Put steps together into one log, with the truth at `time_s`; what comes after it is not in the log."""
+    """Put steps together into one log, with the truth at `time_s`.
+
+    Nothing that comes after it is in the log, but that labels are final: few are of an engagement still to come (5 in 29,000).
+    """
     tweets = world.tweets.until(time_s)
     first, engagements = 0, []
     for step in steps:

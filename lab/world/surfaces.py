@@ -59,6 +59,7 @@ class SurfaceWorld:
         sources = [source.source for source in CATALOG[surface.feature_spec].query]
         self._asks_context = any(source.startswith("context.") for source in sources)
         self._asks_user = any(not source.startswith("context.") for source in sources)
+        self._suggests_authors = surface.candidate_topic == "accounts"
         self._world = world
         self._surface = surface
         self._clock = clock
@@ -94,10 +95,16 @@ class SurfaceWorld:
         when = np.array([time_s for _, time_s in asked])
         who = Visits(np.array([question.user for question, _ in asked], np.int64), when)
         shelf = Shelf(rows, np.zeros(len(rows)))
-        drawn = serve(self._world.users.profiles, self.catalogue.items, shelf, who, k=slots, rng=rng, mix=mix)
+        follows = self._world.users.profiles.follows
+        # as many more as may be taken away again
+        more = int(follows[who.user].sum(axis=1).max(initial=0)) if self._suggests_authors else 0
+        drawn = serve(self._world.users.profiles, self.catalogue.items, shelf, who, k=slots + more, rng=rng, mix=mix)
         events: list[Impression | Engagement] = []
         for visit, (question, time_s) in enumerate(asked):
             shown = drawn[visit][drawn[visit] >= 0]
+            if self._suggests_authors:
+                shown = shown[~follows[question.user, self.catalogue.items.author[shown]]]
+            shown = shown[:slots]
             times_s = time_s + READING_S * np.arange(len(shown))
             engaged = rng.random(len(shown)) < self._p(question, shown, times_s)
             delays_s = rng.exponential(self._world.settings.delay_median_s, len(shown))
@@ -170,7 +177,7 @@ class SurfaceWorld:
             # what the click was about; a missing topic is -1
             leaning += _W_SHARED_TOPIC * (topics == tweets.topics[question.clicked, 0]).any(axis=1)
             leaning += _W_SAME_AUTHOR * (items.author[rows] == tweets.author[question.clicked])
-        if self._surface.candidate_topic == "accounts":
+        if self._suggests_authors:
             leaning[self._world.users.profiles.follows[question.user, items.author[rows]]] = _NEVER
         return self._world.probability(question.user, rows, times_s, of=self.catalogue, leaning=leaning)
 

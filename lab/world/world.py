@@ -66,7 +66,8 @@ class World:
         items, hidden = (self.tweets, self.hidden) if of is None else (of.items, of.hidden)
         author, topics = items.author[row], items.topics[row]
         interest, trend = np.empty(row.shape), np.empty(row.shape)
-        days = (time // DAY_S).astype(np.int64)
+        # before the world began nothing has drifted
+        days = np.maximum(time // DAY_S, 0).astype(np.int64)
         for day in np.unique(days):
             today = np.s_[...] if days.min() == days.max() else days == day
             interest[today], trend[today] = self._of_day(int(day), user_row[today], topics[today])

@@ -51,6 +51,8 @@ class LiveIndex:
         self._counters: Counter[str] = Counter()
         self._upkeep = Upkeep(self._state, self._config, self._counters)
         self._builder: Builder | None = None
+        # what a write owed failed, so that the next one begins with it
+        self._owed = False
         self._closed = False
         if self._config.background:
             self._builder = Builder(self._upkeep, pause_s=self._config.builder_pause_s, yields=self._config.builder_yields)
@@ -79,6 +81,9 @@ class LiveIndex:
         """See `CandidateIndex.upsert`."""
         self._refuse_if_closed()
         units = unit_vectors(rows, self._dim)
+        if self._owed:
+            # a caller that tries a batch again and again would fill the memory with it
+            self._settle_if_needed()
         with self._state.write_lock:
             accepted, replaced = self._state.ledger.admit(rows, self._state.view.arena)
             count = len(accepted)
@@ -91,12 +96,13 @@ class LiveIndex:
 
     def _settle_if_needed(self) -> None:
         view = self._state.view
-        if view.fresh_to - view.fresh_from < self._config.fresh_rows:
-            return
-        if self._builder is not None:
-            self._builder.wake()
-        if self._upkeep.full():
-            self._upkeep.relieve()
+        if view.fresh_to - view.fresh_from >= self._config.fresh_rows:
+            if self._builder is not None:
+                self._builder.wake()
+            if self._upkeep.full():
+                self._owed = True
+                self._upkeep.relieve()
+        self._owed = False
 
     def _append(self, columns: Rows, replaced: SlotArray) -> None:
         view = self._state.view

@@ -7,12 +7,13 @@ from typing import Protocol
 import numpy as np
 
 from schemas.ids import Version
+from schemas.surfaces import Surface
 from serving.api import ExplainRequest, Explanation, Holding, Why
 from serving.index import Candidate, Filter, IndexClosed
 from serving.query.epochs import Epoch, Routing, RoutingTable
 from serving.query.errors import NothingLive
 from serving.query.payload import text_of
-from serving.query.retrieve import request_filter, wall_clock_ms
+from serving.query.retrieve import inside, request_filter, wall_clock_ms
 from serving.query.users import UserStore, features_for_query
 
 
@@ -65,12 +66,13 @@ class Explainer:
         held = epoch.index.get(wanted)
         deleted_at = self._masks.deleted_at(wanted)
         hidden_by = [] if held is None else _hidden_by(held, where)
-        places = self._places(epoch, request, where, held)
-        if held is not None and not hidden_by and places.exact_rank is None and request.max_per_author is not None:
+        expired = held is not None and not routing.surface.holds(held.created_ms, now_ms)
+        places = self._places(epoch, request, where, held, surface=routing.surface, now_ms=now_ms)
+        if held is not None and not (hidden_by or expired) and places.exact_rank is None and request.max_per_author is not None:
             hidden_by.append(f"max_per_author: {request.max_per_author} of {held.author_id} are nearer")
         if held is None:
             why: Why = "not_held" if deleted_at is None else "masked"
-        elif not routing.surface.holds(held.created_ms, now_ms):
+        elif expired:
             why = "expired"
         else:
             why = _why_held(hidden_by, places, request.k)
@@ -97,15 +99,21 @@ class Explainer:
             author_id=None if held is None else held.author_id,
         )
 
-    def _places(self, epoch: Epoch, request: ExplainRequest, where: Filter, held: Candidate | None) -> _Places:
+    def _places(
+        self, epoch: Epoch, request: ExplainRequest, where: Filter, held: Candidate | None, *, surface: Surface, now_ms: int
+    ) -> _Places:
         features, _ = features_for_query(self._users.known(request.user_id), request.user, request.context)
         query = epoch.towers.embed_queries([features])[0]
         hits = epoch.index.search(query, request.k, where)
+        # as a retrieval does: what left the recency window since the last sweep takes nobody's place
+        in_window = inside(where, surface, now_ms) if surface.recency_window_s else where
+        if len(hits) and not surface.holds(int(hits.created_ms.min()), now_ms):
+            hits = epoch.index.search(query, request.k, in_window)
         last_score = float(hits.scores[-1]) if len(hits) else None
         if held is None:
             return _Places(None, None, None, last_score)
         # the scan's order is the truth; k may be anything up to all that is live
-        everything = epoch.index.search_exact(query, max(1, len(epoch.index)), where)
+        everything = epoch.index.search_exact(query, max(1, len(epoch.index)), in_window)
         score = float(np.dot(held.vector, query))
         return _Places(
             _place(hits.candidate_ids, request.candidate_id),

@@ -124,7 +124,7 @@ class Retriever:
         hits = search(vector, request.k, where)
         # the index is swept once a second: what left the recency window since then must neither be shown nor take another's place
         if len(hits) and not routing.surface.holds(int(hits.created_ms.min()), now_ms):
-            hits = search(vector, request.k, _inside(where, routing.surface, now_ms))
+            hits = search(vector, request.k, inside(where, routing.surface, now_ms))
         if self._overheard is not None and not request.exact:
             self._overheard(epoch.bundle, LiveQuery(vector, request.k, where))
         candidates = _candidates(hits, now_ms)
@@ -165,7 +165,8 @@ def request_filter(request: RetrieveRequest, now_ms: int) -> Filter:
     return EVERYTHING if where == EVERYTHING else where
 
 
-def _inside(where: Filter, surface: Surface, now_ms: int) -> Filter:
+def inside(where: Filter, surface: Surface, now_ms: int) -> Filter:
+    """Return what of `where` is inside the recency window of a surface that has one."""
     oldest_ms = math.floor(now_ms - surface.recency_window_s * 1000) + 1
     return replace(where, created_from_ms=max(oldest_ms, where.created_from_ms or oldest_ms))
 

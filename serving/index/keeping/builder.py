@@ -21,7 +21,7 @@ class Builder:
         self._pause_s = pause_s
         self._yields = yields
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._beat_s = time.monotonic()
         self.fault: str | None = None
         self._thread = threading.Thread(target=self._run, name="index-builder", daemon=True)
@@ -46,7 +46,7 @@ class Builder:
 
     def stop(self) -> None:
         """End the thread after the step it is in. Waits a moment for that, no longer: on a busy machine a step may take long."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(STOP_WAIT_S)
@@ -54,7 +54,7 @@ class Builder:
     def _run(self) -> None:
         if self._yields:
             yield_to_everything()
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._beat_s = time.monotonic()
             try:
                 worked = self._upkeep.step()
@@ -63,7 +63,8 @@ class Builder:
             except Exception as fault:
                 log.exception("index upkeep failed; trying again in %.0f s", PAUSE_AFTER_FAULT_S)
                 self.fault = f"{type(fault).__name__}: {fault}"
-                self._wake.wait(PAUSE_AFTER_FAULT_S)
+                # a wake does not end it: while rows wait a writer wakes with every batch
+                self._stopping.wait(PAUSE_AFTER_FAULT_S)
                 continue
             if not worked:
                 self._wake.wait(self._pause_s)

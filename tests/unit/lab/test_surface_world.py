@@ -54,6 +54,16 @@ def test_nobody_follows_whom_they_follow_already() -> None:
     assert worth[~follows[question.user]].max() > 0.01
 
 
+def test_nobody_is_suggested_whom_they_follow_already() -> None:
+    """They were a third to a half of what was shown: impressions that no user of such a surface ever has, all of them negatives."""
+    world = World(replace(SETTINGS, authors=400))
+    log = SurfaceWorld(world, SURFACES["who-to-follow"], Clock(NOW_MS, DAY_S, 1_440.0)).log(60)
+    shown = [event for event in log if isinstance(event, Impression)]
+    follows = world.users.profiles.follows
+    assert not any(follows[int(event.user_id[2:]), int(event.candidate_id.partition(":")[2])] for event in shown)
+    assert len(shown) == 60 * 8, "others take their places"
+
+
 def test_what_shares_the_clicked_tweets_topic_is_worth_more_than_without_the_click() -> None:
     """Or the context would teach nothing, and a tower that ignored it would be as good."""
     world = world_of(SURFACES["notification-landing"])

@@ -1,14 +1,22 @@
 """The demo of the swap: what is made of the answers seen, and the usual way's writer, which is part of the comparison."""
 
+import dataclasses
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from lab.vanishing.askers import Replicas
 from lab.vanishing.plan import Plan
+from lab.vanishing.plot import plot
+from lab.vanishing.run import _MARKER, _Run
 from lab.vanishing.sampled import Lag, Sample, curves, figures, sample_of
 from lab.vanishing.told import compared_all, faults
 from lab.vanishing.tweets import Tweets
+from lab.vanishing.usual import UsualWay
 from lab.vanishing.writer import Order, Writer, Written
 from schemas.bundle import read_bundle
 from schemas.codec import encode
@@ -85,6 +93,25 @@ def test_several_runs_are_told_as_their_median_and_their_range() -> None:
     assert {words: theirs for words, theirs, _ in rows}["answers of two towers"] == "400 (400 to 400)"
 
 
+def test_the_last_answers_of_a_swap_alone_are_not_its_worst_three_seconds() -> None:
+    """The parts that began in its last seconds held a few answers each: of Roost's kept runs one had .8 there that was .5."""
+    samples = [Sample(second + 0.5, 0.3, 0.7) for second in range(18)] + [Sample(17.9, 0.0, 1.0)]
+    found = figures(samples, [], before=(0.0, 10.0), swap=(10.2, 18.0))
+    assert (found["fresh_worst"], found["mismatch_worst"]) == (0.225, 0.775)
+    short = figures(samples, [], before=(0.0, 10.0), swap=(16.0, 18.0))
+    assert (short["fresh_worst"], short["mismatch_worst"]) == (0.2, 0.8), "all there is of a shorter one"
+
+
+def test_a_run_whose_probes_were_all_lost_has_its_picture() -> None:
+    """What was worst of all to see would end in a trace, after minutes of measuring."""
+    seconds = 6
+    curves_of = {name: [0.5] * seconds for name in ("fresh", "mismatch", "errors")} | {"lag_ms": [None] * seconds}
+    events = {"swap": 1.0, "usual_flipped": 3.0, "rollback": 4.0, "usual_back": 5.0}
+    run = {"events_s": events, "curves": {"roost": curves_of, "usual": curves_of}}
+    lines = {line.get_label(): np.asarray(line.get_ydata()) for line in plot([run, run]).axes[2].get_lines()}
+    assert len(lines["Roost"]) == len(lines["re-embedded in place"]) == 0
+
+
 class Sent:
     """Keeps what a writer sends."""
 
@@ -147,6 +174,95 @@ def test_a_writer_that_is_killed_on_its_walk_walks_again_from_the_beginning(bund
         restarted.walk_on(whole=True)
         walked += sent.ids()
     assert walked == [f"t:{n}" for n in range(110)]
+
+
+def test_rows_that_come_as_the_tower_is_swapped_do_not_undo_the_swap(
+    bundles: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alias never moved then, and the demo ended after two minutes of waiting for it."""
+    registry, old, new = bundles
+    order = Order("", registry, SURFACE, old, walk=False, rows_per_s=1e9, partitions=1, offsets={})
+    monkeypatch.setattr(UsualWay, "_begin", lambda self: setattr(self, "_connection", Sent()))
+    monkeypatch.setattr(UsualWay, "_run", lambda _: None)
+    way: Any = UsualWay(order, dim=64)
+    sent = Sent()
+    Writer(sent, order).take(tweets(0, 3), {0: 3})
+    swap = threading.Thread(target=way.swap_to, args=(new,))
+
+    def replaced(known: Order, **changes: Any) -> Order:
+        if "offsets" in changes and not swap.ident:
+            swap.start()
+            # as long as it takes, or until it waits for what is under way
+            swap.join(0.5)
+        return dataclasses.replace(known, **changes)
+
+    monkeypatch.setattr("lab.vanishing.usual.replace", replaced)
+    way._apply(sent.written[0])
+    swap.join()
+    assert (way._order.bundle, way._order.walk, way._order.offsets) == (new, True, {0: 3})
+
+
+def test_a_writer_that_is_started_again_as_the_run_ends_is_ended_too(
+    bundles: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody killed it, and the demo waited for its end for ever."""
+    registry, old, _ = bundles
+    again = threading.Event()
+
+    class Process:
+        killed = False
+
+        def kill(self) -> None:
+            self.killed = True
+
+        def join(self) -> None:
+            assert self.killed or self is started[0], "it runs until it is killed"
+
+    started: list[Process] = []
+
+    class Gone:
+        def recv(self) -> None:
+            raise EOFError
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    def begin(way: Any) -> None:
+        if started:
+            again.set()
+            way._stopping.wait(30)
+        way._connection, way._process = Gone(), Process()
+        started.append(way._process)
+
+    monkeypatch.setattr(UsualWay, "_begin", begin)
+    monkeypatch.setattr("lab.vanishing.usual._RESTART_S", 0.0)
+    way = UsualWay(Order("", registry, SURFACE, old, walk=False, rows_per_s=1e9, partitions=1, offsets={}), dim=64)
+    assert again.wait(30)
+    way.close()
+    assert [process.killed for process in started] == [True, True]
+
+
+def replicas(*answers: tuple[str, bool]) -> Any:
+    """Return a run of replicas that answer from these bundles, with or without the tweet published after the flip."""
+
+    def client(bundle: str, *, holds: bool) -> SimpleNamespace:
+        found = [SimpleNamespace(candidate_id=_MARKER)] if holds else []
+        return SimpleNamespace(retrieve=lambda *_, **__: SimpleNamespace(bundle=bundle, candidates=found))
+
+    asked = Replicas((), SURFACE)
+    asked._clients = [client(bundle, holds=holds) for bundle, holds in answers]  # type: ignore[misc]
+    run: Any = _Run.__new__(_Run)
+    run._replicas, run._reader, run._plan = asked, Tweets(Plan(corpus=1)).readers[0], Plan()
+    return run
+
+
+def test_a_rollback_is_over_when_every_replica_answers_from_the_old_bundle() -> None:
+    """One was asked and the other one looked at: the first answer after a rollback may have been of the bundle that was left."""
+    assert not replicas(("old", True), ("new", True))._all_answer_from("old")
+    assert replicas(("old", True), ("old", True))._all_answer_from("old")
+    assert replicas(("old", True), ("old", True))._all_find_from("old")
+    assert not replicas(("old", True), ("old", False))._all_find_from("old")
+    assert not replicas(("old", True), ("new", True))._all_find_from("old")
 
 
 def test_the_corpus_begins_with_as_many_fresh_tweets_as_a_minute_brings() -> None:

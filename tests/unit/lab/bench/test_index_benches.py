@@ -96,6 +96,17 @@ def test_the_stream_drifts_and_is_the_same_for_the_same_seed() -> None:
     assert (asked_now @ unit.T).max(axis=1).mean() < (asked_then @ unit.T).max(axis=1).mean() - 0.05
 
 
+def test_a_cluster_turns_as_fast_in_the_last_window_as_in_the_first() -> None:
+    """Turned towards a point it slowed down as it came near: of .6 a window in the first .08 were left in the fifth."""
+    stream = DriftingStream(StreamShape(dim=16, window_rows=500, clusters=20, reborn_share=0.0), 3)
+    for _ in range(6):
+        before = stream._centres
+        for _ in range(10):
+            stream.create(50)
+        turned = np.arccos((before * stream._centres).sum(axis=1))
+        np.testing.assert_allclose(turned, 0.6, atol=1e-3)
+
+
 def test_the_soak_bench_tells_what_a_million_vectors_take() -> None:
     """An operator sizes a node by it."""
     report = soak.run(live=1_000, seconds=1.0, upserts_per_s=2_000)

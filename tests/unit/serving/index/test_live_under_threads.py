@@ -194,6 +194,30 @@ def test_a_builder_that_fails_says_so_and_goes_on_when_it_can(monkeypatch: pytes
     wait_until(lambda: not index.stats().builder_running, "the builder outlived its index")
 
 
+def test_a_builder_that_fails_rests_however_often_a_writer_wakes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While rows wait every batch wakes it, and no fault took a wake back: it tried, and logged a trace, as fast as a core goes."""
+    monkeypatch.setattr("serving.index.keeping.builder.PAUSE_AFTER_FAULT_S", 0.2)
+    tried_s: list[float] = []
+    thrice = threading.Event()
+    index = LiveIndex(DIM, IndexConfig(builder_pause_s=60.0))
+    builder = index._builder
+    assert builder is not None
+
+    def failing() -> bool:
+        tried_s.append(time.monotonic())
+        # what a writer does with every batch while rows wait
+        builder.wake()
+        if len(tried_s) >= 3:
+            thrice.set()
+        raise MemoryError("no room for codes")
+
+    monkeypatch.setattr(index._upkeep, "step", failing)
+    builder.wake()
+    assert thrice.wait(30)
+    index.close()
+    assert np.diff(tried_s[:3]).min() > 0.15
+
+
 def test_fresh_rows_stay_bounded_even_when_no_builder_runs() -> None:
     """The exact scan grows with them: the writer pays before the queries do."""
     config = IndexConfig(

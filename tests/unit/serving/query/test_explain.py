@@ -1,5 +1,6 @@
 """Each reason why a candidate is, or is not, in an answer; on real towers and an exact index."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,19 @@ def test_each_whole_epoch_says_what_it_holds(node: Node) -> None:
     assert holdings == {node.live.bundle: (1_000, 0), node.other.bundle: (1_000, 0)}
     assert node.explain("t:2", pin=node.other.bundle).why == "not_held"
     assert node.explain("t:1", pin=node.other.bundle).arm == "pinned"
+
+
+def test_what_left_the_window_takes_nobody_s_place_in_an_explanation_either(node: Node) -> None:
+    """Nothing is swept while the broker is away: what was retrieved at rank 1 was said to rank behind all that had expired."""
+    first, *others = ranked(node)
+    # all but the last are a second old
+    node.live.fill(tweeted(others[-1], topics=(f"topic-{others[-1][2:]}",), created_ms=1_500))
+    node.table.put(replace(node.routing, surface=replace(HOME, recency_window_s=1.0)))
+    found = node.explain(others[-1], k=5)
+    assert (found.why, found.rank, found.exact_rank) == ("retrieved", 1, 1)
+    for request in ({}, {"max_per_author": 1}):
+        gone = node.explain(first, **request)
+        assert (gone.why, gone.rank, gone.exact_rank, gone.hidden_by) == ("expired", None, None, [])
 
 
 def test_a_search_that_misses_what_the_scan_finds_is_named(node: Node) -> None:

@@ -43,6 +43,30 @@ def test_a_sliding_window_keeps_its_memory_however_long_it_slides() -> None:
     assert len(index.search(np.ones(DIM, dtype=np.float32), 5_000)) == 1_600
 
 
+def test_a_write_that_fails_over_what_it_owes_is_not_stored_each_time_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node tries a batch anew twice a second: where that failed each attempt was so many more rows in memory."""
+    index = LiveIndex(DIM, CONFIG)
+
+    def fail(_: object) -> None:
+        raise MemoryError("no room for codes")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("serving.index.keeping.upkeep.train_codebook", fail)
+        write(index, 0, 500)
+        with pytest.raises(MemoryError):
+            write(index, 500, 100)
+        held = index.stats().arena_rows
+        for _ in range(20):
+            with pytest.raises(MemoryError):
+                write(index, 500, 100)
+        assert index.stats().arena_rows == held
+        assert len(index) == 600, "what was stored is found"
+    write(index, 500, 100)
+    assert (len(index), index.stats().fresh_rows) == (600, 100)
+    write(index, 600, 100)
+    assert len(index) == 700
+
+
 def test_an_emptied_index_gives_its_memory_back() -> None:
     """A retired epoch's rows must not stay behind its last delete."""
     index = LiveIndex(DIM, CONFIG)
