@@ -6,8 +6,9 @@ from schemas.groups import LABEL
 from schemas.wire.registry import registry_schemas
 from streams.labeler.job import labeler_job
 from streams.metrics import LabelerMetrics, RunnerMetrics, metrics_served
-from streams.runner.faust_runner import group_settings, run_jobs
+from streams.runner.faust_runner import run_jobs
 from streams.runner.folded import FoldedPositions
+from streams.runner.group import group_settings
 from streams.runner.start import ready_broker
 from streams.settings import LabelerSettings, UserStateSettings
 from streams.userstate.job import user_state_job

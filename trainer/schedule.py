@@ -192,7 +192,7 @@ class SurfaceSchedule:
         self._wall_clock_s = wall_clock_s
         self._monotonic_s = monotonic_s
         self._last: _Attempt | None = None
-        self._start = WindowStart(surface.name, sources, registry)
+        self._start = WindowStart(surface.name, sources, registry, topic_of=examples_topic_of)
         self._said = ""
         self._erased_ms: Mapping[str, int] = {}
         self._kept = (

@@ -39,8 +39,9 @@ def evaluate(
 
     Example: roost train evaluate 3f9a0c11d2e4b567 --surface who-to-follow
     """
-    from trainer.data.columns import Encoder  # noqa: PLC0415 - the trainer's packages need not be installed for other commands
-    from trainer.data.topics import TopicSources, window_since  # noqa: PLC0415 - as above
+    from roost.cli.training import window_since  # noqa: PLC0415 - the trainer's packages need not be installed for other commands
+    from trainer.data.columns import Encoder  # noqa: PLC0415 - as above
+    from trainer.data.topics import TopicSources  # noqa: PLC0415 - as above
     from trainer.evaluation import evaluate as measure  # noqa: PLC0415 - as above
     from trainer.export import OnnxTowers  # noqa: PLC0415 - as above
 

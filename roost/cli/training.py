@@ -18,11 +18,11 @@ from schemas.errors import RoostError
 from schemas.features.catalog import CATALOG
 from trainer.data.cache import CacheUnusable, read_cache, remove_erased, require_writable, write_cache
 from trainer.data.skew import audit
-from trainer.data.topics import TopicSources, read_again, window_since
-from trainer.data.windows import CorpusAt, Window
+from trainer.data.topics import TopicSources, read_again
+from trainer.data.windows import CorpusAt, Window, next_offsets
 from trainer.learning.checkpoint import Checkpoint
 from trainer.learning.ranks import leads, processes, together
-from trainer.lineage import lineage_of
+from trainer.lineage import examples_topic_of, lineage_of
 from trainer.settings import SKEW_SAMPLE
 from trainer.training import TrainingData
 
@@ -141,3 +141,8 @@ def job_of(surface: str, surfaces_file: Path | None, bootstrap: str) -> Iterator
             yield job
     finally:
         job.sources.close()
+
+
+def window_since(sources: TopicSources, bundle: Bundle) -> Window:
+    """Return the examples that came after those that a bundle was trained on; raises as `TopicSources.window`."""
+    return sources.window(next_offsets(bundle.manifest.examples), of=examples_topic_of(bundle))

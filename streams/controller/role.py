@@ -20,7 +20,8 @@ from streams.labeler.processor import joins_end_ms
 from streams.metrics import ControllerMetrics, DiskCollector, RunnerMetrics, metrics_served
 from streams.outbox import Outbox
 from streams.processor import Clock, Work
-from streams.runner.faust_runner import group_settings, run_jobs
+from streams.runner.faust_runner import run_jobs
+from streams.runner.group import group_settings
 from streams.runner.partitions import Job
 from streams.runner.start import ready_broker
 from streams.settings import ControllerSettings

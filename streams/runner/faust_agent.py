@@ -34,21 +34,18 @@ class JobAgent:
         owned: OwnedPartitions,
         *,
         metrics: RunnerMetrics,
-        hold: Callable[[set[Place], set[Place]], None],
         fail: Callable[[BaseException], None],
     ) -> None:
         """Subscribe the application to the job's topics.
 
         Args:
-            app: a `faust.App`; that library is imported where it is set up.
+            app: as `streams.runner.faust_app` makes it; Faust is imported there alone.
             owned: the job's partitions of this process.
-            hold: told which partitions nothing more is to be fetched of, and of which it is again.
             fail: told what a batch or a tick raised; no other is begun then.
         """
         self._job = job
         self._app = app
         self._owned = owned
-        self._tell_hold = hold
         self._fail = fail
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=job.name)
         # a batch, a tick and a rebalance never overlap
@@ -104,7 +101,7 @@ class JobAgent:
                 await stream.ack(event)
 
     def _hold(self, places: set[Place]) -> None:
-        self._tell_hold(places, self.waiting - places)
+        self._app.consumer.hold(places, self.waiting - places)
         if places != self.waiting:
             self._metrics.paused(self._job.topics, places)
         self.waiting = places

@@ -1,7 +1,7 @@
 """Runs jobs in one Faust application: Faust owns the consumer group, rebalancing and commits; the work happens in plain threads.
 
-Only this and `streams.runner.faust_consumer` import faust. Its known traps, and what is done about them there, here and in
-`streams.runner.faust_agent` (issue numbers of faust-streaming/faust):
+Faust's known traps, and what is done about them here, in `streams.runner.faust_app` and in `streams.runner.faust_agent` (issue
+numbers of faust-streaming/faust):
 
 - An exception in an agent acknowledges its events and restarts the agent (#189, #315, #527): ours stops the process instead, and
   events are acknowledged only after all that came of them is durable.
@@ -11,7 +11,7 @@ Only this and `streams.runner.faust_consumer` import faust. Its known traps, and
 - exactly_once is broken (#323, #177, #517): at least once, and processors that repetition cannot hurt.
 - After a broker loss the offsets may stop in silence (#523, #175, #594): a watchdog ends the process.
 - Without a broker its consumer never stops, and blocks the event loop with it: a stop that takes too long is given up.
-- What it commits, and what it reads of transactions: see `streams.runner.faust_consumer`.
+- What it commits, and what it reads of transactions: see `streams.runner.faust_app`.
 - A partition that is paused loses what was fetched of it and not handed out yet: one that waits for the schema registry is reported
   as a full buffer instead, which fetches no more of it and hands out the rest.
 - A header's name that is not UTF-8 ends its consumer: see `streams.runner.header_names`.
@@ -24,11 +24,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
-
-import faust
-from faust.types import TP
 
 from schemas.errors import BrokerUnavailable
 from schemas.positions import Place
@@ -37,57 +33,16 @@ from streams.metrics import RunnerMetrics
 from streams.outbox import Outbox
 from streams.runner.anew import set_back
 from streams.runner.faust_agent import JobAgent
-from streams.runner.faust_consumer import CommittingTransport
+from streams.runner.faust_app import build_app
 from streams.runner.former import await_rebalance
+from streams.runner.group import GroupSettings
 from streams.runner.header_names import read_any_header_name
 from streams.runner.partitions import Job, OwnedPartitions
 from streams.runner.watchdog import Watchdog
-from streams.settings import StreamsSettings
 
 log = logging.getLogger(__name__)
 
 _STOP_POLL_S = 0.2
-_METADATA_MS = 15_000
-# of each partition; a larger record still comes, alone (KIP-74)
-_FETCH_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class GroupSettings:
-    """One consumer group.
-
-    Attributes:
-        group: its id; the committed offsets are its position.
-        instance: tells apart the group's processes. A process that comes back under its name gets its partitions back at once,
-            and one that still runs under it is fenced (KIP-345).
-        session_timeout_s: a killed member's partitions are given to another after this long.
-        commit_interval_s: how often acknowledged offsets are committed.
-        flush_timeout_s: how long a batch waits for the broker's acknowledgement before the process ends.
-        wedged_after_s: how long a partition may stand still with records to read, or this process be no member of its group while
-            the broker answers, before the process ends.
-        stop_timeout_s: how long a stop may take before it is given up: without a broker, nothing can be flushed or committed.
-    """
-
-    bootstrap: str
-    group: str
-    instance: str
-    session_timeout_s: float = 20.0
-    commit_interval_s: float = 1.0
-    flush_timeout_s: float = 60.0
-    wedged_after_s: float = 60.0
-    stop_timeout_s: float = 20.0
-
-
-def group_settings(settings: StreamsSettings, group: str, *, wedged_after_s: float) -> GroupSettings:
-    """Return a role's settings as those of its consumer group."""
-    return GroupSettings(
-        settings.bootstrap,
-        group,
-        settings.instance,
-        session_timeout_s=settings.session_timeout_s,
-        commit_interval_s=settings.checkpoint_interval_s,
-        wedged_after_s=wedged_after_s,
-    )
 
 
 def run_jobs(
@@ -165,12 +120,10 @@ class _FaustRun:
         self._settings = settings
         self._metrics = metrics
         self._topics = {topic for job in jobs for topic in job.topics}
-        self._app = _build_app(settings, folder)
+        self._app = build_app(settings, folder)
         # one producer for all: linger gathers a batch's records into few requests
         self._outbox = Outbox(settings.bootstrap, linger_ms=5)
-        self._agents = [
-            JobAgent(job, self._app, self._owned_by(job), metrics=metrics, hold=self._hold, fail=self._fail) for job in jobs
-        ]
+        self._agents = [JobAgent(job, self._app, self._owned_by(job), metrics=metrics, fail=self._fail) for job in jobs]
         self._watchdog = Watchdog(
             settings.bootstrap,
             settings.group,
@@ -214,14 +167,6 @@ class _FaustRun:
             metrics=self._metrics,
         )
 
-    def _hold(self, held: set[Place], let_go: set[Place]) -> None:
-        # Faust keeps the tuples that it is given; with those of another class it fetched nothing more
-        for place in let_go:
-            self._app.consumer.on_buffer_drop(TP(*place))
-        # of those that waited before, too: Faust takes a buffer that was full for itself as well for empty by now
-        for place in held:
-            self._app.consumer.on_buffer_full(TP(*place))
-
     def _fail(self, error: BaseException) -> None:
         if self.failure is None:
             log.critical("stopping before anything is committed: %s: %s", type(error).__name__, error)
@@ -234,31 +179,3 @@ class _FaustRun:
         waiting = {place for agent in self._agents for place in agent.waiting}
         owned = [(tp.topic, tp.partition) for tp in self._app.consumer.assignment() if tp.topic in self._topics - restoring]
         return [place for place in owned if place not in waiting]
-
-
-def _build_app(settings: GroupSettings, folder: Path) -> faust.App:
-    app = faust.App(
-        settings.group,
-        broker=[f"kafka://{server.strip()}" for server in settings.bootstrap.split(",")],
-        datadir=folder,
-        store="memory://",
-        web_enabled=False,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        consumer_auto_offset_reset="earliest",
-        consumer_group_instance_id=settings.instance,
-        # Faust hands out all that it fetched before it asks for more: with the default of 1 MiB a partition, one topic's backlog
-        # kept the others standing still for a minute and more, and the watchdog took that for a wedge
-        consumer_max_fetch_size=_FETCH_BYTES,
-        # a topic that was deleted and created anew belongs to nobody until the next look: five minutes, unless told otherwise
-        consumer_metadata_max_age_ms=_METADATA_MS,
-        broker_session_timeout=settings.session_timeout_s,
-        broker_heartbeat_interval=settings.session_timeout_s / 4,
-        broker_request_timeout=max(40.0, settings.session_timeout_s * 2),
-        broker_commit_interval=settings.commit_interval_s,
-        stream_wait_empty=False,
-        stream_recovery_delay=0.0,
-        # nothing leaves through Faust's producer; should that change, its partitions must be ours: murmur2 is its default
-    )
-    app.transport = CommittingTransport(app.conf.broker_consumer, app)
-    return app

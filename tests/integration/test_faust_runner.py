@@ -24,8 +24,9 @@ from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
 from streams.processor import Clock, Work
 from streams.runner.changelog import restore
-from streams.runner.faust_runner import GroupSettings, run_jobs
+from streams.runner.faust_runner import run_jobs
 from streams.runner.former import await_rebalance
+from streams.runner.group import GroupSettings
 from streams.runner.handed_out import HandedOut
 from streams.runner.partitions import Job
 from streams.runner.watchdog import Watchdog

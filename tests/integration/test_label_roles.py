@@ -43,8 +43,9 @@ from streams.labeler.job import labeler_job
 from streams.labeler.view import TopicSight
 from streams.metrics import LabelerMetrics
 from streams.producer import Producer
-from streams.runner.faust_runner import group_settings, run_jobs
+from streams.runner.faust_runner import run_jobs
 from streams.runner.folded import FoldedPositions
+from streams.runner.group import group_settings
 from streams.settings import LabelerSettings
 from tests.integration.waiting import until
 

@@ -1,7 +1,7 @@
 """Where a fine-tune's window begins: behind all that was trained on before, whatever became of it. Reads no topic."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,7 +10,6 @@ from schemas.errors import BrokerUnavailable, BundleError, BundlesUnavailable
 from schemas.records.control import Rollout, Stage
 from schemas.registry.place import RegistryPlace
 from trainer.data.windows import next_offsets
-from trainer.lineage import examples_topic_of
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +50,16 @@ class Kept(Protocol):
 class WindowStart:
     """One surface's. A window that grew with every refusal would forget more each time, and be refused for good."""
 
-    def __init__(self, surface: str, kept: Kept, registry: RegistryPlace) -> None:
-        """Look at nothing yet."""
+    def __init__(self, surface: str, kept: Kept, registry: RegistryPlace, *, topic_of: Callable[[Bundle], str | None]) -> None:
+        """Look at nothing yet.
+
+        Args:
+            topic_of: tells the id of the topic that a bundle's offsets are of; None where nobody knows.
+        """
         self._surface = surface
         self._kept = kept
         self._registry = registry
+        self._topic_of = topic_of
         self._refused: PassedOver | None = None
         self._tried: Sequence[PassedOver] = ()
         self._tried_at: tuple[int, str] | None = None
@@ -74,7 +78,7 @@ class WindowStart:
         if self._tried_at != (state.revision, parent.id):
             self._tried = [self._learned_by(entry.bundle) for entry in state.bundles if entry.state in _TRIED]
             self._tried_at = state.revision, parent.id
-        own = PassedOver(parent.id, next_offsets(parent.manifest.examples), topic_id=examples_topic_of(parent))
+        own = PassedOver(parent.id, next_offsets(parent.manifest.examples), topic_id=self._topic_of(parent))
         further = [one for one in (self._refused, *self._tried) if one.parent == parent.id]
         return max((own, *further), key=lambda one: one.examples)
 
@@ -99,4 +103,4 @@ class WindowStart:
             return PassedOver()
         manifest = learned.manifest
         examples = sum(int(manifest.metrics.get(name, 0)) for name in ("passed_over_examples", "train_examples"))
-        return PassedOver(manifest.parent, next_offsets(manifest.examples), examples, examples_topic_of(learned))
+        return PassedOver(manifest.parent, next_offsets(manifest.examples), examples, self._topic_of(learned))

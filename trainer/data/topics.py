@@ -10,7 +10,6 @@ from typing import Self
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from schemas.bundle import Bundle
 from schemas.errors import BrokerUnavailable
 from schemas.records.candidates import Candidate
 from schemas.records.control import Rollout
@@ -26,7 +25,6 @@ from trainer.data.passed_over import PassedOver
 from trainer.data.skew import Evidence
 from trainer.data.tail import TopicTail, decoded, partitions_of
 from trainer.data.windows import CorpusAt, LoggedExample, Window, next_offsets
-from trainer.lineage import examples_topic_of
 
 
 @dataclass(slots=True)
@@ -241,11 +239,6 @@ class TopicSources:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def window_since(sources: TopicSources, bundle: Bundle) -> Window:
-    """Return the examples that came after those that a bundle was trained on; raises as `ExampleTail.window`."""
-    return sources.window(next_offsets(bundle.manifest.examples), of=examples_topic_of(bundle))
 
 
 def read_again(

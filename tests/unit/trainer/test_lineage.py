@@ -31,7 +31,7 @@ from trainer.learning.fit import FitConfig, FitProgress
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TowerConfig
-from trainer.lineage import LINEAGE, code_version, lineage_of
+from trainer.lineage import LINEAGE, code_version, examples_topic_of, lineage_of
 from trainer.recipes import (
     PARTS,
     EnsembleConfig,
@@ -133,7 +133,8 @@ def test_a_registry_that_does_not_answer_hides_no_bundle_that_was_tried(remote: 
     stages = (BundleStage(parent.id, Stage.LIVE), BundleStage(tried, Stage.ABORTED))
     state = Rollout(SURFACE.name, 3, bundles=stages)
     fsspec.filesystem("memory").mv("/bucket", "/away", recursive=True)
-    start = WindowStart(SURFACE.name, Nothing(), RemoteRegistry(remote.url, cache=tmp_path / "another"))
+    elsewhere = RemoteRegistry(remote.url, cache=tmp_path / "another")
+    start = WindowStart(SURFACE.name, Nothing(), elsewhere, topic_of=examples_topic_of)
     with pytest.raises(BundlesUnavailable):
         start.of(parent, state)
     fsspec.filesystem("memory").mv("/away", "/bucket", recursive=True)

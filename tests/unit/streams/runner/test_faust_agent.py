@@ -49,7 +49,9 @@ class Application:
         self.on_partitions_revoked = SimpleNamespace(connect=self._connect_revoked)
         self.on_partitions_assigned = SimpleNamespace(connect=self._connect_assigned)
         self.read_to: int | None = None
-        self.consumer = SimpleNamespace(assignment=lambda: {TopicPartition(TOPIC, 0)}, read_to_end=lambda _: self.read_to)
+        self.consumer = SimpleNamespace(
+            assignment=lambda: {TopicPartition(TOPIC, 0)}, read_to_end=lambda _: self.read_to, hold=lambda *_: None
+        )
 
     def topic(self, *_: str, **__: object) -> None:
         """See `faust.App`."""
@@ -102,9 +104,7 @@ def test_what_was_gathered_before_a_rebalance_opens_no_partition_that_was_given_
 
     async def through_a_rebalance() -> None:
         job = Job("job", (TOPIC,), None, lambda *_: cast("Any", Work()))
-        agent = JobAgent(
-            job, app, cast("OwnedPartitions", owned), metrics=RunnerMetrics(), hold=lambda *_: None, fail=failed.append
-        )
+        agent = JobAgent(job, app, cast("OwnedPartitions", owned), metrics=RunnerMetrics(), fail=failed.append)
         await app.consume(Stream([event(0, 1)]))
         assert (owned.open, owned.folded) == ({0}, [0])
         app.rebalancing = True
@@ -143,7 +143,7 @@ def test_a_partition_is_quiet_and_folded_to_its_end_from_when_all_of_it_is_ackno
 
         job = Job("job", (TOPIC,), None, lambda *_: cast("Any", Work()), tick_s=0.001, folded=told.update)
         owned = cast("OwnedPartitions", SimpleNamespace(run=take_a_turn))
-        agent = JobAgent(job, app, owned, metrics=RunnerMetrics(), hold=lambda *_: None, fail=lambda _: None)
+        agent = JobAgent(job, app, owned, metrics=RunnerMetrics(), fail=lambda _: None)
         ticking = asyncio.create_task(agent.tick_forever())
         await over.wait()
         ticking.cancel()

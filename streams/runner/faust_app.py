@@ -1,4 +1,6 @@
-"""Faust's consumer, with what its settings do not offer: how far it may commit, what it reads, and how it ends.
+"""A Faust application as the runner needs it: its settings, and a consumer that differs in what no setting offers.
+
+The only module that imports faust.
 
 - Its own account of what may be committed counts the record behind an empty offset as empty: it came to stand still there, and
   could commit a record that was not folded yet. `HandedOut` says it instead.
@@ -9,13 +11,50 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import faust
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 from mode.threads import WorkerThread
 
+from schemas.positions import Place
+from streams.runner.group import GroupSettings
 from streams.runner.handed_out import HandedOut
+
+_METADATA_MS = 15_000
+# of each partition; a larger record still comes, alone (KIP-74)
+_FETCH_BYTES = 64 * 1024
+
+
+def build_app(settings: GroupSettings, folder: Path) -> faust.App:
+    """Return an application that is not started; `folder` is for what Faust writes."""
+    app = faust.App(
+        settings.group,
+        broker=[f"kafka://{server.strip()}" for server in settings.bootstrap.split(",")],
+        datadir=folder,
+        store="memory://",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance,
+        # Faust hands out all that it fetched before it asks for more: with the default of 1 MiB a partition, one topic's backlog
+        # kept the others standing still for a minute and more, and the watchdog took that for a wedge
+        consumer_max_fetch_size=_FETCH_BYTES,
+        # a topic that was deleted and created anew belongs to nobody until the next look: five minutes, unless told otherwise
+        consumer_metadata_max_age_ms=_METADATA_MS,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 4,
+        broker_request_timeout=max(40.0, settings.session_timeout_s * 2),
+        broker_commit_interval=settings.commit_interval_s,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        # nothing leaves through Faust's producer; should that change, its partitions must be ours: murmur2 is its default
+    )
+    app.transport = _Transport(app.conf.broker_consumer, app)
+    return app
 
 
 class CommittingConsumer(Consumer):
@@ -32,6 +71,15 @@ class CommittingConsumer(Consumer):
         if state is None or state.highwater is None or settled is None or settled < state.highwater:
             return None
         return settled
+
+    def hold(self, held: set[Place], let_go: set[Place]) -> None:
+        """Fetch nothing more of some partitions, and of others again; what was fetched is handed out."""
+        # Faust keeps the tuples that it is given; with those of another class it fetched nothing more
+        for place in let_go:
+            self.on_buffer_drop(TP(*place))
+        # of those that waited before, too: Faust takes a buffer that was full for itself as well for empty by now
+        for place in held:
+            self.on_buffer_full(TP(*place))
 
     def ack(self, message: Any) -> bool:
         """See the base class."""
@@ -78,9 +126,7 @@ class CommittingConsumer(Consumer):
         return assignment.state_value(tp) if assignment is not None else None
 
 
-class CommittingTransport(Transport):
-    """Faust's transport with that consumer."""
-
+class _Transport(Transport):
     Consumer = CommittingConsumer
 
 
