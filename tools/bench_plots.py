@@ -31,6 +31,7 @@ def figures(folder: Path) -> dict[str, Figure]:
         "recall": _recall(kept("index-recall-50k")),
         "ingest": _ingest({live: kept(f"index-ingest-{live}") for live in ("50k", "100k", "1m")}),
         "query": _query({live: kept(f"index-query-{live}") for live in ("50k", "100k", "300k")}),
+        "query-p99": _query_p99({live: kept(f"index-query-{live}") for live in ("50k", "100k", "300k")}),
         "refresh": _refresh(kept("refresh-20k")),
         "freshness": _freshness(kept("freshness-200")),
     }
@@ -79,7 +80,25 @@ def _query(results: Mapping[str, Mapping[str, Any]]) -> Figure:
         )
         axes.set_yticks(range(len(engines)), [f"{e}, recall {row['recall'][e]:.3f}" for e in engines], fontsize=7)
         axes.set_title(f"{live} live", fontsize=9)
-        axes.set_xlabel("µs of processor a query, k = 200", fontsize=8)
+    figure.supxlabel("µs of processor a query, k = 200", fontsize=8)
+    return figure
+
+
+def _query_p99(results: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """The slowest hundredth of queries without writes, with them, and while another process writes as much elsewhere."""
+    figure = Figure(figsize=(6, 3.0), layout="constrained")
+    axes = figure.subplots()
+    spells = (
+        ("idle", "no writes", _GOAL),
+        ("writing", "5,800 upserts/s into the index", _OURS),
+        ("beside", "as many beside it", _OTHER),
+    )
+    for at, result in enumerate(results.values()):
+        for offset, (spell, label, colour) in zip((-0.27, 0, 0.27), spells, strict=True):
+            axes.bar(at + offset, result["latency"][f"{spell}_p99_ms"], 0.25, color=colour, label=None if at else label)
+    axes.set_xticks(range(len(results)), [f"{live} live" for live in results], fontsize=8)
+    axes.set_ylabel("query p99, ms from scheduled arrival", fontsize=8)
+    axes.legend(fontsize=7, frameon=False)
     return figure
 
 
