@@ -13,7 +13,7 @@ from serving.index import Candidate, Filter, IndexClosed
 from serving.query.epochs import Epoch, Routing, RoutingTable
 from serving.query.errors import NothingLive
 from serving.query.payload import text_of
-from serving.query.retrieve import inside, request_filter, wall_clock_ms
+from serving.query.retrieve import request_filter, search_in_window, wall_clock_ms
 from serving.query.users import UserStore, features_for_query
 
 
@@ -104,16 +104,13 @@ class Explainer:
     ) -> _Places:
         features, _ = features_for_query(self._users.known(request.user_id), request.user, request.context)
         query = epoch.towers.embed_queries([features])[0]
-        hits = epoch.index.search(query, request.k, where)
-        # as a retrieval does: what left the recency window since the last sweep takes nobody's place
-        in_window = inside(where, surface, now_ms) if surface.recency_window_s else where
-        if len(hits) and not surface.holds(int(hits.created_ms.min()), now_ms):
-            hits = epoch.index.search(query, request.k, in_window)
+        hits = search_in_window(epoch.index.search, query, request.k, where, surface=surface, now_ms=now_ms)
         last_score = float(hits.scores[-1]) if len(hits) else None
         if held is None:
             return _Places(None, None, None, last_score)
         # the scan's order is the truth; k may be anything up to all that is live
-        everything = epoch.index.search_exact(query, max(1, len(epoch.index)), in_window)
+        most = max(1, len(epoch.index))
+        everything = search_in_window(epoch.index.search_exact, query, most, where, surface=surface, now_ms=now_ms)
         score = float(np.dot(held.vector, query))
         return _Places(
             _place(hits.candidate_ids, request.candidate_id),

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from schemas.errors import BundleError, InvalidRecord
@@ -121,10 +123,7 @@ class Retriever:
         vector = epoch.towers.embed_queries([features])[0]
         search = epoch.index.search_exact if request.exact else epoch.index.search
         where = request_filter(request, now_ms)
-        hits = search(vector, request.k, where)
-        # the index is swept once a second: what left the recency window since then must neither be shown nor take another's place
-        if len(hits) and not routing.surface.holds(int(hits.created_ms.min()), now_ms):
-            hits = search(vector, request.k, inside(where, routing.surface, now_ms))
+        hits = search_in_window(search, vector, request.k, where, surface=routing.surface, now_ms=now_ms)
         if self._overheard is not None and not request.exact:
             self._overheard(epoch.bundle, LiveQuery(vector, request.k, where))
         candidates = _candidates(hits, now_ms)
@@ -165,8 +164,26 @@ def request_filter(request: RetrieveRequest, now_ms: int) -> Filter:
     return EVERYTHING if where == EVERYTHING else where
 
 
-def inside(where: Filter, surface: Surface, now_ms: int) -> Filter:
-    """Return what of `where` is inside the recency window of a surface that has one."""
+def search_in_window(
+    search: Callable[[NDArray[np.float32], int, Filter], Hits],
+    vector: NDArray[np.float32],
+    k: int,
+    where: Filter,
+    *,
+    surface: Surface,
+    now_ms: int,
+) -> Hits:
+    """Search by an index's method, within the surface's recency window.
+
+    An index is swept once a second: what left the window since then must neither be shown nor take another's place.
+    """
+    hits = search(vector, k, where)
+    if len(hits) and not surface.holds(int(hits.created_ms.min()), now_ms):
+        return search(vector, k, _inside(where, surface, now_ms))
+    return hits
+
+
+def _inside(where: Filter, surface: Surface, now_ms: int) -> Filter:
     oldest_ms = math.floor(now_ms - surface.recency_window_s * 1000) + 1
     return replace(where, created_from_ms=max(oldest_ms, where.created_from_ms or oldest_ms))
 

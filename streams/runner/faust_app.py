@@ -115,7 +115,7 @@ class CommittingConsumer(Consumer):
     def _new_offset(self, tp: TP) -> int | None:
         self._acked[tp].clear()
         self._acked_index[tp].clear()
-        return self._handed_out.committable(tp) or None
+        return self._handed_out.committable(tp)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         pass
