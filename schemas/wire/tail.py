@@ -88,7 +88,7 @@ class TailReader:
         return found
 
     def poll(self, max_messages: int = 1000, timeout_s: float = 0.1) -> list[InboundRecord]:
-        """Return the next messages; waits up to `timeout_s` for the first, never for more.
+        """Return the next messages; waits up to `timeout_s` for the first, never for more, and less where an end is reached.
 
         A broker that is away is no error: reading goes on when it is back. What was read before an error is returned first; the
         error follows at the next call, and at every one after it.
