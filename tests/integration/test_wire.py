@@ -264,6 +264,19 @@ def test_a_tail_of_a_deleted_topic_says_so(broker: Kafka, admin: AdminClient, mo
             tail.poll()
 
 
+def test_whoever_waits_is_told_how_far_the_reading_is(broker: Kafka, topic: Topic) -> None:
+    """In offsets, against the ends that the topic has, so that a bar can say when it will be done."""
+    told: list[tuple[str, int, int]] = []
+    with TailReader(broker.bootstrap, topic.name, range(PARTITIONS), once=True) as tail:
+        assert list(tail.to_end(on_progress=lambda *how_far: told.append(how_far))) == []
+    assert told == [], "of an empty topic there is nothing to tell"
+    _send(broker.bootstrap, topic.name, 3, partition=0)
+    _send(broker.bootstrap, topic.name, 4, partition=2)
+    with TailReader(broker.bootstrap, topic.name, range(PARTITIONS), start={0: 1}, once=True) as tail:
+        assert len(list(tail.to_end(on_progress=lambda *how_far: told.append(how_far)))) == 6
+    assert (told[0], told[-1]) == ((topic.name, 0, 6), (topic.name, 6, 6))
+
+
 def _next_values(tail: TailReader, count: int, within_s: float = 20.0) -> list[int]:
     """Return the next `count` values; fewer when they do not come in time. A poll that hears of an end returns nothing, and early."""
     seen: list[int] = []
