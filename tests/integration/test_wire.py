@@ -19,7 +19,7 @@ from schemas.codec import decode, encode
 from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange, TopicMismatch, UndecodableRecord
 from schemas.surfaces import load_surfaces
 from schemas.topics import MAX_DEAD_LETTER_BYTES, Topic, dlq, embeddings_topic, standard_topics
-from schemas.wire.admin import check_topics, create_topics, delete_topics, offsets_since, topic_id, wait_for_broker
+from schemas.wire.admin import check_topics, create_topics, delete_topics, offsets_since, topic_id, topic_ids, wait_for_broker
 from schemas.wire.client import make_producer, producer_config
 from schemas.wire.dlq import DeadLetter, DeadLetterWriter
 from schemas.wire.inbound import InboundRecord
@@ -125,6 +125,7 @@ def test_a_recreated_topic_has_another_id(admin: AdminClient, topic: Topic) -> N
     delete_topics(admin, [topic.name])
     assert create_topics(admin, [topic]) == [topic.name]
     assert topic_id(admin, topic.name) != first
+    assert topic_ids(admin, [topic.name, "no-such-topic"]) == {topic.name: topic_id(admin, topic.name)}, "of one question"
     delete_topics(admin, [topic.name, "no-such-topic"])
     with pytest.raises(TopicMismatch, match="cannot be described"):
         topic_id(admin, "no-such-topic")
