@@ -8,8 +8,9 @@ from confluent_kafka import KafkaError, Message
 from schemas.codec import decode
 from schemas.errors import DeliveryFailed
 from schemas.topics import dlq, standard_topics
+from schemas.wire.admin import make_admin, partition_counts
 from schemas.wire.dlq import DeadLetter, resent_headers
-from schemas.wire.tail import TailReader
+from schemas.wire.tail import OnProgress, TailReader
 from streams.outbox import Outbox, raise_for
 
 _CHUNK = 500
@@ -22,10 +23,20 @@ def dead_letter_topics() -> tuple[str, ...]:
     return tuple(sorted(name for name in names if dlq(name) in names))
 
 
-def read_dead_letters(bootstrap: str, topic: str) -> Iterator[DeadLetter]:
-    """Yield the entries of a topic's dead-letter topic, oldest first, the newest of each key once."""
+def without_dead_letter_topic(bootstrap: str) -> tuple[str, ...]:
+    """Return those of `dead_letter_topics` whose dead-letter topic a broker lacks; raises `BrokerUnavailable` without one."""
+    there = partition_counts(make_admin(bootstrap))
+    return tuple(topic for topic in dead_letter_topics() if dlq(topic) not in there)
+
+
+def read_dead_letters(bootstrap: str, topic: str, *, on_progress: OnProgress | None = None) -> Iterator[DeadLetter]:
+    """Yield the entries of a topic's dead-letter topic, oldest first, the newest of each key once.
+
+    Args:
+        on_progress: as of `TailReader.to_end`.
+    """
     with TailReader(bootstrap, dlq(topic), [0], once=True) as reader:
-        newest = {record.key: record for record in reader.read_to_end()}
+        newest = {record.key: record for record in reader.to_end(on_progress=on_progress)}
     for record in sorted(newest.values(), key=lambda record: record.offset):
         if record.value is not None:
             yield decode(DeadLetter, record.value)

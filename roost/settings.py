@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from schemas.registry.remote import DEFAULT_CACHE
+from schemas.settings import INSTANCE_NAME, RoostSettings
 from schemas.topics import DEFAULT_PARTITIONS
 
 # In a clone, `make setup` puts the jars beside the code; an installed package is told where they are.
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
-# as the roles want it, which would end one after the other; and a claim on names lists them by commas
-_NAME = r"^[A-Za-z0-9._-]+$"
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}")
 
 
@@ -30,21 +29,20 @@ def checked_servers(servers: str) -> str:
     return ",".join(parts)
 
 
-class CacheSettings(BaseSettings):
+class CacheSettings(RoostSettings):
     """Where commands keep what they fetch; the roles read the same variable."""
-
-    model_config = SettingsConfigDict(env_prefix="ROOST_", frozen=True, extra="forbid", env_ignore_empty=True)
 
     registry_cache: Path = Field(default=DEFAULT_CACHE, description="Folder for the bundles fetched from a registry behind a URL.")
 
 
-class LauncherSettings(BaseSettings):
+class LauncherSettings(RoostSettings):
     """Settings of the one-machine launcher; frozen, and an unknown keyword is refused.
 
     An empty environment variable counts as unset.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, populate_by_name=True)
+    # Kafka's variable and Java's are ours by no prefix
+    model_config = SettingsConfigDict(env_prefix="")
 
     kafka_bootstrap_servers: str | None = Field(
         default=None, description="host:port[,host:port] of your Kafka; unset means: start one on this machine."
@@ -63,13 +61,13 @@ class LauncherSettings(BaseSettings):
     node_id: str = Field(
         default_factory=socket.gethostname,
         max_length=64,
-        pattern=_NAME,
+        pattern=INSTANCE_NAME,
         validation_alias="ROOST_NODE_ID",
         description="What the node will report as, by default the host's name; the node reads the same variable.",
     )
     instance: str = Field(
         default="0",
-        pattern=_NAME,
+        pattern=INSTANCE_NAME,
         validation_alias="ROOST_INSTANCE",
         description="What the labeler's process is called in its group; the roles read the same variable.",
     )

@@ -5,19 +5,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from schemas.registry.folder import FolderRegistry
 from schemas.registry.place import RegistrySetting
 from schemas.registry.remote import DEFAULT_CACHE
+from schemas.settings import BOOTSTRAP_VARIABLE, INSTANCE_NAME, RoostSettings
 from schemas.surfaces import names_of
-
-BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 
 IndexTiers = Literal["all", "codes", "codes-and-graph", "graph", "exact"]
 
 
-class NodeSettings(BaseSettings):
+class NodeSettings(RoostSettings):
     """What a node reads: `KAFKA_BOOTSTRAP_SERVERS`, the rest from `ROOST_` and the field's name.
 
     Attributes:
@@ -45,22 +44,12 @@ class NodeSettings(BaseSettings):
         drain_s: how long the node answers on after it has said that it is leaving.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="ROOST_",
-        frozen=True,
-        extra="forbid",
-        env_ignore_empty=True,
-        populate_by_name=True,
-        # no thread can wait for so long: it would end at its first wait
-        allow_inf_nan=False,
-    )
-
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
     registry_cache: Path = DEFAULT_CACHE
     registry: RegistrySetting = FolderRegistry(Path("registry"))
     surfaces: Path | None = None
     serve: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names_of)] = ()
-    node_id: str = Field(default_factory=socket.gethostname, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
+    node_id: str = Field(default_factory=socket.gethostname, min_length=1, max_length=64, pattern=INSTANCE_NAME)
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8700, ge=0, le=65_535)
     query_threads: int = Field(default=4, ge=1, le=64)

@@ -4,19 +4,17 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.groups import CONTROL, EMBED
 from schemas.records.control import SILENCE_MS
 from schemas.registry.folder import FolderRegistry
 from schemas.registry.place import RegistrySetting
 from schemas.registry.remote import DEFAULT_CACHE
+from schemas.settings import BOOTSTRAP_VARIABLE, INSTANCE_NAME, RoostSettings
 from schemas.topics import DEFAULT_PARTITIONS
 
-BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 
-
-class StreamsSettings(BaseSettings):
+class StreamsSettings(RoostSettings):
     """What every role of the write path reads: `KAFKA_BOOTSTRAP_SERVERS`, the rest from `ROOST_` and the field's name.
 
     Attributes:
@@ -39,16 +37,6 @@ class StreamsSettings(BaseSettings):
         metrics_host: address to bind it to; anything but the default makes it readable from other machines.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="ROOST_",
-        frozen=True,
-        extra="forbid",
-        env_ignore_empty=True,
-        populate_by_name=True,
-        # no thread can wait for so long: it would end at its first wait
-        allow_inf_nan=False,
-    )
-
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
     registry_cache: Path = DEFAULT_CACHE
     registry: RegistrySetting = FolderRegistry(Path("registry"))
@@ -56,7 +44,7 @@ class StreamsSettings(BaseSettings):
     schema_registry_url: str | None = Field(default=None, pattern=r"^https?://")
     partitions: int = Field(default=DEFAULT_PARTITIONS, ge=1)
     replication: int = Field(default=1, ge=1)
-    instance: str = Field(default="0", min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
+    instance: str = Field(default="0", min_length=1, pattern=INSTANCE_NAME)
     broker_wait_s: float = Field(default=600.0, gt=0)
     checkpoint_interval_s: float = Field(default=1.0, gt=0)
     checkpoint_inputs: int = Field(default=50_000, ge=1)

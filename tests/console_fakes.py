@@ -41,6 +41,7 @@ from serving.console.readings import (
     QUERY_SECONDS,
     BrokerReading,
     ConsoleParts,
+    DeadLetters,
     Delays,
     Heartbeat,
     Moment,
@@ -164,7 +165,9 @@ def moment(
         COMMITTED if committed is None else committed,
     )
     delays = {HOME.name: SampledDelays(Delays((1, 2), (9, 11), (10, 14)), Delays((0,), (400,), (410,)))}
-    made = Moment(at_ms, broker, (reading(),) if nodes is None else tuple(nodes), delays, users=("u:1", "u:🦉"), dead_letters=2)
+    made = Moment(
+        at_ms, broker, (reading(),) if nodes is None else tuple(nodes), delays, users=("u:1", "u:🦉"), dead_letters=DeadLetters(2)
+    )
     return replace(made, **changes)
 
 

@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -55,8 +55,20 @@ class Exported:
 class OnnxTowers:
     """Both towers as the online roles run them, on ids. `schemas.towers.Towers` is the same on features, from a bundle."""
 
-    def __init__(self, files: Mapping[str, bytes], *, metric: Metric = "cosine", threads: int = 1) -> None:
-        """Load from a bundle's files; the metric is its manifest's."""
+    def __init__(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        metric: Metric = "cosine",
+        threads: int = 1,
+        on_progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        """Load from a bundle's files; the metric is its manifest's.
+
+        Args:
+            on_progress: called after each chunk, with the tower, how many rows it has embedded, and of how many.
+        """
+        self._on_progress = on_progress
         self.metric = metric
         self._sessions: dict[str, ort.InferenceSession] = {side: _session(files[name], threads) for side, name in _SIDES}
 
@@ -71,8 +83,13 @@ class OnnxTowers:
     def _run(self, side: str, ids: NDArray[np.integer]) -> NDArray[np.float32]:
         session = self._sessions[side]
         # an empty matrix is run too: it has the right width
-        chunks = [ids[begin : begin + _CHUNK_ROWS] for begin in range(0, max(len(ids), 1), _CHUNK_ROWS)]
-        return np.concatenate([session.run([OUTPUT_NAME], {INPUT_NAME: chunk.astype(np.int64)})[0] for chunk in chunks])
+        vectors = []
+        for begin in range(0, max(len(ids), 1), _CHUNK_ROWS):
+            chunk = ids[begin : begin + _CHUNK_ROWS].astype(np.int64)
+            vectors.append(session.run([OUTPUT_NAME], {INPUT_NAME: chunk})[0])
+            if self._on_progress is not None:
+                self._on_progress(f"{side} tower", begin + len(chunk), len(ids))
+        return np.concatenate(vectors)
 
 
 _SIDES: tuple[tuple[Side, str], ...] = (("query", QUERY_TOWER), ("candidate", CANDIDATE_TOWER))

@@ -4,19 +4,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from schemas.registry.folder import FolderRegistry
 from schemas.registry.place import RegistrySetting
 from schemas.registry.remote import DEFAULT_CACHE
+from schemas.settings import BOOTSTRAP_VARIABLE, RoostSettings
 from schemas.surfaces import names_of
 from schemas.topics import DAY_MS, INPUTS_KEPT_MS
 
-BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 SKEW_SAMPLE = 1_000
 
 
-class TrainerSettings(BaseSettings):
+class TrainerSettings(RoostSettings):
     """What the schedule reads: `KAFKA_BOOTSTRAP_SERVERS`, the rest from `ROOST_` and the field's name.
 
     Attributes:
@@ -60,16 +60,6 @@ class TrainerSettings(BaseSettings):
         metrics_port: port of Prometheus metrics, one a process; unset means none.
         metrics_host: address to bind it to; anything but the default makes it readable from other machines.
     """
-
-    model_config = SettingsConfigDict(
-        env_prefix="ROOST_",
-        frozen=True,
-        extra="forbid",
-        env_ignore_empty=True,
-        populate_by_name=True,
-        # no thread can wait for so long: it would end at its first wait
-        allow_inf_nan=False,
-    )
 
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
     registry_cache: Path = DEFAULT_CACHE

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
-from roost.cli.output import emit, err, out, table, tell, to_the_minute
+from roost.cli.output import emit, err, out, say, table, tell, to_the_minute
+from roost.cli.phases_bar import phases_bar
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, Bootstrap, DataDir, broker_of
-from roost.dead_letters import dead_letter_topics, read_dead_letters, send_again
+from roost.dead_letters import dead_letter_topics, read_dead_letters, send_again, without_dead_letter_topic
 from schemas.codec import schema_name
 from schemas.errors import RoostError
+from schemas.topics import dlq
 from schemas.wire.dlq import DeadLetter
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Records that could not be processed.")
@@ -42,11 +44,13 @@ def dlq_list(*, bootstrap: Bootstrap = None, data_dir: DataDir = DEFAULT_DATA_DI
     broker = broker_of(bootstrap, data_dir)
     counts: Counter[_Group] = Counter()
     newest_ms: dict[_Group, int] = defaultdict(int)
-    for topic in dead_letter_topics():
-        for entry in read_dead_letters(broker, topic):
-            group = (topic, entry.error_kind, entry.producer, entry.schema_id)
-            counts[group] += 1
-            newest_ms[group] = max(newest_ms[group], entry.timestamp_ms)
+    missing = without_dead_letter_topic(broker)
+    with phases_bar() as progress:
+        for topic in (topic for topic in dead_letter_topics() if topic not in missing):
+            for entry in read_dead_letters(broker, topic, on_progress=progress):
+                group = (topic, entry.error_kind, entry.producer, entry.schema_id)
+                counts[group] += 1
+                newest_ms[group] = max(newest_ms[group], entry.timestamp_ms)
     rows: list[dict[str, Any]] = [
         {
             "topic": group[0],
@@ -72,7 +76,9 @@ def dlq_list(*, bootstrap: Bootstrap = None, data_dir: DataDir = DEFAULT_DATA_DI
         else:
             tell("no dead letters")
 
-    emit({"dead_letters": rows}, as_json=as_json, show=show)
+    emit({"dead_letters": rows, "missing": [dlq(topic) for topic in missing]}, as_json=as_json, show=show)
+    for topic in missing:
+        say(f"roost: topic {dlq(topic)} does not exist at {broker}; `roost topics create` creates it")
 
 
 @app.command("show")
@@ -88,7 +94,8 @@ def dlq_show(
 
     Example: roost dlq show tweets
     """
-    entries = list(read_dead_letters(broker_of(bootstrap, data_dir), topic))[-limit:]
+    with phases_bar() as progress:
+        entries = list(read_dead_letters(broker_of(bootstrap, data_dir), topic, on_progress=progress))[-limit:]
 
     def show() -> None:
         for entry in entries:
@@ -159,14 +166,15 @@ def _selected(
     bootstrap: str, topics: list[str], entries: list[str] | None, error: str | None, producer: str | None
 ) -> list[DeadLetter]:
     wanted = set(entries or ())
-    found = [
-        letter
-        for topic in topics
-        for letter in read_dead_letters(bootstrap, topic)
-        if (not wanted or letter.record_key.decode() in wanted)
-        and (error is None or error in letter.error_kind or error in letter.error)
-        and producer in (None, letter.producer)
-    ]
+    with phases_bar() as progress:
+        found = [
+            letter
+            for topic in topics
+            for letter in read_dead_letters(bootstrap, topic, on_progress=progress)
+            if (not wanted or letter.record_key.decode() in wanted)
+            and (error is None or error in letter.error_kind or error in letter.error)
+            and producer in (None, letter.producer)
+        ]
     if missing := wanted - {letter.record_key.decode() for letter in found}:
         raise RoostError(f"no such entry: {', '.join(sorted(missing))}; nothing was sent. `roost dlq show TOPIC` lists them")
     if wanted and (left_out := sorted(letter.record_key.decode() for letter in found if letter.left_out)):

@@ -4,6 +4,7 @@ import time
 
 from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.output import emit, out, say, table
+from roost.cli.phases_bar import phases_bar
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
     DEFAULT_SURFACE,
@@ -49,7 +50,10 @@ def evaluate(
     configured = surface_named(surface, known)
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     read = read_bundle(registry_of(registry, data_dir), surface, bundle)
-    with TopicSources(broker_of(bootstrap, data_dir), configured, known) as sources:
+    with (
+        phases_bar() as progress,
+        TopicSources(broker_of(bootstrap, data_dir), configured, known, on_progress=progress) as sources,
+    ):
         say(f"reading what {surface} showed since {bundle} was trained, and what can be retrieved now")
         examples = window_since(sources, read).examples()
         candidates = sources.candidates(time.time_ns() // 1_000_000).candidates
@@ -57,7 +61,8 @@ def evaluate(
         raise Refused(f"no example of {surface} came since those that {bundle} was trained on; wait for some")
     say(f"{len(examples):,} examples; embedding them and a corpus of {len(candidates):,}")
     encoder = Encoder(read.manifest.feature_spec, configured.popularity)
-    towers = OnnxTowers(read.files, metric=read.manifest.metric)
-    metrics = measure(towers, encoder.examples(examples), encoder.corpus(candidates))
+    with phases_bar() as progress:
+        towers = OnnxTowers(read.files, metric=read.manifest.metric, on_progress=progress)
+        metrics = measure(towers, encoder.examples(examples), encoder.corpus(candidates))
     data = {"id": bundle, "surface": surface, "examples": len(examples), "corpus": len(candidates), **metrics}
     emit(data, as_json=as_json, show=lambda: table(["", ""], data.items(), to=out))

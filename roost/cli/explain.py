@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.data import age
 from roost.cli.output import emit, out, table, tell
+from roost.cli.phases_bar import phases_bar
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
     DEFAULT_SURFACE,
@@ -87,11 +88,15 @@ def explain(
         raise typer.BadParameter(f"{fault['loc'][0]}: {fault['msg']}") from error
     broker = broker_of(bootstrap, data_dir)
     if at_ms is not None:
-        with registry_schemas(schema_registry) as lookup:
-            data = of_then(broker, configured, user, candidate, at_ms=at_ms, lookup=lookup)
+        with registry_schemas(schema_registry) as lookup, phases_bar() as progress:
+            data = of_then(broker, configured, user, candidate, at_ms=at_ms, lookup=lookup, on_progress=progress)
     else:
-        with Client(node_url_of(node, data_dir), timeout_s=30.0) as client, registry_schemas(schema_registry) as lookup:
-            data = of_now(broker, configured, client, request, lookup=lookup)
+        with (
+            Client(node_url_of(node, data_dir), timeout_s=30.0) as client,
+            registry_schemas(schema_registry) as lookup,
+            phases_bar() as progress,
+        ):
+            data = of_now(broker, configured, client, request, lookup=lookup, on_progress=progress)
     emit(data, as_json=as_json, show=lambda: _show(data))
 
 

@@ -9,6 +9,7 @@ import typer
 
 from roost.cli.checked import check_surface_known, surfaces_of
 from roost.cli.output import emit, table, tell
+from roost.cli.phases_bar import phases_bar
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
     DEFAULT_SURFACE,
@@ -59,15 +60,18 @@ def list_(
     check_surface_known(surface, surfaces_of(surfaces_file_of(surfaces, data_dir)), surfaces_in(root))
     aliases = aliases_in(root, surface)
     readable = list_bundles(root, surface)
-    rows: list[dict[str, Any]] = []
     # of the others nobody can tell how old they are
-    for bundle_id in (*readable, *(other for other in bundles_in(root, surface) if other not in readable)):
-        named = [alias for alias, named_id in aliases.items() if named_id == bundle_id]
-        row = {"id": bundle_id, "aliases": named}
-        try:
-            rows.append({**row, **summary(read_bundle(root, surface, bundle_id).manifest), "fault": None})
-        except (BundleCorrupt, BundleMismatch) as error:
-            rows.append({**row, "fault": str(error)})
+    bundles = (*readable, *(other for other in bundles_in(root, surface) if other not in readable))
+    rows: list[dict[str, Any]] = []
+    with phases_bar() as progress:
+        for number, bundle_id in enumerate(bundles, 1):
+            named = [alias for alias, named_id in aliases.items() if named_id == bundle_id]
+            row = {"id": bundle_id, "aliases": named}
+            try:
+                rows.append({**row, **summary(read_bundle(root, surface, bundle_id).manifest), "fault": None})
+            except (BundleCorrupt, BundleMismatch) as error:
+                rows.append({**row, "fault": str(error)})
+            progress("bundles", number, len(bundles))
 
     def show() -> None:
         if not rows:

@@ -6,6 +6,7 @@ import typer
 
 from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.output import emit, out, say, table
+from roost.cli.phases_bar import phases_bar
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
     DEFAULT_SURFACE,
@@ -42,7 +43,11 @@ def skew(
 
     known = surfaces_of(surfaces_file_of(surfaces, data_dir))
     configured = surface_named(surface, known)
-    with TopicSources(broker_of(bootstrap, data_dir), configured, known, max_examples=4 * sample) as sources:
+    broker = broker_of(bootstrap, data_dir)
+    with (
+        phases_bar() as progress,
+        TopicSources(broker, configured, known, max_examples=4 * sample, on_progress=progress) as sources,
+    ):
         say(f"reading the newest of what {surface} served, and the records behind it")
         evidence = sources.evidence(sources.window().examples(), sample=sample)
     if not evidence.examples:

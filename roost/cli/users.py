@@ -3,12 +3,13 @@
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from roost.cli.checked import surfaces_of
-from roost.cli.output import EXIT_FAILURE, emit, err, say, table, tell, to_the_minute
+from roost.cli.output import EXIT_FAILURE, emit, say, table, tell, to_the_minute
+from roost.cli.phases_bar import phases_bar
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
     AsJson,
@@ -26,6 +27,9 @@ from roost.cli.target import (
 from schemas.errors import RoostError
 from schemas.ids import check_user_id
 from schemas.topics import DAY_MS, INPUTS_KEPT_MS
+
+if TYPE_CHECKING:
+    from schemas.wire.tail import OnProgress
 
 users = typer.Typer(no_args_is_help=True, add_completion=False, help="Delete a user, and search every place for what is left.")
 authors = typer.Typer(
@@ -94,7 +98,9 @@ def users_delete(
     from roost.erasure.user import delete_user, newest_state  # noqa: PLC0415 - Kafka and codecs, which `--help` does not need
 
     broker = broker_of(bootstrap, data_dir)
-    state = newest_state(broker, user_id)
+    with phases_bar() as progress:
+        state = newest_state(broker, user_id, on_progress=progress)
+        of_author = None if author is None else _author_data(broker, author, progress)
     data: dict[str, Any] = {
         "user_id": user_id,
         "known": state is not None,
@@ -102,15 +108,16 @@ def users_delete(
         "history": 0 if state is None else len(state.entries),
     }
     what = f"user {user_id} ({data['history']} entries of history, {data['follows']} followed)"
-    data |= {} if author is None else {"author": _author_data(broker, author)}
-    if author is not None:
-        what += f" and {_author_sentence(data['author'])}"
+    if of_author is not None:
+        data["author"] = of_author
+        what += f" and {_author_sentence(of_author)}"
     if not _goes_on(what, dry_run=dry_run, yes=yes, as_json=as_json):
         emit({**data, "erased": False}, as_json=as_json, show=lambda: tell(f"would erase {what}"))
         return
     erased = delete_user(broker, user_id, wait_s=wait_s)
     if author is not None:
-        data["author"] |= _take_down(broker, author, wait_s=wait_s)
+        with phases_bar() as progress:
+            data["author"] |= _take_down(broker, author, progress, wait_s=wait_s)
 
     def show() -> None:
         tell(f"erased {what}, as of {to_the_minute(erased.erased_ms)}")
@@ -137,12 +144,14 @@ def authors_takedown(
     Example: roost authors takedown a:42 --dry-run
     """
     broker = broker_of(bootstrap, data_dir)
-    data = _author_data(broker, author_id)
+    with phases_bar() as progress:
+        data = _author_data(broker, author_id, progress)
     what = _author_sentence(data)
     if not _goes_on(what, dry_run=dry_run, yes=yes, as_json=as_json):
         emit({**data, "erased": False}, as_json=as_json, show=lambda: tell(f"would erase {what}"))
         return
-    data |= _take_down(broker, author_id, wait_s=wait_s)
+    with phases_bar() as progress:
+        data |= _take_down(broker, author_id, progress, wait_s=wait_s)
 
     def show() -> None:
         tell(f"took down {what}")
@@ -190,8 +199,8 @@ def traces(
         },
         surfaces=surfaces_of(surfaces_file_of(surfaces, data_dir)),
     )
-    with err.status("searching") as status:
-        found = search(places, name, on_place=lambda place: status.update(f"searching {place}"))
+    with phases_bar() as progress:
+        found = search(places, name, on_progress=progress)
     data = {
         "id": name,
         "searched": list(found.searched),
@@ -226,10 +235,10 @@ def _goes_on(what: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
     return True
 
 
-def _author_data(broker: str, author_id: str) -> dict[str, Any]:
+def _author_data(broker: str, author_id: str, progress: "OnProgress") -> dict[str, Any]:
     from roost.erasure.author import work_of  # noqa: PLC0415 - as above
 
-    work = work_of(broker, author_id)
+    work = work_of(broker, author_id, on_progress=progress)
     return {
         "author_id": author_id,
         "candidates": list(work.candidate_ids),
@@ -245,16 +254,16 @@ def _author_sentence(data: dict[str, Any]) -> str:
     )
 
 
-def _take_down(broker: str, author_id: str, *, wait_s: float) -> dict[str, Any]:
+def _take_down(broker: str, author_id: str, progress: "OnProgress", *, wait_s: float) -> dict[str, Any]:
     from roost.erasure.author import take_down, work_of  # noqa: PLC0415 - as above
 
     began_s = time.monotonic()
     taken: set[str] = set()
     for _ in range(_MOST_LOOKS):
-        work = work_of(broker, author_id)
+        work = work_of(broker, author_id, on_progress=progress)
         if not work.candidate_ids and not work.states:
             return {"candidates": sorted(taken), "took_s": round(time.monotonic() - began_s, 2)}
         say(f"{len(work.candidate_ids)} candidates, {len(work.states)} states")
-        take_down(broker, work, wait_s=wait_s)
+        take_down(broker, work, wait_s=wait_s, on_progress=progress)
         taken |= set(work.candidate_ids)
     raise RoostError(f"{author_id} still publishes; stop its producer and run this again")

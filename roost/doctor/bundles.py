@@ -58,7 +58,8 @@ def _fault(registry: RegistryPlace, surface: str, bundle: str) -> str | None:
         # nothing is known against the bundle
         raise
     except BundleError as error:
-        return str(error)
+        # the finding names the bundle itself
+        return str(error).removeprefix(f"bundle {bundle}").removeprefix(":").lstrip()
     return None
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import partial
 
 from roost.erasure.reading import partitions_of, records_of
 from schemas.codec import decode, encode
@@ -16,7 +17,7 @@ from schemas.ids import check_candidate_id
 from schemas.records.candidates import Candidate, Publication
 from schemas.records.users import User, UserEvent, UserState
 from schemas.topics import CANDIDATES, PUBLICATIONS, USER_EVENTS, USER_STATES, USERS
-from schemas.wire.tail import TailReader
+from schemas.wire.tail import OnProgress, TailReader
 from streams.outbox import Outbox, raise_for
 from streams.userstate.withdrawn import withdrawn
 
@@ -43,18 +44,18 @@ class Work:
         return not names(decode(UserState, state), self.author_id)
 
 
-def work_of(bootstrap: str, author_id: str) -> Work:
+def work_of(bootstrap: str, author_id: str, *, on_progress: OnProgress | None = None) -> Work:
     """Return what of an author there is now, folded or not; raises `BrokerUnavailable` without a broker."""
     needle, account = author_id.encode(), account_of(author_id).encode()
     found: dict[bytes, None] = {}
     # what is published, folded or not: the newest record of each id counts
     for topic, kind in PUBLICATIONS.items():
-        for record in records_of(bootstrap, topic):
+        for record in records_of(bootstrap, topic, on_progress=on_progress):
             key, value = record.key or b"", record.value or b""
             found.pop(key, None)
             if value and (key == account or (needle in value and _publishes(kind, value, author_id))) and _is_candidate(key):
                 found[key] = None
-    for record in records_of(bootstrap, CANDIDATES):
+    for record in records_of(bootstrap, CANDIDATES, on_progress=on_progress):
         key, value = record.key or b"", record.value or b""
         if not value or (needle not in value and key not in found and key != account):
             continue
@@ -64,7 +65,7 @@ def work_of(bootstrap: str, author_id: str) -> Work:
         if candidate.attributes is not None and (key == account or candidate.attributes.author_id == author_id):
             found[key] = None
     states: dict[bytes, UserState] = {}
-    for record in records_of(bootstrap, USER_STATES):
+    for record in records_of(bootstrap, USER_STATES, on_progress=on_progress):
         key, value = record.key or b"", record.value or b""
         states.pop(key, None)
         if needle in value and names(state := decode(UserState, value), author_id):
@@ -72,8 +73,11 @@ def work_of(bootstrap: str, author_id: str) -> Work:
     return Work(author_id, tuple(key.decode() for key in found), tuple(states.values()))
 
 
-def take_down(bootstrap: str, work: Work, *, wait_s: float) -> None:
+def take_down(bootstrap: str, work: Work, *, wait_s: float, on_progress: OnProgress | None = None) -> None:
     """Write the deletes and the rewritten states, and wait until they are folded.
+
+    Args:
+        on_progress: called with what is waited for, how many are folded, and of how many.
 
     Raises:
         DeliveryFailed: the broker did not take something; run it again.
@@ -92,15 +96,14 @@ def take_down(bootstrap: str, work: Work, *, wait_s: float) -> None:
     outbox.flush_all(timeout_s=60)
     raise_for(outbox.take_failures())
     folded = {candidate_id.encode() for candidate_id in work.candidate_ids}
-    if left := _left(
-        bootstrap, CANDIDATES, ends[CANDIDATES], folded, lambda value: decode(Candidate, value).deleted, wait_s=wait_s
-    ):
+    left_of = partial(_left, bootstrap, wait_s=wait_s, on_progress=on_progress)
+    if left := left_of(CANDIDATES, ends[CANDIDATES], folded, lambda value: decode(Candidate, value).deleted):
         raise RoostError(
             f"the deletes of {work.author_id} are in the log; {len(left)} of {len(folded)} are not folded within {wait_s:g} s, "
             f"such as {min(left).decode()}; is `roost embed` running?"
         )
     named = {state.user_id.encode() for state in work.states}
-    if left := _left(bootstrap, USER_STATES, ends[USER_STATES], named, work.is_without, wait_s=wait_s):
+    if left := left_of(USER_STATES, ends[USER_STATES], named, work.is_without):
         raise RoostError(
             f"{work.author_id} is taken down; {len(left)} of {len(named)} users who follow it, or have it in their history, are "
             f"not rewritten within {wait_s:g} s, such as {min(left).decode()}; is `roost label` running?"
@@ -120,6 +123,7 @@ def _left(
     is_done: Callable[[bytes], bool],
     *,
     wait_s: float,
+    on_progress: OnProgress | None,
 ) -> set[bytes]:
     """Return the keys of which no record after `start` is done, or a null, within the time."""
     left, deadline_s = set(keys), time.monotonic() + wait_s
@@ -128,6 +132,8 @@ def _left(
             for record in reader.poll(10_000, 0.5):
                 if record.key in left and (record.value is None or is_done(record.value)):
                     left.discard(record.key)
+            if on_progress is not None:
+                on_progress(f"{topic} folded", len(keys) - len(left), len(keys))
     return left
 
 

@@ -5,11 +5,16 @@ from collections.abc import Iterator, Sequence
 from schemas.errors import RoostError
 from schemas.wire.admin import make_admin, partition_counts
 from schemas.wire.inbound import InboundRecord
-from schemas.wire.tail import TailReader
+from schemas.wire.tail import OnProgress, TailReader
 
 
-def records_of(bootstrap: str, topic: str, *, partitions: Sequence[int] | None = None) -> Iterator[InboundRecord]:
+def records_of(
+    bootstrap: str, topic: str, *, partitions: Sequence[int] | None = None, on_progress: OnProgress | None = None
+) -> Iterator[InboundRecord]:
     """Yield every record of a topic, or of some of its partitions, up to the present end, each partition's in log order.
+
+    Args:
+        on_progress: as of `TailReader.to_end`.
 
     Raises:
         RoostError: there is no such topic.
@@ -17,7 +22,7 @@ def records_of(bootstrap: str, topic: str, *, partitions: Sequence[int] | None =
     """
     wanted = range(partitions_of(bootstrap, topic)) if partitions is None else partitions
     with TailReader(bootstrap, topic, wanted, once=True) as reader:
-        yield from reader.to_end()
+        yield from reader.to_end(on_progress=on_progress)
 
 
 def partitions_of(bootstrap: str, topic: str) -> int:

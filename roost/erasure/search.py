@@ -1,6 +1,6 @@
 """The whole search: every topic, then every snapshot, bundle, training and log of this machine. Changes nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from roost.erasure.topics import search_topics, topics_to_search
 from roost.erasure.trace import Trace, last_end_ms
 from schemas.surfaces import Surfaces
 from schemas.topics import deletes_kept_ms
+from schemas.wire.tail import OnProgress
 
 NOT_SEARCHED = (
     "the memory of running roles and nodes",
@@ -52,25 +53,28 @@ class Found:
         return last_end_ms([trace.until_ms for trace in self.traces])
 
 
-def search(places: Places, name: str, *, on_place: Callable[[str], None] = lambda _: None) -> Found:
+def search(places: Places, name: str, *, on_progress: OnProgress = lambda *_: None) -> Found:
     """Return every trace of an id.
+
+    Args:
+        on_progress: as of `TailReader.to_end`; of a folder called once, as of nobody knows how much.
 
     Raises:
         BrokerUnavailable: the topics cannot be read.
     """
     mention = Mention(name)
     topics = topics_to_search(places.bootstrap)
-    traces = list(search_topics(places.bootstrap, mention, topics, surfaces=places.surfaces, on_topic=on_place))
+    traces = list(search_topics(places.bootstrap, mention, topics, surfaces=places.surfaces, on_progress=on_progress))
     searched = list(topics)
     if places.snapshots.is_dir():
-        on_place(str(places.snapshots))
+        on_progress(str(places.snapshots), 0, 0)
         traces += search_snapshots(
             places.snapshots, mention, kept=places.snapshots_kept, deletes_kept_ms=deletes_kept_ms(places.surfaces.values())
         )
         searched.append(str(places.snapshots))
     for folder, trainings_kept_ms in places.folders.items():
         if folder.is_dir():
-            on_place(str(folder))
+            on_progress(str(folder), 0, 0)
             traces += search_files(folder, mention, trainings_kept_ms=trainings_kept_ms)
             searched.append(str(folder))
     return Found(tuple(traces), tuple(searched))

@@ -17,6 +17,7 @@ from schemas.surfaces import Surfaces
 from schemas.topics import CANDIDATES, LABELER_STATE, USER_STATES, deletes_kept_ms, embeddings_topic_name, standard_topics
 from schemas.wire.admin import make_admin, partition_counts, topic_configs
 from schemas.wire.inbound import InboundRecord
+from schemas.wire.tail import OnProgress
 from streams.candidates.partition import STUBS_KEPT_MS
 from streams.labeler.processor import joins_end_ms
 from streams.userstate.markers import KEPT_MS, is_marker
@@ -52,27 +53,27 @@ def topics_to_search(bootstrap: str) -> dict[str, int]:
 
 
 def search_topics(
-    bootstrap: str, mention: Mention, topics: Mapping[str, int], *, surfaces: Surfaces, on_topic: Callable[[str], None]
+    bootstrap: str, mention: Mention, topics: Mapping[str, int], *, surfaces: Surfaces, on_progress: OnProgress | None = None
 ) -> Iterator[Trace]:
     """Yield what topics hold, together by topic and reason.
 
     Args:
         topics: how many partitions each has: asked topic by topic, that was two fifths of a search of short topics.
         surfaces: their windows bound how long the labeler keeps a join, and the embedder a delete.
-        on_topic: called with each topic before it is read.
+        on_progress: as of `TailReader.to_end`.
     """
     configs = topic_configs(make_admin(bootstrap), topics)
     until = partial(_until, kept_ms=_kept_ms(surfaces))
     for topic, partitions in topics.items():
-        on_topic(topic)
-        yield from _together(topic, _hits(bootstrap, topic, partitions, mention), Keeping.of(configs[topic]), until)
+        hits = _hits(bootstrap, topic, partitions, mention, on_progress)
+        yield from _together(topic, hits, Keeping.of(configs[topic]), until)
 
 
-def _hits(bootstrap: str, topic: str, partitions: int, mention: Mention) -> list[_Hit]:
+def _hits(bootstrap: str, topic: str, partitions: int, mention: Mention, on_progress: OnProgress | None) -> list[_Hit]:
     hits: list[InboundRecord] = []
     # of the keys of hits alone: a topic holds millions of others
     newest: dict[tuple[int, bytes | None], InboundRecord] = {}
-    for record in records_of(bootstrap, topic, partitions=range(partitions)):
+    for record in records_of(bootstrap, topic, partitions=range(partitions), on_progress=on_progress):
         place = (record.partition, record.key)
         found = mention.in_record(record.key) or mention.in_record(record.value)
         if found:

@@ -11,7 +11,7 @@ from schemas.errors import RoostError
 from schemas.records.users import UserState
 from schemas.topics import USER_STATES, USERS
 from schemas.wire.partition import partition_of
-from schemas.wire.tail import TailReader
+from schemas.wire.tail import OnProgress, TailReader
 from streams.outbox import Outbox, raise_for
 
 
@@ -23,10 +23,11 @@ class UserErasure:
     erased_ms: int
 
 
-def newest_state(bootstrap: str, user_id: str) -> UserState | None:
+def newest_state(bootstrap: str, user_id: str, *, on_progress: OnProgress | None = None) -> UserState | None:
     """Return a user's state now, or None; raises `BrokerUnavailable` without a broker or the topic."""
     newest: bytes | None = None
-    for record in records_of(bootstrap, USER_STATES, partitions=[_partition(bootstrap, user_id)]):
+    partition = _partition(bootstrap, user_id)
+    for record in records_of(bootstrap, USER_STATES, partitions=[partition], on_progress=on_progress):
         if record.key == user_id.encode():
             newest = record.value
     return None if newest is None else decode(UserState, newest)

@@ -12,7 +12,7 @@ from schemas.records.control import BundleStage, Rollout
 from schemas.rollout import STREAMING
 from schemas.surfaces import Surface
 from schemas.topics import ROLLOUTS
-from schemas.wire.tail import TailReader
+from schemas.wire.tail import OnProgress, TailReader
 from serving.client import Client, ExplainRequest, Explanation
 
 
@@ -23,13 +23,18 @@ def of_now(
     request: ExplainRequest,
     *,
     lookup: SchemaLookup | None = None,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Return why the candidate is, or is not, in the answer now; raises `ClientError` and `BrokerUnavailable`."""
+    """Return why the candidate is, or is not, in the answer now; raises `ClientError` and `BrokerUnavailable`.
+
+    Args:
+        on_progress: as of `TailReader.to_end`.
+    """
     explanation = client.explain(surface.name, request)
     now_ms = time.time_ns() // 1_000_000
     rollout = _rollout_at(bootstrap, surface, now_ms)
     streaming = [] if rollout is None else [entry.bundle for entry in rollout.in_stage(*STREAMING)]
-    way = read_timeline(bootstrap, surface, request.candidate_id, streaming, lookup=lookup)
+    way = read_timeline(bootstrap, surface, request.candidate_id, streaming, lookup=lookup, on_progress=on_progress)
     data = asdict(explanation)
     if explanation.why in ("not_held", "masked"):
         missing = absence(
@@ -54,6 +59,7 @@ def of_then(
     *,
     at_ms: int,
     lookup: SchemaLookup | None = None,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Return what the topics tell of a moment of the past: which epoch answered the user, and whether it held the candidate.
 
@@ -63,7 +69,7 @@ def of_then(
     bundle = None if rollout is None else bundle_at(rollout, user_id)
     asked = {"surface": surface.name, "user_id": user_id, "candidate_id": candidate_id, "at_ms": at_ms}
     bundles = [] if rollout is None else [entry.bundle for entry in rollout.in_stage(*STREAMING)]
-    way = read_timeline(bootstrap, surface, candidate_id, bundles, lookup=lookup).until(at_ms)
+    way = read_timeline(bootstrap, surface, candidate_id, bundles, lookup=lookup, on_progress=on_progress).until(at_ms)
     timeline = [asdict(step) for step in way.steps]
     if rollout is None or bundle is None:
         return {**asked, "why": "nothing_live", "sentence": f"nothing was live on {surface.name} then", "timeline": timeline}

@@ -13,7 +13,7 @@ from schemas.topics import CANDIDATES, PUBLICATIONS, embeddings_topic_name
 from schemas.wire.admin import make_admin, partition_counts
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
-from schemas.wire.tail import TailReader
+from schemas.wire.tail import OnProgress, TailReader
 
 What = Literal["published", "deleted", "stub", "folded", "embedded", "embedding deleted", "forgotten", "unreadable"]
 
@@ -58,11 +58,13 @@ def read_timeline(
     bundles: Iterable[str],
     *,
     lookup: SchemaLookup | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Timeline:
     """Return the candidate's way; of each topic compaction keeps the newest record.
 
     Args:
         lookup: for records under a schema registry's ids; see `schemas.codec.decode_mapping`.
+        on_progress: as of `TailReader.to_end`.
 
     Raises:
         RegistryUnavailable: as `lookup` does.
@@ -75,18 +77,27 @@ def read_timeline(
         raise TopicMismatch(f"topic {surface.candidate_topic} does not exist at {bootstrap}; `roost topics create` creates it")
     # all topics keyed by candidate have as many
     partition = partition_of(key, counts[surface.candidate_topic])
-    steps = _of(bootstrap, surface.candidate_topic, partition, key, partial(source_step, lookup=lookup))
-    steps += _of(bootstrap, CANDIDATES, partition, key, folded_step)
+    steps_of = partial(_of, bootstrap, partition, key, on_progress=on_progress)
+    steps = steps_of(surface.candidate_topic, partial(source_step, lookup=lookup))
+    steps += steps_of(CANDIDATES, folded_step)
     topics = {bundle: embeddings_topic_name(bundle) for bundle in bundles}
     gone = frozenset(bundle for bundle, topic in topics.items() if topic not in counts)
     for bundle in topics.keys() - gone:
-        steps += _of(bootstrap, topics[bundle], partition, key, partial(embedded_step, bundle=bundle, dim=surface.dim))
+        steps += steps_of(topics[bundle], partial(embedded_step, bundle=bundle, dim=surface.dim))
     return Timeline(tuple(sorted(steps, key=lambda step: step.at_ms)), gone)
 
 
-def _of(bootstrap: str, topic: str, partition: int, key: bytes, step: Callable[[InboundRecord], Step]) -> list[Step]:
+def _of(
+    bootstrap: str,
+    partition: int,
+    key: bytes,
+    topic: str,
+    step: Callable[[InboundRecord], Step],
+    *,
+    on_progress: OnProgress | None,
+) -> list[Step]:
     with TailReader(bootstrap, topic, [partition], once=True) as reader:
-        return [_guarded(record, step) for record in reader.to_end() if record.key == key]
+        return [_guarded(record, step) for record in reader.to_end(on_progress=on_progress) if record.key == key]
 
 
 def _guarded(record: InboundRecord, step: Callable[[InboundRecord], Step]) -> Step:

@@ -16,12 +16,15 @@ from pathlib import Path
 from schemas.errors import BundleCorrupt, BundlesUnavailable, Refused
 from schemas.registry.folder import FolderRegistry
 from schemas.registry.kind import Check, T
+from schemas.registry.seen import SeenFiles
 
 log = logging.getLogger(__name__)
 
 DEFAULT_CACHE = Path("~/.cache/roost/bundles")
 # the store itself refuses; memory has one writer
 _CONDITIONAL = {"s3", "s3a", "gs", "gcs", "memory"}
+# of what is not kept on disk: thousands of manifests, of some kilobytes each
+_MOST_SEEN_BYTES = 64 << 20
 
 
 class RemoteRegistry:
@@ -46,6 +49,7 @@ class RemoteRegistry:
         # two registries never vouch for each other's bundles
         self.folder = cache.expanduser() / hashlib.sha256(self.url.encode()).hexdigest()[:16]
         self._copies = FolderRegistry(self.folder)
+        self._seen = SeenFiles(_MOST_SEEN_BYTES)
 
     def __str__(self) -> str:
         """Return the URL, for sentences."""
@@ -83,9 +87,22 @@ class RemoteRegistry:
             return self._copies.checked(path, check)
         except (BundleCorrupt, BundlesUnavailable):
             # not fetched yet, damaged since, or on a disk that fails
-            return self._fetched(path, check, keep=keep)
+            return self._fetched(path, check) if keep else self._seen_or_read(path, check)
 
-    def _fetched(self, path: str, check: Check[T], *, keep: bool) -> T:
+    def _seen_or_read(self, path: str, check: Check[T]) -> T:
+        # no file changes: what passed the check is read once. Which paths there are is asked at every listing
+        files = dict(self._seen.of(path))
+
+        def read(name: str, most_bytes: int) -> bytes:
+            if name not in files:
+                files[name] = self.read(f"{path}/{name}", most_bytes)
+            return files[name]
+
+        found = check(read)
+        self._seen.keep(path, files)
+        return found
+
+    def _fetched(self, path: str, check: Check[T]) -> T:
         files: dict[str, bytes] = {}
 
         def read(name: str, most_bytes: int) -> bytes:
@@ -93,11 +110,10 @@ class RemoteRegistry:
             return files[name]
 
         found = check(read)
-        if keep:
-            try:
-                self._copies.replace(path, files)
-            except OSError as error:
-                log.warning("%s is fetched at every start: it cannot be kept in %s (%s)", path, self.folder, error.strerror)
+        try:
+            self._copies.replace(path, files)
+        except OSError as error:
+            log.warning("%s is fetched at every start: it cannot be kept in %s (%s)", path, self.folder, error.strerror)
         return found
 
     def publish(self, path: str, files: Mapping[str, bytes], *, last: str, check: Check[object]) -> None:
@@ -106,7 +122,7 @@ class RemoteRegistry:
             # who else writes below this path writes the same bytes
             for name in sorted(files, key=lambda name: name == last):
                 self._write(f"{path}/{name}", files[name])
-        self._fetched(path, check, keep=True)
+        self._fetched(path, check)
 
     def _holds(self, path: str) -> bool:
         with self._asked():

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +16,9 @@ from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.offsets import ask_offsets
 
 log = logging.getLogger(__name__)
+
+OnProgress = Callable[[str, int, int], None]
+"""Takes what is gone through, such as a topic, how much of it is behind, and how much of it there is; a topic's in offsets."""
 
 _METADATA_S = 5.0
 _BATCH = 10_000
@@ -62,6 +65,7 @@ class TailReader:
         )
         bounds = self._bounds(partitions)
         begin = {**{p: first for p, (first, _) in bounds.items()}, **start}
+        self._ends = {p: end for p, (_, end) in bounds.items()}
         self._consumer.assign([TopicPartition(topic, p, begin.get(p, OFFSET_BEGINNING)) for p in partitions])
         self._next = {p: begin.get(p, 0) for p in partitions}
         # one that begins beyond the end has lost its place, which a fetch will tell
@@ -171,22 +175,34 @@ class TailReader:
         """Tell whether the reader stood at the end of a partition, or of all, when it last looked."""
         return all(self._at_end.values()) if partition is None else self._at_end[partition]
 
-    def to_end(self, *, stall_s: float = 30.0) -> Iterator[InboundRecord]:
+    def to_end(self, *, stall_s: float = 30.0, on_progress: OnProgress | None = None) -> Iterator[InboundRecord]:
         """Yield everything up to the present end of all partitions, a batch in memory at a time.
 
         Of a reader that is new: one that has followed its topic for a while may take an end it saw before for the present one.
 
+        Args:
+            on_progress: called as reading begins and after each batch; not for a topic that is empty.
+
         Raises:
             BrokerUnavailable: nothing came for `stall_s` and the end was not reached; or as `poll`.
         """
-        deadline_s = time.monotonic() + stall_s
+        begun, deadline_s = self.next_offsets, time.monotonic() + stall_s
+        if on_progress is not None and not self.at_end():
+            self._tell(on_progress, begun)
         while not self.at_end():
             if batch := self.poll(_BATCH, min(1.0, stall_s)):
                 yield from batch
                 # after them: what the caller does with a batch is no silence of the broker
                 deadline_s = time.monotonic() + stall_s
+                if on_progress is not None:
+                    self._tell(on_progress, begun)
             elif time.monotonic() >= deadline_s:
                 raise BrokerUnavailable(f"nothing came of {self.topic} for {stall_s:.0f} s; is the broker up?")
+
+    def _tell(self, on_progress: OnProgress, begun: Mapping[int, int]) -> None:
+        # a log that grows is read further than it reached as the reader was made
+        there = sum(max(self._ends.get(p, 0), self._next[p]) - first for p, first in begun.items())
+        on_progress(self.topic, sum(self._next[p] - first for p, first in begun.items()), there)
 
     def read_to_end(self, *, stall_s: float = 30.0) -> list[InboundRecord]:
         """Return everything up to the present end of all partitions, as `to_end`. For short logs."""

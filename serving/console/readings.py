@@ -92,6 +92,14 @@ class SampledDelays:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """How many entries are kept, or at least are: of a flood only the newest are counted."""
+
+    count: int
+    at_least: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """One reading of everything.
 
@@ -107,7 +115,7 @@ class Moment:
     nodes: tuple[NodeReading, ...] = ()
     delays: Mapping[str, SampledDelays] = field(default_factory=dict)
     users: tuple[str, ...] = ()
-    dead_letters: int | None = None
+    dead_letters: DeadLetters | None = None
     told_ms: int | None = None
 
     @property

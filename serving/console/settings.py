@@ -4,19 +4,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from schemas.ids import actor_of_process
 from schemas.registry.folder import FolderRegistry
 from schemas.registry.place import RegistrySetting
 from schemas.registry.remote import DEFAULT_CACHE
+from schemas.settings import BOOTSTRAP_VARIABLE, RoostSettings
 from schemas.surfaces import names_of
-from serving.settings import BOOTSTRAP_VARIABLE
 
 DEFAULT_PORT = 8780
 
 
-class ConsoleSettings(BaseSettings):
+class ConsoleSettings(RoostSettings):
     """What the console reads: `KAFKA_BOOTSTRAP_SERVERS`, the rest from `ROOST_` and the field's name.
 
     Attributes:
@@ -32,10 +32,6 @@ class ConsoleSettings(BaseSettings):
         log_format: "json" makes every log line one JSON object, with the bundle, topic, partition and offset it is about.
         console_actor: who the history says gave the commands.
     """
-
-    model_config = SettingsConfigDict(
-        env_prefix="ROOST_", frozen=True, extra="forbid", env_ignore_empty=True, populate_by_name=True
-    )
 
     bootstrap: str = Field(default="127.0.0.1:9092", validation_alias=BOOTSTRAP_VARIABLE)
     registry_cache: Path = DEFAULT_CACHE

@@ -74,6 +74,9 @@ def _imported_names(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+_READING = {"os.environ", "os.environb", "os.getenv", "pydantic_settings.BaseSettings", "schemas.settings.RoostSettings"}
+
+
 def _reads_the_environment(source: str) -> bool:
     tree = ast.parse(source)
     by_attribute = any(
@@ -83,8 +86,7 @@ def _reads_the_environment(source: str) -> bool:
         and node.attr in {"environ", "environb", "getenv"}
         for node in ast.walk(tree)
     )
-    by_import = {"os.environ", "os.environb", "os.getenv", "pydantic_settings.BaseSettings"} & set(_imported_names(tree))
-    return by_attribute or bool(by_import)
+    return by_attribute or not _READING.isdisjoint(_imported_names(tree))
 
 
 def _imports(source: str, library: str) -> bool:
@@ -121,6 +123,7 @@ def test_a_library_with_traps_is_wrapped_by_one_module(library: str) -> None:
         "from os import environ",
         "from os import getenv as g",
         "from pydantic_settings import BaseSettings",
+        "from schemas.settings import RoostSettings",
     ],
 )
 def test_the_check_for_the_environment_finds_every_way_to_read_it(source: str) -> None:

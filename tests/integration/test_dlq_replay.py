@@ -12,8 +12,9 @@ from roost.broker import Broker
 from schemas.codec import encode, schema_name, writer_id
 from schemas.errors import UndecodableRecord
 from schemas.records.candidates import Tweet
-from schemas.topics import TWEETS, dlq
-from schemas.wire.dlq import PRODUCER_HEADER, DeadLetterWriter
+from schemas.topics import ENGAGEMENTS, TWEETS, dlq
+from schemas.wire.admin import delete_topics, make_admin
+from schemas.wire.dlq import PRODUCER_HEADER, DeadLetter, DeadLetterWriter
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
 from streams.outbox import Outbox
@@ -155,3 +156,22 @@ def test_what_cannot_be_sent_again_is_said_before_anything_is(bootstrap: str, ca
     assert cli.run(["dlq", "replay", "--bootstrap", bootstrap]) == 2
     assert roost(capsys, bootstrap, "replay tweets") == (0, {"dry_run": False, "sent": 0, "letters": []})
     assert read_all(bootstrap, TWEETS) == []
+
+
+def test_a_dead_letter_topic_that_is_missing_costs_no_other_ones_letters(
+    bootstrap: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The count ended without a word of the others, after waiting for a topic that nobody had created."""
+    outbox = Outbox(bootstrap)
+    letter = DeadLetter(TWEETS, 0, 7, 1, b"t:7", b"junk", "UndecodableRecord", "no magic byte", "embed")
+    outbox.produce(dlq(TWEETS), encode(letter), letter.record_key)
+    outbox.flush_all(timeout_s=10)
+    delete_topics(make_admin(bootstrap), [dlq(ENGAGEMENTS)])
+    capsys.readouterr()
+    assert cli.run(["dlq", "list", "--bootstrap", bootstrap, "--json"]) == 0
+    printed = capsys.readouterr()
+    counted = json.loads(printed.out)
+    assert [(row["topic"], row["entries"]) for row in counted["dead_letters"]] == [(TWEETS, 1)]
+    assert counted["missing"] == [dlq(ENGAGEMENTS)]
+    assert f"topic {dlq(ENGAGEMENTS)} does not exist" in printed.err
+    assert "roost topics create" in printed.err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -425,6 +426,9 @@ def test_who_is_not_answered_is_told_what_to_start(
     with Producer(fresh_broker.bootstrap) as producer:
         producer.tweet("t:1", author_id="a:1")
     assert cli.run(["authors", "takedown", "a:1", *words]) == 1
-    assert "is `roost embed` running?" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is `roost embed` running?" in said
+    assert re.search(r"^tweets .* 100%", said, re.MULTILINE), "a topic may take minutes to read"
+    assert re.search(r"^candidates folded .* 0%", said, re.MULTILINE)
     assert cli.run(["authors", "takedown", "a:1", "--bootstrap", fresh_broker.bootstrap, "--json"]) == 2
     assert cli.run(["users", "traces", "x" * 65, "--bootstrap", fresh_broker.bootstrap]) == 2

@@ -2,6 +2,7 @@
 
 import heapq
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -160,7 +161,10 @@ def test_a_surface_is_trained_rolled_out_and_asked_by_its_configuration_alone(
 
     capsys.readouterr()
     deployment.run("train", "evaluate", trained["id"], *deployment.words(surface))
-    measured = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    measured = json.loads(printed.out)
+    for phase in (CANDIDATES, "candidate tower"):
+        assert re.search(rf"^{phase} .* 100%", printed.err, re.MULTILINE), "reading and embedding may take minutes"
     assert measured["examples"] == manifest.metrics["evaluation_examples"], "no example was both trained on and measured on"
     assert measured["per_user_auc"] == pytest.approx(manifest.metrics["per_user_auc"])
 

@@ -417,7 +417,7 @@ def test_a_skew_between_what_is_served_and_what_is_trained_on_is_found_on_the_to
         capsys.readouterr()
         code = cli.run(["train", "skew", *words])
         said = capsys.readouterr()
-        return code, json.loads(said.out or json.dumps({"error": said.err}))
+        return code, {"bar": said.err, **json.loads(said.out or json.dumps({"error": said.err}))}
 
     code, nothing = skew()
     assert code == 3, nothing
@@ -432,6 +432,7 @@ def test_a_skew_between_what_is_served_and_what_is_trained_on_is_found_on_the_to
     own.send_examples([of_this_surface(example, "") for example in TRUE.examples])
     code, clean = skew()
     assert (code, clean["skewed"], clean["examples"]) == (0, [], len(TRUE.examples)), clean
+    assert re.search(rf"^{ENGAGEMENTS} .* 100%", clean["bar"], re.MULTILINE), "topics may take minutes to read"
     assert min(one["compared"] for one in clean["fields"] if one["name"] in ("language", "history_authors", "favorites")) > 100
     plant, fields = SKEWS["topics cut to the first"]
     own.send_examples([of_this_surface(plant(example), "other-") for example in TRUE.examples])

@@ -19,7 +19,7 @@ from schemas.codec import decode, encode
 from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange, TopicMismatch, UndecodableRecord
 from schemas.surfaces import load_surfaces
 from schemas.topics import MAX_DEAD_LETTER_BYTES, Topic, dlq, embeddings_topic, standard_topics
-from schemas.wire.admin import check_topics, create_topics, delete_topics, offsets_since, topic_id, wait_for_broker
+from schemas.wire.admin import check_topics, create_topics, delete_topics, offsets_since, topic_id, topic_ids, wait_for_broker
 from schemas.wire.client import make_producer, producer_config
 from schemas.wire.dlq import DeadLetter, DeadLetterWriter
 from schemas.wire.inbound import InboundRecord
@@ -125,6 +125,7 @@ def test_a_recreated_topic_has_another_id(admin: AdminClient, topic: Topic) -> N
     delete_topics(admin, [topic.name])
     assert create_topics(admin, [topic]) == [topic.name]
     assert topic_id(admin, topic.name) != first
+    assert topic_ids(admin, [topic.name, "no-such-topic"]) == {topic.name: topic_id(admin, topic.name)}, "of one question"
     delete_topics(admin, [topic.name, "no-such-topic"])
     with pytest.raises(TopicMismatch, match="cannot be described"):
         topic_id(admin, "no-such-topic")
@@ -262,6 +263,19 @@ def test_a_tail_of_a_deleted_topic_says_so(broker: Kafka, admin: AdminClient, mo
             _poll_for(tail, 20)
         with pytest.raises(BrokerUnavailable, match="does not exist"):
             tail.poll()
+
+
+def test_whoever_waits_is_told_how_far_the_reading_is(broker: Kafka, topic: Topic) -> None:
+    """In offsets, against the ends that the topic has, so that a bar can say when it will be done."""
+    told: list[tuple[str, int, int]] = []
+    with TailReader(broker.bootstrap, topic.name, range(PARTITIONS), once=True) as tail:
+        assert list(tail.to_end(on_progress=lambda *how_far: told.append(how_far))) == []
+    assert told == [], "of an empty topic there is nothing to tell"
+    _send(broker.bootstrap, topic.name, 3, partition=0)
+    _send(broker.bootstrap, topic.name, 4, partition=2)
+    with TailReader(broker.bootstrap, topic.name, range(PARTITIONS), start={0: 1}, once=True) as tail:
+        assert len(list(tail.to_end(on_progress=lambda *how_far: told.append(how_far)))) == 6
+    assert (told[0], told[-1]) == ((topic.name, 0, 6), (topic.name, 6, 6))
 
 
 def _next_values(tail: TailReader, count: int, within_s: float = 20.0) -> list[int]:

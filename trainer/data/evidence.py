@@ -11,6 +11,7 @@ from schemas.records.users import UserState
 from schemas.topics import ENGAGEMENTS, USER_STATES
 from schemas.wire.admin import make_admin, offsets_since
 from schemas.wire.inbound import InboundRecord
+from schemas.wire.tail import OnProgress
 from trainer.data.skew import Evidence
 from trainer.data.tail import TopicTail, decoded, partitions_of
 
@@ -25,31 +26,38 @@ def newest_served(examples: Iterable[Example], sample: int) -> list[Example]:
     return sorted((one for one in examples if one.provenance is Provenance.SERVED), key=_event_time_ms)[-sample:]
 
 
-def evidence_of(bootstrap: str, served: Sequence[Example], candidates: Mapping[str, Candidate]) -> Evidence:
+def evidence_of(
+    bootstrap: str, served: Sequence[Example], candidates: Mapping[str, Candidate], *, on_progress: OnProgress | None = None
+) -> Evidence:
     """Read the states of the examples' users, and what was done to their candidates.
 
     Args:
         served: read before this, so that what is read here is newer.
         candidates: their newest states, by id; one that is missing is not compared.
+        on_progress: as of `TopicTail`.
 
     Raises:
         BrokerUnavailable: no broker, or no such topic yet.
     """
-    states = _states(bootstrap, {one.user_id for one in served})
+    states = _states(bootstrap, {one.user_id for one in served}, on_progress)
     created_ms = [one.attributes.created_ms for one in candidates.values() if one.attributes is not None]
-    engagements, counted_from_ms = _engagements(bootstrap, set(candidates), since_ms=min(created_ms)) if created_ms else ({}, 0)
+    engagements, counted_from_ms = (
+        _engagements(bootstrap, set(candidates), since_ms=min(created_ms), on_progress=on_progress) if created_ms else ({}, 0)
+    )
     return Evidence(served, {user: found[-1] for user, found in states.items()}, candidates, engagements, counted_from_ms)
 
 
-def _states(bootstrap: str, users: set[str]) -> Mapping[str, Sequence[UserState]]:
-    tail = _KeysTail(bootstrap, USER_STATES, users, UserState, newest_only=True)
+def _states(bootstrap: str, users: set[str], on_progress: OnProgress | None) -> Mapping[str, Sequence[UserState]]:
+    tail = _KeysTail(bootstrap, USER_STATES, users, UserState, newest_only=True, on_progress=on_progress)
     try:
         return tail.read()
     finally:
         tail.close()
 
 
-def _engagements(bootstrap: str, candidates: set[str], *, since_ms: int) -> tuple[Mapping[str, Sequence[Engagement]], int]:
+def _engagements(
+    bootstrap: str, candidates: set[str], *, since_ms: int, on_progress: OnProgress | None
+) -> tuple[Mapping[str, Sequence[Engagement]], int]:
     """Read what was done to candidates, of which the oldest was made at `since_ms`: nothing of it was appended before.
 
     Returns:
@@ -57,7 +65,7 @@ def _engagements(bootstrap: str, candidates: set[str], *, since_ms: int) -> tupl
     """
     partitions, admin = partitions_of(bootstrap, ENGAGEMENTS), make_admin(bootstrap)
     start = offsets_since(admin, ENGAGEMENTS, partitions, max(since_ms - _CLOCKS_APART_MS, 0))
-    tail = _KeysTail(bootstrap, ENGAGEMENTS, candidates, Engagement, newest_only=False)
+    tail = _KeysTail(bootstrap, ENGAGEMENTS, candidates, Engagement, newest_only=False, on_progress=on_progress)
     try:
         found, first_ms = tail.read(start), tail.first_ms
     finally:
@@ -75,8 +83,17 @@ def _event_time_ms(example: Example) -> int:
 class _KeysTail(TopicTail, Generic[MessageT]):
     """The records of some keys; a null takes back what came before it. `first_ms` is the append time of each partition's first."""
 
-    def __init__(self, bootstrap: str, topic: str, keys: set[str], message: type[MessageT], *, newest_only: bool) -> None:
-        super().__init__(bootstrap, topic)
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        keys: set[str],
+        message: type[MessageT],
+        *,
+        newest_only: bool,
+        on_progress: OnProgress | None,
+    ) -> None:
+        super().__init__(bootstrap, topic, on_progress=on_progress)
         self._keys = keys
         self._message = message
         self._newest_only = newest_only

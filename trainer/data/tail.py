@@ -12,7 +12,7 @@ from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange, To
 from schemas.wire.admin import make_admin, topic_id
 from schemas.wire.client import kafka_log
 from schemas.wire.inbound import InboundRecord
-from schemas.wire.tail import TailReader
+from schemas.wire.tail import OnProgress, TailReader
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +47,19 @@ def identity_of(admin: AdminClient, topic: str) -> str:
 class TopicTail(ABC):
     """Keeps its reader and what it folded, so that catching up again costs only what is new. One thread's."""
 
-    def __init__(self, bootstrap: str, topic: str, *, until: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, *, until: Mapping[int, int] | None = None, on_progress: OnProgress | None = None
+    ) -> None:
         """Connect to nothing yet.
 
         Args:
             until: next offsets, by partition, behind which nothing is read: for reading again what was read once.
+            on_progress: called after each batch.
         """
         self._bootstrap = bootstrap
         self._topic = topic
         self._until = until
+        self._on_progress = on_progress
         self._reader: TailReader | None = None
         self._admin: AdminClient | None = None
         self._identity: str | None = None
@@ -102,7 +106,8 @@ class TopicTail(ABC):
         if beyond := {p: offset for p, offset in reader.next_offsets.items() if offset > ends[p]}:
             raise OffsetOutOfRange(f"{self._topic} ends before offsets {beyond}: it was recreated; reading it from the beginning")
         # by offsets alone: that it stood at the end of a partition is what the reader saw when it last came to it
-        unread = {p for p, end in ends.items() if reader.next_offsets[p] < end}
+        begun = {p: offset for p, offset in reader.next_offsets.items() if offset < ends[p]}
+        unread = set(begun)
         while unread:
             records = reader.poll(_BATCH, 1.0)
             silent = 0 if records else silent + 1
@@ -113,6 +118,9 @@ class TopicTail(ABC):
                     self._take(record)
             following = reader.next_offsets
             unread = {p for p in unread if following[p] < ends[p]}
+            if self._on_progress is not None:
+                read = sum(min(following[p], ends[p]) - first for p, first in begun.items())
+                self._on_progress(self._topic, read, sum(ends[p] - first for p, first in begun.items()))
         return reader.next_offsets if self._until is None else ends
 
     def _ends(self, reader: TailReader) -> dict[int, int]:

@@ -20,6 +20,7 @@ from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUTS
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_places
 from schemas.wire.inbound import InboundRecord
+from schemas.wire.tail import OnProgress
 from trainer.data.evidence import evidence_of, newest_served
 from trainer.data.passed_over import PassedOver
 from trainer.data.skew import Evidence
@@ -39,15 +40,21 @@ class ExampleTail(TopicTail):
     """One surface's examples, from any offset to the present; none of before its user was deleted, which a null tells."""
 
     def __init__(
-        self, bootstrap: str, surface: str, *, max_examples: int = 500_000, until: Mapping[int, int] | None = None
+        self,
+        bootstrap: str,
+        surface: str,
+        *,
+        max_examples: int = 500_000,
+        until: Mapping[int, int] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> None:
         """Connect to nothing yet.
 
         Args:
             max_examples: the newest that are kept; older ones are forgotten, and windows begin behind them.
-            until: see `TopicTail`.
+            until, on_progress: see `TopicTail`.
         """
-        super().__init__(bootstrap, EXAMPLES, until=until)
+        super().__init__(bootstrap, EXAMPLES, until=until, on_progress=on_progress)
         self._surface = surface
         self._max_examples = max_examples
         self._begin((), {})
@@ -131,9 +138,17 @@ class ExampleTail(TopicTail):
 class CorpusTail(TopicTail):
     """One surface's candidates as the embedder last wrote them."""
 
-    def __init__(self, bootstrap: str, surface: Surface, surfaces: Surfaces, *, until: Mapping[int, int] | None = None) -> None:
-        """Connect to nothing yet; `until` as in `TopicTail`."""
-        super().__init__(bootstrap, CANDIDATES, until=until)
+    def __init__(
+        self,
+        bootstrap: str,
+        surface: Surface,
+        surfaces: Surfaces,
+        *,
+        until: Mapping[int, int] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        """Connect to nothing yet; `until` and `on_progress` as in `TopicTail`."""
+        super().__init__(bootstrap, CANDIDATES, until=until, on_progress=on_progress)
         self._surface = surface
         self._surfaces = surfaces
         self._begin((), {})
@@ -196,13 +211,22 @@ class RolloutTail(TopicTail):
 class TopicSources:
     """All that a schedule reads of one surface, on one broker. Close it, or use it as a context."""
 
-    def __init__(self, bootstrap: str, surface: Surface, surfaces: Surfaces, *, max_examples: int = 500_000) -> None:
-        """Connect to nothing yet."""
+    def __init__(
+        self,
+        bootstrap: str,
+        surface: Surface,
+        surfaces: Surfaces,
+        *,
+        max_examples: int = 500_000,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        """Connect to nothing yet; `on_progress` as in `TopicTail`, of all but the rollouts, which are short."""
         self._rollouts = RolloutTail(bootstrap)
-        self._examples = ExampleTail(bootstrap, surface.name, max_examples=max_examples)
-        self._corpus = CorpusTail(bootstrap, surface, surfaces)
+        self._examples = ExampleTail(bootstrap, surface.name, max_examples=max_examples, on_progress=on_progress)
+        self._corpus = CorpusTail(bootstrap, surface, surfaces, on_progress=on_progress)
         self._surface = surface
         self._bootstrap = bootstrap
+        self._on_progress = on_progress
 
     def rollout(self) -> Rollout:
         """Return the surface's rollout state now."""
@@ -219,7 +243,8 @@ class TopicSources:
     def evidence(self, examples: Sequence[Example], *, sample: int) -> Evidence:
         """Return what an audit of the newest `sample` served ones of these examples compares; see `evidence_of`."""
         served = newest_served(examples, sample)
-        return evidence_of(self._bootstrap, served, self._corpus.newest({one.candidate_id for one in served}))
+        candidates = self._corpus.newest({one.candidate_id for one in served})
+        return evidence_of(self._bootstrap, served, candidates, on_progress=self._on_progress)
 
     def passed_over(self) -> PassedOver:
         """Return what was kept last; see `read_passed_over`."""

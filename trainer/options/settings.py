@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, create_model, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from schemas.manifest import Metric
+from schemas.settings import RoostSettings
 from trainer.gates import GateLimits
 from trainer.learning.ensemble import check_weights
 from trainer.learning.negatives import Kind, Negatives, Source
@@ -30,11 +31,7 @@ def shares_of(text: object) -> object:
     return {name.strip(): share.strip() for name, _, share in pairs}
 
 
-class _Options(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="ROOST_", frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False)
-
-
-class _LearningOptions(_Options):
+class _LearningOptions(RoostSettings):
     """What both recipes have.
 
     Attributes:
@@ -142,7 +139,7 @@ class FinetuneOptions(_LearningOptions):
         )
 
 
-class EnsembleOptions(_Options):
+class EnsembleOptions(RoostSettings):
     """Of ensembles: `ROOST_ENSEMBLE_` and the field's name.
 
     Attributes:
@@ -180,7 +177,7 @@ class EnsembleOptions(_Options):
         )
 
 
-class _GateOptions(_Options):
+class _GateOptions(RoostSettings):
     model_config = SettingsConfigDict(env_prefix="ROOST_GATE_")
 
     @property

@@ -9,7 +9,7 @@ from schemas.positions import Place
 from schemas.surfaces import Surface, Surfaces
 from schemas.topics import ENGAGEMENTS
 from serving.console.histogram import Histogram
-from serving.console.readings import INPUTS, NEW_SECONDS, QUERY_SECONDS, Heartbeat, Moment, NodeReading
+from serving.console.readings import INPUTS, NEW_SECONDS, QUERY_SECONDS, DeadLetters, Heartbeat, Moment, NodeReading
 from serving.console.views import figures
 from serving.console.views.freshness import Stage, freshness_stages, refreshed_stage
 from serving.console.views.layout import Bar, Figure, bars
@@ -168,7 +168,6 @@ def _figures(
     rates = [_rate(rated[0], rated[-1], topic) for topic in INPUTS]
     known = [rate for rate in rates if rate is not None]
     ready = sum(node.health is not None and node.health.ready for node in now.nodes)
-    dead = now.dead_letters
     largest = lag.largest
     return (
         Figure("Events in", figures.rate(sum(known) if known else None), "/s", "all inputs, last 10 s"),
@@ -190,8 +189,15 @@ def _figures(
         Figure(
             "Nodes ready", f"{ready}", f"of {len(now.nodes)}", "", "warn" if ready < len(now.nodes) or not now.nodes else "good"
         ),
-        Figure("Dead letters", figures.count(dead), "", "kept for `roost dlq`", "warn" if dead else ""),
+        _dead_letters_figure(now.dead_letters),
     )
+
+
+def _dead_letters_figure(dead: DeadLetters | None) -> Figure:
+    if dead is None:
+        return Figure("Dead letters", figures.MISSING, "", "kept for `roost dlq`")
+    counted = f"{figures.count(dead.count)}{'+' if dead.at_least else ''}"
+    return Figure("Dead letters", counted, "", "kept for `roost dlq`", "warn" if dead.count or dead.at_least else "")
 
 
 def _recall_figure(recall: RecallAudit | None) -> Figure:

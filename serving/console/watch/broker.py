@@ -3,18 +3,18 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import Consumer, KafkaException
 
 from schemas.codec import decode
-from schemas.errors import BrokerUnavailable, InvalidInput, TopicMismatch
+from schemas.errors import BrokerUnavailable, InvalidInput
 from schemas.groups import READERS, Committed, Reader
 from schemas.records.control import NodeStatus, Rollout
 from schemas.rollout import fold, nothing_yet
 from schemas.topics import NODE_STATUS, ROLLOUTS
-from schemas.wire.admin import make_admin, topic_id
+from schemas.wire.admin import make_admin, topic_ids
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.inbound import InboundRecord
@@ -137,14 +137,9 @@ class BrokerWatch:
         trouble = untold or self._rollouts.trouble or self._statuses.trouble
         return self._log.reading(trouble, ends, committed)
 
-    def topic_id(self, topic: str) -> str | None:
-        """Return Kafka's id of a topic, another one once it is made anew; None where the broker does not tell."""
-        if self._admin is None:
-            return None
-        try:
-            return topic_id(self._admin, topic, timeout_s=_ASK_S)
-        except (BrokerUnavailable, TopicMismatch):
-            return None
+    def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """Return Kafka's ids of topics, another one of each that is made anew; without those that the broker does not tell."""
+        return {} if self._admin is None else topic_ids(self._admin, topics, timeout_s=_ASK_S)
 
     def _committed(self, reader: Reader, ends: Mapping[str, Mapping[int, int]]) -> Committed:
         if reader.group not in self._groups:

@@ -19,18 +19,20 @@ class NewestRecords:
     Attributes:
         whole: whether the last reading came to the ends: one that took too long, or failed, gives what it has, nothing perhaps.
         firsts: where the partitions of the last reading begin: what was before is cleaned away.
+        passed_over: partitions of which it left out records not given before, with the offset of the first that it could give.
     """
 
     def __init__(self, bootstrap: str) -> None:
         self.whole = False
         self.firsts: dict[int, int] = {}
+        self.passed_over: dict[int, int] = {}
         self._bootstrap = bootstrap
         self._consumer: Consumer | None = None
         self._next: dict[tuple[str, int], int] = {}
 
     def read(self, topic: str, partitions: Iterable[int], *, per_partition: int) -> list[InboundRecord]:
         """Return at most so many of each partition's newest records not given before; none when the broker or topic is away."""
-        self.whole, self.firsts = False, {}
+        self.whole, self.firsts, self.passed_over = False, {}, {}
         if self._consumer is None:
             self._consumer = make_consumer(self._bootstrap, "console", auto_offset_reset="latest")
         places: dict[int, int] = {}
@@ -38,9 +40,12 @@ class NewestRecords:
             for partition in partitions:
                 first, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), _ASK_S)
                 self.firsts[partition] = first
-                start = max(first, end - per_partition, self._next.get((topic, partition), 0))
+                following = max(first, self._next.get((topic, partition), 0))
                 # behind the end when the topic was deleted and made anew
-                start = start if start <= end else max(first, end - per_partition)
+                following = following if following <= end else first
+                start = max(following, end - per_partition)
+                if start > following:
+                    self.passed_over[partition] = start
                 if start < end:
                     places[partition] = end
                     self._consumer.incremental_assign([TopicPartition(topic, partition, start)])

@@ -50,7 +50,7 @@ class Watcher:
         self._broker = BrokerWatch(bootstrap, (*INPUTS, *DEAD_LETTERS))
         self._nodes = NodeReader()
         self._newest = NewestRecords(bootstrap)
-        self._letters = KeptLetters(self._newest, self._broker.topic_id)
+        self._letters = KeptLetters(self._newest, self._broker.topic_ids)
         self._asking = ThreadPoolExecutor(_NODES_AT_ONCE, thread_name_prefix="console-node")
         self._moments: deque[Moment] = deque(maxlen=KEPT)
         # of the newest reading: the wall clock's time less the one's that nobody sets

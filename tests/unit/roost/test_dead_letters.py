@@ -24,7 +24,7 @@ def test_a_topic_that_is_named_twice_has_its_letters_sent_once(monkeypatch: pyte
     sent: list[DeadLetter] = []
     letter = DeadLetter("tweets", 0, 7, 1, b"t:7", b"junk", "UndecodableRecord", "no magic byte", "embed")
     monkeypatch.setattr(dlq, "broker_of", lambda *_: "127.0.0.1:1")
-    monkeypatch.setattr(dlq, "read_dead_letters", lambda _, topic: [letter] if topic == "tweets" else [])
+    monkeypatch.setattr(dlq, "read_dead_letters", lambda _, topic, **__: [letter] if topic == "tweets" else [])
     monkeypatch.setattr(dlq, "send_again", lambda _, letters, **__: sent.extend(letters))
     assert cli.run(["dlq", "replay", "tweets", "users", "tweets", "--json"]) == 0
     assert sent == [letter]
@@ -42,7 +42,8 @@ def test_letters_are_counted_and_sent_again_by_their_producer(
     ]
     sent: list[DeadLetter] = []
     monkeypatch.setattr(dlq, "broker_of", lambda *_: "127.0.0.1:1")
-    monkeypatch.setattr(dlq, "read_dead_letters", lambda _, topic: letters if topic == "tweets" else [])
+    monkeypatch.setattr(dlq, "read_dead_letters", lambda _, topic, **__: letters if topic == "tweets" else [])
+    monkeypatch.setattr(dlq, "without_dead_letter_topic", lambda _: ())
     monkeypatch.setattr(dlq, "send_again", lambda _, letters, **__: sent.extend(letters))
     assert cli.run(["dlq", "list", "--json"]) == 0
     assert {row["producer"]: row["entries"] for row in json.loads(capsys.readouterr().out)["dead_letters"]} == by

@@ -23,6 +23,7 @@ def test_a_damaged_bundle_is_named_whether_or_not_it_is_live(tmp_path: Path) -> 
     found = check_bundles(tmp_path, {})
     assert [(f.check, f.verdict) for f in found] == [(f"bundle {bad}", Verdict.WRONG), ("bundles", Verdict.OK)]
     assert found[0].fix == f"rm -r {tmp_path / HOME / bad}"
+    assert found[0].sentence.startswith(CANDIDATE_TOWER), "what is wrong; which bundle it is stands before it"
     live = {HOME: Rollout(HOME, 1, bundles=(BundleStage(good, Stage.DRAINING), BundleStage(bad, Stage.LIVE)))}
     assert "or roost rollout rollback --surface home-timeline" in check_bundles(tmp_path, live)[0].fix
 

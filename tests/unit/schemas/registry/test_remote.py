@@ -100,6 +100,66 @@ def test_bundles_are_listed_oldest_first_without_those_under_way(remote: RemoteR
     assert list_bundles(remote, "movies") == []
 
 
+class Counting(RemoteRegistry):
+    """Notes what it fetches."""
+
+    def __init__(self, url: str, *, cache: Path) -> None:
+        super().__init__(url, cache=cache)
+        self.fetched: list[str] = []
+
+    def read(self, path: str, most_bytes: int) -> bytes:
+        """See `BundleRegistry.read`."""
+        self.fetched.append(path)
+        return super().read(path, most_bytes)
+
+
+def test_a_listing_fetches_the_manifest_of_a_new_bundle_alone(remote: RemoteRegistry, tmp_path: Path) -> None:
+    """The trainer lists at every look, and a bundle never changes: each look took a request for each bundle there ever was."""
+    first, second = (publish_bundle(remote, dim=32, created_ms=created_ms) for created_ms in (1_000, 2_000))
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file(f"{folder_there(remote, '0' * 16)}/{MANIFEST_NAME}", b"{}")
+    listing = Counting(remote.url, cache=tmp_path / "another machine")
+    assert list_bundles(listing, SURFACE) == [first, second]
+    listing.fetched.clear()
+    third = publish_bundle(remote, dim=32, created_ms=3_000)
+    assert list_bundles(listing, SURFACE) == [first, second, third]
+    damaged = f"{SURFACE}/{'0' * 16}/{MANIFEST_NAME}"
+    assert sorted(listing.fetched) == sorted([f"{SURFACE}/{third}/{MANIFEST_NAME}", damaged]), "what is not whole may be mended"
+    memory.rm(folder_there(remote, second), recursive=True)
+    assert list_bundles(listing, SURFACE) == [first, third]
+
+
+def test_what_was_listed_of_one_registry_says_nothing_of_another(remote: RemoteRegistry, tmp_path: Path) -> None:
+    """There the manifest of that id may be altered; and who loads a bundle reads it whole, whatever a listing knew."""
+    bundle = publish_bundle(remote, dim=32)
+    memory = fsspec.filesystem("memory")
+    memory.copy("/bucket/bundles", "/bucket/other", recursive=True)
+    listing = Counting(remote.url, cache=tmp_path / "another machine")
+    assert list_bundles(listing, SURFACE) == [bundle]
+    other = Counting("memory://bucket/other", cache=tmp_path / "another machine")
+    for registry in (other, listing):
+        path = f"{folder_there(registry, bundle)}/{MANIFEST_NAME}"
+        memory.pipe_file(path, memory.cat_file(path) + b" ")
+    assert list_bundles(other, SURFACE) == []
+    with pytest.raises(BundleCorrupt, match="altered"):
+        read_bundle(listing, SURFACE, bundle)
+
+
+def test_manifests_that_were_listed_are_kept_in_memory_up_to_a_bound(
+    remote: RemoteRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trainer runs for months, and publishes a bundle every few minutes."""
+    for created_ms in range(4):
+        publish_bundle(remote, dim=32, created_ms=created_ms)
+    manifest_bytes = max(fsspec.filesystem("memory").size(path) for path in fsspec.filesystem("memory").glob("/bucket/**/*.json"))
+    monkeypatch.setattr("schemas.registry.remote._MOST_SEEN_BYTES", 2 * manifest_bytes)
+    listing = Counting(remote.url, cache=tmp_path / "another machine")
+    for _ in range(2):
+        listing.fetched.clear()
+        assert len(list_bundles(listing, SURFACE)) == 4
+    assert listing.fetched, "not all of them are kept"
+
+
 def test_publishing_what_is_there_changes_nothing_and_mends_nothing(remote: RemoteRegistry) -> None:
     """Immutable: a damaged bundle is said, never written over."""
     bundle = publish_bundle(remote, dim=32)

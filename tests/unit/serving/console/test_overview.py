@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from schemas.positions import Place
 from schemas.records.control import Stage
-from serving.console.readings import BrokerReading, Delays, Moment, NodeReading, SampledDelays
+from serving.console.readings import BrokerReading, DeadLetters, Delays, Moment, NodeReading, SampledDelays
 from serving.console.views.overview import Overview, default_surface, lags, overview, series
 from tests.console_fakes import HOME, LIVE, NOW_MS, controller, embedder, moment, node, reading, rollout, stage
 
@@ -29,6 +29,16 @@ def test_a_healthy_deployment_shows_its_figures_over_the_last_minute() -> None:
     assert [(bar.label, bar.count) for bar in view.languages] == [("ja", 20), ("ar", 15), ("unknown", 5)]
     assert [bar.label for bar in view.ages] == ["1 h", "older"]
     assert [bar.count for bar in view.tiers[0].tiers] == [5, 30, 20]
+
+
+def test_a_flood_of_dead_letters_is_shown_as_at_least_so_many() -> None:
+    """Only the newest of each topic are counted: an operator who reads 10,000 takes it for all there are."""
+    for kept, shown in (
+        (DeadLetters(10_000, at_least=True), ("10,000+", "", "warn")),
+        (DeadLetters(0, at_least=True), ("0+", "", "warn")),
+        (DeadLetters(0), ("0", "", "")),
+    ):
+        assert figure(overview([replace(moment(), dead_letters=kept)], HOME), "Dead letters") == shown
 
 
 def test_before_the_first_reading_there_is_nothing_and_no_error() -> None:

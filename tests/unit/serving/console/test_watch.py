@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from schemas.records.users import UserState
 from schemas.registry.folder import FolderRegistry
 from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES
 from schemas.wire.inbound import InboundRecord
-from serving.console.readings import QUERY_SECONDS, Delays
+from serving.console.readings import QUERY_SECONDS, DeadLetters, Delays
 from serving.console.watch import broker, newest
 from serving.console.watch.broker import HISTORY, BrokerWatch, ControlLog
 from serving.console.watch.delays import sampled_delays
@@ -84,11 +84,15 @@ class _Log:
         self.records: list[InboundRecord] = []
         self.whole = True
         self.firsts: dict[int, int] = {}
+        self.floods: dict[int, int] = {}
+        self.passed_over: dict[int, int] = {}
         self.made = 1
+        self.asked: list[tuple[str, ...]] = []
         self._given = 0
 
     def read(self, topic: str, partitions: Iterable[int], *, per_partition: int) -> list[InboundRecord]:
-        """Give the topic's records that are new; none where it is not whole."""
+        """Give the topic's records that are new; none where it is not whole. Only the tweets' come in floods."""
+        self.passed_over = self.floods if topic == "tweets.dlq" else {}
         if not self.whole:
             return []
         new, self._given = self.records[self._given :], len(self.records)
@@ -98,9 +102,10 @@ class _Log:
         """Give all of it again."""
         self._given = 0
 
-    def topic_id(self, topic: str) -> str:
-        """Return which one it is."""
-        return f"{topic}-{self.made}"
+    def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """Return which ones they are."""
+        self.asked.append(tuple(topics))
+        return {topic: f"{topic}-{self.made}" for topic in topics}
 
     def append(self, key: bytes, value: bytes | None) -> dict[str, dict[int, int]]:
         """Return the ends afterwards."""
@@ -111,56 +116,88 @@ class _Log:
 def test_dead_letters_are_those_that_are_kept_not_all_that_was_ever_written() -> None:
     """Roles write nulls to silent partitions, and a letter that is sent again has one behind it: a healthy console said 1."""
     log = _Log()
-    letters = KeptLetters(log, log.topic_id)
+    letters = KeptLetters(log, log.topic_ids)
     assert letters.count({}) is None
-    assert letters.count(log.append(b"stirred", None)) == 0
-    assert letters.count(log.append(b"tweets/0/7", b"letter")) == 1
-    assert letters.count(log.append(b"tweets/0/7", b"the same, again")) == 1
+    assert letters.count(log.append(b"stirred", None)) == DeadLetters(0)
+    assert letters.count(log.append(b"tweets/0/7", b"letter")) == DeadLetters(1)
+    assert letters.count(log.append(b"tweets/0/7", b"the same, again")) == DeadLetters(1)
     ends = log.append(b"tweets/0/9", b"letter")
-    assert (letters.count(ends), letters.count(ends)) == (2, 2)
-    assert letters.count(log.append(b"tweets/0/7", None)) == 1
+    assert letters.count(ends) == letters.count(ends) == DeadLetters(2)
+    assert letters.count(log.append(b"tweets/0/7", None)) == DeadLetters(1)
     # the topic was deleted and made anew
     log.records = []
-    assert letters.count({"tweets.dlq": {0: 0}}) == 0
+    assert letters.count({"tweets.dlq": {0: 0}}) == DeadLetters(0)
 
 
 def test_dead_letters_of_a_topic_that_is_gone_are_kept_no_more() -> None:
     """Made anew while nobody looked, and longer by then: its first letters were passed over, those of before counted for ever."""
     log = _Log()
-    letters = KeptLetters(log, log.topic_id)
+    letters = KeptLetters(log, log.topic_ids)
     for offset in range(3):
         ends = log.append(f"tweets/0/{offset}".encode(), b"letter")
-    assert letters.count(ends) == 3
+    assert letters.count(ends) == DeadLetters(3)
     log.made, log.records = 2, []
     for offset in range(10, 15):
         ends = log.append(f"tweets/0/{offset}".encode(), b"letter")
-    assert letters.count(ends) == 5
+    assert letters.count(ends) == DeadLetters(5)
 
 
 def test_dead_letters_whose_time_is_over_are_kept_no_more() -> None:
     """They are for thirty days: a console that ran for longer warned of letters that `roost dlq` could not show."""
     log = _Log()
-    letters = KeptLetters(log, log.topic_id)
+    letters = KeptLetters(log, log.topic_ids)
     letters.count(log.append(b"tweets/0/7", b"letter"))
     ends = log.append(b"tweets/0/9", b"letter")
-    assert letters.count(ends) == 2
+    assert letters.count(ends) == DeadLetters(2)
     log.firsts = {0: 1}
     # nothing new comes to such a topic: within a minute it is looked at all the same
-    assert {letters.count(ends) for _ in range(30)} == {2, 1}
-    assert letters.count(ends) == 1
+    assert {letters.count(ends) for _ in range(30)} == {DeadLetters(2), DeadLetters(1)}
+    assert letters.count(ends) == DeadLetters(1)
     log.firsts = {0: 2}
-    assert letters.count(log.append(b"tweets/0/11", b"letter")) == 1
+    assert letters.count(log.append(b"tweets/0/11", b"letter")) == DeadLetters(1)
 
 
 def test_dead_letters_that_a_slow_broker_did_not_give_are_asked_for_again() -> None:
     """A console that started on a busy machine said 0 until the next letter came, for weeks perhaps."""
     log = _Log()
-    letters = KeptLetters(log, log.topic_id)
+    letters = KeptLetters(log, log.topic_ids)
     ends = log.append(b"tweets/0/7", b"letter")
     log.whole = False
     assert letters.count(ends) is None
     log.whole = True
-    assert letters.count(ends) == 1
+    assert letters.count(ends) == DeadLetters(1)
+
+
+def test_dead_letters_that_were_passed_over_are_not_hidden() -> None:
+    """A console that started beside a flood of a million said 10,000, as if that were all; until their time is over they may be."""
+    log = _Log()
+    letters = KeptLetters(log, log.topic_ids)
+    log.firsts, log.floods = {0: 0}, {0: 990_000}
+    assert letters.count(log.append(b"tweets/0/7", b"letter")) == DeadLetters(1, at_least=True)
+    log.floods = {}
+    assert letters.count(log.append(b"tweets/0/9", b"letter")) == DeadLetters(2, at_least=True)
+    log.made += 1
+    assert letters.count(log.append(b"tweets/0/11", b"letter")) == DeadLetters(3), "another topic of the name"
+
+
+def test_dead_letters_that_were_passed_over_count_no_more_once_their_time_is_over() -> None:
+    """Then what is counted is all there is again."""
+    log = _Log()
+    letters = KeptLetters(log, log.topic_ids)
+    log.firsts, log.floods = {0: 0}, {0: 1}
+    letters.count(log.append(b"tweets/0/5", b"letter"))
+    log.firsts, log.floods = {0: 1}, {}
+    assert letters.count(log.append(b"tweets/0/7", b"letter")) == DeadLetters(1)
+
+
+def test_the_broker_is_asked_once_which_topics_of_dead_letters_it_holds() -> None:
+    """And not at all where none has changed: a look every two seconds asked of each by itself."""
+    log = _Log()
+    letters = KeptLetters(log, log.topic_ids)
+    ends = log.append(b"tweets/0/7", b"letter")
+    letters.count(ends)
+    letters.count(ends)
+    assert log.asked == [("tweets.dlq", "users.dlq")]
 
 
 class _SlowConsumer:
@@ -197,6 +234,21 @@ def test_a_reading_that_failed_or_took_too_long_does_not_seem_whole(monkeypatch:
         assert (records.read("tweets.dlq", [0], per_partition=9), records.whole) == ([], False)
         assert records.firsts == ({0: 0} if answers else {})
     assert (records.read("tweets.dlq", [], per_partition=9), records.whole) == ([], True)
+
+
+def test_a_reading_says_where_it_passed_records_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever counts them knows then that there may be more."""
+
+    class Long(_SlowConsumer):
+        def get_watermark_offsets(self, _place: TopicPartition, _timeout_s: float) -> tuple[int, int]:
+            return 5, 30
+
+    monkeypatch.setattr(newest, "make_consumer", lambda *_, **__: Long())
+    monkeypatch.setattr(newest, "_READ_S", 0.01)
+    records = newest.NewestRecords("127.0.0.1:1")
+    for per_partition, passed_over in ((9, {0: 21}), (25, {})):
+        records.read("tweets.dlq", [0], per_partition=per_partition)
+        assert records.passed_over == passed_over
 
 
 def test_a_user_that_was_deleted_is_no_longer_offered_to_ask_for() -> None:

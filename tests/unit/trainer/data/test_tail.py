@@ -56,10 +56,13 @@ def test_a_partition_that_had_ended_before_is_read_on_though_another_ones_record
     monkeypatch.setattr(tail, "TailReader", Reader)
     monkeypatch.setattr(tail, "partitions_of", lambda *_: [0, 1])
     monkeypatch.setattr(tail, "identity_of", lambda *_: "the topic")
-    kept = Kept("127.0.0.1:9092", "candidates")
+    told: list[tuple[str, int, int]] = []
+    kept = Kept("127.0.0.1:9092", "candidates", on_progress=lambda *how_far: told.append(how_far))
     assert kept.read() == {0: 0, 1: 0}
+    assert told == [], "there is nothing to read"
     assert kept.read() == {0: 1, 1: 1}
     assert kept.taken == [0, 1]
+    assert told == [("candidates", 1, 2), ("candidates", 2, 2)]
 
 
 def _record(partition: int) -> InboundRecord:
