@@ -144,6 +144,7 @@ def replay(
     dataset: Annotated[str, typer.Argument(help="movielens-100k.")],
     *,
     speed: Annotated[float, typer.Option(help="Data seconds a second; 0 = as fast as the broker acknowledges.", min=0)] = 0.0,
+    first: Annotated[int | None, typer.Option(help="Only so many ratings, the first.", min=1, show_default="all")] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Return once the labeler has made an example of each rating: all are there to train on.")
     ] = False,
@@ -167,7 +168,11 @@ def replay(
         with _progress() as progress, Producer(broker) as producer:
             task = progress.add_task(dataset, total=None)
             summary = play(
-                dataset, producer, speed=speed, on_progress=lambda done, total: progress.update(task, completed=done, total=total)
+                dataset,
+                producer,
+                speed=speed,
+                count=first,
+                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
         data: dict[str, Any] = {"dataset": dataset, **summary}
         if examples is not None:

@@ -32,13 +32,18 @@ def up(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     surfaces: Annotated[Path | None, typer.Option(help="Surfaces file (TOML); the shipped one by default.")] = None,
     http_port: Annotated[
-        int, typer.Option(help="Port of the serving node, on 127.0.0.1; 0 takes a free one.", min=0, max=65_535)
+        int,
+        typer.Option(
+            envvar="ROOST_HTTP_PORT", help="Port of the serving node, on 127.0.0.1; 0 takes a free one.", min=0, max=65_535
+        ),
     ] = DEFAULT_HTTP_PORT,
     console_port: Annotated[
-        int, typer.Option(help="Port of the console, on 127.0.0.1; 0 takes a free one.", min=0, max=65_535)
+        int,
+        typer.Option(envvar="ROOST_CONSOLE_PORT", help="Port of the console, on 127.0.0.1; 0 takes a free one.", min=0, max=65_535),
     ] = DEFAULT_CONSOLE_PORT,
     broker_port: Annotated[
-        int, typer.Option(help="Port of the broker, on 127.0.0.1; 0 takes a free one.", min=0, max=65_535)
+        int,
+        typer.Option(envvar="ROOST_BROKER_PORT", help="Port of the broker, on 127.0.0.1; 0 takes a free one.", min=0, max=65_535),
     ] = DEFAULT_BROKER_PORT,
     role: Annotated[list[str] | None, typer.Option(help=f"Only these roles, out of {', '.join(ROLES)}.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything runs.")] = False,
@@ -46,7 +51,8 @@ def up(
 ) -> None:
     """Start all roles on this machine, on a real broker.
 
-    KAFKA_BOOTSTRAP_SERVERS names your own broker; ROOST_TRAIN the surfaces that are trained on schedule, separated by commas.
+    KAFKA_BOOTSTRAP_SERVERS names your own broker; ROOST_TRAIN the surfaces that are trained on schedule, separated by commas;
+    ROOST_HTTP_PORT, ROOST_CONSOLE_PORT and ROOST_BROKER_PORT the ports.
 
     Example: roost up --detach
     """

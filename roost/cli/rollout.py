@@ -9,7 +9,7 @@ import typer
 from rich.live import Live
 
 from roost.cli.checked import check_surface_known, surfaces_of
-from roost.cli.output import emit, out, say
+from roost.cli.output import EXIT_FAILURE, emit, out, say
 from roost.cli.rollout_seen import Seen, as_data, drawn
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
@@ -24,6 +24,7 @@ from roost.cli.target import (
     bundle_id_of,
     surfaces_file_of,
 )
+from roost.rollout_reached import wait_until_reached
 from schemas.errors import Refused, RoostError
 from schemas.ids import MAX_ID_BYTES, actor_of_process, check_name, check_text
 from schemas.records.control import MAX_REASON_BYTES, CommandKind, Rollout, RolloutCommand
@@ -85,6 +86,10 @@ def start(
     *,
     surface: Surface = DEFAULT_SURFACE,
     auto: Annotated[bool, typer.Option("--auto", help="Promote without asking once every node is at parity.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return once the bundle is ready; with --auto once every live node answers from it.")
+    ] = False,
+    timeout_s: Annotated[float, typer.Option(help="How long --wait waits, in seconds.", min=0)] = 600.0,
     revision: Revision = None,
     reason: Reason = "",
     registry: Registry = None,
@@ -95,10 +100,13 @@ def start(
     """Begin a rollout: the embedder fills a second topic, nodes a second index; answers do not change yet.
 
     Example: roost rollout start 3f9a0c11d2e4b567 --auto
+
+    Example: roost rollout start 3f9a0c11d2e4b567 --auto --wait
     """
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
+    broker = broker_of(bootstrap, data_dir)
     rollout = send(
-        broker_of(bootstrap, data_dir),
+        broker,
         CommandKind.START,
         surface,
         bundle=bundle,
@@ -106,8 +114,16 @@ def start(
         expected_revision=revision,
         reason=reason,
     )
+    lacks: list[str] = []
+    if wait:
+        say(f"rollout of {bundle} begun; `roost rollout status --watch` shows how it goes on")
+        rollout, lacks = wait_until_reached(broker, surface, bundle, live=auto, timeout_s=timeout_s)
     _show(rollout, as_json=as_json)
-    say("`roost rollout status --watch` shows how it goes on")
+    if not wait:
+        say("`roost rollout status --watch` shows how it goes on")
+    if lacks:
+        say(f"roost: after {timeout_s:g} s {'; '.join(lacks)}")
+        raise typer.Exit(EXIT_FAILURE)
 
 
 @app.command()

@@ -1,0 +1,87 @@
+"""The first five minutes that docs/index.md shows, run in a shell to the letter: from `make setup` to `roost down`."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# the one thing that differs from the page, beside what the environment says: 100,000 ratings take minutes
+AS_SHOWN, AS_RUN = "replay movielens-100k --wait", "replay movielens-100k --wait --first 5000"
+RATINGS = 5_000
+# they would name a deployment other than the one that the page starts
+_OF_OTHERS = ("KAFKA_BOOTSTRAP_SERVERS", "ROOST_REGISTRY", "ROOST_NODE_URL", "ROOST_SURFACES")
+
+
+def commands(page: str, *, beginning: str) -> list[str]:
+    """Return the commands of a page's block that begins with a line, without their comments."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (block,) = re.findall(rf"^ {{4}}{re.escape(beginning)}.*\n(?:^ {{4}}.+\n)*", text, re.MULTILINE)
+    return [line.partition(" # ")[0].strip() for line in block.splitlines()]
+
+
+class Shell:
+    """A reader's shell in the clone, where everything of the deployment lies in a folder of its own."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._mark = f"ROOST_DATA_DIR={data_dir}"
+        inherited = {name: value for name, value in os.environ.items() if name not in _OF_OTHERS}
+        own = {"ROOST_DATA_DIR": str(data_dir), "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"}
+        ports = dict.fromkeys(("ROOST_BROKER_PORT", "ROOST_HTTP_PORT", "ROOST_CONSOLE_PORT"), "0")
+        self._environment = {**inherited, **own, **ports}
+
+    def run(self, line: str) -> str:
+        """Run a line, which must succeed; returns what it printed."""
+        done = subprocess.run(
+            ["/bin/sh", "-c", line], cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False, timeout=180
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def started(self) -> list[str]:
+        """Return the command lines of all that was started here and still runs."""
+        running = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if self._mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+                    running.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            # it ended meanwhile, or is somebody else's
+            except OSError:
+                continue
+        return running
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """Yield a shell that leaves nothing running."""
+    own = Shell(tmp_path / "data")
+    yield own
+    if own.started():
+        own.run("roost down")
+
+
+@pytest.mark.timeout(600)
+def test_the_first_five_minutes_run_as_they_are_shown(shell: Shell) -> None:
+    """It is the first that anybody does with Roost; whoever comes no further does nothing else with it."""
+    setup, up, replay, train, rollout, query, down = commands("docs/index.md", beginning="make setup")
+    *shown, doctor = commands("README.md", beginning="roost up")
+    assert [line.removeprefix(".venv/bin/") for line in (up, replay, train, rollout, query)] == shown
+    assert AS_SHOWN in replay
+    shell.run(setup)
+    assert re.search(r"^up: broker \S+, node \S+, console \S+; `roost down` stops it$", shell.run(up), re.MULTILINE)
+    for what in ("kafka.Kafka", "roost control", "roost embed", "roost label", "roost serve", "roost console"):
+        assert any(what in command for command in shell.started()), what
+    replayed = dict(re.findall(r"^(\w+) +(\S+) *$", shell.run(replay.replace(AS_SHOWN, AS_RUN)), re.MULTILINE))
+    assert (replayed["impressions"], replayed["without_example"]) == (str(RATINGS), "0")
+    trained = dict(re.findall(r"^(\w+) +(\S+) *$", shell.run(train), re.MULTILINE))
+    assert trained["gates"] == "passed"
+    assert re.search(rf"^{trained['id']} +live ", shell.run(rollout.replace("BUNDLE", trained["id"])), re.MULTILINE)
+    title, _, *answer = shell.run(query).splitlines()
+    assert title == f"movies: 20 candidates by bundle {trained['id']}", "of a user that was replayed"
+    assert [re.match(r"(\d+) +t:ml-\d+ .*\w", line)[1] for line in answer] == [str(rank) for rank in range(1, 21)]  # type: ignore[index]
+    assert shell.run(doctor).endswith("nothing is wrong\n")
+    assert shell.run(down) == "down\n"
+    assert shell.started() == []
