@@ -99,8 +99,6 @@ def start(
 ) -> None:
     """Begin a rollout: the embedder fills a second topic, nodes a second index; answers do not change yet.
 
-    Example: roost rollout start 3f9a0c11d2e4b567 --auto
-
     Example: roost rollout start 3f9a0c11d2e4b567 --auto --wait
     """
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
