@@ -70,7 +70,7 @@ def test_every_page_of_the_console_has_its_pictures() -> None:
     assert max(kept.values()) < 300_000
 
 
-_COMMAND = re.compile(r"^ {4}((?:[A-Z_]+=\S+ )*)(?:\.venv/bin/)?roost (.+)$", re.MULTILINE)
+_COMMAND = re.compile(r"^ {4}((?:[A-Z_]+=\S+ )*)(?:\.venv/bin/|torchrun .+ -m )?roost (.+)$", re.MULTILINE)
 
 
 def command_lines() -> Iterator[tuple[str, str]]:
@@ -92,6 +92,15 @@ def test_a_command_that_is_shown_exists_with_its_options(document: str, line: st
         command = command.commands[rest.pop(0)]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= known | {"--help"}
+
+
+def test_a_make_target_that_is_shown_exists() -> None:
+    """`make` is the first word that a newcomer types here."""
+    shown = {
+        target for document in DOCUMENTS for target in re.findall(r"^ {4}make (\w+)", document.read_text("utf-8"), re.MULTILINE)
+    }
+    assert shown >= {"setup", "demo", "test"}
+    assert shown <= set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
 
 def test_no_page_trains_on_a_replay_before_all_of_it_is_labelled() -> None:

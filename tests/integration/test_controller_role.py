@@ -286,6 +286,24 @@ def test_an_alias_is_resolved_before_the_command_is_sent(machine: Machine, capsy
         assert second not in stages(client)
 
 
+def test_a_start_waits_until_the_bundle_is_ready_and_says_what_it_lacks_when_it_waited_in_vain(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script that promotes on its next line must not come too early, nor hang where no node ever reports."""
+    bundle = publish_bundle(machine.registry)
+    machine.start_controller()
+    words = ["--wait", "--registry", str(machine.registry), "--bootstrap", machine.bootstrap, "--json"]
+    assert cli.run(["rollout", "start", bundle, "--timeout-s", "0", *words]) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["surface"] == HOME
+    assert f"after 0 s {bundle} is " in said.err
+    assert cli.run(["rollout", "abort", bundle, *words[1:]]) == 0
+    machine.report_parity(bundle)
+    capsys.readouterr()
+    assert cli.run(["rollout", "start", bundle, *words]) == 0
+    assert [entry["state"] for entry in json.loads(capsys.readouterr().out)["bundles"]] == [Stage.READY]
+
+
 def test_of_two_operators_one_wins_and_bad_asks_are_refused_in_a_sentence(machine: Machine) -> None:
     """Exit codes 4 and 3 of the command line are these two errors."""
     bundles = [publish_bundle(machine.registry, seed=seed) for seed in (1, 2)]

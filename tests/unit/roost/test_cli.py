@@ -421,6 +421,24 @@ def test_a_taken_port_of_the_console_is_told_by_what_chooses_another(
     assert "choose another by --port or ROOST_CONSOLE_PORT" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("variable", ["ROOST_HTTP_PORT", "ROOST_CONSOLE_PORT", "ROOST_BROKER_PORT"])
+def test_the_launcher_takes_its_ports_from_the_environment_too(
+    variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The roles read the first two: a launcher that passed over them put node and console at other ports without a word."""
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    for name in ("ROOST_HTTP_PORT", "ROOST_CONSOLE_PORT", "ROOST_BROKER_PORT"):
+        monkeypatch.setenv(name, "0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        monkeypatch.setenv(variable, port)
+        monkeypatch.setattr("roost.machine.machine._KILLED_BEFORE_S", 0.0)
+        assert cli.run(["up", "--data-dir", str(tmp_path)]) == 1
+    assert f"cannot have port {port}" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("no_patience")
 def test_the_doctor_without_a_broker_says_so_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One object for programs, whatever is wrong."""
