@@ -262,8 +262,8 @@ def _from_cells(
 ) -> tuple[SlotArray, FloatArray] | None:
     """The best codes' rows of the cells around the query, given the scores of the fresh ones; None as `_widened`.
 
-    Cells are asked in rounds, the nearest first, until what a round gave hardly enters the best `room`: a query between many
-    cells, or one whose filter is rare around it, asks more of them.
+    Cells are asked in rounds, the nearest first, until what a round gave hardly enters the best `room`, or the best `judged_hits`
+    where those are more: a query between many cells, or one whose filter is rare around it, asks more of them.
     """
     codes = _codes_of(request.config)
     settings = codes.cells
@@ -272,6 +272,7 @@ def _from_cells(
     reachable = _reachable(request, tier, dead)
     first = max(settings.first_cells, int(settings.rows_per_hit * room / reachable * len(tier.centroids) / len(tier)))
     slots, scores, per_hit = NOTHING.slots, NOTHING.scores, settings.fetch_per_hit
+    judged = max(room, settings.judged_hits)
     for cells in tier.rounds(request.query, first):
         so_far = np.concatenate([others, scores])
         count = int(max(codes.fetch_at_least, per_hit * room) / reachable)
@@ -280,7 +281,7 @@ def _from_cells(
         if near is None:
             return None
         slots, scores = np.concatenate([slots, near[0]]), np.concatenate([scores, near[1]])
-        if not _many_enter(near[1], near[1], so_far, room, many=settings.entering_share):
+        if not _many_enter(near[1], near[1], so_far, judged, many=settings.entering_share):
             break
         # cells further off hold fewer of the best
         per_hit = settings.fetch_per_hit_further

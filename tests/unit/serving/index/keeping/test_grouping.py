@@ -26,9 +26,13 @@ def vectors_of(numbers: np.ndarray, centre: int) -> np.ndarray:
     """[n, DIM] float32 of length 1, around one of many centres."""
     middle = np.random.default_rng(centre).normal(size=DIM)
     noise = np.stack([np.random.default_rng((7, int(number))).normal(size=DIM) for number in numbers])
-    raw = middle + noise
-    unit: np.ndarray = (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32)
-    return unit
+    return unit(middle + noise)
+
+
+def unit(raw: np.ndarray) -> np.ndarray:
+    """Rows [n, dim] as float32 of length 1."""
+    scaled: np.ndarray = (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32)
+    return scaled
 
 
 def write(index: LiveIndex, first: int, count: int, *, centre: int = 0) -> None:
@@ -48,6 +52,12 @@ def own_found(index: LiveIndex, first: int, count: int, centre: int = 0) -> floa
     numbers = np.arange(first, first + count)
     own = zip(numbers.tolist(), vectors_of(numbers, centre), strict=True)
     return float(np.mean([index.search(vector, 1).candidate_ids == [f"t:{number}"] for number, vector in own]))
+
+
+def found(index: LiveIndex, query: np.ndarray, k: int) -> dict[str, bool]:
+    """Of the true k nearest whether the answer holds each."""
+    answer = frozenset(index.search(query, k).candidate_ids)
+    return {candidate_id: candidate_id in answer for candidate_id in index.search_exact(query, k).candidate_ids}
 
 
 def test_codes_are_grouped_from_so_many_rows_on_and_not_before() -> None:
@@ -98,6 +108,40 @@ def test_cells_follow_the_data() -> None:
     assert index.stats().counters["cells_published"] >= 2
     assert index.stats().merge_debt_rows == 0
     assert own_found(index, 6_500, 1_000, centre=2) > 0.99
+
+
+def scattered(clusters: int = 100, live: int = 3_000) -> tuple[LiveIndex, np.ndarray, list[str]]:
+    """An index of more clusters than cells, which came and went for two windows; queries [200, DIM]; the language of each row."""
+    random = np.random.default_rng(1)
+    # the first cells hold a small part of the rows, as in a large corpus
+    cells = dataclasses.replace(CELLS, rows_per_hit=4.0)
+    index = LiveIndex(DIM, dataclasses.replace(CONFIG, compressed=CompressedConfig(train_from_rows=256, cells=cells)))
+    centres, languages = unit(random.normal(size=(clusters, DIM))), list[str]()
+    for _ in range(2 * live // 100):
+        reborn = random.integers(0, clusters, clusters // 40)
+        centres[reborn] = unit(random.normal(size=(len(reborn), DIM)))
+        of = random.integers(0, clusters, 100)
+        near = unit(centres[of] + 0.5 * unit(random.normal(size=(100, DIM))))
+        index.upsert(numbered_rows(near, len(languages), languages=(own := [str(cluster % 10) for cluster in of])))
+        languages += own
+        index.expire(len(languages) - live)
+        index.maintain()
+    asked = centres[random.integers(0, clusters, 200)] + 0.5 * unit(random.normal(size=(200, DIM)))
+    return index, unit(asked), languages
+
+
+def test_every_language_is_found_though_its_clusters_are_smaller_than_cells() -> None:
+    """A cluster born since the grouping, or too small for a cell, lies in cells of others: few of the best come from each round."""
+    index, queries, languages = scattered()
+    assert cells_of(index)
+    for k in (10, 50):
+        hits = [list(found(index, query, k).items()) for query in queries]
+        assert np.mean([hit for pairs in hits for _, hit in pairs]) > 0.99
+    by_language: dict[str, list[bool]] = {}
+    for candidate_id, hit in (pair for pairs in hits for pair in pairs):
+        by_language.setdefault(languages[int(candidate_id.removeprefix("t:"))], []).append(hit)
+    assert len(by_language) == 10
+    assert min(float(np.mean(own)) for own in by_language.values()) > 0.98
 
 
 def test_rows_that_died_leave_the_cells() -> None:
