@@ -37,7 +37,7 @@ class BundleAudit:
         self._now_ms = now_ms
         self._clock_s = clock_s
         self._window = AuditWindow()
-        self._again: deque[tuple[float, str]] = deque(maxlen=PROBED_AGAIN)
+        self._again: deque[tuple[float, str]] = deque()
         self._probed = ""
         self._reported_s: float | None = None
         self._rebuilt_s: float | None = None
@@ -62,7 +62,9 @@ class BundleAudit:
         if (newest := filled.newest_ids(1)) and newest[0] != self._probed:
             self._probed = newest[0]
             due.append(newest[0])
-            self._again.append((now_s + PROBED_AGAIN_AFTER_S, newest[0]))
+            # those that have waited go first: else a busy node would never come to any
+            if len(self._again) < PROBED_AGAIN:
+                self._again.append((now_s + PROBED_AGAIN_AFTER_S, newest[0]))
         if self._again and self._again[0][0] <= now_s:
             due.append(self._again.popleft()[1])
         held = [candidate for candidate in map(filled.index.get, due) if candidate is not None]

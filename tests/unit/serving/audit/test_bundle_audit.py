@@ -10,6 +10,7 @@ from serving.audit import bundle_audit
 from serving.audit.bounds import FLOOR
 from serving.audit.bundle_audit import (
     CLEARED_AFTER_QUERIES,
+    PROBED_AGAIN,
     PROBED_AGAIN_AFTER_S,
     REBUILD_EVERY_S,
     RECALL_ALARM,
@@ -180,6 +181,20 @@ def test_a_candidate_lost_after_it_settled_is_found_missing_a_minute_later() -> 
     assert audited.audit.probe(filled)
     assert audited.audit.health.probes_missed == 1
     assert newest in audited.index.search(rows(1_000).vectors[-1], 10).candidate_ids
+    filled.close()
+
+
+def test_however_many_come_some_are_looked_for_a_minute_later() -> None:
+    """At five new candidates a second each was pushed out of the line before its minute was over."""
+    audited, filled = probed(CODES, 1_000)
+    first = filled.newest_ids(1)[0]
+    audited.audit.probe(filled)
+    lose(audited.index, first)
+    for n in range(2 * PROBED_AGAIN):
+        filled._upsert(rows(1, first=1_000 + n))
+        audited.passes(PROBED_AGAIN_AFTER_S / PROBED_AGAIN * 0.8)
+        audited.audit.probe(filled)
+    assert audited.audit.health.probes_missed == 1
     filled.close()
 
 
