@@ -22,11 +22,12 @@ from serving.api import (
     Problem,
     RetrieveRequest,
 )
-from serving.client.errors import AnswerUnreadable, ClientError, NodeIsBehind, NotServing, RequestRefused
+from serving.client.errors import AnswerUnreadable, ClientError, NodeIsBehind, NodeUnreachable, NotServing, RequestRefused
 
 T = TypeVar("T")
 
-_BY_STATUS: dict[int, type[ClientError]] = {409: NodeIsBehind, 503: NotServing}
+# 502 and 504 are a balancer's, of a node that did not answer it
+_BY_STATUS: dict[int, type[ClientError]] = {409: NodeIsBehind, 502: NodeUnreachable, 503: NotServing, 504: NodeUnreachable}
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,20 @@ def test_a_question_that_nobody_answered_is_asked_again(served: Served) -> None:
     assert node.asked == 3
 
 
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_balancer_whose_node_does_not_answer_is_asked_again(served: Served, status: int) -> None:
+    """So nginx tells of a node that restarts or hangs: the retries, meant for just that, took it for an answer."""
+    node = Flaky(served, status)
+    with Client("http://node", retries=1, transport=httpx.MockTransport(node)) as client:
+        assert len(client.retrieve(HOME.name, k=3).candidates) == 3
+    node = Flaky(served, status)
+    with (
+        Client("http://node", transport=httpx.MockTransport(node)) as client,
+        pytest.raises(NodeUnreachable, match=f"{status}: failed"),
+    ):
+        client.retrieve(HOME.name)
+
+
 def test_the_last_failure_is_the_one_that_is_raised(served: Served) -> None:
     """Whoever reads the error must see what the node said, not how often it was asked."""
     node = Flaky(served, httpx.ReadTimeout("slow"), STARTING, STARTING)
