@@ -60,7 +60,9 @@ def node_url(base_url: str) -> httpx.URL:
     """Return a node's address; raises `RequestRefused` for what is none."""
     try:
         url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
+        # as a connection would: a part of a name may be empty or too long
+        url.host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise RequestRefused(f"{base_url!r} is no address of a node ({error}); give http://host:port") from error
     if url.scheme not in {"http", "https"} or not url.host:
         raise RequestRefused(f"{base_url!r} is no address of a node; give http://host:port")

@@ -249,9 +249,15 @@ def test_both_clients_take_the_same_arguments() -> None:
         assert arguments(getattr(Client, name)) == arguments(getattr(AsyncClient, name))
 
 
-@pytest.mark.parametrize("address", ["ftp://node", "http://", "node:8470", "http://node:port", ""])
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://node", "http://", "node:8470", "http://node:port", "", "http://node..example", "http://xn--", f"http://{'a' * 64}"],
+)
 def test_an_address_that_is_none_is_refused_before_anything_is_sent(address: str) -> None:
-    """A typing error in a setting is to be told from a node that is away: asking again never helps."""
+    """A typing error in a setting is to be told from a node that is away: asking again never helps.
+
+    Two dots in a name raised `UnicodeError` at the first question, past every `except`.
+    """
     for client in (Client, AsyncClient):
         with pytest.raises(RequestRefused, match="give http://host:port"):
             client(address)
