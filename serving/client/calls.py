@@ -55,6 +55,9 @@ class Call:
 
 READY = Call("/readyz")
 
+# how many questions are asked at a time is the caller's matter: those that wait for writes would hold up all the others
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+
 
 def node_url(base_url: str) -> httpx.URL:
     """Return a node's address; raises `RequestRefused` for what is none."""

@@ -9,6 +9,7 @@ import httpx
 
 from serving.api import Answer, ExplainRequest, Explanation, Problem, RetrieveRequest
 from serving.client.calls import (
+    LIMITS,
     READY,
     Asked,
     Call,
@@ -48,7 +49,7 @@ class Client:
         Raises:
             RequestRefused: `base_url` is no address.
         """
-        self._http = httpx.Client(base_url=node_url(base_url), timeout=timeout_s, transport=transport)
+        self._http = httpx.Client(base_url=node_url(base_url), timeout=timeout_s, limits=LIMITS, transport=transport)
         self._timeout_s = timeout_s
         self._retries = checked(retries)
 

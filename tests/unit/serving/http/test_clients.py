@@ -223,6 +223,19 @@ def test_the_async_client_answers_many_at_once_and_says_what_the_other_says(serv
     assert ready
 
 
+def test_callers_that_wait_for_their_writes_keep_no_others_from_the_node(served: Served) -> None:
+    """A hundred connections were all waited for: the callers beyond were told that the node does not answer, though it was well."""
+
+    async def ask() -> list[BaseException | Answer]:
+        async with AsyncClient(served.server.url, timeout_s=2) as client:
+            behind = [client.retrieve(HOME.name, k=1, min_offset={"tweets": {0: 1}}, max_wait_s=4) for _ in range(100)]
+            return await asyncio.gather(*behind, client.retrieve(HOME.name, k=1), return_exceptions=True)
+
+    *behind, answer = asyncio.run(ask())
+    assert {type(one) for one in behind} == {NodeIsBehind}
+    assert isinstance(answer, Answer)
+
+
 def test_the_async_client_retries_and_refuses_as_the_other_does(served: Served) -> None:
     """Two clients with two rules would be two products."""
     node = Flaky(served, httpx.ConnectError("refused"), STARTING)
