@@ -72,6 +72,11 @@ def node_url(base_url: str) -> httpx.URL:
     return url
 
 
+def shown(url: httpx.URL) -> str:
+    """Return an address as messages name it: without the password of who asks."""
+    return str(url.copy_with(userinfo=b""))
+
+
 class Asked(TypedDict, total=False):
     """The arguments of `retrieve`, all of them optional; what each means, and its default, says `serving.api.RetrieveRequest`."""
 
@@ -129,7 +134,7 @@ def answers_of(response: httpx.Response, asked: int) -> list[Answer | Problem]:
     """Return the answers, in the order of the questions; raises the `ClientError` that the whole response stands for."""
     answers = _read(response, BATCH_ANSWER_JSON).answers
     if len(answers) != asked:
-        raise AnswerUnreadable(f"{response.url} answered {len(answers)} of {asked} questions")
+        raise AnswerUnreadable(f"{shown(response.url)} answered {len(answers)} of {asked} questions")
     return answers
 
 
@@ -151,9 +156,9 @@ def health_of(response: httpx.Response) -> dict[str, Any]:
         health = response.json()
     # RecursionError: brackets without end
     except (ValueError, RecursionError) as error:
-        raise AnswerUnreadable(f"{response.url} answered something else than a node's health") from error
+        raise AnswerUnreadable(f"{shown(response.url)} answered something else than a node's health") from error
     if not isinstance(health, dict) or not {"ready", "surfaces"} <= health.keys():
-        raise AnswerUnreadable(f"{response.url} answered something else than a node's health")
+        raise AnswerUnreadable(f"{shown(response.url)} answered something else than a node's health")
     return health
 
 
@@ -179,7 +184,9 @@ def _read(response: httpx.Response, form: TypeAdapter[T]) -> T:
     try:
         return form.validate_json(response.content)
     except ValidationError as error:
-        raise AnswerUnreadable(f"{response.url} answered something else than a node does: {error.errors()[0]['msg']}") from error
+        raise AnswerUnreadable(
+            f"{shown(response.url)} answered something else than a node does: {error.errors()[0]['msg']}"
+        ) from error
 
 
 def _over_a_limit(error: ValidationError) -> RequestRefused:

@@ -23,6 +23,7 @@ from serving.client.calls import (
     retrieve_call,
     retrieve_request,
     says_ready,
+    shown,
     timeout_of,
 )
 from serving.client.errors import AnswerUnreadable, NodeUnreachable
@@ -108,9 +109,9 @@ class Client:
                 call.method, call.path, content=call.body, headers=call.headers, timeout=timeout_of(call, self._timeout_s)
             )
         except httpx.TransportError as error:
-            raise NodeUnreachable(f"no answer from {self._http.base_url} ({type(error).__name__}: {error})") from error
+            raise NodeUnreachable(f"no answer from {shown(self._http.base_url)} ({type(error).__name__}: {error})") from error
         except httpx.DecodingError as error:
-            raise AnswerUnreadable(f"{self._http.base_url} answered bytes that do not unpack ({error})") from error
+            raise AnswerUnreadable(f"{shown(self._http.base_url)} answered bytes that do not unpack ({error})") from error
         return read(response)
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from serving.client import (
     AnswerUnreadable,
     AsyncClient,
     Client,
+    ClientError,
     ExplainRequest,
     NodeIsBehind,
     NodeUnreachable,
@@ -274,6 +275,29 @@ def test_an_address_that_is_none_is_refused_before_anything_is_sent(address: str
     for client in (Client, AsyncClient):
         with pytest.raises(RequestRefused, match="give http://host:port"):
             client(address)
+
+
+@pytest.mark.parametrize("answer", [httpx.ConnectError("refused"), "<h1>It works!</h1>"])
+def test_no_message_holds_the_password_of_an_address(answer: str | Exception) -> None:
+    """A gateway's password was in the log of whoever logs errors."""
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        assert request.headers["authorization"].startswith("Basic ")
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(200, text=answer)
+
+    transport = httpx.MockTransport(answered)
+
+    async def ask_async() -> None:
+        async with AsyncClient("http://ann:secret@node", transport=transport) as client:
+            await client.health()
+
+    with Client("http://ann:secret@node", transport=transport) as client, pytest.raises(ClientError, match="http://node") as told:
+        client.health()
+    with pytest.raises(ClientError, match="http://node") as told_async:
+        asyncio.run(ask_async())
+    assert "secret" not in f"{told.value}{told_async.value}"
 
 
 @pytest.mark.parametrize("surface", ["../../readyz", "#f", "a/b", "a?b", "..", ""])
