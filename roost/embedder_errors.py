@@ -24,8 +24,12 @@ def embedder_errors(statuses: Iterable[NodeStatus], now_ms: int, *, of: Collecti
     )
 
 
-def read_embedder_errors(bootstrap: str) -> tuple[str, ...]:
-    """Return what they say now; raises `BrokerUnavailable` when no broker answers."""
+def read_embedder_errors(bootstrap: str, *, ahead_ms: int = 0) -> tuple[str, ...]:
+    """Return what they say now; raises `BrokerUnavailable` when no broker answers.
+
+    Args:
+        ahead_ms: how far this machine's clock is ahead of the broker's, as far as that is known.
+    """
     with closing(Heartbeats(bootstrap)) as heartbeats:
         heartbeats.catch_up()
-        return embedder_errors(heartbeats.all(), time.time_ns() // 1_000_000)
+        return embedder_errors(heartbeats.all(), time.time_ns() // 1_000_000 - ahead_ms)

@@ -62,20 +62,20 @@ class Towers:
                 raise BundleCorrupt(f"bundle {bundle.id}: the {side} tower's vectors are not of length 1; normalise, then export")
 
     def embed_queries(self, features: Sequence[QueryFeatures]) -> NDArray[np.float32]:
-        """Return vectors, float32 [n, dim]; raises `BundleCorrupt` if the tower fails or one is not finite."""
-        return self._run(self._query, self.spec.encode_queries(features))
+        """Return vectors, float32 [n, dim]; raises `BundleCorrupt` if the tower fails, or one is not finite, or of zeros."""
+        return self._embed(self._query, self.spec.encode_queries(features))
 
     def embed_candidates(self, features: Sequence[CandidateFeatures]) -> NDArray[np.float32]:
         """Return vectors, float32 [n, dim]; raises `BundleCorrupt` if the tower fails, or one is not finite, or of zeros."""
-        return self._embed_candidates(self.spec.encode_candidates(features))
+        return self._embed(self._candidate, self.spec.encode_candidates(features))
 
     def embed_candidate_values(self, values: Values) -> NDArray[np.float32]:
         """Return and raise the same, of candidates whose values are told by their source: see `schemas.features.spec.Field`."""
-        return self._embed_candidates(self.spec.encode_candidate_values(values))
+        return self._embed(self._candidate, self.spec.encode_candidate_values(values))
 
-    def _embed_candidates(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        vectors = self._run(self._candidate, ids)
-        # what a sum that overflows becomes once it is scaled to length 1; no index takes it
+    def _embed(self, session: ort.InferenceSession, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        vectors = self._run(session, ids)
+        # what a sum that overflows becomes once it is scaled to length 1; no index takes it, or searches for it
         if self.manifest.metric == "cosine" and not vectors.any(axis=1).all():
             raise BundleCorrupt(f"bundle {self.bundle_id}: a tower yields vectors of zeros; {_MEND}")
         return vectors

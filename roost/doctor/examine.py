@@ -109,12 +109,13 @@ def examine(patient: Patient) -> Iterator[Finding]:
                 wanted = topics_in_use(states, surfaces, patient.partitions)
                 faults = topic_faults(admin, wanted)
                 yield from check_topics_found(len(wanted), faults, patient.bootstrap)
-            yield from _probe(patient.bootstrap)
+            probed, our_ahead_ms = _probe(patient.bootstrap)
+            yield from probed
             if any(fault.setting is None for fault in faults):
                 yield note("lags", "not looked at while topics are missing, or have another number of partitions")
             else:
                 yield from _lags(patient)
-            yield from check_embedders(read_embedder_errors(patient.bootstrap))
+            yield from check_embedders(read_embedder_errors(patient.bootstrap, ahead_ms=our_ahead_ms))
         except (RoostError, KafkaException) as error:
             reason = error.args[0].str() if isinstance(error, KafkaException) else error
             yield wrong("broker", str(reason), "start it, or name another with KAFKA_BOOTSTRAP_SERVERS")
@@ -145,7 +146,8 @@ def _disk(what: str, place: Path) -> Finding:
     return check_disk(what, str(place), free_bytes=usage.free, total_bytes=usage.total)
 
 
-def _probe(bootstrap: str) -> Iterator[Finding]:
+def _probe(bootstrap: str) -> tuple[list[Finding], int]:
+    """Return what is found by writing a record, and how far our clock is ahead of the broker's."""
     reports: list[tuple[str | None, int]] = []
 
     def note_report(error: object, message: Message) -> None:
@@ -158,10 +160,9 @@ def _probe(bootstrap: str) -> Iterator[Finding]:
     ended_ms = time.time_ns() // 1_000_000
     error, append_ms = reports[0] if reports else ("no acknowledgement within 6 s", 0)
     if error is not None:
-        yield wrong("writing", f"the broker took no record: {error}", "read the end of the broker's log; is its disk full?")
-        return
-    yield ok("writing", f"the first record was acknowledged in {ended_ms - began_ms} ms")
-    yield check_clock(ahead_ms(append_ms, began_ms, ended_ms))
+        return [wrong("writing", f"the broker took no record: {error}", "read the end of the broker's log; is its disk full?")], 0
+    ours_ms = ahead_ms(append_ms, began_ms, ended_ms)
+    return [ok("writing", f"the first record was acknowledged in {ended_ms - began_ms} ms"), check_clock(ours_ms)], ours_ms
 
 
 def _lags(patient: Patient) -> Iterator[Finding]:

@@ -22,11 +22,12 @@ from serving.api import (
     Problem,
     RetrieveRequest,
 )
-from serving.client.errors import AnswerUnreadable, ClientError, NodeIsBehind, NotServing, RequestRefused
+from serving.client.errors import AnswerUnreadable, ClientError, NodeIsBehind, NodeUnreachable, NotServing, RequestRefused
 
 T = TypeVar("T")
 
-_BY_STATUS: dict[int, type[ClientError]] = {409: NodeIsBehind, 503: NotServing}
+# 502 and 504 are a balancer's, of a node that did not answer it
+_BY_STATUS: dict[int, type[ClientError]] = {409: NodeIsBehind, 502: NodeUnreachable, 503: NotServing, 504: NodeUnreachable}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +55,26 @@ class Call:
 
 READY = Call("/readyz")
 
+# how many questions are asked at a time is the caller's matter: those that wait for writes would hold up all the others
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+
 
 def node_url(base_url: str) -> httpx.URL:
     """Return a node's address; raises `RequestRefused` for what is none."""
     try:
         url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
+        # as a connection would: a part of a name may be empty or too long
+        url.host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise RequestRefused(f"{base_url!r} is no address of a node ({error}); give http://host:port") from error
     if url.scheme not in {"http", "https"} or not url.host:
         raise RequestRefused(f"{base_url!r} is no address of a node; give http://host:port")
     return url
+
+
+def shown(url: httpx.URL) -> str:
+    """Return an address as messages name it: without the password of who asks."""
+    return str(url.copy_with(userinfo=b""))
 
 
 class Asked(TypedDict, total=False):
@@ -123,7 +134,7 @@ def answers_of(response: httpx.Response, asked: int) -> list[Answer | Problem]:
     """Return the answers, in the order of the questions; raises the `ClientError` that the whole response stands for."""
     answers = _read(response, BATCH_ANSWER_JSON).answers
     if len(answers) != asked:
-        raise AnswerUnreadable(f"{response.url} answered {len(answers)} of {asked} questions")
+        raise AnswerUnreadable(f"{shown(response.url)} answered {len(answers)} of {asked} questions")
     return answers
 
 
@@ -145,9 +156,9 @@ def health_of(response: httpx.Response) -> dict[str, Any]:
         health = response.json()
     # RecursionError: brackets without end
     except (ValueError, RecursionError) as error:
-        raise AnswerUnreadable(f"{response.url} answered something else than a node's health") from error
+        raise AnswerUnreadable(f"{shown(response.url)} answered something else than a node's health") from error
     if not isinstance(health, dict) or not {"ready", "surfaces"} <= health.keys():
-        raise AnswerUnreadable(f"{response.url} answered something else than a node's health")
+        raise AnswerUnreadable(f"{shown(response.url)} answered something else than a node's health")
     return health
 
 
@@ -173,7 +184,9 @@ def _read(response: httpx.Response, form: TypeAdapter[T]) -> T:
     try:
         return form.validate_json(response.content)
     except ValidationError as error:
-        raise AnswerUnreadable(f"{response.url} answered something else than a node does: {error.errors()[0]['msg']}") from error
+        raise AnswerUnreadable(
+            f"{shown(response.url)} answered something else than a node does: {error.errors()[0]['msg']}"
+        ) from error
 
 
 def _over_a_limit(error: ValidationError) -> RequestRefused:

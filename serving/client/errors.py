@@ -1,7 +1,7 @@
 """What a call on a node can end with. Decides no retry.
 
 ClientError
-├── NodeUnreachable    nobody answered, or not in time: ask another node, or later
+├── NodeUnreachable    nobody answered, or not in time, a balancer's node included (502, 504): ask another node, or later
 ├── NotServing         the node answered that it cannot (503): no bundle is live, or it is starting
 ├── NodeIsBehind       the node acts by an older revision, lacks the caller's writes, or the pinned bundle (409)
 ├── RequestRefused     the request can never succeed as it is (4xx); the message names the limit

@@ -9,6 +9,7 @@ import httpx
 
 from serving.api import Answer, ExplainRequest, Explanation, Problem, RetrieveRequest
 from serving.client.calls import (
+    LIMITS,
     READY,
     Asked,
     Call,
@@ -22,6 +23,7 @@ from serving.client.calls import (
     retrieve_call,
     retrieve_request,
     says_ready,
+    shown,
     timeout_of,
 )
 from serving.client.errors import AnswerUnreadable, NodeUnreachable
@@ -48,7 +50,7 @@ class Client:
         Raises:
             RequestRefused: `base_url` is no address.
         """
-        self._http = httpx.Client(base_url=node_url(base_url), timeout=timeout_s, transport=transport)
+        self._http = httpx.Client(base_url=node_url(base_url), timeout=timeout_s, limits=LIMITS, transport=transport)
         self._timeout_s = timeout_s
         self._retries = checked(retries)
 
@@ -107,9 +109,9 @@ class Client:
                 call.method, call.path, content=call.body, headers=call.headers, timeout=timeout_of(call, self._timeout_s)
             )
         except httpx.TransportError as error:
-            raise NodeUnreachable(f"no answer from {self._http.base_url} ({type(error).__name__}: {error})") from error
+            raise NodeUnreachable(f"no answer from {shown(self._http.base_url)} ({type(error).__name__}: {error})") from error
         except httpx.DecodingError as error:
-            raise AnswerUnreadable(f"{self._http.base_url} answered bytes that do not unpack ({error})") from error
+            raise AnswerUnreadable(f"{shown(self._http.base_url)} answered bytes that do not unpack ({error})") from error
         return read(response)
 
     def close(self) -> None:

@@ -40,6 +40,7 @@ class BrokerReading:
         heartbeats: by instance, silent ones too.
         ends: by topic and partition, the offset of the next record; topics that do not exist are absent.
         committed: by role, what its group has committed of each partition that it reads.
+        ahead_ms: how far this machine's clock is ahead of the broker's, as far as heartbeats tell.
     """
 
     trouble: str | None = None
@@ -48,6 +49,7 @@ class BrokerReading:
     heartbeats: Mapping[str, Heartbeat] = field(default_factory=dict)
     ends: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     committed: Mapping[str, Committed] = field(default_factory=dict)
+    ahead_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,8 @@ class Moment:
 
     @property
     def judged_ms(self) -> int:
-        """As of when an instance is silent or not: nobody is for want of a broker that takes heartbeats."""
-        return self.at_ms if self.told_ms is None else self.told_ms
+        """As of when, by the broker's clock, an instance is silent or not: nobody is for want of a broker that takes heartbeats."""
+        return (self.at_ms if self.told_ms is None else self.told_ms) - self.broker.ahead_ms
 
     def live_nodes(self) -> list[Heartbeat]:
         """Return the heartbeats of nodes that are not silent."""

@@ -11,6 +11,8 @@ from starlette.types import ASGIApp
 from schemas.errors import RoostError
 
 _START_S = 10.0
+KEEP_ALIVE_S = 75
+"""Longer than balancers keep an idle connection, 60 s with many: who keeps it longer sends a question into one that is closing."""
 
 
 class CannotListen(RoostError):
@@ -42,7 +44,13 @@ class HttpServer:
         self.url = f"http://[{host}]:{bound_port}" if ":" in host else f"http://{host}:{bound_port}"
         # access lines are the application's own, with its fields
         config = uvicorn.Config(
-            app, lifespan="off", access_log=False, log_config=None, log_level=logging.WARNING, timeout_graceful_shutdown=5
+            app,
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            log_level=logging.WARNING,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=5,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="http", daemon=True)

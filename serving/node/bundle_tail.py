@@ -161,12 +161,15 @@ class BundleTail:
     @property
     def epoch(self) -> Epoch | None:
         """The epoch, once its index holds everything that was in the topic when the node came to it."""
-        return self._loaded.epoch if self._loaded is not None and self._follower.caught_up else None
+        # looked at once: another thread may be stopping this tail
+        loaded = self._loaded
+        return loaded.epoch if loaded is not None and self._follower.caught_up else None
 
     @property
     def filled(self) -> FilledIndex | None:
         """The index, whole or not; None until the bundle is loaded."""
-        return None if self._loaded is None else self._loaded.filled
+        loaded = self._loaded
+        return None if loaded is None else loaded.filled
 
     @property
     def applied(self) -> dict[int, int]:

@@ -263,7 +263,11 @@ class Node:
             self.health(), self._tally.counts(), time_ms=wall_clock_ms(), url=self.url, started_ms=self._started_ms
         )
         self._producer.produce(NODE_STATUS, encode(status), (NODE + self.node_id).encode(), on_delivery=self._delivered)
-        self._producer.poll(0)
+        if self._parts.contact.past_ms(wall_clock_ms()) is None and not self._stopping.is_set():
+            # what left the recency window while the node was down is let in until the broker has told the time
+            self._producer.flush(HEARTBEAT_S)
+        else:
+            self._producer.poll(0)
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:

@@ -74,16 +74,19 @@ class BundleSnapshots:
         except IndexClosed:
             return
         except OSError as error:
-            self._note(
-                f"bundle {self._bundle}: no snapshot can be written to {self._store.folder} ({error.strerror}); the older stay, "
-                "and a restart reads on from them; free some space or name another folder in ROOST_SNAPSHOTS"
-            )
+            self._note(f"to {self._store.folder} ({error.strerror})", "free some space or name another folder in ROOST_SNAPSHOTS")
+            return
+        except MemoryError:
+            self._note("for want of memory", "give the node more: it holds an index twice while it writes it")
             return
         self._saved_offsets, self._saved_ms = dict(offsets), true_ms
         took_s = time.monotonic() - started_s
         self.health = replace(self.health, written_ms=now_ms, rows=len(contents.rows), took_s=took_s, trouble=None)
 
-    def _note(self, trouble: str) -> None:
+    def _note(self, why: str, mend: str) -> None:
+        trouble = (
+            f"bundle {self._bundle}: no snapshot can be written {why}; the older stay, and a restart reads on from them; {mend}"
+        )
         if trouble != self.health.trouble:
             log.error("%s", trouble, extra={"bundle": self._bundle})
         self.health = replace(self.health, trouble=trouble)

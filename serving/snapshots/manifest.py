@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from schemas.ids import is_bundle_id
 from serving.snapshots.snapshot import MAX_AGE_MS, SnapshotOf, SnapshotRefused
 
 FORMAT = "roost-index-snapshot"
@@ -78,8 +79,10 @@ def read_manifest(raw: bytes) -> Manifest:
 
 def _manifest(body: Mapping[str, Any]) -> Manifest:
     newest = body["newest_append_ms"]
+    # they become a path where a snapshot is fetched to
+    if not is_bundle_id(body["bundle"]):
+        raise ValueError(f"{body['bundle']!r:.40} is no bundle's id")
     for name in body["files"]:
-        # it becomes a path where a snapshot is fetched to
         if not name.isidentifier():
             raise ValueError(f"{name!r:.40} is no column's name")
     return Manifest(

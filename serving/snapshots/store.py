@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.ids import is_bundle_id
 from serving.snapshots.columns import Part, columns_of, contents_of
 from serving.snapshots.files import Files
 from serving.snapshots.manifest import MANIFEST_NAME, FileEntry, Manifest, check_fits, read_manifest
@@ -180,7 +181,8 @@ class SnapshotStore:
         # not there yet; or a file in its place, or another user's: who writes to it next says so
         with suppress(OSError):
             for folder in self.folder.iterdir():
-                if folder.is_dir() and folder.name not in bundles:
+                # what else lies there is not ours: a copy that somebody made, or a mount's lost+found
+                if folder.is_dir() and is_bundle_id(folder.name) and folder.name not in bundles:
                     log.info("bundle %s is not in use any more; its snapshots are removed", folder.name)
                     self.forget(folder.name)
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import Consumer, KafkaException
@@ -21,6 +21,7 @@ from schemas.wire.inbound import InboundRecord
 from schemas.wire.offsets import ask_offsets
 from serving.console.readings import BrokerReading, Heartbeat
 from serving.node.follower import FollowerCallbacks, TopicFollower
+from serving.query.retrieve import wall_clock_ms
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -36,7 +37,11 @@ _ASK_S = 2.0
 class ControlLog:
     """The records of `rollouts` and `node-status`, folded. Fed on followers' threads, read on any."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, now_ms: Callable[[], int] = wall_clock_ms) -> None:
+        self._now_ms = now_ms
+        # heartbeats come as they are written: each tells what time it is at the broker
+        self._follows_statuses = False
+        self._ahead_ms = 0
         self._states: dict[str, Rollout] = {}
         self._history: dict[str, deque[Rollout]] = {}
         self._heartbeats: dict[str, Heartbeat] = {}
@@ -54,6 +59,8 @@ class ControlLog:
 
     def take_statuses(self, records: Sequence[InboundRecord]) -> None:
         """Keep the newest report of each instance."""
+        if self._follows_statuses and records:
+            self._ahead_ms = self._now_ms() - records[-1].timestamp_ms
         for record in records:
             status = None if record.value is None else _decoded(NodeStatus, record)
             with self._lock:
@@ -61,6 +68,10 @@ class ControlLog:
                     self._heartbeats[status.instance] = Heartbeat(status, record.timestamp_ms)
                 elif record.value is None and record.key is not None:
                     self._heartbeats.pop(record.key.decode(errors="replace"), None)
+
+    def statuses_caught_up(self) -> None:
+        """Hear that what comes from now on was written a moment ago."""
+        self._follows_statuses = True
 
     def forget_rollouts(self) -> None:
         """Begin anew: the topic is another one."""
@@ -70,6 +81,7 @@ class ControlLog:
 
     def forget_statuses(self) -> None:
         """Begin anew: the topic is another one, and whoever lives reports every other second."""
+        self._follows_statuses = False
         with self._lock:
             self._heartbeats.clear()
 
@@ -79,7 +91,9 @@ class ControlLog:
         """Return what is known now."""
         with self._lock:
             history = {surface: tuple(records) for surface, records in self._history.items()}
-            return BrokerReading(trouble, dict(self._states), history, dict(self._heartbeats), ends, committed or {})
+            return BrokerReading(
+                trouble, dict(self._states), history, dict(self._heartbeats), ends, committed or {}, ahead_ms=self._ahead_ms
+            )
 
 
 def _decoded(kind: type[T], record: InboundRecord) -> T | None:
@@ -107,7 +121,9 @@ class BrokerWatch:
             bootstrap, ROLLOUTS, FollowerCallbacks(self._log.take_rollouts, start_over=self._log.forget_rollouts)
         )
         self._statuses = TopicFollower(
-            bootstrap, NODE_STATUS, FollowerCallbacks(self._log.take_statuses, start_over=self._log.forget_statuses)
+            bootstrap,
+            NODE_STATUS,
+            FollowerCallbacks(self._log.take_statuses, self._log.statuses_caught_up, start_over=self._log.forget_statuses),
         )
         self._admin: AdminClient | None = None
         self._groups: dict[str, Consumer] = {}

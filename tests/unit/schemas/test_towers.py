@@ -95,6 +95,19 @@ def test_a_vector_of_zeros_for_one_input_only_is_noticed_when_that_input_comes(b
         broken.embed_candidates(features)
 
 
+def test_a_query_of_zeros_is_the_towers_failure(bundle: Bundle) -> None:
+    """An index refused the question as the caller's fault: no guard counted it, and a node that measured the bundle fell silent."""
+    used = {one for row in bundle.manifest.canary.query_ids for one in row}
+    clean = Towers(bundle)
+    features = [dataclasses.replace(QUERY_FEATURES, interests=(f"topic{n}",)) for n in range(50)]
+    ids = clean.spec.encode_queries(features)
+    bad, bucket = next((n, one) for n, row in enumerate(ids.tolist()) for one in row if one not in used and (ids == one).sum() == 1)
+    broken = Towers(forged(bundle, lambda model: _root_for_id(model, bucket, of=0), side=QUERY_TOWER))
+    assert broken.embed_queries([*features[:bad], *features[bad + 1 :]]).any(axis=1).all()
+    with pytest.raises(BundleCorrupt, match="zeros; abort its rollout"):
+        broken.embed_queries(features)
+
+
 def test_nan_on_one_input_only_is_noticed_when_that_input_comes(bundle: Bundle) -> None:
     """Weights and canary inputs are fine; the batch that holds the input must fail, not slip one NaN into an index."""
     clean = Towers(bundle)

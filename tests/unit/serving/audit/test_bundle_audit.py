@@ -10,10 +10,11 @@ from serving.audit import bundle_audit
 from serving.audit.bounds import FLOOR
 from serving.audit.bundle_audit import (
     CLEARED_AFTER_QUERIES,
-    PROBED_AGAIN_AFTER_MS,
-    REBUILD_EVERY_MS,
+    PROBED_AGAIN,
+    PROBED_AGAIN_AFTER_S,
+    REBUILD_EVERY_S,
     RECALL_ALARM,
-    REPORT_EVERY_MS,
+    REPORT_EVERY_S,
     BundleAudit,
 )
 from serving.audit.probe import finds
@@ -25,18 +26,24 @@ from tests.damaged_index import CODES, WALKED, lose, queries, rows, settled, shu
 
 
 class Audited:
-    """An audit of an index, on a clock that moves with each query."""
+    """An audit of an index, on clocks that move with each query."""
 
     def __init__(self, index: LiveIndex) -> None:
         self.index = index
         self.now_ms = 20_000_000
-        self.audit = BundleAudit(now_ms=lambda: self.now_ms)
+        self.clock_s = 0.0
+        self.audit = BundleAudit(now_ms=lambda: self.now_ms, clock_s=lambda: self.clock_s)
 
     def ask(self, count: int, *, k: int = 10, where: Filter = EVERYTHING) -> None:
         """Audit so many queries."""
         for vector in queries(count):
-            self.now_ms += REPORT_EVERY_MS
+            self.passes(REPORT_EVERY_S)
             self.audit.audit(self.index, LiveQuery(vector, k, where))
+
+    def passes(self, seconds: float) -> None:
+        """Let time go by."""
+        self.now_ms += round(seconds * 1000)
+        self.clock_s += seconds
 
     @property
     def alarmed(self) -> bool:
@@ -117,10 +124,20 @@ def test_a_tier_is_not_dropped_again_and_again(audited: Audited, tier: str) -> N
         audited.index.maintain()
     assert audited.alarmed
     assert audited.audit.health.rebuilds == 1
-    audited.now_ms += REBUILD_EVERY_MS
+    audited.passes(REBUILD_EVERY_S)
     damage(audited.index, tier)
     audited.ask(10)
     assert audited.audit.health.rebuilds == 2
+
+
+def test_a_clock_that_is_set_back_stops_no_audit(audited: Audited, tier: str) -> None:
+    """For as long as it was set back by, a damaged tier raised no alarm and stayed."""
+    audited.ask(1)
+    audited.now_ms -= 3_600_000
+    damage(audited.index, tier)
+    audited.ask(10)
+    assert audited.alarmed
+    assert audited.audit.health.rebuilds == 1
 
 
 def test_filtered_queries_are_audited_with_their_filter(audited: Audited) -> None:
@@ -160,10 +177,24 @@ def test_a_candidate_lost_after_it_settled_is_found_missing_a_minute_later() -> 
     assert audited.audit.health.probes_missed == 0
     assert not audited.audit.probe(filled), "nothing new came"
     lose(audited.index, newest)
-    audited.now_ms += PROBED_AGAIN_AFTER_MS
+    audited.passes(PROBED_AGAIN_AFTER_S)
     assert audited.audit.probe(filled)
     assert audited.audit.health.probes_missed == 1
     assert newest in audited.index.search(rows(1_000).vectors[-1], 10).candidate_ids
+    filled.close()
+
+
+def test_however_many_come_some_are_looked_for_a_minute_later() -> None:
+    """At five new candidates a second each was pushed out of the line before its minute was over."""
+    audited, filled = probed(CODES, 1_000)
+    first = filled.newest_ids(1)[0]
+    audited.audit.probe(filled)
+    lose(audited.index, first)
+    for n in range(2 * PROBED_AGAIN):
+        filled._upsert(rows(1, first=1_000 + n))
+        audited.passes(PROBED_AGAIN_AFTER_S / PROBED_AGAIN * 0.8)
+        audited.audit.probe(filled)
+    assert audited.audit.health.probes_missed == 1
     filled.close()
 
 
@@ -173,7 +204,7 @@ def test_a_deleted_candidate_is_never_inserted_again() -> None:
     newest = filled.newest_ids(1)[0]
     audited.audit.probe(filled)
     filled.mask([newest], np.array([[10**9, 0]]))
-    audited.now_ms += PROBED_AGAIN_AFTER_MS
+    audited.passes(PROBED_AGAIN_AFTER_S)
     audited.audit.probe(filled)
     assert audited.index.get(newest) is None
     assert audited.audit.health.probes_missed == 0

@@ -15,12 +15,12 @@ from prometheus_client import generate_latest
 
 from schemas.codec import encode
 from schemas.ids import Version
-from schemas.records.control import NodeStatus, Outcome, Stage
+from schemas.records.control import SILENCE_MS, NodeStatus, Outcome, Stage
 from schemas.records.users import UserState
 from schemas.registry.folder import FolderRegistry
 from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES
 from schemas.wire.inbound import InboundRecord
-from serving.console.readings import QUERY_SECONDS, DeadLetters, Delays
+from serving.console.readings import QUERY_SECONDS, DeadLetters, Delays, Moment
 from serving.console.watch import broker, newest
 from serving.console.watch.broker import HISTORY, BrokerWatch, ControlLog
 from serving.console.watch.delays import sampled_delays
@@ -67,6 +67,21 @@ def test_heartbeats_are_timed_by_the_broker_and_a_null_forgets_one() -> None:
     assert {name: beat.heard_ms for name, beat in beats.items()} == {"node:n1": 77}
     log.take_statuses([logged(None, key=b"node:n1")])
     assert log.reading(None, {}).heartbeats == {}
+
+
+def test_who_reports_is_not_silent_because_this_machines_clock_is_ahead() -> None:
+    """Ten seconds ahead of the broker's, the page said of every role that nobody had heard of it, and which to start."""
+    clock_ms = [77 + 10_000]
+    log = ControlLog(now_ms=lambda: clock_ms[0])
+    beat = logged(encode(NodeStatus("node:n1", 1, True)), key=b"node:n1", topic=NODE_STATUS)
+    log.take_statuses([beat])
+    assert log.reading(None, {}).ahead_ms == 0, "of what was there before nobody knows how old it is"
+    log.statuses_caught_up()
+    clock_ms[0] += 1_000
+    log.take_statuses([beat._replace(timestamp_ms=77 + 1_000)])
+    heard = Moment(clock_ms[0] + 5_000, log.reading(None, {}))
+    assert [one.status.instance for one in heard.live_nodes()] == ["node:n1"]
+    assert not Moment(clock_ms[0] + SILENCE_MS, log.reading(None, {})).live_nodes()
 
 
 def test_of_a_topic_of_heartbeats_that_is_gone_nobody_is_shown() -> None:

@@ -215,6 +215,11 @@ def test_answers_are_not_held_back_for_acknowledgements(served: Served) -> None:
     assert sorted(took_s[40:])[10] < 0.035
 
 
+def test_a_connection_that_a_balancer_keeps_is_not_closed_under_it(served: Served) -> None:
+    """After five seconds, uvicorn's own, the next question met a closed door: now and then a 502 from a node that was well."""
+    assert served.server._server.config.timeout_keep_alive > 60
+
+
 def test_a_taken_port_is_a_sentence(served: Served) -> None:
     """Two nodes on one port is the commonest start-up mistake."""
     port = int(served.server.url.rsplit(":", 1)[1])

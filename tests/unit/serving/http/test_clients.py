@@ -12,6 +12,7 @@ from serving.client import (
     AnswerUnreadable,
     AsyncClient,
     Client,
+    ClientError,
     ExplainRequest,
     NodeIsBehind,
     NodeUnreachable,
@@ -53,6 +54,20 @@ def test_a_question_that_nobody_answered_is_asked_again(served: Served) -> None:
     with Client("http://node", retries=2, transport=httpx.MockTransport(node)) as client:
         assert len(client.retrieve(HOME.name, k=3).candidates) == 3
     assert node.asked == 3
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_balancer_whose_node_does_not_answer_is_asked_again(served: Served, status: int) -> None:
+    """So nginx tells of a node that restarts or hangs: the retries, meant for just that, took it for an answer."""
+    node = Flaky(served, status)
+    with Client("http://node", retries=1, transport=httpx.MockTransport(node)) as client:
+        assert len(client.retrieve(HOME.name, k=3).candidates) == 3
+    node = Flaky(served, status)
+    with (
+        Client("http://node", transport=httpx.MockTransport(node)) as client,
+        pytest.raises(NodeUnreachable, match=f"{status}: failed"),
+    ):
+        client.retrieve(HOME.name)
 
 
 def test_the_last_failure_is_the_one_that_is_raised(served: Served) -> None:
@@ -209,6 +224,19 @@ def test_the_async_client_answers_many_at_once_and_says_what_the_other_says(serv
     assert ready
 
 
+def test_callers_that_wait_for_their_writes_keep_no_others_from_the_node(served: Served) -> None:
+    """A hundred connections were all waited for: the callers beyond were told that the node does not answer, though it was well."""
+
+    async def ask() -> list[BaseException | Answer]:
+        async with AsyncClient(served.server.url, timeout_s=2) as client:
+            behind = [client.retrieve(HOME.name, k=1, min_offset={"tweets": {0: 1}}, max_wait_s=4) for _ in range(100)]
+            return await asyncio.gather(*behind, client.retrieve(HOME.name, k=1), return_exceptions=True)
+
+    *behind, answer = asyncio.run(ask())
+    assert {type(one) for one in behind} == {NodeIsBehind}
+    assert isinstance(answer, Answer)
+
+
 def test_the_async_client_retries_and_refuses_as_the_other_does(served: Served) -> None:
     """Two clients with two rules would be two products."""
     node = Flaky(served, httpx.ConnectError("refused"), STARTING)
@@ -235,12 +263,41 @@ def test_both_clients_take_the_same_arguments() -> None:
         assert arguments(getattr(Client, name)) == arguments(getattr(AsyncClient, name))
 
 
-@pytest.mark.parametrize("address", ["ftp://node", "http://", "node:8470", "http://node:port", ""])
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://node", "http://", "node:8470", "http://node:port", "", "http://node..example", "http://xn--", f"http://{'a' * 64}"],
+)
 def test_an_address_that_is_none_is_refused_before_anything_is_sent(address: str) -> None:
-    """A typing error in a setting is to be told from a node that is away: asking again never helps."""
+    """A typing error in a setting is to be told from a node that is away: asking again never helps.
+
+    Two dots in a name raised `UnicodeError` at the first question, past every `except`.
+    """
     for client in (Client, AsyncClient):
         with pytest.raises(RequestRefused, match="give http://host:port"):
             client(address)
+
+
+@pytest.mark.parametrize("answer", [httpx.ConnectError("refused"), "<h1>It works!</h1>"])
+def test_no_message_holds_the_password_of_an_address(answer: str | Exception) -> None:
+    """A gateway's password was in the log of whoever logs errors."""
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        assert request.headers["authorization"].startswith("Basic ")
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(200, text=answer)
+
+    transport = httpx.MockTransport(answered)
+
+    async def ask_async() -> None:
+        async with AsyncClient("http://ann:secret@node", transport=transport) as client:
+            await client.health()
+
+    with Client("http://ann:secret@node", transport=transport) as client, pytest.raises(ClientError, match="http://node") as told:
+        client.health()
+    with pytest.raises(ClientError, match="http://node") as told_async:
+        asyncio.run(ask_async())
+    assert "secret" not in f"{told.value}{told_async.value}"
 
 
 @pytest.mark.parametrize("surface", ["../../readyz", "#f", "a/b", "a?b", "..", ""])

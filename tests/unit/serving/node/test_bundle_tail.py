@@ -13,15 +13,16 @@ from schemas.registry.remote import RemoteRegistry
 from schemas.towers import Towers
 from serving.filling.embeddings import decode_batch
 from serving.filling.masks import Masks
+from serving.filling.reach import SourceReach
 from serving.index import ExactIndex
 from serving.metrics import NodeMetrics
-from serving.node.bundle_tail import BundleTail, NodeParts
+from serving.node.bundle_tail import BundleTail, NodeParts, _Loaded
 from serving.node.contact import BrokerContact
 from serving.node.follower import FollowerCallbacks
 from serving.query.retrieve import wall_clock_ms
 from serving.snapshots.store import SnapshotStore, manifest_of
 from tests.bundles import publish_bundle
-from tests.filled_epochs import DIM, HOME, live, tweeted
+from tests.filled_epochs import DIM, HOME, FilledEpoch, live, tweeted
 from tests.integration.waiting import until
 from tests.living import living
 from tests.snapshot_samples import UnsyncedFiles
@@ -75,6 +76,33 @@ def test_a_bundle_that_leaves_while_the_node_sweeps_costs_no_heartbeat(tmp_path:
     tail.filled.close()
     tail.sweep()
     tail.stop()
+
+
+class Stopping(BundleTail):
+    """A tail that another thread stops as soon as somebody has looked at what it holds."""
+
+    looks = 0
+
+    @property
+    def _loaded(self) -> _Loaded | None:
+        self.looks += 1
+        return self._held if self.looks == 1 else None
+
+    @_loaded.setter
+    def _loaded(self, loaded: _Loaded | None) -> None:
+        self._held = loaded
+
+
+def test_a_bundle_that_is_stopped_while_it_is_looked_at_is_no_error(tmp_path: Path) -> None:
+    """A heartbeat, or an answer on /readyz, that met it in that moment ended with `AttributeError`."""
+    found = FilledEpoch(tmp_path, seed=1)
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
+    tail = Stopping(HOME, found.bundle, parts, changed=lambda: None)
+    tail._follower.caught_up = True
+    tail._loaded = _Loaded(found.filled, found.epoch, SourceReach())
+    assert tail.filled is found.filled
+    tail.looks = 0
+    assert tail.epoch is found.epoch
 
 
 def test_the_metrics_of_a_bundle_end_when_it_left_for_good(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """What a node does each second without a broker; with one: tests/integration/test_node.py."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
+
+import pytest
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 
 from schemas.ids import Version
 from schemas.topics import DAY_MS, NODE_STATUS, deletes_kept_ms
@@ -89,3 +93,32 @@ def test_a_heartbeat_that_cannot_be_read_is_counted(tmp_path: Path) -> None:
     node = Node("n", {HOME.name: HOME}, parts, routings=RoutingTable({HOME.name: Routing(HOME)}), users=UserStore())
     node._take_statuses([InboundRecord(NODE_STATUS, 0, 0, 1, b"embedder:0", b"garbled")])
     assert parts.metrics.registry.get_sample_value("roost_records_skipped_total", {"topic": NODE_STATUS}) == 1
+
+
+class Taking:
+    """A producer whose broker takes every record at once, and says so when it is asked."""
+
+    def __init__(self) -> None:
+        self._taken: list[Callable[[None, SimpleNamespace], None]] = []
+
+    def produce(self, *_: object, on_delivery: Callable[[None, SimpleNamespace], None]) -> None:
+        """Take a record."""
+        self._taken.append(on_delivery)
+
+    def poll(self, _: float) -> None:
+        """Tell nothing yet: the acknowledgement is on its way."""
+
+    def flush(self, _: float) -> None:
+        """Tell of all that was taken."""
+        for delivered in self._taken:
+            delivered(None, SimpleNamespace(timestamp=lambda: (TIMESTAMP_LOG_APPEND_TIME, wall_clock_ms())))
+
+
+def test_the_brokers_time_is_known_from_the_first_heartbeat_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the second one a restarted node let in what had left the recency window while it was down."""
+    contact = BrokerContact()
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, contact)
+    node = Node("n", {HOME.name: HOME}, parts, routings=RoutingTable({HOME.name: Routing(HOME)}), users=UserStore())
+    monkeypatch.setattr("serving.node.node.make_producer", lambda *_, **__: Taking())
+    node._report()
+    assert contact.past_ms(wall_clock_ms()) is not None

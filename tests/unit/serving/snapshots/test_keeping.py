@@ -9,7 +9,7 @@ import pytest
 
 from serving.filling.filled import FilledIndex
 from serving.filling.masks import Masks
-from serving.index import ExactIndex
+from serving.index import ExactIndex, IndexContents
 from serving.node.snapshotter import Snapshotter
 from serving.snapshots.keeping import RENEW_MS, BundleSnapshots
 from serving.snapshots.snapshot import MAX_AGE_MS
@@ -121,6 +121,22 @@ def test_a_failing_disk_is_said_once_and_forgotten_once_it_is_well(tmp_path: Pat
     assert f"{tmp_path} (No space left on device)" in snapshots.health.trouble
     save(snapshots, index, 3)
     assert snapshots.health.trouble is None
+
+
+def test_a_snapshot_that_there_is_no_memory_for_is_said(tmp_path: Path) -> None:
+    """Only the log told of it, and the bundles behind it in the round were not saved either."""
+
+    class Large(ExactIndex):
+        """An index that does not fit into memory twice."""
+
+        def contents(self) -> IndexContents:
+            """As `ExactIndex.contents`."""
+            raise MemoryError
+
+    snapshots, index = kept(tmp_path, Clock()), FilledIndex(Large(OF.dim), Masks(), id_prefix="t:")
+    save(snapshots, index, 1)
+    assert snapshots.health.trouble is not None
+    assert "no snapshot can be written for want of memory; the older stay" in snapshots.health.trouble
 
 
 def test_a_file_in_the_place_of_the_nodes_folder_is_said(tmp_path: Path) -> None:

@@ -231,3 +231,10 @@ def test_a_manifest_cannot_name_a_file_outside_its_folder(tmp_path: Path, name: 
     ).to_json()
     with pytest.raises(SnapshotRefused, match="no column's name"):
         read_manifest(crafted)
+
+
+def test_a_manifest_cannot_name_a_bundle_outside_the_nodes_folder(tmp_path: Path) -> None:
+    """`roost index restore` fetched it to there, and removed what it took for older ones."""
+    manifest = read_manifest((store(tmp_path).write(snapshot(1)) / MANIFEST_NAME).read_bytes())
+    with pytest.raises(SnapshotRefused, match=r"'\.\./\.\./x' is no bundle's id"):
+        read_manifest(replace(manifest, of=replace(manifest.of, bundle="../../x")).to_json())

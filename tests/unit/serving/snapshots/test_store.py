@@ -85,6 +85,13 @@ def test_only_so_many_snapshots_are_kept_and_a_bundle_that_left_has_none(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_else_lies_in_a_nodes_folder_is_left_alone(tmp_path: Path) -> None:
+    """A copy that an operator had put beside the snapshots was gone within a minute."""
+    (tmp_path / "before-the-upgrade").mkdir()
+    SnapshotStore(tmp_path, keep=2).keep_only({OF.bundle})
+    assert [path.name for path in tmp_path.iterdir()] == ["before-the-upgrade"]
+
+
 def _cut(name: str) -> Break:
     def damage(folder: Path) -> None:
         path = folder / name
