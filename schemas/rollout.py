@@ -286,7 +286,11 @@ def _not_in(state: Rollout, bundle: str, wanted: str) -> str:
 
 def _moved(state: Rollout, bundle: str, stage: Stage, now_ms: int) -> Rollout:
     pause = {} if stage in UNDER_WAY else {"paused": False}
-    return replace(state, bundles=_edited(state, bundle, state=stage, since_ms=now_ms, share_bp=0, **pause))
+    bundles = _edited(state, bundle, state=stage, since_ms=now_ms, share_bp=0, **pause)
+    if stage in ENDED:
+        # behind those that ended before, whenever it began: the last are remembered
+        bundles = tuple(sorted(bundles, key=lambda entry: entry.bundle == bundle))
+    return replace(state, bundles=bundles)
 
 
 def _edited(rollout: Rollout, bundle: str, **changes: object) -> tuple[BundleStage, ...]:

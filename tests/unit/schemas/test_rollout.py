@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from schemas.errors import Refused
-from schemas.records.control import BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
+from schemas.records.control import ENDED, BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
 from schemas.rollout import advance, answer, fold, nothing_yet, ramp_due, ramped, reject
 from schemas.surfaces import FILES_REFRESH
 
@@ -296,3 +296,11 @@ def test_ended_bundles_are_forgotten_but_the_newest_eight() -> None:
             current = fold(current, answer(current, command(kind, f"{number:016x}"), now_ms=NOW_MS))
     assert [entry.bundle for entry in current.bundles] == [f"{number:016x}" for number in range(12, 20)]
     assert current.revision == 40
+
+
+def test_of_ended_bundles_those_that_ended_last_are_remembered_whenever_they_began() -> None:
+    """Forgotten as it retires, a bundle that was live for long leaves a topic that the controller never deletes."""
+    current = state((A, S.DRAINING), (B, S.LIVE), *((f"{number:016x}", S.ABORTED) for number in range(8)), (C, S.READY))
+    after = answer(current, command(K.PROMOTE, C), now_ms=NOW_MS)
+    assert stages(after)[A] is S.RETIRED
+    assert len(after.in_stage(*ENDED)) == 8
