@@ -136,11 +136,11 @@ def compared_canary(state: Rollout) -> BundleStage | None:
 
 
 def ramp_due(state: Rollout, now_ms: int) -> BundleStage | None:
-    """Return the canary that has kept its share for as long as its ramp asks, and may go on to the next; else None."""
-    canaries = state.in_stage(Stage.CANARY)
-    if not canaries or not state.ramp_bp or canaries[0].paused or state.frozen:
+    """Return the canary that has been compared at its share for as long as its ramp asks, and may go on to the next; else None."""
+    canary = compared_canary(state)
+    if canary is None or not state.ramp_bp or canary.paused or state.frozen:
         return None
-    return canaries[0] if now_ms - canaries[0].since_ms >= state.ramp_hold_s * 1000 else None
+    return canary if now_ms - canary.since_ms >= state.ramp_hold_s * 1000 else None
 
 
 def ramped(state: Rollout, bundle: str, reason: str, *, now_ms: int) -> Rollout:
