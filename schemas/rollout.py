@@ -136,11 +136,11 @@ def compared_canary(state: Rollout) -> BundleStage | None:
 
 
 def ramp_due(state: Rollout, now_ms: int) -> BundleStage | None:
-    """Return the canary that has kept its share for as long as its ramp asks, and may go on to the next; else None."""
-    canaries = state.in_stage(Stage.CANARY)
-    if not canaries or not state.ramp_bp or canaries[0].paused or state.frozen:
+    """Return the canary that has been compared at its share for as long as its ramp asks, and may go on to the next; else None."""
+    canary = compared_canary(state)
+    if canary is None or not state.ramp_bp or canary.paused or state.frozen:
         return None
-    return canaries[0] if now_ms - canaries[0].since_ms >= state.ramp_hold_s * 1000 else None
+    return canary if now_ms - canary.since_ms >= state.ramp_hold_s * 1000 else None
 
 
 def ramped(state: Rollout, bundle: str, reason: str, *, now_ms: int) -> Rollout:
@@ -286,7 +286,11 @@ def _not_in(state: Rollout, bundle: str, wanted: str) -> str:
 
 def _moved(state: Rollout, bundle: str, stage: Stage, now_ms: int) -> Rollout:
     pause = {} if stage in UNDER_WAY else {"paused": False}
-    return replace(state, bundles=_edited(state, bundle, state=stage, since_ms=now_ms, share_bp=0, **pause))
+    bundles = _edited(state, bundle, state=stage, since_ms=now_ms, share_bp=0, **pause)
+    if stage in ENDED:
+        # behind those that ended before, whenever it began: the last are remembered
+        bundles = tuple(sorted(bundles, key=lambda entry: entry.bundle == bundle))
+    return replace(state, bundles=bundles)
 
 
 def _edited(rollout: Rollout, bundle: str, **changes: object) -> tuple[BundleStage, ...]:

@@ -98,7 +98,8 @@ class Arms:
             return
         counted = self._counted[partition, example.impression_partition]
         before = counted.of(example)
-        if before is not None and example.revision <= before[0]:
+        # of two equal revisions the last counts: a killed labeler joins once more, with what came meanwhile
+        if before is not None and example.revision < before[0]:
             return
         counted.note(example, engaged, corrected_ms=self._corrected_ms)
         shown, engaged = (1, engaged) if before is None else (0, engaged - before[1])

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,16 +10,18 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.codec import decode
 from schemas.errors import InvalidInput
+from schemas.positions import Place
 from schemas.records.control import BundleStage, CanaryPoint, CanaryReport, NodeStatus, Rollout
 from schemas.records.feedback import Example
 from schemas.rollout import compared_canary
 from schemas.topics import EXAMPLES
 from schemas.wire.admin import offsets_since
+from schemas.wire.ends import log_ends
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 from streams.canary.arms import Arms
 from streams.canary.curve import Curve
-from streams.canary.judge import CanaryRules, Reading, read_arms, read_guards
+from streams.canary.judge import HARMFUL, CanaryRules, Reading, read_arms, read_guards
 from streams.canary.served import ServedArms
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,11 @@ _READ_EVERY_S = 2.0
 
 class Tail(Protocol):
     """The examples from a moment on."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all was returned that was there when it was opened."""
+        ...
 
     def poll(self, max_messages: int = ..., timeout_s: float = ...) -> list[InboundRecord]:
         """Return the next records."""
@@ -56,6 +63,8 @@ class _Watched:
     reached_ms: int = 0
     read_again_s: float = 0.0
     reading: Reading | None = None
+    # the reading is of all examples there are
+    whole: bool = False
 
 
 class CanaryEvidence:
@@ -83,6 +92,9 @@ class CanaryEvidence:
 
     def reading(self, state: Rollout, heard: Iterable[NodeStatus] = (), *, ramp: Sequence[int] = ()) -> Reading | None:
         """Return what the canary of a surface shows so far; None without a canary, or before the first look.
+
+        Nor anything in a canary's favour until all is read that there was when it began to be followed: after a restart the harm
+        that a canary does may be in what is not read yet.
 
         Args:
             heard: the newest heartbeats.
@@ -116,8 +128,9 @@ class CanaryEvidence:
             share = watched.entry.share_bp / 10_000
             arms = watched.arms
             rules = self._rules.at_share(watched.entry.share_bp, ramp or (watched.entry.share_bp,))
-            whole = read_arms(*arms.engagement, share=share, rules=rules)
-            watched.reading = read_guards(whole, arms.mismatch, arms.slices, watched.served.harms, rules=rules)
+            of_all = read_arms(*arms.engagement, share=share, rules=rules)
+            watched.reading = read_guards(of_all, arms.mismatch, arms.slices, watched.served.harms, rules=rules)
+            watched.whole = watched.tail.whole
             effect = watched.reading.effect
             watched.curve.add(CanaryPoint(watched.reached_ms, effect.value, effect.low, effect.high))
             log.info(
@@ -127,7 +140,8 @@ class CanaryEvidence:
                 watched.reading.sentence,
                 extra={"surface": state.surface, "bundle": watched.entry.bundle},
             )
-        return watched.reading
+        told = watched.reading
+        return told if watched.whole or (told is not None and told.verdict in HARMFUL) else None
 
     def reports(self) -> tuple[CanaryReport, ...]:
         """Return what is known of every canary that was looked at."""
@@ -163,11 +177,34 @@ def _life(entry: BundleStage) -> tuple[str, str, int, int]:
     return (entry.bundle, entry.salt, entry.share_bp, entry.since_ms)
 
 
+class _Examples:
+    """A `Tail` of the topic."""
+
+    def __init__(self, reader: TailReader, ends: Mapping[Place, int]) -> None:
+        self._reader = reader
+        self._ends = ends
+
+    @property
+    def whole(self) -> bool:
+        """See `Tail`."""
+        following = self._reader.next_offsets
+        return all(following[partition] >= end for (_, partition), end in self._ends.items())
+
+    def poll(self, max_messages: int = _RECORDS_A_LOOK, timeout_s: float = 0.0) -> list[InboundRecord]:
+        """See `Tail`."""
+        return self._reader.poll(max_messages, timeout_s)
+
+    def close(self) -> None:
+        """See `Tail`."""
+        self._reader.close()
+
+
 def examples_since(bootstrap: str, admin: AdminClient, *, partitions: int) -> Callable[[int], Tail]:
-    """Return what opens the examples of a cluster appended from a time on; it raises as `offsets_since`."""
+    """Return what opens the examples of a cluster appended from a time on; it raises as `offsets_since` and `log_ends`."""
 
     def open_tail(since_ms: int) -> Tail:
         every = range(partitions)
-        return TailReader(bootstrap, EXAMPLES, every, start=offsets_since(admin, EXAMPLES, every, since_ms))
+        reader = TailReader(bootstrap, EXAMPLES, every, start=offsets_since(admin, EXAMPLES, every, since_ms))
+        return _Examples(reader, log_ends(admin, [(EXAMPLES, partition) for partition in every]))
 
     return open_tail

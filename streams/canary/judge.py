@@ -18,6 +18,10 @@ class Verdict(StrEnum):
     UNBALANCED = "unbalanced"
 
 
+HARMFUL = frozenset({Verdict.WORSE, Verdict.UNBALANCED})
+"""Those that end a canary against it, by however much of the evidence."""
+
+
 @dataclass(frozen=True, slots=True)
 class CanaryRules:
     """When a canary is decided.

@@ -97,6 +97,8 @@ class HeldWindows:
             if not self._reach.covers(needed_ms):
                 self._reach.want(needed_ms)
                 if not self._reach.given_up and now_ms - since_ms < self._longest_ms:
+                    # a clock that was set back must not make it wait for as long
+                    self._held[0] = (min(since_ms, now_ms), needed_ms, key)
                     return
                 self._reach.give_up(needed_ms)
             self._held.popleft()

@@ -26,10 +26,15 @@ class Markers:
             if len(data) <= _MAX_MARKER_BYTES:
                 self.note(read_state(UserState, USER_STATES, user_id, data))
 
-    def note(self, state: UserState) -> None:
-        """Take note of a state that was put into the store."""
+    def note(self, state: UserState, now_ms: int = 0) -> None:
+        """Take note of a state that was put into the store.
+
+        Args:
+            now_ms: when. Old data may tell of a delete of long ago, and what came before it comes behind it: a restored state does
+                not say when that was.
+        """
         if is_marker(state):
-            heapq.heappush(self._due, (state.erased_ms + KEPT_MS, state.user_id))
+            heapq.heappush(self._due, (max(state.erased_ms, now_ms) + KEPT_MS, state.user_id))
 
     def due(self, now_ms: int) -> Iterator[str]:
         """Yield the ids whose marker has stood for its time and says nothing more; each once."""

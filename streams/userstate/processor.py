@@ -62,7 +62,7 @@ class UserStateProcessor:
             if folded is not state:
                 self._keep(folded, encoded)
                 self._store.put(user_id, encoded.encode(folded))
-                self._markers.note(folded)
+                self._markers.note(folded, clock.now_ms)
         # again when the delete comes again: the one before may have been lost in the crash that brought it back
         void = [user_id for user_id, sent in profiles.items() if any(user.deleted for user in sent)]
         return Work(tuple(OutboundRecord(EXAMPLES, user_id.encode(), None) for user_id in void), tuple(dead))

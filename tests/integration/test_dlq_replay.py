@@ -121,6 +121,20 @@ def test_a_record_that_was_too_large_for_its_letter_is_not_sent_again_as_a_null(
     assert [entry["error_kind"] for entry in letters(capsys, bootstrap)] == ["RecordTooLarge"]
 
 
+def test_a_record_that_fits_only_as_its_producer_compressed_it_is_sent_again(
+    bootstrap: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sent as it is, the broker refuses it, and every replay ended there: the letters behind it were never sent."""
+    outbox = Outbox(bootstrap)
+    record = InboundRecord(TWEETS, 1, 7, 0, b"t:1", b"word " * 300_000)
+    DeadLetterWriter(outbox, role="embedder").write(record, UndecodableRecord("no tweet"))
+    outbox.flush_all(timeout_s=10)
+    code, done = roost(capsys, bootstrap, "replay tweets")
+    assert (code, done.get("sent")) == (0, 1)
+    assert [(found.key, found.value) for found in read_all(bootstrap, TWEETS)] == [(record.key, record.value)]
+    assert letters(capsys, bootstrap) == []
+
+
 def test_a_letter_that_fails_again_comes_back_whole_with_a_higher_count(
     bootstrap: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

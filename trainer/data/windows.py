@@ -124,11 +124,14 @@ def next_offsets(manifest_offsets: Mapping[str, tuple[int, int]]) -> dict[int, i
 
 
 def fold(examples: Iterable[Example]) -> list[Example]:
-    """Return one example an id: the highest revision counts, and of two equal ones the first, since a redelivery is the same."""
+    """Return one example an id: the highest revision counts, and of two equal ones the last.
+
+    A labeler that is killed before its state is written joins once more, with what came meanwhile, and corrects only the last.
+    """
     newest: dict[str, Example] = {}
     for example in examples:
         known = newest.get(example.example_id)
-        if known is None or example.revision > known.revision:
+        if known is None or example.revision >= known.revision:
             newest[example.example_id] = example
     return list(newest.values())
 
@@ -136,8 +139,8 @@ def fold(examples: Iterable[Example]) -> list[Example]:
 def _fold_rows(logged: Rows[LoggedExample]) -> Rows[Example]:
     columns = logged.columns("example_id", "revision")
     ids, revisions = columns.texts("example_id").codes, columns.counts("revision")
-    # by id in the order in which they come up, then the highest revision, then the first
-    order = np.lexsort((np.arange(len(ids)), -revisions, ids))
+    # by id in the order in which they come up, then the highest revision, then the last
+    order = np.lexsort((-np.arange(len(ids)), -revisions, ids))
     return logged.take(order[np.unique(ids[order], return_index=True)[1]]).read_by(Example.from_avro)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from schemas.errors import Refused
-from schemas.records.control import BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
+from schemas.records.control import ENDED, BundleStage, CommandKind, Outcome, Rollout, RolloutCommand, Stage
 from schemas.rollout import advance, answer, fold, nothing_yet, ramp_due, ramped, reject
 from schemas.surfaces import FILES_REFRESH
 
@@ -178,6 +178,17 @@ def test_a_ramp_goes_on_share_by_share_when_its_time_has_come_and_ends_with_the_
         assert (ended.ramp_bp, ended.ramp_hold_s) == ((), 0)
 
 
+def test_a_ramp_keeps_its_share_for_its_time_beside_what_is_live_now() -> None:
+    """A flip begins the comparison anew: by the time since the share was given, the next one would be given on no evidence."""
+    asked = command(K.CANARY, share_bp=100, ramp_bp=(500,), ramp_hold_s=60)
+    now = answer(state((A, S.LIVE), (C, S.DRAINING), (B, S.READY)), asked, now_ms=NOW_MS)
+    flipped = answer(now, command(K.ROLLBACK, C), now_ms=NOW_MS + 50_000)
+    assert ramp_due(flipped, NOW_MS + 109_999) is None
+    due = ramp_due(flipped, NOW_MS + 110_000)
+    assert due is not None
+    assert due.bundle == B
+
+
 def test_a_canary_is_compared_with_a_live_bundle_and_is_the_only_one() -> None:
     """With two canaries a user would be in both by two hashes, and neither figure would mean anything."""
     alone = answer(state((B, S.READY)), command(K.CANARY, share_bp=500), now_ms=NOW_MS)
@@ -296,3 +307,11 @@ def test_ended_bundles_are_forgotten_but_the_newest_eight() -> None:
             current = fold(current, answer(current, command(kind, f"{number:016x}"), now_ms=NOW_MS))
     assert [entry.bundle for entry in current.bundles] == [f"{number:016x}" for number in range(12, 20)]
     assert current.revision == 40
+
+
+def test_of_ended_bundles_those_that_ended_last_are_remembered_whenever_they_began() -> None:
+    """Forgotten as it retires, a bundle that was live for long leaves a topic that the controller never deletes."""
+    current = state((A, S.DRAINING), (B, S.LIVE), *((f"{number:016x}", S.ABORTED) for number in range(8)), (C, S.READY))
+    after = answer(current, command(K.PROMOTE, C), now_ms=NOW_MS)
+    assert stages(after)[A] is S.RETIRED
+    assert len(after.in_stage(*ENDED)) == 8

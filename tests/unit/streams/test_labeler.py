@@ -446,6 +446,19 @@ def test_a_restart_goes_on_where_it_was(timeline: Timeline) -> None:
     assert len(list(timeline.store.scan("join/r/"))) == 0
 
 
+def test_an_example_whose_state_a_crash_lost_is_joined_once_more_with_what_came_meanwhile(timeline: Timeline) -> None:
+    """Both records say revision 0, and no correction ever tells them apart: readers take the last."""
+    timeline.feed(shown(0))
+    kept, offsets = dict(timeline.store.scan()), dict(timeline.offsets)
+    (lost,) = passed(timeline, 11)
+    timeline.store, timeline.offsets = ChangelogStore(kept), offsets
+    timeline.restart()
+    late = timeline.record(shown(11, request="other-11"), 11), timeline.record(did(CLICK, 11, request=None), 11)
+    (again,) = timeline.process([*late, timeline.record(did(FAVORITE, 12), 12)], 12, {})
+    assert (lost.revision, lost.label) == (0, Label.IMPLICIT_NEGATIVE)
+    assert (again.revision, again.label) == (0, Label.POSITIVE)
+
+
 def test_a_surface_taken_out_of_the_configuration_takes_its_joins_along(timeline: Timeline) -> None:
     """A state from before must not stop the labeler from starting."""
     timeline.feed(shown(0))

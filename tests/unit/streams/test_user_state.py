@@ -136,6 +136,19 @@ def test_a_marker_ends_after_a_restart_too() -> None:
     assert store.get("u:1") is None
 
 
+def test_a_delete_of_long_ago_keeps_out_what_came_before_it_and_is_read_later() -> None:
+    """Old data is brought in topic by topic: a marker that ended by the delete's own time let the history back in for good."""
+    long_ago_ms = NOW_MS - 2 * KEPT_MS
+    store = ChangelogStore()
+    processor = UserStateProcessor(store)
+    processor.process([record(USERS, User("u:1", long_ago_ms, 0, deleted=True))], Clock(NOW_MS))
+    processor.process([], Clock(NOW_MS + 1_000))
+    processor.process([record(USER_EVENTS, event("before", long_ago_ms - 1))], Clock(NOW_MS + 2_000))
+    assert is_marker(state_of(store))
+    processor.process([], Clock(NOW_MS + KEPT_MS))
+    assert store.get("u:1") is None
+
+
 @pytest.mark.parametrize(
     "later", [record(USERS, User("u:1", NOW_MS + 1, 0, languages=("de",))), record(USER_EVENTS, event("e", NOW_MS + 1))]
 )

@@ -53,6 +53,14 @@ def test_a_correction_counts_instead_of_what_it_corrects_in_any_order() -> None:
     assert (arms.engagement[1].shown, arms.engagement[1].engaged) == (1, 0)
 
 
+def test_of_two_equal_revisions_the_last_counts() -> None:
+    """A labeler that was killed joins once more, with what came meanwhile, and corrects only what it wrote last."""
+    arms = Arms(HOME, STAGE, LIVE, corrected_ms=CORRECTED_MS)
+    for label in (Label.IMPLICIT_NEGATIVE, Label.POSITIVE, Label.POSITIVE):
+        arms.take(example(OTHERS[0], label))
+    assert (arms.engagement[1].shown, arms.engagement[1].engaged) == (1, 1)
+
+
 def test_what_can_no_longer_be_corrected_is_forgotten() -> None:
     """A canary of days on a busy surface held two hundred bytes of each impression, in the process that every rollout needs."""
     arms = Arms(HOME, STAGE, LIVE, corrected_ms=1_000)

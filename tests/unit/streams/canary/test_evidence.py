@@ -6,6 +6,7 @@ import pytest
 
 from schemas.codec import encode
 from schemas.records.control import BundleStage, CanaryReport, Rollout, Stage
+from schemas.records.feedback import Label
 from schemas.wire.inbound import InboundRecord
 from streams.canary.evidence import CanaryEvidence
 from streams.canary.judge import CanaryRules, Verdict
@@ -22,6 +23,11 @@ class FakeTail:
     def __init__(self, values: list[bytes]) -> None:
         self.values = values
         self.closed = False
+
+    @property
+    def whole(self) -> bool:
+        """See `Tail`."""
+        return not self.values
 
     def poll(self, max_messages: int = 1_000, timeout_s: float = 0.1) -> list[InboundRecord]:
         """See `Tail`."""
@@ -69,6 +75,25 @@ def test_a_canary_is_read_from_its_first_moment_and_found_better() -> None:
     assert found.effect.value > 0.7
     assert [since_ms for since_ms, _ in follower.opened] == [STAGE.since_ms]
     assert follower.evidence.reading(STATE) is found, "not summed again at every tick"
+
+
+def test_nothing_speaks_for_a_canary_before_all_there_was_is_read() -> None:
+    """A restarted controller had seen nothing yet, and gave the next share of its ramp to a canary that did harm meanwhile."""
+    negative = Label.IMPLICIT_NEGATIVE
+    # redelivered until they fill a look
+    harmless = [encode(example(user, negative, bundle=CANARY if user in THEIRS else LIVE)) for user in USERS] * 7
+    loved = [encode(example(user, name=f"{n}")) for user in OTHERS for n in range(5 + (user > "u:2"))]
+    ignored = [encode(example(user, negative, bundle=CANARY, name=f"{n}")) for user in THEIRS for n in range(6)]
+    liked = [encode(example(user, bundle=CANARY, name="liked")) for user in THEIRS[:2]]
+    follower = Follower([*harmless, *loved, *ignored, *liked])
+    found = follower.evidence.reading(STATE)
+    assert found is None
+    (report,) = follower.evidence.reports()
+    assert report.verdict == Verdict.WAIT, "people see what there is"
+    while found is None:
+        follower.now_s += 60
+        found = follower.evidence.reading(STATE)
+    assert found.verdict is Verdict.WORSE
 
 
 def test_a_report_says_what_both_arms_did_and_draws_the_same_curve_after_a_restart() -> None:

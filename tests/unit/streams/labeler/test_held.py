@@ -164,6 +164,15 @@ def test_states_that_stay_away_hold_no_label_for_ever(line: Line) -> None:
     assert line.feed(at=71_000) == []
 
 
+def test_a_clock_that_is_set_back_makes_no_window_wait_for_as_long(line: Line) -> None:
+    """Whoever sets it back by a day would have no examples for a day, where user state stands still."""
+    line.feed(shown(), at=86_400_020)
+    line.feed(at=86_411_000)
+    assert line.feed(at=11_000) == []
+    assert line.feed(at=11_000 + WAIT_MS - 1) == []
+    assert [example.request_id for example in line.feed(at=11_000 + WAIT_MS)] == ["r"]
+
+
 def test_a_window_that_waits_goes_on_waiting_after_a_restart(line: Line) -> None:
     """It lies in the state as before: it is due at once, and needs states of all that was read when it was."""
     line.feed(shown(), at=20)

@@ -26,6 +26,16 @@ def test_the_highest_revision_of_an_example_counts() -> None:
     assert folded[0].label is Label.POSITIVE
 
 
+def test_of_two_equal_revisions_the_last_counts_where_the_first_stood(tmp_path: Path) -> None:
+    """A labeler killed before its state is written joins once more, with what came meanwhile, and corrects only the last."""
+    examples = (example("a"), example("b"), example("a", 0, Label.POSITIVE), example("b"))
+    window = Window(tuple(LoggedExample(0, offset, one) for offset, one in enumerate(examples)), {0: (0, 4)})
+    write_cache(tmp_path / "kept", EXAMPLE.surface, window, CorpusAt([]))
+    for one in (window, read_cache(tmp_path / "kept", EXAMPLE.surface)[0]):
+        found = [(example.example_id, example.label) for example in one.examples()]
+        assert found == [("a", Label.POSITIVE), ("b", Label.IMPLICIT_NEGATIVE)]
+
+
 # on a busy machine the first draw alone may take a second
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=12), st.randoms())
