@@ -15,6 +15,8 @@ MISMATCH_OF_PLACES = f"language_mismatch_at_{TOP_PLACES}"
 
 NO_LANGUAGE = -1
 _CHUNK_ROWS = 1024
+# scores of a chunk, which take 4 bytes each, and their order 8: of a million candidates few queries at a time
+_CHUNK_SCORES = 1 << 24
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
@@ -73,11 +75,9 @@ def nearest(
     best = np.empty((len(queries), k), np.int64)
     if not k:
         return best
-    for begin in range(0, len(queries), _CHUNK_ROWS):
-        scores = ranking_scores(queries[begin : begin + _CHUNK_ROWS], candidates, metric)
-        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
-        best[begin : begin + _CHUNK_ROWS] = np.take_along_axis(top, order, axis=1)
+    rows = max(1, min(_CHUNK_ROWS, _CHUNK_SCORES // len(candidates)))
+    for begin in range(0, len(queries), rows):
+        best[begin : begin + rows] = _nearest_of(queries[begin : begin + rows], candidates, k, metric)
     return best
 
 
@@ -114,6 +114,14 @@ def popularity_correlation(recommended: NDArray[np.int64], popularity: NDArray[n
     x, y = popularity - popularity.mean(), share - share.mean()
     spread = float(np.sqrt((x**2).sum() * (y**2).sum()))
     return float((x * y).sum() / spread) if spread > 0 else float("nan")
+
+
+def _nearest_of(queries: NDArray[np.float32], candidates: NDArray[np.float32], k: int, metric: Metric) -> NDArray[np.int64]:
+    scores = ranking_scores(queries, candidates, metric)
+    farness = np.negative(scores, out=scores)
+    top = np.argpartition(farness, k - 1, axis=1)[:, :k]
+    order = np.argsort(np.take_along_axis(farness, top, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(top, order, axis=1)
 
 
 def _auc_by_group(scores: Floats, labels: NDArray[np.bool_], groups: NDArray[np.integer]) -> NDArray[np.float64]:

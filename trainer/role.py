@@ -8,7 +8,10 @@ from contextlib import ExitStack
 from schemas.bundle import list_bundles, read_bundle
 from schemas.errors import (
     BrokerUnavailable,
+    BundleCorrupt,
     BundleError,
+    BundleMismatch,
+    BundlesUnavailable,
     CompareAndSetLost,
     ControllerUnavailable,
     DeliveryFailed,
@@ -63,23 +66,29 @@ def run_schedule(
             export_graphs(CATALOG[surface.feature_spec], shape)
             sources = stack.enter_context(TopicSources(settings.bootstrap, surface, surfaces, max_examples=settings.max_examples))
             schedules[name] = SurfaceSchedule(surface, sources, plan, registry=settings.registry, metrics=metrics)
-            note_newest(settings.registry, name, metrics)
-        untold: dict[str, str] = {}
+        unknown_newest, untold = set(schedules), dict[str, str]()
         while not stop.wait(settings.poll_s):
             for name, schedule in schedules.items():
+                if name in unknown_newest and note_newest(settings.registry, name, metrics):
+                    unknown_newest.remove(name)
                 step(name, schedule, on_bundle, untold, metrics)
                 metrics.went_round()
 
 
-def note_newest(registry: RegistryPlace, surface: str, metrics: TrainerMetrics) -> None:
-    """Tell the metrics of the newest bundle that can be read."""
-    for bundle in reversed(list_bundles(registry, surface)):
-        try:
-            metrics.newest(read_bundle(registry, surface, bundle).manifest)
-        except BundleError as error:
-            log.warning("%s: %s", surface, error)
-        else:
-            return
+def note_newest(registry: RegistryPlace, surface: str, metrics: TrainerMetrics) -> bool:
+    """Tell the metrics of the newest bundle that can be read; False where the registry does not answer, and must be asked again."""
+    try:
+        for bundle in reversed(list_bundles(registry, surface)):
+            try:
+                metrics.newest(read_bundle(registry, surface, bundle).manifest)
+            except (BundleCorrupt, BundleMismatch) as error:
+                log.warning("%s: %s", surface, error)
+            else:
+                break
+    except BundlesUnavailable as error:
+        log.warning("%s: %s; trying again", surface, error)
+        return False
+    return True
 
 
 def step(surface: str, schedule: SurfaceSchedule, on_bundle: OnBundle, untold: dict[str, str], metrics: TrainerMetrics) -> None:

@@ -193,6 +193,7 @@ class SurfaceSchedule:
         self._monotonic_s = monotonic_s
         self._last: _Attempt | None = None
         self._start = WindowStart(surface.name, sources, registry, topic_of=examples_topic_of)
+        self._topic_id: str | None = None
         self._said = ""
         self._erased_ms: Mapping[str, int] = {}
         self._kept = (
@@ -262,11 +263,13 @@ class SurfaceSchedule:
         return _Due(state.live, parent, passed_over, window, corpus, self._skew(window), now_ms)
 
     def _window(self, parent: Bundle | None, state: Rollout) -> tuple[PassedOver, Window]:
-        passed_over = self._start.of(parent, state)
+        passed_over = self._start.of(parent, state, topic_id=self._topic_id)
         window = self._sources.window(passed_over.offsets, of=passed_over.topic_id)
         if passed_over.topic_id not in (None, window.topic_id):
-            # what lay before is gone with its topic
-            passed_over = PassedOver(passed_over.parent, topic_id=window.topic_id)
+            # what lay before is gone with its topic; what was passed over of this one is not
+            passed_over = self._start.of(parent, state, topic_id=window.topic_id)
+            window = self._sources.window(passed_over.offsets, of=passed_over.topic_id)
+        self._topic_id = window.topic_id
         return passed_over, window
 
     def _pass_over(self, parent: Bundle, before: PassedOver, data: TrainingData) -> None:

@@ -55,7 +55,7 @@ def evaluate(
         TopicSources(broker_of(bootstrap, data_dir), configured, known, on_progress=progress) as sources,
     ):
         say(f"reading what {surface} showed since {bundle} was trained, and what can be retrieved now")
-        examples = window_since(sources, read).examples()
+        examples = window_since(sources, read).begun_within().examples()
         candidates = sources.candidates(time.time_ns() // 1_000_000).candidates
     if not examples:
         raise Refused(f"no example of {surface} came since those that {bundle} was trained on; wait for some")

@@ -64,8 +64,11 @@ class WindowStart:
         self._tried: Sequence[PassedOver] = ()
         self._tried_at: tuple[int, str] | None = None
 
-    def of(self, parent: Bundle | None, state: Rollout) -> PassedOver:
+    def of(self, parent: Bundle | None, state: Rollout, *, topic_id: str | None = None) -> PassedOver:
         """Return where a window begins: behind what the parent was trained on, what was refused of it, and what was tried.
+
+        Args:
+            topic_id: of the examples topic; what is said of another one says nothing. None where nobody knows.
 
         Raises:
             BrokerUnavailable: what was kept cannot be read.
@@ -80,7 +83,8 @@ class WindowStart:
             self._tried_at = state.revision, parent.id
         own = PassedOver(parent.id, next_offsets(parent.manifest.examples), topic_id=self._topic_of(parent))
         further = [one for one in (self._refused, *self._tried) if one.parent == parent.id]
-        return max((own, *further), key=lambda one: one.examples)
+        of_topic = [one for one in (own, *further) if topic_id is None or one.topic_id in (None, topic_id)]
+        return max(of_topic, key=lambda one: one.examples, default=PassedOver(parent.id, topic_id=topic_id))
 
     def refuse(
         self, before: PassedOver, offsets: Mapping[str, tuple[int, int]], examples: int, *, topic_id: str | None

@@ -103,7 +103,9 @@ class TopicTail(ABC):
             self._reader = TailReader(self._bootstrap, self._topic, partitions, start=start, read_committed=True)
             self._begin(partitions, start)
         reader, ends, silent = self._reader, self._ends(self._reader), 0
-        if beyond := {p: offset for p, offset in reader.next_offsets.items() if offset > ends[p]}:
+        beyond = {p: offset for p, offset in reader.next_offsets.items() if offset > ends[p]}
+        # whoever reads up to what was read once may find a log that begins behind it
+        if beyond and self._until is None:
             raise OffsetOutOfRange(f"{self._topic} ends before offsets {beyond}: it was recreated; reading it from the beginning")
         # by offsets alone: that it stood at the end of a partition is what the reader saw when it last came to it
         begun = {p: offset for p, offset in reader.next_offsets.items() if offset < ends[p]}

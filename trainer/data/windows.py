@@ -49,6 +49,11 @@ class Window:
         """
         return replace(self, logged=_where(self.logged, _served_by(self.logged, bundle)), served_by=bundle)
 
+    def begun_within(self) -> "Window":
+        """Return the window without corrections of examples that stand before it: a bundle may have learned from those."""
+        ids = _ids(self.logged)
+        return replace(self, logged=_where(self.logged, np.isin(ids, ids[_revisions(self.logged) == 0])))
+
     def examples(self) -> Sequence[Example]:
         """Return one example an id, the one of the highest revision; they stand where their first revision stood."""
         if isinstance(self.logged, Rows):
@@ -158,6 +163,12 @@ def _ids(logged: Sequence[LoggedExample]) -> NDArray[np.int64]:
         return logged.columns("example_id").texts("example_id").codes.astype(np.int64)
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(one.example.example_id, len(numbers)) for one in logged], np.int64)
+
+
+def _revisions(logged: Sequence[LoggedExample]) -> NDArray[np.int64]:
+    if isinstance(logged, Rows):
+        return logged.columns("revision").counts("revision")
+    return np.array([one.example.revision for one in logged], np.int64)
 
 
 def _by_partition(partitions: NDArray[np.int64], offsets: Mapping[int, int]) -> NDArray[np.int64]:

@@ -457,6 +457,29 @@ def test_after_a_bundle_that_was_tried_and_not_kept_windows_begin_as_after_an_ac
     assert manifest.metrics["passed_over_examples"] == (0 if begin == 450 else trained.metrics["train_examples"])
 
 
+def test_what_was_refused_of_a_topic_is_passed_over_whatever_was_tried_of_the_one_before(tmp_path: Path) -> None:
+    """The canary of before had learned from more: windows began at the new topic's beginning, and grew with every refusal."""
+    setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=UNCOMPARED)))
+    setting.log.fill()
+    first = setting.schedule.step()
+    assert first is not None
+    setting.log.stage((first, Stage.LIVE))
+    setting.log.examples = WORLD.examples[:1_832]
+    setting.clock.now_s += 3_600
+    second = setting.schedule.step()
+    assert second is not None
+    assert read_bundle(setting.registry, SURFACE.name, second).manifest.metrics["train_examples"] > 600
+
+    setting.log.stage((first, Stage.LIVE), (second, Stage.ABORTED))
+    setting.log.topic_id, setting.log.examples = "second", WORLD.examples[1_200:]
+    setting.log.kept = PassedOver(first, {0: 300, 1: 300}, 600, "second")
+    setting.clock.now_s += 3_600
+    third = setting.restarted().schedule.step()
+    assert third is not None
+    manifest = read_bundle(setting.registry, SURFACE.name, third).manifest
+    assert (manifest.parent, manifest.examples["0"][0], manifest.metrics["passed_over_examples"]) == (first, 300, 600)
+
+
 def test_a_window_that_lacked_nothing_but_examples_grows_until_it_has_enough(tmp_path: Path) -> None:
     """Passed over, a surface with few positives would never be tuned: no window of its would hold enough."""
     positives = sum(one.label == Label.POSITIVE for one in WORLD.examples[900:2_400])

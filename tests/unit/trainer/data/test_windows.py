@@ -73,6 +73,17 @@ def test_an_example_that_is_trained_on_is_not_evaluated_again_by_its_correction(
         assert next_offsets(newer.manifest_offsets()) == {0: 10}
 
 
+def test_a_correction_of_what_stands_before_a_window_can_be_left_out_of_it(tmp_path: Path) -> None:
+    """A bundle is measured on what came since: of a late engagement it remembers that there was none."""
+    late = ("before", 1), ("a", 0), ("b", 0), ("a", 1), ("before", 2), ("b", 0)
+    window = Window(tuple(LoggedExample(0, n, example(*one)) for n, one in enumerate(late, 7)), {0: (7, 13)})
+    write_cache(tmp_path / "kept", EXAMPLE.surface, window, CorpusAt([]))
+    kept, _ = read_cache(tmp_path / "kept", EXAMPLE.surface)
+    for one in (window, kept):
+        assert [(n.example_id, n.revision) for n in one.begun_within().examples()] == [("a", 1), ("b", 0)]
+        assert one.begun_within().offsets == {0: (7, 13)}
+
+
 def test_a_surface_that_has_just_begun_is_split_by_its_own_examples() -> None:
     """A thousand records of other surfaces, then its first ten: by offsets all ten would be held out, and none trained on."""
     logged = tuple(LoggedExample(0, 1_000 + n, example(str(n))) for n in range(10))
