@@ -265,7 +265,7 @@ def test_a_tail_of_a_deleted_topic_says_so(broker: Kafka, admin: AdminClient, mo
 
 
 def _next_values(tail: TailReader, count: int, within_s: float = 20.0) -> list[int]:
-    """Return the next `count` values; fewer when they do not come in time. A poll that hears of an end returns nothing, and early."""
+    """Return the next `count` values; fewer when they do not come in time. A poll that hears of an end returns nothing early."""
     seen: list[int] = []
     deadline = time.monotonic() + within_s
     while len(seen) < count and time.monotonic() < deadline:
