@@ -243,7 +243,6 @@ def test_options_that_do_not_fit_together_are_a_usage_error_before_a_topic_is_re
     assert trained(command, *options, folder=tmp_path) == 2
     told = capsys.readouterr()
     assert why in " ".join(told.err.replace("│", " ").split())
-    assert not told.out
 
 
 def test_a_bundle_is_offered_by_one_command_however_often(monkeypatch: pytest.MonkeyPatch) -> None:
