@@ -94,6 +94,13 @@ def test_a_command_that_is_shown_exists_with_its_options(document: str, line: st
     assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= known | {"--help"}
 
 
+def test_no_line_of_a_command_has_the_next_one_behind_it() -> None:
+    """Of a command with several examples the reference had all on one line, which is none."""
+    shown = [line for _, line in command_lines()]
+    assert "replay movielens-100k --speed 0" in shown
+    assert [line for line in shown if "Example:" in line] == []
+
+
 def test_no_page_trains_on_a_replay_before_all_of_it_is_labelled() -> None:
     """Pasted as it stood, the first five minutes ended at a bundle that its gates refused: the labeler had joined a hundredth."""
     replays = [
