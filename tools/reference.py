@@ -263,7 +263,7 @@ def _command(words: Sequence[str], command: Any, line: str = "") -> Iterator[str
 
 
 def _meaning(option: Any) -> str:
-    told = getattr(option, "help", "") or ""
+    told: str = getattr(option, "help", "") or ""
     return f"{told} From `{option.envvar}` where it is not given." if option.envvar else told
 
 
