@@ -232,25 +232,39 @@ def _type(of: Any) -> str:
 
 
 def _commands() -> Iterator[str]:
+    yield (
+        "Exit codes: 0 done, 1 failure, 2 wrong usage, 3 refused by a gate or a limit, 4 somebody else was first, 130 and 143 "
+        "interrupted. With `--json`"
+    )
+    yield (
+        "one object is printed on standard output, of a failure too: `error`, its sentence, and `exit_code`. All else goes to "
+        "standard error. `roost --install-completion` lets your shell complete commands and options."
+    )
     for word, entry in COMMANDS.items():
         yield from _command([word], entry.load(word), entry.line)
 
 
 def _command(words: Sequence[str], command: Any, line: str = "") -> Iterator[str]:
     yield f"\n{'#' * (1 + len(words))} roost {' '.join(words)}\n"
-    told, _, example = cleandoc(command.help or line).partition("Example: ")
+    told, *examples = cleandoc(command.help or line).split("\nExample: ")
     yield " ".join(told.split())
-    if example:
-        yield f"\n    {' '.join(example.split())}"
+    if examples:
+        yield ""
+        yield from (f"    {' '.join(example.split())}" for example in examples)
     options = [option for option in command.params if option.name not in ("help", "install_completion", "show_completion")]
     if options:
         yield ""
         yield from _table("argument", "meaning")
         for option in options:
             names = option.opts if option.param_type_name == "option" else [option.name.upper()]
-            yield _row(", ".join(f"`{name}`" for name in names), getattr(option, "help", "") or "")
+            yield _row(", ".join(f"`{name}`" for name in names), _meaning(option))
     for name, part in getattr(command, "commands", {}).items():
         yield from _command([*words, name], part)
+
+
+def _meaning(option: Any) -> str:
+    told: str = getattr(option, "help", "") or ""
+    return f"{told} From `{option.envvar}` where it is not given." if option.envvar else told
 
 
 if __name__ == "__main__":

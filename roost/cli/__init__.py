@@ -7,7 +7,7 @@ import typer
 
 from roost import __version__
 from roost.cli.commands import COMMANDS, CommandTable
-from roost.cli.output import EXIT_FAILURE, Unwound, exit_code, file_fault, say, unwind_on_signals
+from roost.cli.output import EXIT_FAILURE, Unwound, exit_code, fail, file_fault, owe_object, say, unwind_on_signals
 from roost.cli.settings import keep_model_use_private
 from schemas.errors import RoostError
 
@@ -41,24 +41,26 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code: 0 ok, 1 failure, 2 usage, 3 refused, 4 compare-and-set lost, 130/143 signals."""
+    owe_object("--json" in arguments)
     try:
         app(arguments, prog_name="roost")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else EXIT_FAILURE
     except RoostError as error:
         say(f"roost: {error}")
-        return exit_code(error)
+        return fail(str(error), exit_code(error))
     except ModuleNotFoundError as error:
         entry = COMMANDS.get(arguments[0]) if arguments else None
         if entry is None or not entry.extras:
             raise
-        say(f"roost: {error.name} is not installed; `pip install 'roost[{entry.extras}]'` brings what `roost {arguments[0]}` needs")
-        return EXIT_FAILURE
+        lacks = f"{error.name} is not installed; `pip install 'roost[{entry.extras}]'` brings what `roost {arguments[0]}` needs"
+        say(f"roost: {lacks}")
+        return fail(lacks, EXIT_FAILURE)
     except OSError as error:
         if (fault := file_fault(error)) is None:
             raise
         say(f"roost: {fault}")
-        return EXIT_FAILURE
+        return fail(fault, EXIT_FAILURE)
     except Unwound as unwound:
         return unwound.exit_code
     return 0

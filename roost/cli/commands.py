@@ -9,7 +9,10 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
 from typer.main import get_command
+
+from roost.cli.output import fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +87,11 @@ class CommandTable(TyperGroup):
         """Return the called command itself, imported; a word that is none ends with a usage error."""
         word, _, rest = super().resolve_command(ctx, args)
         return word, COMMANDS[word].load(word) if word else None, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the called command; of a usage error, which typer prints, `--json` has its object too."""
+        try:
+            return super().invoke(ctx)
+        except TyperException as error:
+            fail(error.format_message(), error.exit_code)
+            raise

@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, NoReturn
@@ -30,9 +31,26 @@ EXIT_REFUSED = 3
 EXIT_LOST = 4
 
 
+# whether this process still has to print the one object of `--json`
+_owed: ContextVar[bool] = ContextVar("owed", default=False)
+
+
+def owe_object(owed: bool) -> None:  # noqa: FBT001 - the fact itself
+    """Say whether this process has yet to print the one object of `--json`: that of a failure too, where `emit` is not reached."""
+    _owed.set(owed)
+
+
+def fail(sentence: str, code: int) -> int:
+    """Print the object of a failure where one is owed, and return its exit code."""
+    if _owed.get():
+        emit({"error": sentence, "exit_code": code}, as_json=True, show=lambda: None)
+    return code
+
+
 def emit(data: Mapping[str, Any], *, as_json: bool, show: Callable[[], None]) -> None:
     """Print `data` as the one JSON object of `--json`, or call `show` for people."""
     if as_json:
+        owe_object(False)
         sys.stdout.write(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
         sys.stdout.flush()
     else:

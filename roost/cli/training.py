@@ -13,6 +13,7 @@ from pathlib import Path
 import typer
 
 from roost.cli.checked import surface_named, surfaces_of
+from roost.cli.output import owe_object
 from schemas.bundle import Bundle
 from schemas.errors import RoostError
 from schemas.features.catalog import CATALOG
@@ -138,6 +139,9 @@ def job_of(surface: str, surfaces_file: Path | None, bootstrap: str) -> Iterator
     try:
         with together():
             job.leads = leads()
+            if not job.leads:
+                # the leading process prints it
+                owe_object(False)
             yield job
     finally:
         job.sources.close()

@@ -134,6 +134,15 @@ def test_the_registry_is_writable_for_the_trainer_alone(role: RoleService) -> No
     assert bool(mounts) == (role.name not in ("topics-init", "schemas-init", "labeler"))
 
 
+def test_the_console_has_the_results_that_its_page_of_the_paper_shows() -> None:
+    """The image holds the wheel, which no result is in: the page was empty."""
+    console = role_services()["console"]
+    mounts = {inside: (source, mode) for source, inside, mode in (mount.split(":") for mount in console.service["volumes"])}
+    source, mode = mounts[console.environment["ROOST_CONSOLE_RESULTS"]]
+    assert mode == "ro"
+    assert (DOCKER / source / "table1.json").is_file()
+
+
 def test_every_port_is_bound_to_this_host_alone() -> None:
     """Nothing here asks who is calling: an address of the network would open it to the neighbours."""
     ports = [str(port) for service in compose()["services"].values() for port in service.get("ports", ())]

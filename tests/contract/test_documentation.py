@@ -103,6 +103,13 @@ def test_a_make_target_that_is_shown_exists() -> None:
     assert shown <= set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
 
+def test_no_line_of_a_command_has_the_next_one_behind_it() -> None:
+    """Of a command with several examples the reference had all on one line, which is none."""
+    shown = [line for _, line in command_lines()]
+    assert "replay movielens-100k --speed 0" in shown
+    assert [line for line in shown if "Example:" in line] == []
+
+
 def test_no_page_trains_on_a_replay_before_all_of_it_is_labelled() -> None:
     """Pasted as it stood, the first five minutes ended at a bundle that its gates refused: the labeler had joined a hundredth."""
     replays = [

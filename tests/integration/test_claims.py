@@ -85,7 +85,8 @@ def test_of_two_roost_up_at_one_moment_one_serves_and_the_other_ends_with_a_sent
         refused = next(at for at, process in enumerate(launchers) if process.poll() is not None)
         serving = launchers[1 - refused]
         out, said = launchers[refused].communicate(timeout=10.0)
-        assert (launchers[refused].returncode, out) == (1, "")
+        assert launchers[refused].returncode == 1
+        assert "has claimed labeler:0 on the broker" in json.loads(out)["error"]
         assert f"process {serving.pid} on " in said.splitlines()[-1], said
         assert "has claimed labeler:0 on the broker" in said.splitlines()[-1]
         assert serving.stdout is not None

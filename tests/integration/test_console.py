@@ -208,12 +208,22 @@ def watched(browser: Browser, deployment: Deployment) -> Iterator[Watched]:
 
 
 def act(page: Page, name: str) -> None:
-    """Press a button of the board and confirm it in the dialog."""
-    page.get_by_role("button", name=name, exact=True).first.click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_be_visible()
-    dialog.get_by_role("button", name=name, exact=True).click()
+    """Press a button of the board and confirm it in the dialog, by the keyboard alone."""
+    expect(page.get_by_role("button", name=name, exact=True).first).to_be_visible()
+    press(page, name)
+    expect(page.get_by_role("dialog")).to_be_visible()
+    press(page, name)
     page.wait_for_url("**/rollouts?answer=*")
+
+
+def press(page: Page, name: str) -> None:
+    """Go on by Tab to the next button of a name, and press it by Enter."""
+    for _ in range(100):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('button, [role=button]') && document.activeElement.textContent") == name:
+            page.keyboard.press("Enter")
+            return
+    pytest.fail(f"no Tab leads to {name!r}")
 
 
 def test_the_overview_shows_what_the_node_holds_and_draws_its_charts(watched: Watched, deployment: Deployment) -> None:
@@ -317,9 +327,9 @@ def test_an_operator_aborts_a_bundle_that_is_building_and_nobody_notices(watched
     dialog.get_by_role("button", name="Cancel", exact=True).click()
     assert [entry.bundle for entry in path.state.in_stage(Stage.BUILDING)] == [wrong], "nothing was confirmed"
 
-    card.get_by_role("button", name="Abort", exact=True).click()
-    dialog.get_by_role("button", name="Abort", exact=True).click()
-    page.wait_for_url("**/rollouts?answer=*")
+    # back where it was by the keyboard, so is the way on
+    page.keyboard.press("Shift+Tab")
+    act(page, "Abort")
     expect(page.locator(".note.good")).to_contain_text(f"abort of {wrong} is accepted")
     expect(card.get_by_role("button", name="Abort", exact=True)).to_have_count(0)
     until(lambda: wrong not in deployment.node.bundles())

@@ -37,8 +37,7 @@ def roost(capsys: pytest.CaptureFixture[str], bootstrap: str, words: str) -> tup
     """Run `roost dlq …` and return its exit code and the JSON object it prints."""
     capsys.readouterr()
     code = cli.run(["dlq", *words.split(), "--bootstrap", bootstrap, "--json"])
-    printed = capsys.readouterr().out
-    return code, json.loads(printed) if printed else {}
+    return code, json.loads(capsys.readouterr().out)
 
 
 def letters(capsys: pytest.CaptureFixture[str], bootstrap: str) -> list[dict[str, Any]]:

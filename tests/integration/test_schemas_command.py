@@ -40,8 +40,7 @@ def roost(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[st
     """Run `roost schemas …` and return its exit code and the JSON object it prints."""
     capsys.readouterr()
     code = cli.run(["schemas", *words, "--json"])
-    printed = capsys.readouterr().out
-    return code, json.loads(printed) if printed else {}
+    return code, json.loads(capsys.readouterr().out)
 
 
 def test_what_is_registered_twice_is_registered_once(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import typer
@@ -41,6 +42,42 @@ def test_an_error_ends_the_command_with_the_exit_code_of_its_kind(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == f"roost: {error}\n"
+
+
+@pytest.mark.usefixtures("no_patience")
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        ("dlq list --bootstrap 127.0.0.1:1", 1, "no broker at 127.0.0.1:1"),
+        ("models show nosuch --registry nowhere", 2, "has no alias 'nosuch'"),
+        ("query --user ann --nonsense", 2, "No such option: --nonsense"),
+        ("nosuch", 2, "No such command 'nosuch'"),
+        ("index inspect --folder nowhere", 1, "nowhere is no folder"),
+        (f"train export {'0' * 16} --to elsewhere --registry nowhere", 1, "manifest.json cannot be read"),
+    ],
+)
+def test_of_a_failure_too_json_prints_one_object(words: str, code: int, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A script that reads stdout met the end of it, and had to read for people what went wrong."""
+    assert cli.run([*words.split(), "--json"]) == code
+    captured = capsys.readouterr()
+    told = json.loads(captured.out)
+    assert told["exit_code"] == code
+    assert sentence in told["error"]
+    assert captured.err
+
+
+def test_what_fails_after_its_object_was_printed_prints_no_second_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A refused training prints what its gates measured; `roost up` where it is, and ends when its broker is lost."""
+
+    def app(*_: object, **__: object) -> NoReturn:
+        output.emit({"figures": 1}, as_json=True, show=lambda: None)
+        raise Refused("a gate")
+
+    monkeypatch.setattr(cli, "app", app)
+    assert cli.run(["train", "pretrain", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out) == {"figures": 1}
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -197,10 +234,10 @@ def test_without_a_deployment_a_command_says_how_to_start_one(
 
 
 def test_a_study_of_one_day_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """On day 1 all lines of towers are the same: refused before a world of minutes is played, with nothing on stdout."""
+    """On day 1 all lines of towers are the same: refused before a world of minutes is played."""
     assert cli.run(["paper", "continual", "--days", "1", "--json"]) == 2
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert "--days" in json.loads(captured.out)["error"]
     assert "--days" in captured.err
     assert cli.run(["paper", "arms", "--share", "100", "--json"]) == 2
 
@@ -376,7 +413,7 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_is_sent(
 def test_watching_and_json_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     """One object cannot be refreshed every second."""
     assert cli.run(["rollout", "status", "--watch", "--json", "--bootstrap", "127.0.0.1:1"]) == 2
-    assert capsys.readouterr().out == ""
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 2
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,6 @@ def test_options_that_do_not_fit_together_are_a_usage_error_before_a_topic_is_re
     assert trained(command, *options, folder=tmp_path) == 2
     told = capsys.readouterr()
     assert why in " ".join(told.err.replace("│", " ").split())
-    assert not told.out
 
 
 def test_a_bundle_is_offered_by_one_command_however_often(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,3 +271,13 @@ def test_a_bundle_is_offered_by_one_command_however_often(monkeypatch: pytest.Mo
     ]
     first, again, other = (command.command_id for command in sent)
     assert first == again != other
+
+
+def test_of_several_processes_only_the_one_that_leads_prints_what_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under torchrun all of them share one stdout, and all of them fail."""
+    for leads, printed in ((True, 1), (False, 0)):
+        monkeypatch.setattr("roost.cli.training.leads", lambda leads=leads: leads)
+        assert trained("pretrain", "--kept", str(tmp_path / "nowhere"), folder=tmp_path) == 1
+        assert len(capsys.readouterr().out.splitlines()) == printed
