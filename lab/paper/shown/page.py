@@ -23,7 +23,11 @@ _FILES = {"freshness": "value-of-freshness", SWEPT: "table1-swept", BY_HAND: "ta
 # what of a kept result is read to judge it anew, or to train by it
 _READ = {"continual": ("seeds", "days", "replay", "per_seed"), "gates": ("seeds", "users", "rows"), "sweep": ("criteria", "rows")}
 _SEEDS_RANGE = "; in brackets the lowest and highest seed"
-_RANGES = {"gates": "; in brackets 95% intervals", "freshness": "; in brackets 95% intervals", "sweep": ""}
+_RANGES = {
+    "gates": "; in brackets 95% intervals",
+    "freshness": "; in brackets 95% intervals",
+    "sweep": "; figures are means of them",
+}
 
 
 def kept(folder: Path) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lab.paper.shown.claims import against, continual_claims, held, swept_claims
-from lab.paper.shown.page import EXPERIMENTS, draw_all, kept, rewritten
+from lab.paper.shown.page import BY_HAND, EXPERIMENTS, SWEPT, draw_all, kept, rewritten
 from schemas.errors import InvalidInput
 
 ROOT = Path(__file__).parents[5]
@@ -24,22 +24,31 @@ def test_the_page_holds_what_the_kept_results_hold() -> None:
 
 
 def test_every_claim_of_the_page_holds_in_every_kept_seed() -> None:
-    """Table 1's order and the row that beats the paper are promises: a run that breaks one must not be kept unseen."""
-    table1 = kept(ROOT / "docs" / "bench")["table1"]
-    assert len(table1["seeds"]) >= 3
-    for claim, seeds in held(table1):
-        assert seeds == table1["seeds"], claim
+    """Table 1's order and the row that beats the paper are promises, with every row swept too: no broken one is kept unseen."""
+    results = kept(ROOT / "docs" / "bench")
+    for name in ("table1", SWEPT, BY_HAND):
+        assert len(results[name]["seeds"]) >= 3
+        for claim, seeds in held(results[name]):
+            assert seeds == results[name]["seeds"], (name, claim)
+
+
+def test_settings_are_chosen_on_seeds_that_no_table_reports() -> None:
+    """What was chosen on a world is at its best there: reported there, it would show more than holds elsewhere."""
+    results = kept(ROOT / "docs" / "bench")
+    chosen_on = {*results["sweep"]["seeds"]}
+    assert len(chosen_on) >= 3
+    for name in ("table1", "table2", SWEPT, BY_HAND):
+        assert chosen_on.isdisjoint(results[name]["seeds"]), name
 
 
 def test_what_is_claimed_of_the_shipped_recipe_against_swept_baselines_is_what_the_kept_seeds_show() -> None:
-    """Baselines that nobody tuned are easily beaten: at their best, one of them had more retweets on one seed, as the page says."""
+    """Baselines that nobody tuned are easily beaten: at their best, one had more retweets on two seeds, as the page says."""
     results = kept(ROOT / "docs" / "bench")
-    mixed = against(results["table1_swept"], results["table1"])
-    assert mixed["seeds"] == results["table1"]["seeds"]
+    mixed = against(results[SWEPT], results[BY_HAND])
     found = dict(held(mixed))
     for claim in ("roost: served AUC", "mismatch within .05", "more true engagement"):
         assert next(seeds for name, seeds in found.items() if name.startswith(claim)) == mixed["seeds"], claim
-    assert next(seeds for name, seeds in found.items() if name.startswith("more than fine-tuned")) == [10, 12]
+    assert next(seeds for name, seeds in found.items() if name.startswith("more than fine-tuned")) == [31]
 
 
 def test_a_claim_is_held_seed_by_seed() -> None:
