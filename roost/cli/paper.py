@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The paper's tables and figures, next to what it prints.")
 
-# worlds and recipes were tuned on seeds 0 to 2
+# worlds and recipes were tuned on seeds 0 to 2, and settings swept on 2 to 4
 FRESH_SEED = 10
 SELECTION_SEED = 2
 
 Seeds = Annotated[int, typer.Option(help="How many seeds; each is a world and a training of its own.", min=1)]
-FirstSeed = Annotated[int, typer.Option(help="The first of them; worlds and recipes were tuned on 0 to 2.", min=0)]
+FirstSeed = Annotated[
+    int, typer.Option(help="The first of them; worlds and recipes were tuned on 0 to 2, and swept on 2 to 4.", min=0)
+]
 World = Annotated[Path | None, typer.Option(help="A folder of Parquet files to run on instead; see lab/observed/parquet.py.")]
 Swept = Annotated[
     Path | None,
@@ -298,24 +300,31 @@ def arms(
 @app.command()
 def sweep(
     *,
-    seed: Annotated[int, typer.Option(help="The world's; no table may report it.", min=0)] = SELECTION_SEED,
+    seeds: Annotated[int, typer.Option(help="How many seeds; settings are compared by their means.", min=1)] = 3,
+    first_seed: Annotated[int, typer.Option(help="The first of them; no table may report any.", min=0)] = SELECTION_SEED,
+    rate: Annotated[
+        list[float] | None,
+        typer.Option(help="A learning rate to try in place of the grid's; give it again for another.", min=0.0),
+    ] = None,
     plots: Plots = DEFAULT_PLOTS,
     threads: Threads = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Settings of Table 1's models, each at its best as an opponent, chosen on a seed that no table reports; a quarter of an hour.
+    """Settings of Table 1's models, each at its best as an opponent, on seeds that no table reports; a quarter of an hour a seed.
 
-    Example: roost paper sweep --json
+    Example: roost paper sweep --rate .003 --json
     """
     from lab.paper.experiment import ExperimentSettings  # noqa: PLC0415 - torch takes seconds to load
     from lab.paper.sweep.study import SweepSettings  # noqa: PLC0415 - as above
     from lab.paper.sweep.study import sweep as run  # noqa: PLC0415 - as above
 
     settings = SweepSettings(ExperimentSettings(threads=threads))
+    if rate:
+        settings = settings.at(tuple(rate))
     began = time.monotonic()
-    with models_bar(1, settings.trainings) as told:
-        result = run(seed, settings, on_progress=told)
-    _show("sweep", {**result, **_measured_here(began, 1)}, plots, as_json=as_json)
+    with models_bar(seeds, settings.trainings) as told:
+        result = run(range(first_seed, first_seed + seeds), settings, on_progress=told)
+    _show("sweep", {**result, **_measured_here(began, seeds)}, plots, as_json=as_json)
 
 
 @app.command()

@@ -54,9 +54,9 @@ def claims(table1: Mapping[str, Any]) -> str:
     return "\n".join(["| claim | seeds in which it holds |", "|---|--:|", *rows])
 
 
-def against(swept: Mapping[str, Any], table1: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the swept baselines with Table 1's own row of `roost`, seed by seed."""
-    own = {seed: _row(rows, "roost") for seed, rows in zip(table1["seeds"], table1["per_seed"], strict=True)}
+def against(swept: Mapping[str, Any], by_hand: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the swept baselines with the row of `roost` whose settings were chosen by hand, seed by seed."""
+    own = {seed: _row(rows, "roost") for seed, rows in zip(by_hand["seeds"], by_hand["per_seed"], strict=True)}
     per_seed = [
         [own[seed] if row["model"] == "roost" else row for row in rows]
         for seed, rows in zip(swept["seeds"], swept["per_seed"], strict=True)
@@ -64,14 +64,13 @@ def against(swept: Mapping[str, Any], table1: Mapping[str, Any]) -> dict[str, An
     return {"seeds": swept["seeds"], "per_seed": per_seed}
 
 
-def swept_claims(swept: Mapping[str, Any], table1: Mapping[str, Any]) -> str:
-    """Return the claims of every row swept, and of Table 1's own `roost` against the swept baselines, as a Markdown table."""
-    shipped = held(against(swept, table1))
-    rows = [
-        f"| {claim} | {_of(seeds, swept)} | {_of(also, swept)} |"
-        for (claim, seeds), (_, also) in zip(held(swept), shipped, strict=True)
-    ]
-    return "\n".join(["| claim | every row swept | the shipped `roost`, the others swept |", "|---|--:|--:|", *rows])
+def swept_claims(swept: Mapping[str, Any], by_hand: Mapping[str, Any]) -> str:
+    """Return a Markdown table: the claims of every row swept, of the shipped `roost` beside the others swept, of all as shipped."""
+    tables = (swept, against(swept, by_hand), by_hand)
+    columns = [[_of(seeds, table) for _, seeds in held(table)] for table in tables]
+    rows = [f"| {' | '.join(cells)} |" for cells in zip([claim for claim, _ in _CLAIMS], *columns, strict=True)]
+    header = "| claim | every row swept | the shipped `roost`, the others swept | every row by hand, as shipped |"
+    return "\n".join([header, "|---|--:|--:|--:|", *rows])
 
 
 def _row(rows: Sequence[Mapping[str, Any]], model: str) -> Mapping[str, Any]:

@@ -15,14 +15,19 @@ from lab.paper.shown.origin import sentence
 from schemas.errors import InvalidInput
 
 EXPERIMENTS = ("table1", "sweep", "table2", "fig3", "fig5", "fig6", "continual", "gates", "freshness", "arms")
-# Table 1 once more, of the settings that the sweep chose: it has no block of its own, only its claims are shown
-SWEPT = "table1_swept"
+# Table 1 twice more, on seeds that nothing else reports: of the settings that the sweep chose, and of those chosen by hand.
+# They have no blocks of their own, only their claims are shown.
+SWEPT, BY_HAND = "table1_swept", "table1_by_hand"
 # the benches have files of that name
-_FILES = {"freshness": "value-of-freshness", SWEPT: "table1-swept"}
+_FILES = {"freshness": "value-of-freshness", SWEPT: "table1-swept", BY_HAND: "table1-by-hand"}
 # what of a kept result is read to judge it anew, or to train by it
 _READ = {"continual": ("seeds", "days", "replay", "per_seed"), "gates": ("seeds", "users", "rows"), "sweep": ("criteria", "rows")}
 _SEEDS_RANGE = "; in brackets the lowest and highest seed"
-_RANGES = {"gates": "; in brackets 95% intervals", "freshness": "; in brackets 95% intervals", "sweep": ""}
+_RANGES = {
+    "gates": "; in brackets 95% intervals",
+    "freshness": "; in brackets 95% intervals",
+    "sweep": "; figures are means of them",
+}
 
 
 def kept(folder: Path) -> dict[str, dict[str, Any]]:
@@ -32,7 +37,7 @@ def kept(folder: Path) -> dict[str, dict[str, Any]]:
         InvalidInput: a file is no JSON object; the sentence names it.
     """
     found = {}
-    for name in (*EXPERIMENTS, SWEPT):
+    for name in (*EXPERIMENTS, SWEPT, BY_HAND):
         path = folder / f"{_FILES.get(name, name)}.json"
         if path.exists():
             found[name] = read(path, name)
@@ -63,12 +68,12 @@ def rewritten(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     Raises:
         InvalidInput: the page has no place for a result.
     """
-    for name in (name for name in results if name != SWEPT):
+    for name in (name for name in results if name in EXPERIMENTS):
         page = _replaced(page, name, block(name, results[name]))
     if "table1" in results:
         page = _replaced(page, "claims", claims(results["table1"]))
-        if SWEPT in results:
-            page = _replaced(page, "swept claims", swept_claims(results[SWEPT], results["table1"]))
+    if SWEPT in results and BY_HAND in results:
+        page = _replaced(page, "swept claims", swept_claims(results[SWEPT], results[BY_HAND]))
     if "continual" in results:
         page = _replaced(page, "continual claims", continual_claims(results["continual"]))
     if "gates" in results:
@@ -94,7 +99,7 @@ def block(name: str, result: Mapping[str, Any]) -> str:
 def draw_all(results: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
     """Draw every result's plot into a folder; return the files."""
     paths = []
-    for name in (name for name in results if name != SWEPT):
+    for name in (name for name in results if name in EXPERIMENTS):
         paths.append(folder / f"{name}.png")
         plots.save(getattr(plots, name)(results[name]), paths[-1])
     return paths

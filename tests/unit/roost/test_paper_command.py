@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,21 @@ def test_tables_of_swept_settings_want_a_sweep(capsys: pytest.CaptureFixture[str
     assert cli.run(["paper", "table1", "--swept", str(BENCH / "table1-swept.json"), "--json"]) == 1
     captured = capsys.readouterr()
     assert "table1-swept.json is no result of `roost paper sweep`" in captured.err + captured.out
+
+
+def test_a_sweep_is_of_the_seeds_and_the_rates_that_were_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left alone it is of seeds 2 to 4, which no table reports, and of every rate of the grids."""
+    asked: list[tuple[list[int], set[tuple[float, ...]]]] = []
+
+    def sweep(seeds: Sequence[int], settings: study.SweepSettings, **_: object) -> dict[str, object]:
+        asked.append((list(seeds), {grid.rates for grid in settings.grids.values()}))
+        return {"seeds": list(seeds), "rows": []}
+
+    monkeypatch.setattr(study, "sweep", sweep)
+    plots = ["--plots", str(tmp_path), "--json"]
+    assert cli.run(["paper", "sweep", *plots]) == 0
+    assert cli.run(["paper", "sweep", "--seeds", "2", "--first-seed", "5", "--rate", ".02", "--rate", ".01", *plots]) == 0
+    assert asked == [([2, 3, 4], {grid.rates for grid in study.SweepSettings().grids.values()}), ([5, 6], {(0.02, 0.01)})]
 
 
 def test_a_page_of_no_results_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
