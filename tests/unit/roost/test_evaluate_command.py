@@ -22,7 +22,7 @@ class Log:
 
     examples: Sequence[Example] = ()
 
-    def __init__(self, *_: Any) -> None:
+    def __init__(self, *_: Any, **__: Any) -> None:
         """Connect to nothing."""
 
     def window(self, *_: Any, **__: Any) -> Window:
