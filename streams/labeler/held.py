@@ -10,6 +10,9 @@ from typing import Protocol
 
 from streams.labeler.watermark import NEVER_MS
 
+OUT_OF_ORDER_MS = 1_000
+"""What was sent one after the other to different partitions is appended in that order but for so much: each has its own queue."""
+
 
 class Reach(Protocol):
     """How far the user states that the labeler sees reflect its inputs, of all partitions, in Unix milliseconds of append time."""
@@ -61,9 +64,10 @@ class NothingAwaited:
 def needed_ms(event_time_ms: int, append_ms: int, lateness_ms: int) -> int:
     """Return the append time up to which lies an impression's history: events of before it, late by the lateness at most.
 
-    A replay appends long after its event times, in their order: there the impression's own append time is the later.
+    A replay appends long after its event times, nearly in their order: there the impression's own append time, and a little, is the
+    later.
     """
-    return max(append_ms, min(event_time_ms, append_ms) + lateness_ms)
+    return max(append_ms + OUT_OF_ORDER_MS, min(event_time_ms, append_ms) + lateness_ms)
 
 
 class HeldWindows:

@@ -9,7 +9,7 @@ from schemas.wire.admin import make_admin
 from schemas.wire.ends import log_ends
 from schemas.wire.registry import RegistrySchemas
 from streams.labeler.barriers import Barriers
-from streams.labeler.held import NothingAwaited
+from streams.labeler.held import OUT_OF_ORDER_MS, NothingAwaited
 from streams.labeler.processor import LABELER_TOPICS, LabelProcessor, latest_ms
 from streams.labeler.reach import BrokerLogs, UserStatesReach
 from streams.labeler.view import TopicSight
@@ -28,7 +28,7 @@ def _reach(
         return
     logs = BrokerLogs(settings.bootstrap, settings.partitions)
     with UserStatesReach(
-        Barriers(logs, folded, lateness_ms=lateness_ms),
+        Barriers(logs, folded, lateness_ms=max(lateness_ms, OUT_OF_ORDER_MS)),
         longest_s=settings.user_states_wait_s,
         on_given_up=metrics.states_given_up,
         on_end=logs.close,

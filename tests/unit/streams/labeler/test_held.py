@@ -13,7 +13,7 @@ from schemas.surfaces import Surface
 from schemas.tokens import write_token
 from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS
 from schemas.wire.inbound import InboundRecord
-from streams.labeler.held import needed_ms
+from streams.labeler.held import OUT_OF_ORDER_MS, needed_ms
 from streams.labeler.processor import LabelProcessor
 from streams.processor import Clock
 from streams.runner.changelog import ChangelogStore
@@ -22,6 +22,8 @@ from streams.runner.changelog import ChangelogStore
 HOME = Surface("home", "tweets", "t:", "tweet-v1", 32, "engagements", "write-time", 10, 3600)
 T0 = 1_700_000_000_000
 WAIT_MS = 30_000
+# behind T0: shown at 20, and what may have been appended out of order
+NEEDED = 20 + OUT_OF_ORDER_MS
 SHOWN = Candidate("t:1", T0, 0, T0, attributes=CandidateAttributes("a:ada", T0))
 BEFORE = UserEntry("e", UserEventKind.FAVORITE, "t:0", T0 - 500, "a:bob", "en", ("chess",))
 SERVED = write_token(QueryToken("0123456789abcdef", QueryFeatures(("de",))), max_bytes=4096)
@@ -117,9 +119,9 @@ def test_a_window_waits_for_the_states_of_before_its_impression(line: Line) -> N
     """Its history comes round by another role: without it training knows less of a user than a node does."""
     assert line.feed(shown(), at=20) == []
     assert line.feed(at=11_000) == [], "due, and the states are not there"
-    line.states_come(999)
+    line.states_come(NEEDED - 1)
     assert line.feed(at=11_250) == [], "an event of before may have been late by the lateness"
-    line.states_come(1_000)
+    line.states_come(NEEDED)
     (example,) = line.feed(at=11_500)
     assert example.query.history_authors == ("a:bob",)
 
@@ -129,8 +131,8 @@ def test_where_the_states_are_there_no_window_waits(line: Line) -> None:
     line.feed(shown(), at=20)
     assert line.reach.wanted_ms == -1
     line.feed(at=9_000)
-    assert line.reach.wanted_ms == T0 + 1_000
-    line.states_come(1_000)
+    assert line.reach.wanted_ms == T0 + NEEDED
+    line.states_come(NEEDED)
     (example,) = line.feed(at=11_000)
     assert example.query.history_authors == ("a:bob",)
 
@@ -140,7 +142,7 @@ def test_what_an_answer_told_waits_for_nobody(line: Line) -> None:
     assert line.feed(shown("told", query_token=SERVED), shown("context", query_token=CONTEXT), at=20) == []
     (example,) = line.feed(at=11_000)
     assert example.request_id == "told"
-    line.states_come(1_000)
+    line.states_come(NEEDED)
     (example,) = line.feed(at=11_250)
     assert (example.request_id, dict(example.query.context)) == ("context", {"topic": "chess"})
     assert example.query.history_authors == ("a:bob",)
@@ -157,7 +159,7 @@ def test_states_that_stay_away_hold_no_label_for_ever(line: Line) -> None:
     assert later.request_id == "later", "due in the meantime, it waits no longer either"
     line.feed(shown("last", at=42_000), at=42_000)
     assert [example.request_id for example in line.feed(at=53_000)] == ["last"]
-    assert line.reach.missed_ms == [T0 + 1_000, T0 + 30_000, T0 + 43_000]
+    assert line.reach.missed_ms == [T0 + NEEDED, T0 + 30_000, T0 + 43_000]
     assert line.reach.wanted_ms == T0 + 43_000, "who is given up is still asked for"
     line.reach.given_up = False
     line.feed(shown("caught up", at=60_000), at=60_000)
@@ -181,8 +183,8 @@ def test_a_window_that_waits_goes_on_waiting_after_a_restart(line: Line) -> None
     line.restart()
     assert line.reach.newest_ms == T0 + 20
     assert line.feed(at=13_000) == []
-    assert line.reach.wanted_ms == T0 + 1_000
-    line.states_come(1_000)
+    assert line.reach.wanted_ms == T0 + NEEDED
+    line.states_come(NEEDED)
     (example,) = line.feed(at=13_250)
     assert example.query.history_authors == ("a:bob",)
 
@@ -196,7 +198,7 @@ def test_a_state_of_an_older_release_is_taken_up(line: Line) -> None:
     line.reach = FakeReach()
     line.restart()
     assert line.reach.newest_ms == T0
-    line.states_come(1_000)
+    line.states_come(NEEDED)
     assert len(line.feed(at=11_000)) == 1
 
 
@@ -205,13 +207,16 @@ def test_an_engagement_that_comes_while_its_window_waits_is_in_the_example(line:
     line.feed(shown(), at=20)
     line.feed(at=11_000)
     assert line.feed(Engagement("e1", "u:1", "t:1", EngagementKind.CLICK, T0 + 5_000, "r"), at=11_100) == []
-    line.states_come(1_000)
+    line.states_come(NEEDED)
     (example,) = line.feed(at=11_250)
     assert (example.label, example.revision) == (Label.POSITIVE, 0)
 
 
 def test_a_replay_needs_what_was_appended_before_its_impression() -> None:
-    """Its event times are of the past; what came before in its log is the history, and no lateness is waited for on top."""
-    assert needed_ms(T0, T0 + 50, 1_000) == T0 + 1_000
-    assert needed_ms(T0 - 3_600_000, T0, 1_000) == T0
-    assert needed_ms(T0 + 300_000, T0, 1_000) == T0 + 1_000, "a clock ahead counts at most as the broker's"
+    """Its event times are of the past; what came before in its log is the history, and no lateness is waited for on top.
+
+    A like and the impression after it go to different partitions: the impression was appended first, and its label knew of no like.
+    """
+    assert needed_ms(T0, T0 + 50, 180_000) == T0 + 180_000
+    assert needed_ms(T0 - 3_600_000, T0, 180_000) == needed_ms(T0 - 3_600_000, T0, 100) == T0 + OUT_OF_ORDER_MS
+    assert needed_ms(T0 + 300_000, T0, 180_000) == T0 + 180_000, "a clock ahead counts at most as the broker's"
