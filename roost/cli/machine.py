@@ -51,8 +51,7 @@ def up(
 ) -> None:
     """Start all roles on this machine, on a real broker.
 
-    KAFKA_BOOTSTRAP_SERVERS names your own broker; ROOST_TRAIN the surfaces that are trained on schedule, separated by commas;
-    ROOST_HTTP_PORT, ROOST_CONSOLE_PORT and ROOST_BROKER_PORT the ports.
+    KAFKA_BOOTSTRAP_SERVERS names your own broker; ROOST_TRAIN the surfaces that are trained on schedule, separated by commas.
 
     Example: roost up --detach
     """

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 
 class SeenFiles:
-    """The files read below each path; the first that came go first. Any thread."""
+    """The files read below each path; those looked at longest ago go first. Any thread."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes

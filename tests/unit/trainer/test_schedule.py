@@ -422,6 +422,20 @@ def test_a_refusal_that_cannot_be_kept_holds_until_the_restart(tmp_path: Path, c
     assert read_bundle(setting.registry, SURFACE.name, second).manifest.examples["0"][0] == 900
 
 
+def tried_after_live(tmp_path: Path) -> tuple[Setting, str, str]:
+    """Return a setting with its first bundle, which is live, and its second, which is only published."""
+    setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=UNCOMPARED)))
+    setting.log.fill()
+    first = setting.schedule.step()
+    assert first is not None
+    setting.log.stage((first, Stage.LIVE))
+    setting.log.examples = WORLD.examples[:1_832]
+    setting.clock.now_s += 3_600
+    second = setting.schedule.step()
+    assert second is not None
+    return setting, first, second
+
+
 @pytest.mark.parametrize(
     ("stages", "begin"),
     [
@@ -435,15 +449,7 @@ def test_after_a_bundle_that_was_tried_and_not_kept_windows_begin_as_after_an_ac
     tmp_path: Path, stages: tuple[Stage, Stage], begin: int
 ) -> None:
     """Grown by every canary that users did not want, the next window would forget more, and its canary be aborted too."""
-    setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=UNCOMPARED)))
-    setting.log.fill()
-    first = setting.schedule.step()
-    assert first is not None
-    setting.log.stage((first, Stage.LIVE))
-    setting.log.examples = WORLD.examples[:1_832]
-    setting.clock.now_s += 3_600
-    second = setting.schedule.step()
-    assert second is not None
+    setting, first, second = tried_after_live(tmp_path)
     trained = read_bundle(setting.registry, SURFACE.name, second).manifest
     assert trained.examples["0"] == (450, 800)
 
@@ -459,15 +465,7 @@ def test_after_a_bundle_that_was_tried_and_not_kept_windows_begin_as_after_an_ac
 
 def test_what_was_refused_of_a_topic_is_passed_over_whatever_was_tried_of_the_one_before(tmp_path: Path) -> None:
     """The canary of before had learned from more: windows began at the new topic's beginning, and grew with every refusal."""
-    setting = a_setting(tmp_path, replace(PLAN, finetune=FinetuneConfig(replay=1.0, limits=UNCOMPARED)))
-    setting.log.fill()
-    first = setting.schedule.step()
-    assert first is not None
-    setting.log.stage((first, Stage.LIVE))
-    setting.log.examples = WORLD.examples[:1_832]
-    setting.clock.now_s += 3_600
-    second = setting.schedule.step()
-    assert second is not None
+    setting, first, second = tried_after_live(tmp_path)
     assert read_bundle(setting.registry, SURFACE.name, second).manifest.metrics["train_examples"] > 600
 
     setting.log.stage((first, Stage.LIVE), (second, Stage.ABORTED))
