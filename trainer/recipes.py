@@ -37,7 +37,6 @@ PRETRAIN = "pretrain"
 FINETUNE = "fine-tune"
 ENSEMBLE = "ensemble"
 LEARNING_RATE = 3e-3
-ENSEMBLE_LEARNING_RATE = 1e-3
 # measured on simulated worlds of 3,600 to 12,000 training examples: 64 left twice the mismatch, and 300 steps on the small ones
 # memorised the positives (AUC against the corpus .84 to .88, instead of .88 to .92 at 100)
 NEGATIVES = Negatives("uniform", 16)
@@ -79,9 +78,9 @@ class PartConfig:
 # Served AUC needs implicit negatives, which order users and candidates by how much is engaged at all; languages need random ones.
 # Those in the batch are served candidates: they teach least of popularity, most of language.
 PARTS = (
-    PartConfig("implicit", Objective(negatives=Negatives("implicit", 1)), epochs=3, weight=0.6),
-    PartConfig("random", Objective(negatives=Negatives("uniform", 256)), epochs=16, weight=0.2),
-    PartConfig("random_in_batch", Objective(negatives=Negatives("in_batch")), epochs=12, weight=0.2),
+    PartConfig("implicit", Objective(negatives=Negatives("implicit", 1)), epochs=4, weight=0.6),
+    PartConfig("random", Objective(negatives=Negatives("uniform", 256)), epochs=8, weight=0.3),
+    PartConfig("random_in_batch", Objective(negatives=Negatives("in_batch")), epochs=6, weight=0.1),
 )
 
 
@@ -91,7 +90,7 @@ class EnsembleConfig:
 
     towers: TowerConfig = field(default_factory=TowerConfig)
     parts: tuple[PartConfig, ...] = PARTS
-    learning_rate: float = ENSEMBLE_LEARNING_RATE
+    learning_rate: float = LEARNING_RATE
     batch_size: int = 256
     min_steps: int = 120
     accept_window: bool = False
@@ -147,7 +146,7 @@ class FinetuneConfig:
     replay: float = 0.0
     replay_negatives: Negatives = field(default_factory=lambda: NEGATIVES)
     learning_rate: float = LEARNING_RATE / 10
-    parts_learning_rate: float = ENSEMBLE_LEARNING_RATE / 10
+    parts_learning_rate: float = LEARNING_RATE / 10
     epochs: int = 1
     batch_size: int = 128
     frozen: Frozen = "nothing"

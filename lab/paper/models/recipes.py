@@ -9,6 +9,7 @@ from trainer.learning.fit import FitConfig, FitProgress, fit
 from trainer.learning.negatives import Negatives
 from trainer.learning.objectives import Objective
 from trainer.learning.towers import TowerConfig, TwoTowers
+from trainer.recipes import LEARNING_RATE
 
 OnProgress = Callable[[FitProgress], None]
 # told: how many epochs are done, and the towers, which go on being trained
@@ -32,7 +33,7 @@ class Recipe:
 
     name: str
     objectives: tuple[Objective, ...]
-    learning_rate: float = 1e-3
+    learning_rate: float = LEARNING_RATE
     epochs: int = 2
     batch_size: int = 256
     parent: str | None = None
@@ -40,10 +41,10 @@ class Recipe:
 
 # a fine-tune takes one tenth of the learning rate and one epoch (section 6.2)
 PAPER = (
-    Recipe("implicit", (IMPLICIT,), epochs=3),
-    Recipe("random", (UNIFORM,), epochs=16),
-    Recipe("random_in_batch", (IN_BATCH,), epochs=12),
-    Recipe("fine_tuned", (IMPLICIT,), learning_rate=1e-4, epochs=1, batch_size=512, parent="random_in_batch"),
+    Recipe("implicit", (IMPLICIT,), epochs=4),
+    Recipe("random", (UNIFORM,), epochs=8),
+    Recipe("random_in_batch", (IN_BATCH,), epochs=6),
+    Recipe("fine_tuned", (IMPLICIT,), learning_rate=LEARNING_RATE / 10, epochs=1, batch_size=512, parent="random_in_batch"),
 )
 
 
