@@ -76,7 +76,7 @@ class PartConfig:
 
 
 # Served AUC needs implicit negatives, which order users and candidates by how much is engaged at all; languages need random ones.
-# Those in the batch are served candidates: they teach least of popularity, most of language.
+# Those in the batch are served candidates: they teach least of popularity, most of language. `roost paper sweep` chose the rest.
 PARTS = (
     PartConfig("implicit", Objective(negatives=Negatives("implicit", 1)), epochs=4, weight=0.6),
     PartConfig("random", Objective(negatives=Negatives("uniform", 256)), epochs=8, weight=0.3),
@@ -126,8 +126,7 @@ class FinetuneConfig:
 
     Attributes:
         objective: of towers; an ensemble's parts have their own.
-        learning_rate: of towers.
-        parts_learning_rate: of an ensemble's parts, which are trained at less from scratch.
+        learning_rate: of towers, and of an ensemble's parts.
         replay: weight of random negatives of the corpus trained on alongside; 0 is the paper's recipe. Replay keeps many
             fine-tunes in a row from forgetting what only random negatives teach.
         frozen: weights that stay the parent's.
@@ -146,7 +145,6 @@ class FinetuneConfig:
     replay: float = 0.0
     replay_negatives: Negatives = field(default_factory=lambda: NEGATIVES)
     learning_rate: float = LEARNING_RATE / 10
-    parts_learning_rate: float = LEARNING_RATE / 10
     epochs: int = 1
     batch_size: int = 128
     frozen: Frozen = "nothing"
@@ -171,9 +169,8 @@ class FinetuneConfig:
 
     def fit_of_parts(self, parts: Sequence[Part]) -> EnsembleFit:
         """Return how an ensemble is tuned whose parts were fitted so, from scratch or in a fine-tune."""
-        own = replace(self, learning_rate=self.parts_learning_rate)
         return EnsembleFit(
-            tuple(replace(part, fit=replace(own, objective=part.fit.objectives[0]).fit) for part in parts),
+            tuple(replace(part, fit=replace(self, objective=part.fit.objectives[0]).fit) for part in parts),
             # other heads would be other vectors, between which and the anchor's nothing lies
             seed=None,
         )

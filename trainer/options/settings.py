@@ -128,7 +128,6 @@ class FinetuneOptions(_LearningOptions):
             self.objective,
             replay=replay,
             learning_rate=self.learning_rate or FinetuneConfig().learning_rate,
-            parts_learning_rate=self.learning_rate or FinetuneConfig().parts_learning_rate,
             epochs=self.epochs,
             batch_size=self.batch_size,
             frozen=self.freeze,

@@ -48,33 +48,12 @@ def held(table1: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
     return [(claim, [seed for seed, models in by_seed.items() if holds(models)]) for claim, holds in _CLAIMS]
 
 
-def claims(table1: Mapping[str, Any]) -> str:
-    """Return the claims as a Markdown table."""
-    rows = [f"| {claim} | {_of(seeds, table1)} |" for claim, seeds in held(table1)]
-    return "\n".join(["| claim | seeds in which it holds |", "|---|--:|", *rows])
-
-
-def against(swept: Mapping[str, Any], by_hand: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the swept baselines with the row of `roost` whose settings were chosen by hand, seed by seed."""
-    own = {seed: _row(rows, "roost") for seed, rows in zip(by_hand["seeds"], by_hand["per_seed"], strict=True)}
-    per_seed = [
-        [own[seed] if row["model"] == "roost" else row for row in rows]
-        for seed, rows in zip(swept["seeds"], swept["per_seed"], strict=True)
-    ]
-    return {"seeds": swept["seeds"], "per_seed": per_seed}
-
-
-def swept_claims(swept: Mapping[str, Any], by_hand: Mapping[str, Any]) -> str:
-    """Return a Markdown table: the claims of every row swept, of the shipped `roost` beside the others swept, of all as shipped."""
-    tables = (swept, against(swept, by_hand), by_hand)
+def claims(*tables: Mapping[str, Any]) -> str:
+    """Return the claims as a Markdown table, with a column for each of several results on other seeds."""
     columns = [[_of(seeds, table) for _, seeds in held(table)] for table in tables]
     rows = [f"| {' | '.join(cells)} |" for cells in zip([claim for claim, _ in _CLAIMS], *columns, strict=True)]
-    header = "| claim | every row swept | the shipped `roost`, the others swept | every row by hand, as shipped |"
-    return "\n".join([header, "|---|--:|--:|--:|", *rows])
-
-
-def _row(rows: Sequence[Mapping[str, Any]], model: str) -> Mapping[str, Any]:
-    return next(row for row in rows if row["model"] == model)
+    titles = [f"seeds {', '.join(map(str, table['seeds']))}" for table in tables]
+    return "\n".join([f"| claim | {' | '.join(titles)} |", "|---" + "|--:" * len(tables) + "|", *rows])
 
 
 def _of(seeds: Sequence[int], result: Mapping[str, Any]) -> str:

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from lab.paper.shown import gate_tables, plots, tables
-from lab.paper.shown.claims import claims, continual_claims, swept_claims
+from lab.paper.shown.claims import claims, continual_claims
 from lab.paper.shown.origin import sentence
 from schemas.errors import InvalidInput
 
 EXPERIMENTS = ("table1", "sweep", "table2", "fig3", "fig5", "fig6", "continual", "gates", "freshness", "arms")
-# Table 1 twice more, on seeds that nothing else reports: of the settings that the sweep chose, and of those chosen by hand.
-# They have no blocks of their own, only their claims are shown.
-SWEPT, BY_HAND = "table1_swept", "table1_by_hand"
-# the benches have files of that name
-_FILES = {"freshness": "value-of-freshness", SWEPT: "table1-swept", BY_HAND: "table1-by-hand"}
+# Table 1 on other seeds; it has no block of its own, only its claims are shown
+AGAIN = "table1_again"
+# the benches have a file of the first name
+_FILES = {"freshness": "value-of-freshness", AGAIN: "table1-again"}
 # what of a kept result is read to judge it anew, or to train by it
 _READ = {"continual": ("seeds", "days", "replay", "per_seed"), "gates": ("seeds", "users", "rows"), "sweep": ("criteria", "rows")}
 _SEEDS_RANGE = "; in brackets the lowest and highest seed"
@@ -37,7 +36,7 @@ def kept(folder: Path) -> dict[str, dict[str, Any]]:
         InvalidInput: a file is no JSON object; the sentence names it.
     """
     found = {}
-    for name in (*EXPERIMENTS, SWEPT, BY_HAND):
+    for name in (*EXPERIMENTS, AGAIN):
         path = folder / f"{_FILES.get(name, name)}.json"
         if path.exists():
             found[name] = read(path, name)
@@ -71,9 +70,7 @@ def rewritten(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     for name in (name for name in results if name in EXPERIMENTS):
         page = _replaced(page, name, block(name, results[name]))
     if "table1" in results:
-        page = _replaced(page, "claims", claims(results["table1"]))
-    if SWEPT in results and BY_HAND in results:
-        page = _replaced(page, "swept claims", swept_claims(results[SWEPT], results[BY_HAND]))
+        page = _replaced(page, "claims", claims(*(results[name] for name in ("table1", AGAIN) if name in results)))
     if "continual" in results:
         page = _replaced(page, "continual claims", continual_claims(results["continual"]))
     if "gates" in results:

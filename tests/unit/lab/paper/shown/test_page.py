@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from lab.paper.shown.claims import against, continual_claims, held, swept_claims
-from lab.paper.shown.page import BY_HAND, EXPERIMENTS, SWEPT, draw_all, kept, rewritten
+from lab.paper.experiment import ExperimentSettings
+from lab.paper.shown.claims import claims, continual_claims, held
+from lab.paper.shown.page import AGAIN, EXPERIMENTS, draw_all, kept, rewritten
+from lab.paper.sweep.chosen import with_chosen
 from schemas.errors import InvalidInput
 
 ROOT = Path(__file__).parents[5]
@@ -24,9 +26,9 @@ def test_the_page_holds_what_the_kept_results_hold() -> None:
 
 
 def test_every_claim_of_the_page_holds_in_every_kept_seed() -> None:
-    """Table 1's order and the row that beats the paper are promises, with every row swept too: no broken one is kept unseen."""
+    """Table 1's order and the row that beats the paper are promises: no broken one is kept unseen."""
     results = kept(ROOT / "docs" / "bench")
-    for name in ("table1", SWEPT, BY_HAND):
+    for name in ("table1", AGAIN):
         assert len(results[name]["seeds"]) >= 3
         for claim, seeds in held(results[name]):
             assert seeds == results[name]["seeds"], (name, claim)
@@ -37,18 +39,14 @@ def test_settings_are_chosen_on_seeds_that_no_table_reports() -> None:
     results = kept(ROOT / "docs" / "bench")
     chosen_on = {*results["sweep"]["seeds"]}
     assert len(chosen_on) >= 3
-    for name in ("table1", "table2", SWEPT, BY_HAND):
+    for name in ("table1", "table2", AGAIN):
         assert chosen_on.isdisjoint(results[name]["seeds"]), name
 
 
-def test_what_is_claimed_of_the_shipped_recipe_against_swept_baselines_is_what_the_kept_seeds_show() -> None:
-    """Baselines that nobody tuned are easily beaten: at their best, one had more retweets on two seeds, as the page says."""
-    results = kept(ROOT / "docs" / "bench")
-    mixed = against(results[SWEPT], results[BY_HAND])
-    found = dict(held(mixed))
-    for claim in ("roost: served AUC", "mismatch within .05", "more true engagement"):
-        assert next(seeds for name, seeds in found.items() if name.startswith(claim)) == mixed["seeds"], claim
-    assert next(seeds for name, seeds in found.items() if name.startswith("more than fine-tuned")) == [31]
+def test_what_is_shipped_and_reported_is_what_the_sweep_chose() -> None:
+    """Baselines that nobody tuned are easily beaten; and a recipe better than what `roost train ensemble` trains helps nobody."""
+    sweep = kept(ROOT / "docs" / "bench")["sweep"]
+    assert with_chosen(ExperimentSettings(), sweep) == ExperimentSettings()
 
 
 def test_a_claim_is_held_seed_by_seed() -> None:
@@ -61,15 +59,12 @@ def test_a_claim_is_held_seed_by_seed() -> None:
     assert next(seeds for claim, seeds in found.items() if "within .05" in claim) == [1, 2]
 
 
-def test_the_shipped_recipe_is_held_against_the_swept_baselines_of_the_same_seed() -> None:
-    """Beside its own baselines it keeps what it loses beside better ones; a column mixed up would hide that."""
-    by_hand = {"seeds": [1], "per_seed": [_rows()]}
-    swept = {
-        "seeds": [1],
-        "per_seed": [[{**row, "auc": 0.88} if row["model"] in ("implicit", "roost") else row for row in _rows()]],
-    }
-    [line] = [line for line in swept_claims(swept, by_hand).splitlines() if "roost: served AUC" in line]
-    assert line.split(" | ")[1:] == ["1 of 1", "0 of 1: none", "1 of 1 |"]
+def test_claims_on_other_seeds_have_a_column_of_their_own() -> None:
+    """Two results in one column would be twice the seeds of neither."""
+    worse = [{**row, "auc": 0.88} if row["model"] == "implicit" else row for row in _rows()]
+    table = claims({"seeds": [1], "per_seed": [_rows()]}, {"seeds": [2, 3], "per_seed": [_rows(), worse]})
+    [line] = [line for line in table.splitlines() if "roost: served AUC" in line]
+    assert line.split(" | ")[1:] == ["1 of 1", "1 of 2: 2 |"]
 
 
 def _rows() -> list[dict[str, Any]]:
