@@ -130,6 +130,9 @@ def _default(found: FieldInfo) -> str:
     value = found.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, Path) and value.is_absolute():
         value = value.relative_to(FOLDER.parents[1]) if value.is_relative_to(FOLDER.parents[1]) else value.name
+    if isinstance(value, float):
+        # .003 / 10 is not .0003 to the last digit
+        value = round(value, 12)
     text = " ".join(map(str, value)) if isinstance(value, tuple | list) else "" if value is None else str(value)
     text = _OF_THE_MACHINE.get(text, text)
     return f"`{text}`" if text else ""

@@ -43,9 +43,7 @@ PopularityT = Annotated[
 ]
 LearningRate = Annotated[
     float | None,
-    typer.Option(
-        help="Of Adam; .003 for a pre-training, .001 for an ensemble, a tenth of either for a fine-tune.", rich_help_panel=_PANEL
-    ),
+    typer.Option(help="Of Adam; .003 from scratch, and a tenth of that for a fine-tune.", rich_help_panel=_PANEL),
 ]
 Epochs = Annotated[
     int | None,
@@ -72,7 +70,7 @@ SparseGradients = Annotated[
 Weights = Annotated[
     str | None,
     typer.Option(
-        help="Of the parts' cosines, adding up to 1; implicit=0.6,random=0.2,random_in_batch=0.2 by default. "
+        help="Of the parts' cosines, adding up to 1; implicit=0.6,random=0.3,random_in_batch=0.1 by default. "
         "A part that is not named is not trained.",
         rich_help_panel=_PANEL,
     ),

@@ -28,12 +28,15 @@ SELECTION_SEED = 2
 
 Seeds = Annotated[int, typer.Option(help="How many seeds; each is a world and a training of its own.", min=1)]
 FirstSeed = Annotated[
-    int, typer.Option(help="The first of them; worlds and settings were tuned on 0 to 4, the gates' limits with 10 and 11 seen.", min=0)
+    int,
+    typer.Option(help="The first of them; worlds and settings were tuned on 0 to 4, the gates' limits with 10 and 11 seen.", min=0),
 ]
 World = Annotated[Path | None, typer.Option(help="A folder of Parquet files to run on instead; see lab/observed/parquet.py.")]
 Swept = Annotated[
     Path | None,
-    typer.Option(help="A kept `roost paper sweep --json`: its chosen settings instead of the shipped ones, which such a one chose."),
+    typer.Option(
+        help="A kept `roost paper sweep --json`: its chosen settings instead of the shipped ones, which such a one chose."
+    ),
 ]
 Plots = Annotated[Path, typer.Option(help="Folder the plot is drawn into.")]
 Threads = Annotated[int, typer.Option(help="Threads of torch; figures are equal only for equal threads.", min=1)]

@@ -168,7 +168,7 @@ def ensemble(
 
     A refusal is exit code 3, with --json the figures of every gate, passed or not.
 
-    Example: roost train ensemble --surface home-timeline --weights implicit=0.6,random=0.2,random_in_batch=0.2
+    Example: roost train ensemble --surface home-timeline --weights implicit=0.6,random=0.3,random_in_batch=0.1
     """
     from trainer.options.settings import EnsembleOptions, GateOptions  # noqa: PLC0415 - torch takes seconds to load
     from trainer.recipes import ENSEMBLE  # noqa: PLC0415 - as above

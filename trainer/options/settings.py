@@ -53,7 +53,7 @@ class _LearningOptions(RoostSettings):
     ratio: int | None = Field(default=None, ge=1, le=4_000)
     mix: Annotated[Mapping[Source, float], NoDecode, BeforeValidator(shares_of)] = Field(default_factory=dict)
     popularity_t: float | None = Field(default=None, gt=0)
-    learning_rate: float | None = Field(default=None, gt=0)
+    learning_rate: float = Field(default=LEARNING_RATE, gt=0)
     epochs: int = Field(default=1, ge=1)
     batch_size: int = Field(default=256, ge=2)
 
@@ -87,7 +87,6 @@ class PretrainOptions(_LearningOptions):
 
     model_config = SettingsConfigDict(env_prefix="ROOST_PRETRAIN_")
 
-    learning_rate: float = Field(default=LEARNING_RATE, gt=0)
     epochs: int = Field(default=5, ge=1)
     metric: Metric = "cosine"
     sparse_gradients: bool = False
@@ -112,13 +111,14 @@ class FinetuneOptions(_LearningOptions):
     """Of fine-tunes: `ROOST_FINETUNE_` and the field's name.
 
     Attributes:
-        learning_rate: of Adam; unset, a tenth of what such a bundle is trained at from scratch: .0003, of an ensemble .0001.
+        learning_rate: of Adam, of towers and of an ensemble's parts.
         freeze: weights that stay the parent's: `nothing`, `embeddings` or `all_but_last`.
     """
 
     model_config = SettingsConfigDict(env_prefix="ROOST_FINETUNE_")
 
     negatives: Kind = "implicit"
+    learning_rate: float = Field(default=FinetuneConfig().learning_rate, gt=0)
     batch_size: int = Field(default=128, ge=2)
     freeze: Frozen = "nothing"
 
@@ -127,7 +127,7 @@ class FinetuneOptions(_LearningOptions):
         return FinetuneConfig(
             self.objective,
             replay=replay,
-            learning_rate=self.learning_rate or FinetuneConfig().learning_rate,
+            learning_rate=self.learning_rate,
             epochs=self.epochs,
             batch_size=self.batch_size,
             frozen=self.freeze,

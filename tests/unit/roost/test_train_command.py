@@ -152,8 +152,8 @@ def test_an_ensemble_is_one_bundle_of_the_surfaces_dimension_and_is_rebuilt(
     fit = lineage_of(bundle).fit
     assert isinstance(fit, EnsembleFit)
     assert [(part.name, part.weight, part.fit.epochs) for part in fit.parts] == [
-        ("implicit", 0.75, 3),
-        ("random_in_batch", 0.25, 12),
+        ("implicit", 0.75, 4),
+        ("random_in_batch", 0.25, 6),
     ]
     assert bundle.manifest.dim == load_surfaces()[HOME].dim
     window, corpus = read_cache(tmp_path / "cache" / HOME / made, HOME)

@@ -94,12 +94,12 @@ def test_the_schedule_trains_ensembles_of_the_parts_that_are_named(monkeypatch: 
 
 
 def test_the_fine_tunes_learning_rate_is_a_tenth_of_that_of_what_is_tuned_unless_it_is_set() -> None:
-    """At three times as much an ensemble's line was refused on four of five evenings; one setting means the same of either."""
-    for options, towers, parts in ((FinetuneOptions(), 3e-4, 1e-4), (FinetuneOptions(learning_rate=2e-4), 2e-4, 2e-4)):
+    """One setting means the same of towers and of an ensemble's parts."""
+    for options, rate in ((FinetuneOptions(), 3e-4), (FinetuneOptions(learning_rate=2e-4), 2e-4)):
         config = options.config(limits=LIMITS, replay=1.0, seed=0, threads=1)
-        assert config.fit.learning_rate == pytest.approx(towers)
+        assert config.fit.learning_rate == pytest.approx(rate)
         tuned = config.fit_of_parts(EnsembleConfig().fit.parts)
-        assert [part.fit.learning_rate for part in tuned.parts] == pytest.approx([parts] * 3)
+        assert [part.fit.learning_rate for part in tuned.parts] == pytest.approx([rate] * 3)
         assert [part.fit.epochs for part in tuned.parts] == [1, 1, 1]
 
 
