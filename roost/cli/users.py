@@ -29,7 +29,7 @@ from schemas.ids import check_user_id
 from schemas.topics import DAY_MS, INPUTS_KEPT_MS
 
 if TYPE_CHECKING:
-    from schemas.wire.tail import OnProgress
+    from schemas.progress import OnProgress
 
 users = typer.Typer(no_args_is_help=True, add_completion=False, help="Delete a user, and search every place for what is left.")
 authors = typer.Typer(

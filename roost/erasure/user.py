@@ -8,10 +8,11 @@ from confluent_kafka import KafkaError, Message
 from roost.erasure.reading import partitions_of, records_of
 from schemas.codec import decode
 from schemas.errors import RoostError
+from schemas.progress import OnProgress, untold
 from schemas.records.users import UserState
 from schemas.topics import USER_STATES, USERS
 from schemas.wire.partition import partition_of
-from schemas.wire.tail import OnProgress, TailReader
+from schemas.wire.tail import TailReader
 from streams.outbox import Outbox, raise_for
 
 
@@ -23,7 +24,7 @@ class UserErasure:
     erased_ms: int
 
 
-def newest_state(bootstrap: str, user_id: str, *, on_progress: OnProgress | None = None) -> UserState | None:
+def newest_state(bootstrap: str, user_id: str, *, on_progress: OnProgress = untold) -> UserState | None:
     """Return a user's state now, or None; raises `BrokerUnavailable` without a broker or the topic."""
     newest: bytes | None = None
     partition = _partition(bootstrap, user_id)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from schemas.progress import OnProgress, untold
 from schemas.records.base import Message
 from schemas.records.candidates import Candidate
 from schemas.records.feedback import Engagement, Example, Provenance
@@ -11,7 +12,6 @@ from schemas.records.users import UserState
 from schemas.topics import ENGAGEMENTS, USER_STATES
 from schemas.wire.admin import make_admin, offsets_since
 from schemas.wire.inbound import InboundRecord
-from schemas.wire.tail import OnProgress
 from trainer.data.skew import Evidence
 from trainer.data.tail import TopicTail, decoded, partitions_of
 
@@ -27,7 +27,7 @@ def newest_served(examples: Iterable[Example], sample: int) -> list[Example]:
 
 
 def evidence_of(
-    bootstrap: str, served: Sequence[Example], candidates: Mapping[str, Candidate], *, on_progress: OnProgress | None = None
+    bootstrap: str, served: Sequence[Example], candidates: Mapping[str, Candidate], *, on_progress: OnProgress = untold
 ) -> Evidence:
     """Read the states of the examples' users, and what was done to their candidates.
 
@@ -47,7 +47,7 @@ def evidence_of(
     return Evidence(served, {user: found[-1] for user, found in states.items()}, candidates, engagements, counted_from_ms)
 
 
-def _states(bootstrap: str, users: set[str], on_progress: OnProgress | None) -> Mapping[str, Sequence[UserState]]:
+def _states(bootstrap: str, users: set[str], on_progress: OnProgress) -> Mapping[str, Sequence[UserState]]:
     tail = _KeysTail(bootstrap, USER_STATES, users, UserState, newest_only=True, on_progress=on_progress)
     try:
         return tail.read()
@@ -56,7 +56,7 @@ def _states(bootstrap: str, users: set[str], on_progress: OnProgress | None) -> 
 
 
 def _engagements(
-    bootstrap: str, candidates: set[str], *, since_ms: int, on_progress: OnProgress | None
+    bootstrap: str, candidates: set[str], *, since_ms: int, on_progress: OnProgress
 ) -> tuple[Mapping[str, Sequence[Engagement]], int]:
     """Read what was done to candidates, of which the oldest was made at `since_ms`: nothing of it was appended before.
 
@@ -91,7 +91,7 @@ class _KeysTail(TopicTail, Generic[MessageT]):
         message: type[MessageT],
         *,
         newest_only: bool,
-        on_progress: OnProgress | None,
+        on_progress: OnProgress,
     ) -> None:
         super().__init__(bootstrap, topic, on_progress=on_progress)
         self._keys = keys
