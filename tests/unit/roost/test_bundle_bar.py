@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from roost.cli import bundle_bar, models, phases_bar
+from roost.cli import phases_bar
+from roost.cli.bundle_bar import read_shown
 from tests.bundles import publish_bundle
 
 
@@ -18,6 +19,5 @@ def test_a_bundle_that_is_fetched_is_told_of_on_a_terminal_alone(
     drawn = io.StringIO()
     monkeypatch.setattr(phases_bar, "err", Console(file=drawn, force_terminal=terminal, width=100))
     bundle = publish_bundle(tmp_path)
-    assert models.read_shown is bundle_bar.read_shown
-    assert bundle_bar.read_shown(tmp_path, "home-timeline", bundle).id == bundle
+    assert read_shown(tmp_path, "home-timeline", bundle).id == bundle
     assert (f"reading {bundle}" in drawn.getvalue()) is terminal
