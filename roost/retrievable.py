@@ -1,7 +1,7 @@
 """Waiting until every live node reflects what was published. Reads heartbeats; publishes and asks nothing."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 from schemas.heartbeats import live_of
@@ -19,7 +19,6 @@ def wait_until_retrievable(
     *,
     timeout_s: float,
     on_progress: OnProgress = untold,
-    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> list[str]:
     """Return what is not retrievable yet when the time is up, a sentence for each node; empty as soon as all of it is.
 
@@ -37,8 +36,8 @@ def wait_until_retrievable(
         heartbeats.catch_up()
         most = 0
         while True:
-            lacks = list(lacking(heartbeats.all(), written, now_ms()))
-            left = behind(heartbeats.all(), written, now_ms())
+            heard, now_ms = heartbeats.all(), heartbeats.now_ms()
+            lacks, left = list(lacking(heard, written, now_ms)), behind(heard, written, now_ms)
             most = max(most, left)
             on_progress("reflected by every live node", most - left, most)
             if not lacks or time.monotonic() >= deadline_s:

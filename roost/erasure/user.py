@@ -34,8 +34,11 @@ def newest_state(bootstrap: str, user_id: str, *, on_progress: OnProgress = unto
     return None if newest is None else decode(UserState, newest)
 
 
-def delete_user(bootstrap: str, user_id: str, *, wait_s: float) -> UserErasure:
+def delete_user(bootstrap: str, user_id: str, *, wait_s: float, on_progress: OnProgress = untold) -> UserErasure:
     """Write the delete and wait until user state has folded it.
+
+    Args:
+        on_progress: told that it is waited for.
 
     Raises:
         DeliveryFailed: the broker did not take it.
@@ -58,6 +61,7 @@ def delete_user(bootstrap: str, user_id: str, *, wait_s: float) -> UserErasure:
     deadline_s = time.monotonic() + wait_s
     with TailReader(bootstrap, USER_STATES, [partition], start={partition: end}) as reader:
         while time.monotonic() < deadline_s:
+            on_progress("user state folds the delete", 0, 0)
             for record in reader.poll(10_000, 0.5):
                 if record.key != user_id.encode() or record.value is None:
                     continue
