@@ -63,6 +63,7 @@ class TailReader:
         )
         bounds = self._bounds(partitions)
         begin = {**{p: first for p, (first, _) in bounds.items()}, **start}
+        # as the reader was made; of a broker that told none then, as the first fetch of the partition does
         self._ends = {p: end for p, (_, end) in bounds.items()}
         self._consumer.assign([TopicPartition(topic, p, begin.get(p, OFFSET_BEGINNING)) for p in partitions])
         self._next = {p: begin.get(p, 0) for p in partitions}
@@ -122,6 +123,8 @@ class TailReader:
             # a partition that is written all the time is never reported as ended: compare with the end that the last fetch saw
             _, end = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), cached=True)
             self._at_end[partition] = 0 <= end <= next_offset
+            if end >= 0:
+                self._ends.setdefault(partition, end)
         if not records:
             self._raise_failure()
         return records
@@ -156,6 +159,7 @@ class TailReader:
                 # behind transaction markers, the end lies beyond the last record
                 self._next[partition] = offset
                 self._at_end[partition] = True
+                self._ends.setdefault(partition, offset)
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
             self._failure = OffsetOutOfRange(
                 f"{self.topic}[{partition}] does not hold offset {self._next.get(partition or 0)}: {error.str()}; "
@@ -172,6 +176,11 @@ class TailReader:
     def at_end(self, partition: int | None = None) -> bool:
         """Tell whether the reader stood at the end of a partition, or of all, when it last looked."""
         return all(self._at_end.values()) if partition is None else self._at_end[partition]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all was returned that there was when the reader was made."""
+        return all(p in self._ends and self._ends[p] <= following for p, following in self._next.items())
 
     def to_end(self, *, stall_s: float = 30.0, on_progress: OnProgress = untold) -> Iterator[InboundRecord]:
         """Yield everything up to the present end of all partitions, a batch in memory at a time.
