@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Generic, TypeVar
 
 from schemas.progress import OnProgress, untold
@@ -39,20 +40,14 @@ def evidence_of(
     Raises:
         BrokerUnavailable: no broker, or no such topic yet.
     """
-    states = _states(bootstrap, {one.user_id for one in served}, on_progress)
+    users = {one.user_id for one in served}
+    with closing(_KeysTail(bootstrap, USER_STATES, users, UserState, newest_only=True, on_progress=on_progress)) as tail:
+        states = tail.read()
     created_ms = [one.attributes.created_ms for one in candidates.values() if one.attributes is not None]
     engagements, counted_from_ms = (
         _engagements(bootstrap, set(candidates), since_ms=min(created_ms), on_progress=on_progress) if created_ms else ({}, 0)
     )
     return Evidence(served, {user: found[-1] for user, found in states.items()}, candidates, engagements, counted_from_ms)
-
-
-def _states(bootstrap: str, users: set[str], on_progress: OnProgress) -> Mapping[str, Sequence[UserState]]:
-    tail = _KeysTail(bootstrap, USER_STATES, users, UserState, newest_only=True, on_progress=on_progress)
-    try:
-        return tail.read()
-    finally:
-        tail.close()
 
 
 def _engagements(
@@ -65,11 +60,8 @@ def _engagements(
     """
     partitions, admin = partitions_of(bootstrap, ENGAGEMENTS), make_admin(bootstrap)
     start = offsets_since(admin, ENGAGEMENTS, partitions, max(since_ms - _CLOCKS_APART_MS, 0))
-    tail = _KeysTail(bootstrap, ENGAGEMENTS, candidates, Engagement, newest_only=False, on_progress=on_progress)
-    try:
+    with closing(_KeysTail(bootstrap, ENGAGEMENTS, candidates, Engagement, newest_only=False, on_progress=on_progress)) as tail:
         found, first_ms = tail.read(start), tail.first_ms
-    finally:
-        tail.close()
     # asked last: what retention takes while it is read was read, or is known to be gone
     oldest = offsets_since(admin, ENGAGEMENTS, partitions, 0)
     cut = [partition for partition in partitions if oldest[partition] and start[partition] <= oldest[partition]]
