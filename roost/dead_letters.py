@@ -7,10 +7,11 @@ from confluent_kafka import KafkaError, Message
 
 from schemas.codec import decode
 from schemas.errors import DeliveryFailed
+from schemas.progress import OnProgress, untold
 from schemas.topics import dlq, standard_topics
 from schemas.wire.admin import make_admin, partition_counts
 from schemas.wire.dlq import DeadLetter, resent_headers
-from schemas.wire.tail import OnProgress, TailReader
+from schemas.wire.tail import TailReader
 from streams.outbox import Outbox, raise_for
 
 _CHUNK = 500
@@ -29,7 +30,7 @@ def without_dead_letter_topic(bootstrap: str) -> tuple[str, ...]:
     return tuple(topic for topic in dead_letter_topics() if dlq(topic) not in there)
 
 
-def read_dead_letters(bootstrap: str, topic: str, *, on_progress: OnProgress | None = None) -> Iterator[DeadLetter]:
+def read_dead_letters(bootstrap: str, topic: str, *, on_progress: OnProgress = untold) -> Iterator[DeadLetter]:
     """Yield the entries of a topic's dead-letter topic, oldest first, the newest of each key once.
 
     Args:

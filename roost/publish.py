@@ -1,9 +1,11 @@
 """Events from a file to a topic: JSON lines, Avro container or Parquet, through the producer SDK. Reads no topic."""
 
 import json
+import os
 import sys
+import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from lzma import LZMAError
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, BinaryIO, Protocol
 import fastavro
 
 from schemas.errors import InvalidInput, InvalidRecord
+from schemas.progress import OnProgress, untold
 from schemas.records.candidates import Account, Article, Tweet
 from schemas.records.feedback import Engagement, Impression
 from schemas.records.users import User
@@ -30,36 +33,53 @@ TOPICS: Mapping[str, type[Event]] = {
 
 # no record of so many bytes fits a topic; a line without an end would be read until memory is full
 _LONGEST_LINE = 16 * 1024 * 1024
+_TOLD_EVERY = 1000
+_LOOK_S = 0.05
 
 
 class Sender(Protocol):
     """What publishing asks of `streams.producer.Producer`."""
 
+    @property
+    def unacknowledged(self) -> int:
+        """How many events the broker has yet to acknowledge."""
+        ...
+
     def send(self, event: Event, /) -> None:
         """Check and queue an event."""
         ...
 
+    def poll(self) -> None:
+        """Take what the broker has answered."""
+        ...
 
-def publish_file(topic: str, path: Path | None, producer: Sender, *, on_progress: Callable[[int], None]) -> int:
-    """Publish every event of a file and return how many; all are acknowledged when the producer is flushed.
+
+def publish_file(topic: str, path: Path | None, producer: Sender, *, on_progress: OnProgress = untold) -> int:
+    """Publish every event of a file and return how many; each is acknowledged by then, or the producer's `flush` says why not.
 
     Args:
         topic: one of `TOPICS`.
         path: .jsonl, .avro or .parquet; None reads JSON lines from standard input.
-        on_progress: takes the number of events so far, now and then.
+        on_progress: of the events that are acknowledged, now and then; before the end of the file is reached, of how many follows
+            from how far it is read.
 
     Raises:
         InvalidRecord: an event is not one of the topic's; the message names its place. Events before it were published.
     """
     record_type = TOPICS[topic]
     count = 0
-    for count, data in enumerate(_events(path), 1):
+    for count, (data, share) in enumerate(_events(path), 1):
         try:
             producer.send(_record(record_type, data))
         except InvalidInput as error:
             raise InvalidRecord(f"event {count} of {path or 'standard input'}: {error}") from error
-        if count % 1000 == 0:
-            on_progress(count)
+        if count % _TOLD_EVERY == 0:
+            on_progress(f"to {topic}", count - producer.unacknowledged, round(count / share) if share else 0)
+    while left := producer.unacknowledged:
+        on_progress(f"to {topic}", count - left, count)
+        time.sleep(_LOOK_S)
+        producer.poll()
+    on_progress(f"to {topic}", count, count)
     return count
 
 
@@ -78,9 +98,10 @@ def _record(record_type: type[Event], data: Mapping[str, Any]) -> Event:
         raise InvalidRecord(f"not a {record_type.SUBJECT}: {error}") from error
 
 
-def _events(path: Path | None) -> Iterator[Mapping[str, Any]]:
+def _events(path: Path | None) -> Iterator[tuple[Mapping[str, Any], float]]:
+    """Yield each event with the share of the file that is read then; 0 where nobody knows."""
     if path is None:
-        yield from _json_lines(sys.stdin.buffer)
+        yield from ((data, 0.0) for data in _json_lines(sys.stdin.buffer))
         return
     try:
         file = path.open("rb")
@@ -90,19 +111,27 @@ def _events(path: Path | None) -> Iterator[Mapping[str, Any]]:
         if path.suffix == ".parquet":
             yield from _parquet_rows(path, file)
         elif path.suffix == ".avro":
-            yield from _avro_records(path, file)
+            yield from _with_share(file, _avro_records(path, file))
         else:
-            yield from _json_lines(file)
+            yield from _with_share(file, _json_lines(file))
 
 
-def _parquet_rows(path: Path, file: BinaryIO) -> Iterator[Mapping[str, Any]]:
+def _with_share(file: BinaryIO, events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], float]]:
+    # a pipe has no place, and a device no size
+    size = os.fstat(file.fileno()).st_size if file.seekable() else 0
+    for data in events:
+        yield data, file.tell() / size if size else 0.0
+
+
+def _parquet_rows(path: Path, file: BinaryIO) -> Iterator[tuple[Mapping[str, Any], float]]:
     try:
         from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415 - only the trainer extra brings it
     except ImportError as error:
         raise InvalidRecord(f"{path} needs pyarrow: `pip install pyarrow`, or give Avro or JSON lines") from error
     try:
-        for batch in parquet.ParquetFile(file).iter_batches():
-            yield from batch.to_pylist()
+        table = parquet.ParquetFile(file)
+        rows = (row for batch in table.iter_batches() for row in batch.to_pylist())
+        yield from ((row, number / table.metadata.num_rows) for number, row in enumerate(rows, 1))
     except (ArrowInvalid, OSError) as error:
         raise InvalidRecord(f"{path} is no Parquet file, or a damaged one ({_first_line(error)})") from error
 

@@ -12,6 +12,7 @@ from functools import partial
 from schemas.errors import BundleCorrupt, BundleMismatch
 from schemas.ids import is_bundle_id, is_surface_name
 from schemas.manifest import CANDIDATE_TOWER, FORMAT, MANIFEST_NAME, QUERY_TOWER, CanaryVectors, Gate, Manifest, Metric
+from schemas.progress import OnProgress, told, untold
 from schemas.registry.kind import Read
 from schemas.registry.place import RegistryPlace, registry_at
 
@@ -54,8 +55,11 @@ class Bundle:
     files: Mapping[str, bytes]
 
 
-def read_bundle(root: RegistryPlace, surface: str, bundle: str) -> Bundle:
+def read_bundle(root: RegistryPlace, surface: str, bundle: str, *, on_progress: OnProgress = untold) -> Bundle:
     """Read and verify a bundle: of a remote registry the copy on this machine, where there is a whole one.
+
+    Args:
+        on_progress: of its files, told as each is read.
 
     Raises:
         BundleCorrupt: the id is not 16 hex digits, a file is missing, or bytes differ from what the id vouches for.
@@ -65,14 +69,14 @@ def read_bundle(root: RegistryPlace, surface: str, bundle: str) -> Bundle:
     if not is_bundle_id(bundle):
         raise BundleCorrupt(f"bundle id {bundle[:64]!r} is not 16 lower-case hex digits; see `roost models list`")
     check_surface(surface)
-    return registry_at(root).checked(f"{surface}/{bundle}", partial(_verified, surface, bundle), keep=True)
+    return registry_at(root).checked(f"{surface}/{bundle}", partial(_verified, surface, bundle, on_progress), keep=True)
 
 
-def _verified(surface: str, bundle: str, read: Read) -> Bundle:
+def _verified(surface: str, bundle: str, on_progress: OnProgress, read: Read) -> Bundle:
     manifest = _manifest_of(bundle, read)
     if manifest.surface != surface:
         raise BundleMismatch(f"bundle {bundle} is for surface {manifest.surface!r}, not {surface!r}")
-    files = {name: read(name, MAX_FILE_BYTES) for name in manifest.files}
+    files = {name: read(name, MAX_FILE_BYTES) for name in told(f"reading {bundle}", manifest.files, on_progress)}
     _check_digests(bundle, manifest, files)
     return Bundle(bundle, manifest, files)
 
@@ -84,10 +88,13 @@ def _manifest_of(bundle: str, read: Read) -> Manifest:
     return Manifest.from_bytes(data)
 
 
-def write_bundle(root: RegistryPlace, manifest: Manifest, files: Mapping[str, bytes]) -> str:
+def write_bundle(root: RegistryPlace, manifest: Manifest, files: Mapping[str, bytes], *, on_progress: OnProgress = untold) -> str:
     """Publish a bundle whole, under the id it gets, and return the id. Publishing the same bundle again changes nothing.
 
     A reader sees all of it or none, also beside other writers, and what was put there is read back.
+
+    Args:
+        on_progress: of the bytes that are written, then as of `read_bundle`.
 
     Raises:
         BundleCorrupt, BundleMismatch: nothing was written, since nobody could read it; or a damaged bundle has this id already.
@@ -104,7 +111,8 @@ def write_bundle(root: RegistryPlace, manifest: Manifest, files: Mapping[str, by
         f"{manifest.surface}/{bundle}",
         {**files, MANIFEST_NAME: data},
         last=MANIFEST_NAME,
-        check=partial(_verified, manifest.surface, bundle),
+        check=partial(_verified, manifest.surface, bundle, on_progress),
+        on_progress=on_progress,
     )
     return bundle
 

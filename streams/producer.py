@@ -371,6 +371,11 @@ class Producer:
                 written.setdefault(topic, {})[partition] = end
         return written
 
+    @property
+    def unacknowledged(self) -> int:
+        """How many events the broker has yet to acknowledge, as far as `poll` has heard."""
+        return len(self._outbox)
+
     def poll(self) -> None:
         """Call what `on_delivery` calls are due. Sending does so too; a program that pauses calls this."""
         self._outbox.poll(0)

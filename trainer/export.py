@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,6 +23,7 @@ from schemas.bundle import CANDIDATE_TOWER, QUERY_TOWER, Bundle, CanaryVectors
 from schemas.errors import BundleCorrupt, BundleMismatch
 from schemas.features.spec import FeatureSpec, Side
 from schemas.manifest import INDEXED_METRIC, Metric
+from schemas.progress import OnProgress, untold
 from schemas.towers import INPUT_NAME, OUTPUT_NAME
 from trainer.learning.ensemble import Ensemble, EnsembleShape, Head, Tunable, untrained
 from trainer.learning.similarity import for_index
@@ -61,7 +62,7 @@ class OnnxTowers:
         *,
         metric: Metric = "cosine",
         threads: int = 1,
-        on_progress: Callable[[str, int, int], None] | None = None,
+        on_progress: OnProgress = untold,
     ) -> None:
         """Load from a bundle's files; the metric is its manifest's.
 
@@ -87,8 +88,7 @@ class OnnxTowers:
         for begin in range(0, max(len(ids), 1), _CHUNK_ROWS):
             chunk = ids[begin : begin + _CHUNK_ROWS].astype(np.int64)
             vectors.append(session.run([OUTPUT_NAME], {INPUT_NAME: chunk})[0])
-            if self._on_progress is not None:
-                self._on_progress(f"{side} tower", begin + len(chunk), len(ids))
+            self._on_progress(f"{side} tower", begin + len(chunk), len(ids))
         return np.concatenate(vectors)
 
 

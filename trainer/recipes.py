@@ -15,6 +15,7 @@ from pathlib import Path
 from schemas.bundle import Bundle, read_bundle
 from schemas.errors import BundleMismatch
 from schemas.features.catalog import CATALOG
+from schemas.progress import OnProgress, untold
 from schemas.registry.place import RegistryPlace
 from schemas.surfaces import Surface
 from trainer.ancestry import anchor_of
@@ -194,6 +195,7 @@ def pretrain(
     registry: RegistryPlace,
     live: str | None = None,
     progress: Progress = lambda _: None,
+    on_progress: OnProgress = untold,
     checkpoint: Checkpoint | None = None,
     tensorboard: Path | None = None,
     created_ms: int | None = None,
@@ -202,6 +204,7 @@ def pretrain(
 
     Args:
         live: the live bundle to compare with, if there is one.
+        on_progress: of the rows that are embedded to judge the towers, after the fit.
         checkpoint: where the fit's state is kept while it runs, and gone on from; the caller removes it at the end.
         tensorboard: folder that the fit's scalars, metrics and gates are written under.
         created_ms: now by default; given, equal arguments give an equal bundle.
@@ -224,6 +227,7 @@ def pretrain(
         registry=registry,
         live=live,
         progress=progress,
+        on_progress=on_progress,
         checkpoint=checkpoint,
         tensorboard=tensorboard,
         created_ms=created_ms,
@@ -238,6 +242,7 @@ def ensemble(
     registry: RegistryPlace,
     live: str | None = None,
     progress: Progress = lambda _: None,
+    on_progress: OnProgress = untold,
     checkpoint: Checkpoint | None = None,
     tensorboard: Path | None = None,
     created_ms: int | None = None,
@@ -259,6 +264,7 @@ def ensemble(
         registry=registry,
         live=live,
         progress=progress,
+        on_progress=on_progress,
         checkpoint=checkpoint,
         tensorboard=tensorboard,
         created_ms=created_ms,
@@ -276,6 +282,7 @@ def finetune(
     drift_replay: float = 0.0,
     on_again: Callable[[GatesRefused], None] = lambda _: None,
     progress: Progress = lambda _: None,
+    on_progress: OnProgress = untold,
     checkpoint: Checkpoint | None = None,
     tensorboard: Path | None = None,
     created_ms: int | None = None,
@@ -288,6 +295,7 @@ def finetune(
         live: the bundle to compare with; the parent by default.
         drift_replay: weight of replay in a second attempt where the first is refused for drift; 0 makes none.
         on_again: told why a second attempt is made.
+        on_progress: as in `pretrain`.
         checkpoint: as in `pretrain`, of the first attempt.
         tensorboard: as in `pretrain`.
 
@@ -311,6 +319,7 @@ def finetune(
         parent=bundle,
         anchor=anchor,
         tensorboard=tensorboard,
+        on_progress=on_progress,
     )
     first, *further = attempts(config, drift_replay=drift_replay)
 
@@ -363,11 +372,22 @@ def _from_scratch(
     registry: RegistryPlace,
     live: str | None,
     progress: Progress,
+    on_progress: OnProgress,
     checkpoint: Checkpoint | None,
     tensorboard: Path | None,
     created_ms: int | None,
 ) -> str:
-    job = Training(surface, data, towers.spec, config, recipe=recipe, registry=registry, live=live, tensorboard=tensorboard)
+    job = Training(
+        surface,
+        data,
+        towers.spec,
+        config,
+        recipe=recipe,
+        registry=registry,
+        live=live,
+        tensorboard=tensorboard,
+        on_progress=on_progress,
+    )
     fitted = job.train(fitting, how, threads=config.threads, towers_seed=config.seed, progress=progress, checkpoint=checkpoint)
     origin = Origin(
         recipe=recipe,

@@ -8,8 +8,9 @@ from typing import Protocol
 
 import torch
 
-from schemas.bundle import Bundle, CanaryVectors, Gate, read_bundle
+from schemas.bundle import Bundle, CanaryVectors, Gate, Metric, read_bundle
 from schemas.features.spec import FeatureSpec
+from schemas.progress import OnProgress, untold
 from schemas.records.candidates import Candidate
 from schemas.records.feedback import Example
 from schemas.registry.place import RegistryPlace
@@ -151,12 +152,14 @@ class Training:
         parent: Bundle | None = None,
         anchor: Bundle | None = None,
         tensorboard: Path | None = None,
+        on_progress: OnProgress = untold,
     ) -> None:
         """Encode the data and judge the window.
 
         Args:
             live, parent, anchor: bundles that the new one is held against; see `trainer.gates`.
             tensorboard: folder that each fit's figures are written under.
+            on_progress: of the rows that are embedded to judge towers.
 
         Raises:
             Refused: a data gate said no.
@@ -164,6 +167,7 @@ class Training:
         """
         self._recipe = recipe
         self._tensorboard = tensorboard if leads() else None
+        self._on_progress = on_progress
         self._surface = surface
         self._data = data
         self._spec = spec
@@ -234,7 +238,7 @@ class Training:
     def judge(self, towers: Tunable, *, against_live: bool = True) -> Judged:
         """Export towers and hold them against the others."""
         exported = export(towers, graphs=self._parent.files if self._parent else None)
-        metrics = evaluate(OnnxTowers(exported.files, metric=exported.metric), self._evaluation, self._corpus)
+        metrics = evaluate(self._towers(exported.files, exported.metric), self._evaluation, self._corpus)
         metrics |= self._shift(exported.canary)
         gates = (
             *self._data_gates,
@@ -310,4 +314,7 @@ class Training:
             # it reads other features of the same records
             encoder = Encoder(spec, self._surface.popularity)
             evaluation, corpus = encoder.examples(self._data.evaluation), encoder.corpus(self._data.corpus)
-        return evaluate(OnnxTowers(other.files, metric=other.manifest.metric), evaluation, corpus)
+        return evaluate(self._towers(other.files, other.manifest.metric), evaluation, corpus)
+
+    def _towers(self, files: Mapping[str, bytes], metric: Metric) -> OnnxTowers:
+        return OnnxTowers(files, metric=metric, on_progress=self._on_progress)

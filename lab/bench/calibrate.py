@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lab.bench.machine import commit, loop_ms, machine
+from lab.bench.progress import OnProgress, counted, untold
 
 PAUSE_MS = 1.0
 """A loop that does nothing but look at the clock sees each look within a microsecond; from this on it was not running."""
@@ -22,18 +23,26 @@ _SCANS = 50
 _SCANNED = (50_000, 64)
 
 
-def run(*, seconds: float = 5.0, folder: Path | None = None) -> dict[str, object]:
+def run(*, seconds: float = 5.0, folder: Path | None = None, on_progress: OnProgress = untold) -> dict[str, object]:
     """Measure the processor alone and with every other core busy, pauses, memory and disk.
 
     Args:
         seconds: how long pauses are looked for.
         folder: on the disk that matters, the broker's; None takes the system's temporary one.
+        on_progress: called with the parts measured, and how many there are.
     """
+    measured = counted(5, on_progress)
     alone_ms = loop_ms(_LOOPS)
+    measured()
     with _others_busy():
         beside_ms = loop_ms(_LOOPS)
+    measured()
     pauses_ms = pauses(seconds)
+    measured()
     synced_ms = _synced_ms(folder)
+    measured()
+    scan_ms = _scan_ms()
+    measured()
     return {
         "bench": "calibrate",
         "machine": machine(),
@@ -44,7 +53,7 @@ def run(*, seconds: float = 5.0, folder: Path | None = None) -> dict[str, object
         "beside_over_alone": round(beside_ms / alone_ms, 2),
         "paused_share": round(sum(pauses_ms) / 1000 / seconds, 4),
         "longest_pause_ms": round(max(pauses_ms, default=0.0), 1),
-        "scan_ms": round(_scan_ms(), 2),
+        "scan_ms": round(scan_ms, 2),
         "sync_ms_p50": round(float(np.percentile(synced_ms, 50)), 2),
         "sync_ms_p99": round(float(np.percentile(synced_ms, 99)), 2),
     }

@@ -230,7 +230,9 @@ def calibrate(
     from lab.bench import calibrate as bench  # noqa: PLC0415 - as above
 
     say(f"calibrate: pauses are looked for over {seconds:g} s, then the rest")
-    _show(bench.run(seconds=seconds, folder=folder), as_json=as_json)
+    with steps_bar("calibrate") as progress:
+        figures = bench.run(seconds=seconds, folder=folder, on_progress=progress)
+    _show(figures, as_json=as_json)
 
 
 @app.command()

@@ -3,7 +3,10 @@
 `roost --help` and a mistyped word need none of what the commands need: Kafka, HTTP and numpy take most of a second to import.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -31,12 +34,29 @@ class Entry:
         """Import the command, under the word it is called by."""
         part = getattr(import_module(self.module), self.name)
         if isinstance(part, typer.Typer):
-            group = get_command(part)
-            group.name = word
-            return group
-        single = typer.Typer(add_completion=False)
-        single.command(word)(part)
-        return get_command(single)
+            command = get_command(part)
+            command.name = word
+        else:
+            single = typer.Typer(add_completion=False)
+            single.command(word)(part)
+            command = get_command(single)
+        _refuse_numbers_without_end(command)
+        return command
+
+
+def _refuse_numbers_without_end(command: Any) -> None:
+    """Have every option of a command, and of those below it, refuse nan and inf: they pass a check of least and most."""
+    for below in getattr(command, "commands", {}).values():
+        _refuse_numbers_without_end(below)
+    for parameter in command.params:
+        parameter.callback = partial(_checked, parameter.callback)
+
+
+def _checked(then: Callable[..., Any] | None, ctx: Any, parameter: Any, value: Any) -> Any:
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, float) and not math.isfinite(number):
+            raise typer.BadParameter(f"{number} is no finite number", ctx=ctx, param=parameter)
+    return value if then is None else then(ctx, parameter, value)
 
 
 COMMANDS: dict[str, Entry] = {

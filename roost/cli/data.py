@@ -2,23 +2,26 @@
 
 import re
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from roost.cli.output import EXIT_FAILURE, emit, err, out, say, table, tell
+from roost.cli.phases_bar import phases_of
 from roost.cli.steps_bar import steps_bar
 from roost.cli.target import DEFAULT_DATA_DIR, DEFAULT_SURFACE, AsJson, Bootstrap, DataDir, NodeUrl, Surface, broker_of, node_url_of
 from roost.publish import TOPICS, publish_file
 from roost.retrievable import wait_until_retrievable
 from schemas.errors import RoostError
 from schemas.positions import SOURCE_TOPICS
+from schemas.progress import OnProgress
 from serving.client import Answer, Client
 from streams.producer import Producer
 
@@ -46,17 +49,15 @@ def publish(
     if wait and topic not in SOURCE_TOPICS:
         raise typer.BadParameter(f"--wait is for {', '.join(SOURCE_TOPICS)}: nothing of {topic} is retrieved")
     broker = broker_of(bootstrap, data_dir)
-    with _progress() as progress, Producer(broker) as producer:
-        task = progress.add_task(f"to {topic}", total=None)
-        source = None if str(file) == "-" else file
-        count = publish_file(topic, source, producer, on_progress=lambda done: progress.update(task, completed=done))
-        progress.update(task, completed=count)
+    with _events_bar() as progress, Producer(broker) as producer:
+        count = publish_file(topic, None if str(file) == "-" else file, producer, on_progress=progress)
     data: dict[str, Any] = {"topic": topic, "acknowledged": count, "written": producer.written}
     if not wait:
         emit(data, as_json=as_json, show=lambda: tell(f"{count} events acknowledged on {topic}"))
         return
     started_s = time.monotonic()
-    lacks = wait_until_retrievable(broker, producer.written, timeout_s=timeout_s)
+    with _events_bar() as progress:
+        lacks = wait_until_retrievable(broker, producer.written, timeout_s=timeout_s, on_progress=progress)
     data |= {"retrievable": not lacks, "waited_s": round(time.monotonic() - started_s, 3), "lacking": lacks}
 
     def show() -> None:
@@ -165,15 +166,8 @@ def replay(
     broker = broker_of(bootstrap, data_dir)
     with ExitStack() as stack:
         examples = stack.enter_context(examples_from_now(broker)) if wait else None
-        with _progress() as progress, Producer(broker) as producer:
-            task = progress.add_task(dataset, total=None)
-            summary = play(
-                dataset,
-                producer,
-                speed=speed,
-                count=first,
-                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-            )
+        with _events_bar() as progress, Producer(broker) as producer:
+            summary = play(dataset, producer, speed=speed, count=first, on_progress=partial(progress, dataset))
         data: dict[str, Any] = {"dataset": dataset, **summary}
         if examples is not None:
             started_s = time.monotonic()
@@ -225,10 +219,18 @@ def _positions(places: Iterable[str]) -> dict[str, dict[int, int]]:
     return positions
 
 
-def _progress() -> Progress:
-    return Progress(
-        SpinnerColumn(), TextColumn("{task.description}: {task.completed:,.0f} events"), TimeElapsedColumn(), console=err
+@contextmanager
+def _events_bar() -> Iterator[OnProgress]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}: {task.completed:,.0f} events"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
     )
+    with Progress(*columns, console=err) as progress:
+        yield phases_of(progress, progress.add_task("", visible=False))
 
 
 def _favourites(user: str) -> list[dict[str, Any]]:

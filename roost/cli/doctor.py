@@ -1,11 +1,13 @@
 """`roost doctor`: prints what is wrong and what mends it. The looking and judging is done in `roost.doctor`."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from roost.cli.output import EXIT_FAILURE, emit, out, tell
+from roost.cli.phases_bar import phases_bar
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
     AsJson,
@@ -64,7 +66,7 @@ def doctor(
         restarts=deployment.restarts if deployment else {},
     )
     findings = []
-    for finding in examine(patient):
+    for finding in examine(patient, bar=partial(phases_bar, transient=True)):
         findings.append(finding)
         if not as_json:
             _print(finding)

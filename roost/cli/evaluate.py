@@ -2,6 +2,7 @@
 
 import time
 
+from roost.cli.bundle_bar import read_shown
 from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.output import emit, out, say, table
 from roost.cli.phases_bar import phases_bar
@@ -20,7 +21,6 @@ from roost.cli.target import (
     registry_of,
     surfaces_file_of,
 )
-from schemas.bundle import read_bundle
 from schemas.errors import Refused
 
 
@@ -49,7 +49,7 @@ def evaluate(
     known = surfaces_of(surfaces_file_of(surfaces, data_dir))
     configured = surface_named(surface, known)
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
-    read = read_bundle(registry_of(registry, data_dir), surface, bundle)
+    read = read_shown(registry_of(registry, data_dir), surface, bundle)
     with (
         phases_bar() as progress,
         TopicSources(broker_of(bootstrap, data_dir), configured, known, on_progress=progress) as sources,

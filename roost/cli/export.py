@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from roost.cli.output import emit, say, tell
+from roost.cli.phases_bar import phases_bar
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
     DEFAULT_SURFACE,
@@ -42,12 +43,13 @@ def export(
     source = registry_of(registry, data_dir)
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
     try:
-        read = read_bundle(source, surface, bundle)
-        Towers(read)
-        target = writable_registry_of(to, data_dir)
-        size = sum(map(len, read.files.values()))
-        say(f"{bundle} is whole, {len(read.files)} files of {size / 1e6:.1f} MB together; publishing it in {target}")
-        write_bundle(target, read.manifest, read.files)
+        with phases_bar() as progress:
+            read = read_bundle(source, surface, bundle, on_progress=progress)
+            Towers(read)
+            target = writable_registry_of(to, data_dir)
+            size = sum(map(len, read.files.values()))
+            say(f"{bundle} is whole, {len(read.files)} files of {size / 1e6:.1f} MB together; publishing it in {target}")
+            write_bundle(target, read.manifest, read.files, on_progress=progress)
     except (BundleCorrupt, BundleMismatch) as error:
         raise Refused(str(error)) from error
     data = {"id": bundle, "surface": surface, "from": str(source), "to": str(target), "files": len(read.files), "bytes": size}

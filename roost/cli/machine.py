@@ -14,6 +14,7 @@ import typer
 
 from roost.cli.checked import settings_of, surfaces_of
 from roost.cli.output import emit, say, set_up_logging, table, tell
+from roost.cli.phases_bar import phases_bar
 from roost.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
 from roost.machine.deployment import Deployment, make_folder
 from roost.machine.machine import ROLES, Machine, MachinePlan
@@ -98,10 +99,12 @@ def down(
     with contextlib.suppress(ProcessLookupError):
         os.kill(deployment.pid, signal.SIGTERM)
     deadline_s = time.monotonic() + timeout_s
-    while Deployment.find(data_dir.resolve()) is not None:
-        if time.monotonic() > deadline_s:
-            raise RoostError(f"pid {deployment.pid} still runs after {timeout_s:g} s; see the logs in {data_dir / 'logs'}")
-        time.sleep(0.1)
+    with phases_bar(transient=True) as progress:
+        while Deployment.find(data_dir.resolve()) is not None:
+            if time.monotonic() > deadline_s:
+                raise RoostError(f"pid {deployment.pid} still runs after {timeout_s:g} s; see the logs in {data_dir / 'logs'}")
+            progress("roles stopped", sum(not _lives(pid) for pid in deployment.roles.values()), len(deployment.roles))
+            time.sleep(0.1)
     emit(_address(deployment), as_json=as_json, show=lambda: say("down"))
 
 
@@ -147,6 +150,15 @@ def _address(deployment: Deployment) -> dict[str, Any]:
     }
 
 
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # 0 stands for one that is down
+    return pid > 0
+
+
 def _say_or_lose(sentence: str) -> None:
     # the launcher's log may lie on a disk that is full: what runs goes on without it
     with contextlib.suppress(OSError):
@@ -162,12 +174,15 @@ def _detach(data_dir: Path, *, as_json: bool) -> None:
         launcher = subprocess.Popen(
             [sys.executable, "-m", "roost", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    while (deployment := Deployment.find(data_dir.resolve())) is None or deployment.pid != launcher.pid:
-        _check_launcher(launcher, log_path, began_byte)
-        time.sleep(0.1)
-    while "serve" in deployment.roles and _node_state(deployment.node_url) == _SILENT:
-        _check_launcher(launcher, log_path, began_byte)
-        time.sleep(0.1)
+    with phases_bar(transient=True) as progress:
+        while (deployment := Deployment.find(data_dir.resolve())) is None or deployment.pid != launcher.pid:
+            _check_launcher(launcher, log_path, began_byte)
+            progress("broker and topics", 0, 0)
+            time.sleep(0.1)
+        while "serve" in deployment.roles and _node_state(deployment.node_url) == _SILENT:
+            _check_launcher(launcher, log_path, began_byte)
+            progress("node", 0, 0)
+            time.sleep(0.1)
     console = f", console {deployment.console_url}" if deployment.console_url else ""
     emit(
         _address(deployment),

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from roost.cli.bundle_bar import read_shown
 from roost.cli.checked import check_surface_known, surfaces_of
 from roost.cli.output import emit, table, tell
 from roost.cli.phases_bar import phases_bar
@@ -28,6 +29,7 @@ from schemas.aliases import aliases_in, bundle_at, is_alias, move_alias, moves_o
 from schemas.bundle import Gate, Manifest, bundles_in, list_bundles, read_bundle, surfaces_in
 from schemas.errors import BundleCorrupt, BundleMismatch, RoostError
 from schemas.ids import actor_of_process
+from schemas.progress import told
 from schemas.registry.place import RegistryPlace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The bundles in the registry.")
@@ -64,14 +66,13 @@ def list_(
     bundles = (*readable, *(other for other in bundles_in(root, surface) if other not in readable))
     rows: list[dict[str, Any]] = []
     with phases_bar() as progress:
-        for number, bundle_id in enumerate(bundles, 1):
+        for bundle_id in told("bundles", bundles, progress):
             named = [alias for alias, named_id in aliases.items() if named_id == bundle_id]
             row = {"id": bundle_id, "aliases": named}
             try:
                 rows.append({**row, **summary(read_bundle(root, surface, bundle_id).manifest), "fault": None})
             except (BundleCorrupt, BundleMismatch) as error:
                 rows.append({**row, "fault": str(error)})
-            progress("bundles", number, len(bundles))
 
     def show() -> None:
         if not rows:
@@ -101,7 +102,7 @@ def show(
     Example: roost models show 3f9a0c11d2e4b567
     """
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
-    manifest = read_bundle(registry_of(registry, data_dir), surface, bundle).manifest
+    manifest = read_shown(registry_of(registry, data_dir), surface, bundle).manifest
     data = {
         "id": bundle,
         **summary(manifest),
@@ -136,7 +137,7 @@ def verify(
     from schemas.towers import Towers  # noqa: PLC0415 - listing bundles needs no ONNX Runtime
 
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
-    Towers(read_bundle(registry_of(registry, data_dir), surface, bundle))
+    Towers(read_shown(registry_of(registry, data_dir), surface, bundle))
     emit(
         {"id": bundle, "valid": True},
         as_json=as_json,
@@ -171,7 +172,7 @@ def alias(
     if bundle is not None:
         bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
         # a name for what nobody can load would be found out by whoever rolls it out
-        read_bundle(root, surface, bundle)
+        read_shown(root, surface, bundle)
         if expect is None:
             expected = bundle_at(root, surface, name)
         else:

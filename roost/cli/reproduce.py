@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from roost.cli.bundle_bar import read_shown
 from roost.cli.output import emit, out, say, table
 from roost.cli.running import Cache
 from roost.cli.target import (
@@ -20,7 +21,6 @@ from roost.cli.target import (
     surfaces_file_of,
 )
 from roost.cli.training_bar import training_bar
-from schemas.bundle import read_bundle
 from schemas.errors import RoostError
 
 
@@ -47,16 +47,14 @@ def reproduce(
 
     root = registry_of(registry, data_dir)
     bundle = bundle_id_of(bundle, surface, registry=registry, data_dir=data_dir)
-    read = read_bundle(root, surface, bundle)
+    read = read_shown(root, surface, bundle)
     kept = None if cache is None else _kept_in(cache, surface, bundle)
     # what is kept needs none
     broker = broker_of(bootstrap, data_dir) if kept is None else ""
-    with (
-        job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job,
-        training_bar("reproduce", leads=job.leads) as progress,
-    ):
+    with job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job:
         window, corpus, source = job.again(read, kept)
-        made = run(job.surface, read, window, corpus, registry=root, progress=progress)
+        with training_bar("reproduce", leads=job.leads) as (progress, _):
+            made = run(job.surface, read, window, corpus, registry=root, progress=progress)
     data = {
         "id": bundle,
         "surface": surface,

@@ -10,6 +10,7 @@ from rich.live import Live
 
 from roost.cli.checked import check_surface_known, surfaces_of
 from roost.cli.output import EXIT_FAILURE, emit, out, say
+from roost.cli.phases_bar import phases_bar
 from roost.cli.rollout_seen import Seen, as_data, drawn
 from roost.cli.target import (
     DEFAULT_DATA_DIR,
@@ -115,7 +116,8 @@ def start(
     lacks: list[str] = []
     if wait:
         say(f"rollout of {bundle} begun; `roost rollout status --watch` shows how it goes on")
-        rollout, lacks = wait_until_reached(broker, surface, bundle, live=auto, timeout_s=timeout_s)
+        with phases_bar() as progress:
+            rollout, lacks = wait_until_reached(broker, surface, bundle, live=auto, timeout_s=timeout_s, on_progress=progress)
     _show(rollout, as_json=as_json)
     if not wait:
         say("`roost rollout status --watch` shows how it goes on")
@@ -298,8 +300,7 @@ def status(
 
         def looked_at() -> list[Seen]:
             states = [state for name, state in client.states().items() if surface in (None, name)]
-            heard = heartbeats.all()
-            now_ms = time.time_ns() // 1_000_000
+            heard, now_ms = heartbeats.all(), heartbeats.now_ms()
             return [Seen.of(state, heard, now_ms) for state in states]
 
         if not watch:

@@ -1,14 +1,12 @@
 """`roost schemas …`: this release's schemas, checked and registered. The work is `roost.subjects`'."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
-from roost.cli.output import EXIT_FAILURE, emit, err, table, tell
+from roost.cli.output import EXIT_FAILURE, emit, table, tell
+from roost.cli.phases_bar import phases_bar
 from roost.cli.target import SCHEMA_REGISTRY_HELP, AsJson, checked_url
 from schemas.codec import schema_json, subjects, versions
 
@@ -30,11 +28,11 @@ def register(
 
     Example: roost schemas register --registry http://127.0.0.1:8081
     """
-    from roost.subjects.registered import Registry, names_at_registry  # noqa: PLC0415 - a second of imports, `--help` needs none
+    from roost.subjects.registered import Registry  # noqa: PLC0415 - a second of imports, `--help` needs none
 
     with (
         Registry(checked_url(registry, example="http://127.0.0.1:8081")) as opened,
-        _progress("registering", len(names_at_registry())) as progress,
+        phases_bar() as progress,
     ):
         done = opened.register(on_progress=progress)
     new = sum(one.new for one in done)
@@ -58,7 +56,7 @@ def check(
     Example: roost schemas check --registry http://127.0.0.1:8081
     """
     from roost.subjects.compatibility import incompatibilities  # noqa: PLC0415 - as above
-    from roost.subjects.registered import Registry, names_at_registry  # noqa: PLC0415 - as above
+    from roost.subjects.registered import Registry  # noqa: PLC0415 - as above
 
     count, faults = 0, []
     for subject in subjects():
@@ -68,7 +66,7 @@ def check(
     if registry is not None:
         with (
             Registry(checked_url(registry, example="http://127.0.0.1:8081")) as opened,
-            _progress("asking", len(names_at_registry())) as progress,
+            phases_bar() as progress,
         ):
             faults += [fault.sentence for fault in opened.faults(on_progress=progress)]
 
@@ -82,10 +80,3 @@ def check(
     emit({"ok": not faults, "subjects": len(subjects()), "versions": count, "faults": faults}, as_json=as_json, show=show)
     if faults:
         raise typer.Exit(EXIT_FAILURE)
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
-    with Progress(console=err) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda name: progress.update(task, advance=1, description=f"{what} {name}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from roost.cli.bundle_bar import read_shown
 from roost.cli.checked import options_of, settings_of
 from roost.cli.evaluate import evaluate
 from roost.cli.export import export
@@ -253,11 +254,7 @@ def finetune(
     )
     # what is kept needs none
     broker = broker_of(bootstrap, data_dir) if kept is None else ""
-    with (
-        job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job,
-        _refusals_shown(job, as_json=as_json),
-        training_bar("fine-tune", leads=job.leads) as progress,
-    ):
+    with job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job, _refusals_shown(job, as_json=as_json):
         job.require_room(cache)
         live = job.live() if kept is None else None
         start = parent or live
@@ -266,21 +263,23 @@ def finetune(
         asked = training_digest(job.surface, FINETUNE, config, parent=start, served_by=served_by)
         with job.checkpointed(checkpoints_of(checkpoints, data_dir), asked, every_s=checkpoint_every):
             if kept is None:
-                since = read_bundle(root, surface, start)
+                since = read_shown(root, surface, start)
                 data = job.data(since, served_by=served_by, audited=not accept_window)
             else:
                 data = job.data_in(kept, served_by=served_by)
-            bundle = run(
-                job.surface,
-                start,
-                data,
-                config,
-                registry=root,
-                live=live,
-                progress=progress,
-                checkpoint=job.checkpoint,
-                tensorboard=tensorboard,
-            )
+            with training_bar("fine-tune", leads=job.leads) as (progress, on_progress):
+                bundle = run(
+                    job.surface,
+                    start,
+                    data,
+                    config,
+                    registry=root,
+                    live=live,
+                    progress=progress,
+                    on_progress=on_progress,
+                    checkpoint=job.checkpoint,
+                    tensorboard=tensorboard,
+                )
         job.keep(cache, bundle)
     if job.leads:
         _show(root, surface, bundle, as_json=as_json)
@@ -314,26 +313,24 @@ def _from_scratch(
     root = writable_registry_of(registry, data_dir)
     # what is kept needs none
     broker = broker_of(bootstrap, data_dir) if kept is None else ""
-    with (
-        job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job,
-        _refusals_shown(job, as_json=as_json),
-        training_bar(recipe, leads=job.leads) as progress,
-    ):
+    with job_of(surface, surfaces_file_of(surfaces, data_dir), broker) as job, _refusals_shown(job, as_json=as_json):
         job.require_room(cache)
         asked = training_digest(job.surface, recipe, config)
         with job.checkpointed(checkpoints_of(checkpoints, data_dir), asked, every_s=checkpoint_every):
             audited = not config.accept_window
             data, live = (job.data(served_by=None, audited=audited), job.live()) if kept is None else (job.data_in(kept), None)
-            bundle = run(
-                job.surface,
-                data,
-                config,
-                registry=root,
-                live=live,
-                progress=progress,
-                checkpoint=job.checkpoint,
-                tensorboard=tensorboard,
-            )
+            with training_bar(recipe, leads=job.leads) as (progress, on_progress):
+                bundle = run(
+                    job.surface,
+                    data,
+                    config,
+                    registry=root,
+                    live=live,
+                    progress=progress,
+                    on_progress=on_progress,
+                    checkpoint=job.checkpoint,
+                    tensorboard=tensorboard,
+                )
         job.keep(cache, bundle)
     if job.leads:
         _show(root, surface, bundle, as_json=as_json)

@@ -14,6 +14,7 @@ import typer
 
 from roost.cli.checked import surface_named, surfaces_of
 from roost.cli.output import owe_object
+from roost.cli.phases_bar import phases_bar
 from schemas.bundle import Bundle
 from schemas.errors import RoostError
 from schemas.features.catalog import CATALOG
@@ -31,12 +32,11 @@ log = logging.getLogger(__name__)
 
 
 class Job:
-    """One surface's records on one broker, as the recipes want them; closed by `job_of`."""
+    """One surface's records on one broker, as the recipes want them."""
 
     def __init__(self, surface: str, surfaces_file: Path | None, bootstrap: str) -> None:
         surfaces = surfaces_of(surfaces_file)
         self.surface = surface_named(surface, surfaces)
-        self.sources = TopicSources(bootstrap, self.surface, surfaces)
         self.checkpoint: Checkpoint | None = None
         self.leads = True
         self._surfaces = surfaces
@@ -45,7 +45,8 @@ class Job:
 
     def live(self) -> str | None:
         """Return the live bundle."""
-        return self.sources.rollout().live
+        with TopicSources(self._bootstrap, self.surface, self._surfaces) as sources:
+            return sources.rollout().live
 
     @contextmanager
     def checkpointed(self, root: Path, asked: str, *, every_s: float) -> Iterator[None]:
@@ -62,15 +63,19 @@ class Job:
         """Return what the topics hold since a bundle was trained, or what a training that was cut off had read of them."""
         if processes() > 1:
             raise typer.BadParameter("several processes must read the same data; name a folder of them with --kept")
-        window = self.sources.window() if since is None else window_since(self.sources, since)
-        window = window if served_by is None else window.of_arm(served_by)
-        self._read = self._cut_off(window.erased_ms) or (window, self.sources.candidates(time.time_ns() // 1_000_000))
-        data = TrainingData.of_window(*self._read)
-        if not audited:
-            # whoever has accepted the window need not wait for all states and engagements to be read
-            return data
-        evidence = self.sources.evidence(self._read[0].examples(), sample=SKEW_SAMPLE)
-        return replace(data, skew=audit(evidence, CATALOG[self.surface.feature_spec]))
+        with (
+            phases_bar() as progress,
+            TopicSources(self._bootstrap, self.surface, self._surfaces, on_progress=progress) as sources,
+        ):
+            window = sources.window() if since is None else window_since(sources, since)
+            window = window if served_by is None else window.of_arm(served_by)
+            self._read = self._cut_off(window.erased_ms) or (window, sources.candidates(time.time_ns() // 1_000_000))
+            data = TrainingData.of_window(*self._read)
+            if not audited:
+                # whoever has accepted the window need not wait for all states and engagements to be read
+                return data
+            evidence = sources.evidence(self._read[0].examples(), sample=SKEW_SAMPLE)
+            return replace(data, skew=audit(evidence, CATALOG[self.surface.feature_spec]))
 
     def data_in(self, folder: Path, *, served_by: str | None = None) -> TrainingData:
         """Return what was kept in a folder."""
@@ -101,14 +106,16 @@ class Job:
         if kept is not None:
             return *read_cache(kept, self.surface.name), str(kept)
         lineage = lineage_of(bundle)
-        read = read_again(
-            self._bootstrap,
-            self.surface,
-            self._surfaces,
-            examples=bundle.manifest.examples,
-            candidates=lineage.corpus_offsets,
-            at_ms=lineage.corpus_at_ms,
-        )
+        with phases_bar() as progress:
+            read = read_again(
+                self._bootstrap,
+                self.surface,
+                self._surfaces,
+                examples=bundle.manifest.examples,
+                candidates=lineage.corpus_offsets,
+                at_ms=lineage.corpus_at_ms,
+                on_progress=progress,
+            )
         return *read, "topics"
 
     def _cut_off(self, erased_ms: Mapping[str, int]) -> tuple[Window, CorpusAt] | None:
@@ -136,15 +143,12 @@ def job_of(surface: str, surfaces_file: Path | None, bootstrap: str) -> Iterator
     No broker is connected to before something is asked for.
     """
     job = Job(surface, surfaces_file, bootstrap)
-    try:
-        with together():
-            job.leads = leads()
-            if not job.leads:
-                # the leading process prints it
-                owe_object(False)
-            yield job
-    finally:
-        job.sources.close()
+    with together():
+        job.leads = leads()
+        if not job.leads:
+            # the leading process prints it
+            owe_object(False)
+        yield job
 
 
 def window_since(sources: TopicSources, bundle: Bundle) -> Window:

@@ -29,7 +29,7 @@ from schemas.ids import check_user_id
 from schemas.topics import DAY_MS, INPUTS_KEPT_MS
 
 if TYPE_CHECKING:
-    from schemas.wire.tail import OnProgress
+    from schemas.progress import OnProgress
 
 users = typer.Typer(no_args_is_help=True, add_completion=False, help="Delete a user, and search every place for what is left.")
 authors = typer.Typer(
@@ -114,9 +114,9 @@ def users_delete(
     if not _goes_on(what, dry_run=dry_run, yes=yes, as_json=as_json):
         emit({**data, "erased": False}, as_json=as_json, show=lambda: tell(f"would erase {what}"))
         return
-    erased = delete_user(broker, user_id, wait_s=wait_s)
-    if author is not None:
-        with phases_bar() as progress:
+    with phases_bar() as progress:
+        erased = delete_user(broker, user_id, wait_s=wait_s, on_progress=progress)
+        if author is not None:
             data["author"] |= _take_down(broker, author, progress, wait_s=wait_s)
 
     def show() -> None:

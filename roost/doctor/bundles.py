@@ -5,21 +5,26 @@ from collections.abc import Collection, Mapping
 from roost.doctor.finding import Finding, note, ok, wrong
 from schemas.bundle import bundles_in, read_bundle, surfaces_in
 from schemas.errors import BundleError, BundlesUnavailable
+from schemas.progress import OnProgress, told, untold
 from schemas.records.control import Rollout, Stage
 from schemas.registry.place import RegistryPlace
 from schemas.rollout import STREAMING, UNDER_WAY
 
 
-def check_bundles(registry: RegistryPlace, known: Mapping[str, Rollout] | None) -> list[Finding]:
+def check_bundles(
+    registry: RegistryPlace, known: Mapping[str, Rollout] | None, *, on_progress: OnProgress = untold
+) -> list[Finding]:
     """Check every byte of every bundle in the registry, and that each bundle a rollout streams is there.
 
     Args:
         known: the rollout state by surface; None where it could not be read: any bundle may be in use then.
+        on_progress: of the bundles, told as each is read.
     """
     states = known or {}
     try:
         there = [(surface, bundle) for surface in surfaces_in(registry) for bundle in bundles_in(registry, surface)]
-        faults = {place: fault for place in there if (fault := _fault(registry, *place)) is not None}
+        each = told("bundles", there, on_progress)
+        faults = {place: fault for place in each if (fault := _fault(registry, *place)) is not None}
     except BundlesUnavailable as error:
         return [wrong("bundles", str(error), "mend ROOST_REGISTRY, or what lies between")]
     used = {(surface, entry.bundle): entry.state for surface, state in states.items() for entry in state.in_stage(*STREAMING)}

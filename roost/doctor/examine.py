@@ -6,7 +6,8 @@ shows that the broker takes records, and only its append time shows the broker's
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -32,7 +33,9 @@ from roost.doctor.schemas import check_schema_registry
 from roost.embedder_errors import read_embedder_errors
 from roost.topics_in_use import rollouts_at, topics_in_use
 from schemas.errors import RoostError
-from schemas.groups import READERS, waiting
+from schemas.groups import READERS, Reader, waiting
+from schemas.positions import Place
+from schemas.progress import OnProgress, untold
 from schemas.registry.kind import BundleRegistry
 from schemas.surfaces import load_surfaces
 from schemas.topics import ROLLOUT_COMMANDS, dlq, standard_topics
@@ -42,6 +45,8 @@ from schemas.wire.committed import committed_offsets
 
 if TYPE_CHECKING:
     from schemas.records.control import Rollout
+
+Bar = Callable[[], AbstractContextManager[OnProgress]]
 
 _BROKER_S = 3.0
 _APART_S = 3.0
@@ -77,8 +82,12 @@ class Patient:
     snapshots: Path | None = None
 
 
-def examine(patient: Patient) -> Iterator[Finding]:
-    """Yield findings as they are made, the ground first: what stands on something wrong is not looked at."""
+def examine(patient: Patient, *, bar: Bar = lambda: nullcontext(untold)) -> Iterator[Finding]:
+    """Yield findings as they are made, the ground first: what stands on something wrong is not looked at.
+
+    Args:
+        bar: open while something is looked at that takes long, and never while a finding is yielded.
+    """
     yield from check_packages(_requirements(), _installed)
     surfaces = None
     try:
@@ -114,14 +123,18 @@ def examine(patient: Patient) -> Iterator[Finding]:
             if any(fault.setting is None for fault in faults):
                 yield note("lags", "not looked at while topics are missing, or have another number of partitions")
             else:
-                yield from _lags(patient)
+                yield from _lags(patient, bar)
             yield from check_embedders(read_embedder_errors(patient.bootstrap, ahead_ms=our_ahead_ms))
         except (RoostError, KafkaException) as error:
             reason = error.args[0].str() if isinstance(error, KafkaException) else error
             yield wrong("broker", str(reason), "start it, or name another with KAFKA_BOOTSTRAP_SERVERS")
-    yield from check_bundles(patient.registry, states)
+    with bar() as progress:
+        of_bundles = check_bundles(patient.registry, states, on_progress=progress)
+    yield from of_bundles
     if patient.schema_registry_url is not None:
-        yield from check_schema_registry(patient.schema_registry_url)
+        with bar() as progress:
+            of_schemas = check_schema_registry(patient.schema_registry_url, on_progress=progress)
+        yield from of_schemas
     if patient.node_url is not None:
         yield _node(patient.node_url)
 
@@ -165,20 +178,27 @@ def _probe(bootstrap: str) -> tuple[list[Finding], int]:
     return [ok("writing", f"the first record was acknowledged in {ended_ms - began_ms} ms"), check_clock(ours_ms)], ours_ms
 
 
-def _lags(patient: Patient) -> Iterator[Finding]:
+def _lags(patient: Patient, bar: Bar) -> Iterator[Finding]:
     partitions = {topic.name: topic.partitions for topic in standard_topics(patient.partitions)}
-    for reader in READERS:
+    for number, reader in enumerate(READERS):
         places = [(topic, partition) for topic in reader.topics for partition in range(partitions[topic])]
-        # asks for offsets without joining the group: it never subscribes
-        consumer = make_consumer(patient.bootstrap or "", reader.group)
-        try:
-            ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), _BROKER_S)[1] for place in places}
-            before = committed_offsets(consumer, places, timeout_s=_BROKER_S)
-            if waiting(before, ends):
-                time.sleep(_APART_S)
-            yield check_lag(reader.role, before, committed_offsets(consumer, places, timeout_s=_BROKER_S), ends, apart_s=_APART_S)
-        finally:
-            consumer.close()
+        with bar() as progress:
+            progress(f"lag of {reader.role}", number, len(READERS))
+            finding = _lag(patient.bootstrap or "", reader, places)
+        yield finding
+
+
+def _lag(bootstrap: str, reader: Reader, places: Sequence[Place]) -> Finding:
+    # asks for offsets without joining the group: it never subscribes
+    consumer = make_consumer(bootstrap, reader.group)
+    try:
+        ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), _BROKER_S)[1] for place in places}
+        before = committed_offsets(consumer, places, timeout_s=_BROKER_S)
+        if waiting(before, ends):
+            time.sleep(_APART_S)
+        return check_lag(reader.role, before, committed_offsets(consumer, places, timeout_s=_BROKER_S), ends, apart_s=_APART_S)
+    finally:
+        consumer.close()
 
 
 def _node(url: str) -> Finding:

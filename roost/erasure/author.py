@@ -14,10 +14,11 @@ from roost.erasure.reading import partitions_of, records_of
 from schemas.codec import decode, encode
 from schemas.errors import InvalidInput, RoostError
 from schemas.ids import check_candidate_id
+from schemas.progress import OnProgress, untold
 from schemas.records.candidates import Candidate, Publication
 from schemas.records.users import User, UserEvent, UserState
 from schemas.topics import CANDIDATES, PUBLICATIONS, USER_EVENTS, USER_STATES, USERS
-from schemas.wire.tail import OnProgress, TailReader
+from schemas.wire.tail import TailReader
 from streams.outbox import Outbox, raise_for
 from streams.userstate.withdrawn import withdrawn
 
@@ -44,7 +45,7 @@ class Work:
         return not names(decode(UserState, state), self.author_id)
 
 
-def work_of(bootstrap: str, author_id: str, *, on_progress: OnProgress | None = None) -> Work:
+def work_of(bootstrap: str, author_id: str, *, on_progress: OnProgress = untold) -> Work:
     """Return what of an author there is now, folded or not; raises `BrokerUnavailable` without a broker."""
     needle, account = author_id.encode(), account_of(author_id).encode()
     found: dict[bytes, None] = {}
@@ -73,7 +74,7 @@ def work_of(bootstrap: str, author_id: str, *, on_progress: OnProgress | None = 
     return Work(author_id, tuple(key.decode() for key in found), tuple(states.values()))
 
 
-def take_down(bootstrap: str, work: Work, *, wait_s: float, on_progress: OnProgress | None = None) -> None:
+def take_down(bootstrap: str, work: Work, *, wait_s: float, on_progress: OnProgress = untold) -> None:
     """Write the deletes and the rewritten states, and wait until they are folded.
 
     Args:
@@ -123,7 +124,7 @@ def _left(
     is_done: Callable[[bytes], bool],
     *,
     wait_s: float,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress,
 ) -> set[bytes]:
     """Return the keys of which no record after `start` is done, or a null, within the time."""
     left, deadline_s = set(keys), time.monotonic() + wait_s
@@ -132,8 +133,7 @@ def _left(
             for record in reader.poll(10_000, 0.5):
                 if record.key in left and (record.value is None or is_done(record.value)):
                     left.discard(record.key)
-            if on_progress is not None:
-                on_progress(f"{topic} folded", len(keys) - len(left), len(keys))
+            on_progress(f"{topic} folded", len(keys) - len(left), len(keys))
     return left
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from schemas.errors import RoostError
+from schemas.progress import OnProgress, untold
 from schemas.wire.admin import make_admin, partition_counts
 from schemas.wire.inbound import InboundRecord
-from schemas.wire.tail import OnProgress, TailReader
+from schemas.wire.tail import TailReader
 
 
 def records_of(
-    bootstrap: str, topic: str, *, partitions: Sequence[int] | None = None, on_progress: OnProgress | None = None
+    bootstrap: str, topic: str, *, partitions: Sequence[int] | None = None, on_progress: OnProgress = untold
 ) -> Iterator[InboundRecord]:
     """Yield every record of a topic, or of some of its partitions, up to the present end, each partition's in log order.
 

@@ -8,9 +8,9 @@ from roost.erasure.files import search_files, search_snapshots
 from roost.erasure.mention import Mention
 from roost.erasure.topics import search_topics, topics_to_search
 from roost.erasure.trace import Trace, last_end_ms
+from schemas.progress import OnProgress, untold
 from schemas.surfaces import Surfaces
 from schemas.topics import deletes_kept_ms
-from schemas.wire.tail import OnProgress
 
 NOT_SEARCHED = (
     "the memory of running roles and nodes",
@@ -53,7 +53,7 @@ class Found:
         return last_end_ms([trace.until_ms for trace in self.traces])
 
 
-def search(places: Places, name: str, *, on_progress: OnProgress = lambda *_: None) -> Found:
+def search(places: Places, name: str, *, on_progress: OnProgress = untold) -> Found:
     """Return every trace of an id.
 
     Args:

@@ -11,13 +11,13 @@ from roost.erasure.reading import records_of
 from roost.erasure.trace import Trace, last_end_ms
 from schemas.codec import decode, decode_mapping, subject_of
 from schemas.errors import InvalidInput
+from schemas.progress import OnProgress, untold
 from schemas.records.candidates import Candidate
 from schemas.records.users import UserState
 from schemas.surfaces import Surfaces
 from schemas.topics import CANDIDATES, LABELER_STATE, USER_STATES, deletes_kept_ms, embeddings_topic_name, standard_topics
 from schemas.wire.admin import make_admin, partition_counts, topic_configs
 from schemas.wire.inbound import InboundRecord
-from schemas.wire.tail import OnProgress
 from streams.candidates.partition import STUBS_KEPT_MS
 from streams.labeler.processor import joins_end_ms
 from streams.userstate.markers import KEPT_MS, is_marker
@@ -53,7 +53,7 @@ def topics_to_search(bootstrap: str) -> dict[str, int]:
 
 
 def search_topics(
-    bootstrap: str, mention: Mention, topics: Mapping[str, int], *, surfaces: Surfaces, on_progress: OnProgress | None = None
+    bootstrap: str, mention: Mention, topics: Mapping[str, int], *, surfaces: Surfaces, on_progress: OnProgress = untold
 ) -> Iterator[Trace]:
     """Yield what topics hold, together by topic and reason.
 
@@ -69,7 +69,7 @@ def search_topics(
         yield from _together(topic, hits, Keeping.of(configs[topic]), until)
 
 
-def _hits(bootstrap: str, topic: str, partitions: int, mention: Mention, on_progress: OnProgress | None) -> list[_Hit]:
+def _hits(bootstrap: str, topic: str, partitions: int, mention: Mention, on_progress: OnProgress) -> list[_Hit]:
     hits: list[InboundRecord] = []
     # of the keys of hits alone: a topic holds millions of others
     newest: dict[tuple[int, bytes | None], InboundRecord] = {}

@@ -8,10 +8,11 @@ from confluent_kafka import KafkaError, Message
 from roost.erasure.reading import partitions_of, records_of
 from schemas.codec import decode
 from schemas.errors import RoostError
+from schemas.progress import OnProgress, untold
 from schemas.records.users import UserState
 from schemas.topics import USER_STATES, USERS
 from schemas.wire.partition import partition_of
-from schemas.wire.tail import OnProgress, TailReader
+from schemas.wire.tail import TailReader
 from streams.outbox import Outbox, raise_for
 
 
@@ -23,7 +24,7 @@ class UserErasure:
     erased_ms: int
 
 
-def newest_state(bootstrap: str, user_id: str, *, on_progress: OnProgress | None = None) -> UserState | None:
+def newest_state(bootstrap: str, user_id: str, *, on_progress: OnProgress = untold) -> UserState | None:
     """Return a user's state now, or None; raises `BrokerUnavailable` without a broker or the topic."""
     newest: bytes | None = None
     partition = _partition(bootstrap, user_id)
@@ -33,8 +34,11 @@ def newest_state(bootstrap: str, user_id: str, *, on_progress: OnProgress | None
     return None if newest is None else decode(UserState, newest)
 
 
-def delete_user(bootstrap: str, user_id: str, *, wait_s: float) -> UserErasure:
+def delete_user(bootstrap: str, user_id: str, *, wait_s: float, on_progress: OnProgress = untold) -> UserErasure:
     """Write the delete and wait until user state has folded it.
+
+    Args:
+        on_progress: told that it is waited for.
 
     Raises:
         DeliveryFailed: the broker did not take it.
@@ -57,6 +61,7 @@ def delete_user(bootstrap: str, user_id: str, *, wait_s: float) -> UserErasure:
     deadline_s = time.monotonic() + wait_s
     with TailReader(bootstrap, USER_STATES, [partition], start={partition: end}) as reader:
         while time.monotonic() < deadline_s:
+            on_progress("user state folds the delete", 0, 0)
             for record in reader.poll(10_000, 0.5):
                 if record.key != user_id.encode() or record.value is None:
                     continue

@@ -8,11 +8,12 @@ from roost.explain.absence import absence
 from roost.explain.epoch_at import bundle_at, rollout_at
 from roost.explain.timeline import Timeline, read_timeline
 from schemas.codec import SchemaLookup
+from schemas.progress import OnProgress, untold
 from schemas.records.control import BundleStage, Rollout
 from schemas.rollout import STREAMING
 from schemas.surfaces import Surface
 from schemas.topics import ROLLOUTS
-from schemas.wire.tail import OnProgress, TailReader
+from schemas.wire.tail import TailReader
 from serving.client import Client, ExplainRequest, Explanation
 
 
@@ -23,7 +24,7 @@ def of_now(
     request: ExplainRequest,
     *,
     lookup: SchemaLookup | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = untold,
 ) -> dict[str, Any]:
     """Return why the candidate is, or is not, in the answer now; raises `ClientError` and `BrokerUnavailable`.
 
@@ -59,7 +60,7 @@ def of_then(
     *,
     at_ms: int,
     lookup: SchemaLookup | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = untold,
 ) -> dict[str, Any]:
     """Return what the topics tell of a moment of the past: which epoch answered the user, and whether it held the candidate.
 

@@ -7,13 +7,14 @@ from typing import Literal
 
 from schemas.codec import SchemaLookup, decode, decode_embedding
 from schemas.errors import InvalidInput, TopicMismatch
+from schemas.progress import OnProgress, untold
 from schemas.records.candidates import Candidate
 from schemas.surfaces import Surface
 from schemas.topics import CANDIDATES, PUBLICATIONS, embeddings_topic_name
 from schemas.wire.admin import make_admin, partition_counts
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
-from schemas.wire.tail import OnProgress, TailReader
+from schemas.wire.tail import TailReader
 
 What = Literal["published", "deleted", "stub", "folded", "embedded", "embedding deleted", "forgotten", "unreadable"]
 
@@ -58,7 +59,7 @@ def read_timeline(
     bundles: Iterable[str],
     *,
     lookup: SchemaLookup | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = untold,
 ) -> Timeline:
     """Return the candidate's way; of each topic compaction keeps the newest record.
 
@@ -94,7 +95,7 @@ def _of(
     topic: str,
     step: Callable[[InboundRecord], Step],
     *,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress,
 ) -> list[Step]:
     with TailReader(bootstrap, topic, [partition], once=True) as reader:
         return [_guarded(record, step) for record in reader.to_end(on_progress=on_progress) if record.key == key]

@@ -5,7 +5,7 @@ Confluent's serializers look by default.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -17,6 +17,7 @@ from roost.publish import TOPICS
 from roost.subjects.compatibility import incompatibilities
 from schemas.codec import schema_json, subjects, versions
 from schemas.errors import Refused, RegistryUnavailable
+from schemas.progress import OnProgress, told, untold
 
 LEVEL = "FULL_TRANSITIVE"
 _TIMEOUT_S = 10.0
@@ -68,33 +69,31 @@ class Registry:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def register(self, *, on_progress: Callable[[str], None]) -> list[Registered]:
+    def register(self, *, on_progress: OnProgress = untold) -> list[Registered]:
         """Register every version of every subject, oldest first, under the level FULL_TRANSITIVE; what is there is left as it is.
 
         Args:
-            on_progress: takes each name when its turn comes.
+            on_progress: of the subjects, told as the turn of each comes.
 
         Raises:
             Refused: the registry holds a schema under a name that one of ours does not fit.
             RegistryUnavailable: it did not answer, or answered with another error.
         """
         done = []
-        for name, subject in names_at_registry().items():
-            on_progress(name)
+        for name, subject in told("registering", names_at_registry().items(), on_progress):
             with _asking():
                 self._client.set_compatibility(name, level=LEVEL)
             done += [self._registered(name, subject, version) for version in versions(subject)]
         return done
 
-    def faults(self, *, on_progress: Callable[[str], None] = lambda _: None) -> list[Fault]:
+    def faults(self, *, on_progress: OnProgress = untold) -> list[Fault]:
         """Return each thing about the registry's subjects that is not as `register` leaves it.
 
         Raises:
             RegistryUnavailable: as `register`.
         """
         found = []
-        for name, subject in names_at_registry().items():
-            on_progress(name)
+        for name, subject in told("asking", names_at_registry().items(), on_progress):
             found += self._faults_of(name, subject)
         return found
 

@@ -5,12 +5,13 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
 from schemas.errors import BundleCorrupt, BundlesUnavailable
+from schemas.progress import OnProgress, told_by_bytes, untold
 from schemas.registry.kind import Check, T
 
 # what lies there, and goes on being so; any other error is of the disk, the mount or this process
@@ -97,11 +98,13 @@ class FolderRegistry:
         sync_folder(target.parent)
         return True
 
-    def publish(self, path: str, files: Mapping[str, bytes], *, last: str, check: Check[object]) -> None:
+    def publish(
+        self, path: str, files: Mapping[str, bytes], *, last: str, check: Check[object], on_progress: OnProgress = untold
+    ) -> None:
         """See `BundleRegistry.publish`: written under a hidden name, synced, then renamed, also beside other writers."""
         try:
             if not (self.folder / path).exists():
-                self._put(path, files)
+                self._put(path, files, on_progress)
         except OSError as error:
             raise BundlesUnavailable(
                 f"{self} cannot be written to ({error.strerror}); make room, or name another folder"
@@ -122,12 +125,12 @@ class FolderRegistry:
         except OSError as error:
             raise BundlesUnavailable(f"no bundle can be published in {self} ({error.strerror}); name another folder") from error
 
-    def _put(self, path: str, files: Mapping[str, bytes]) -> None:
+    def _put(self, path: str, files: Mapping[str, bytes], on_progress: OnProgress = untold) -> None:
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
-            _fill(staging, files)
+            _fill(staging, told_by_bytes(f"writing to {self}", files, on_progress))
             _rename_unless_published(staging, target)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -147,10 +150,10 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
+def _fill(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
     # mkdtemp lets only its owner in; other roles may run as other users
     folder.chmod(0o755)
-    for name, content in files.items():
+    for name, content in files:
         with (folder / name).open("wb") as file:
             file.write(content)
             file.flush()

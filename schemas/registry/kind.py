@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from schemas.progress import OnProgress, untold
+
 T = TypeVar("T")
 
 # the bytes of a file by its name, of at most so many; raises as `BundleRegistry.read`
@@ -51,8 +53,14 @@ class BundleRegistry(Protocol):
         """
         ...
 
-    def publish(self, path: str, files: Mapping[str, bytes], *, last: str, check: Check[object]) -> None:
-        """Put files below a path unless they are there, and check what is there then; nobody sees `last` without the others."""
+    def publish(
+        self, path: str, files: Mapping[str, bytes], *, last: str, check: Check[object], on_progress: OnProgress = untold
+    ) -> None:
+        """Put files below a path unless they are there, and check what is there then; nobody sees `last` without the others.
+
+        Args:
+            on_progress: of the bytes that are put, told as each file is.
+        """
         ...
 
     def require_writable(self) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from schemas.errors import BundleCorrupt, BundlesUnavailable, Refused
+from schemas.progress import OnProgress, told_by_bytes, untold
 from schemas.registry.folder import FolderRegistry
 from schemas.registry.kind import Check, T
 from schemas.registry.seen import SeenFiles
@@ -116,12 +117,15 @@ class RemoteRegistry:
             log.warning("%s is fetched at every start: it cannot be kept in %s (%s)", path, self.folder, error.strerror)
         return found
 
-    def publish(self, path: str, files: Mapping[str, bytes], *, last: str, check: Check[object]) -> None:
+    def publish(
+        self, path: str, files: Mapping[str, bytes], *, last: str, check: Check[object], on_progress: OnProgress = untold
+    ) -> None:
         """See `BundleRegistry.publish`: what was put there is read back from there."""
         if not self._holds(f"{path}/{last}"):
             # who else writes below this path writes the same bytes
-            for name in sorted(files, key=lambda name: name == last):
-                self._write(f"{path}/{name}", files[name])
+            in_order = dict(sorted(files.items(), key=lambda file: file[0] == last))
+            for name, content in told_by_bytes(f"writing to {self}", in_order, on_progress):
+                self._write(f"{path}/{name}", content)
         self._fetched(path, check)
 
     def _holds(self, path: str) -> bool:

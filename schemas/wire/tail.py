@@ -3,22 +3,20 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import BrokerUnavailable, OffsetOutOfRange, RoostError
+from schemas.progress import OnProgress, untold
 from schemas.wire.admin import make_admin, partition_counts
 from schemas.wire.client import Setting, make_consumer
 from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.offsets import ask_offsets
 
 log = logging.getLogger(__name__)
-
-OnProgress = Callable[[str, int, int], None]
-"""Takes what is gone through, such as a topic, how much of it is behind, and how much of it there is; a topic's in offsets."""
 
 _METADATA_S = 5.0
 _BATCH = 10_000
@@ -65,6 +63,7 @@ class TailReader:
         )
         bounds = self._bounds(partitions)
         begin = {**{p: first for p, (first, _) in bounds.items()}, **start}
+        # as the reader was made; of a broker that told none then, as the first fetch of the partition does
         self._ends = {p: end for p, (_, end) in bounds.items()}
         self._consumer.assign([TopicPartition(topic, p, begin.get(p, OFFSET_BEGINNING)) for p in partitions])
         self._next = {p: begin.get(p, 0) for p in partitions}
@@ -124,6 +123,8 @@ class TailReader:
             # a partition that is written all the time is never reported as ended: compare with the end that the last fetch saw
             _, end = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), cached=True)
             self._at_end[partition] = 0 <= end <= next_offset
+            if end >= 0:
+                self._ends.setdefault(partition, end)
         if not records:
             self._raise_failure()
         return records
@@ -158,6 +159,7 @@ class TailReader:
                 # behind transaction markers, the end lies beyond the last record
                 self._next[partition] = offset
                 self._at_end[partition] = True
+                self._ends.setdefault(partition, offset)
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
             self._failure = OffsetOutOfRange(
                 f"{self.topic}[{partition}] does not hold offset {self._next.get(partition or 0)}: {error.str()}; "
@@ -175,7 +177,12 @@ class TailReader:
         """Tell whether the reader stood at the end of a partition, or of all, when it last looked."""
         return all(self._at_end.values()) if partition is None else self._at_end[partition]
 
-    def to_end(self, *, stall_s: float = 30.0, on_progress: OnProgress | None = None) -> Iterator[InboundRecord]:
+    @property
+    def whole(self) -> bool:
+        """Whether all was returned that there was when the reader was made."""
+        return all(p in self._ends and self._ends[p] <= following for p, following in self._next.items())
+
+    def to_end(self, *, stall_s: float = 30.0, on_progress: OnProgress = untold) -> Iterator[InboundRecord]:
         """Yield everything up to the present end of all partitions, a batch in memory at a time.
 
         Of a reader that is new: one that has followed its topic for a while may take an end it saw before for the present one.
@@ -187,15 +194,14 @@ class TailReader:
             BrokerUnavailable: nothing came for `stall_s` and the end was not reached; or as `poll`.
         """
         begun, deadline_s = self.next_offsets, time.monotonic() + stall_s
-        if on_progress is not None and not self.at_end():
+        if not self.at_end():
             self._tell(on_progress, begun)
         while not self.at_end():
             if batch := self.poll(_BATCH, min(1.0, stall_s)):
                 yield from batch
                 # after them: what the caller does with a batch is no silence of the broker
                 deadline_s = time.monotonic() + stall_s
-                if on_progress is not None:
-                    self._tell(on_progress, begun)
+                self._tell(on_progress, begun)
             elif time.monotonic() >= deadline_s:
                 raise BrokerUnavailable(f"nothing came of {self.topic} for {stall_s:.0f} s; is the broker up?")
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,13 +10,11 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.codec import decode
 from schemas.errors import InvalidInput
-from schemas.positions import Place
 from schemas.records.control import BundleStage, CanaryPoint, CanaryReport, NodeStatus, Rollout
 from schemas.records.feedback import Example
 from schemas.rollout import compared_canary
 from schemas.topics import EXAMPLES
 from schemas.wire.admin import offsets_since
-from schemas.wire.ends import log_ends
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 from streams.canary.arms import Arms
@@ -177,34 +175,11 @@ def _life(entry: BundleStage) -> tuple[str, str, int, int]:
     return (entry.bundle, entry.salt, entry.share_bp, entry.since_ms)
 
 
-class _Examples:
-    """A `Tail` of the topic."""
-
-    def __init__(self, reader: TailReader, ends: Mapping[Place, int]) -> None:
-        self._reader = reader
-        self._ends = ends
-
-    @property
-    def whole(self) -> bool:
-        """See `Tail`."""
-        following = self._reader.next_offsets
-        return all(following[partition] >= end for (_, partition), end in self._ends.items())
-
-    def poll(self, max_messages: int = _RECORDS_A_LOOK, timeout_s: float = 0.0) -> list[InboundRecord]:
-        """See `Tail`."""
-        return self._reader.poll(max_messages, timeout_s)
-
-    def close(self) -> None:
-        """See `Tail`."""
-        self._reader.close()
-
-
 def examples_since(bootstrap: str, admin: AdminClient, *, partitions: int) -> Callable[[int], Tail]:
-    """Return what opens the examples of a cluster appended from a time on; it raises as `offsets_since` and `log_ends`."""
+    """Return what opens the examples of a cluster appended from a time on; it raises as `offsets_since`."""
 
     def open_tail(since_ms: int) -> Tail:
         every = range(partitions)
-        reader = TailReader(bootstrap, EXAMPLES, every, start=offsets_since(admin, EXAMPLES, every, since_ms))
-        return _Examples(reader, log_ends(admin, [(EXAMPLES, partition) for partition in every]))
+        return TailReader(bootstrap, EXAMPLES, every, start=offsets_since(admin, EXAMPLES, every, since_ms))
 
     return open_tail

@@ -119,11 +119,21 @@ class Heartbeats:
     def __init__(self, bootstrap: str) -> None:
         self._reader = TailReader(bootstrap, NODE_STATUS, [_ONLY])
         self._newest: dict[bytes, NodeStatus] = {}
+        self._ahead_ms = 0
 
     def refresh(self) -> None:
         """Take what has arrived; never waits."""
         while records := self._reader.poll(1000, 0.0):
             self._take(records)
+            # appended a moment ago
+            self._ahead_ms = _now_ms() - records[-1].timestamp_ms
+
+    def now_ms(self) -> int:
+        """Return the broker's time, by which who is silent is told, as a heartbeat tells it that came after all were taken.
+
+        Until then it is this machine's.
+        """
+        return _now_ms() - self._ahead_ms
 
     def catch_up(self) -> None:
         """Take everything there is; raises `BrokerUnavailable` when no broker answers."""
@@ -150,6 +160,10 @@ class Heartbeats:
     def close(self) -> None:
         """Stop following."""
         self._reader.close()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class ClusterTopics:

@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Generic, TypeVar
 
+from schemas.progress import OnProgress, untold
 from schemas.records.base import Message
 from schemas.records.candidates import Candidate
 from schemas.records.feedback import Engagement, Example, Provenance
@@ -11,7 +13,6 @@ from schemas.records.users import UserState
 from schemas.topics import ENGAGEMENTS, USER_STATES
 from schemas.wire.admin import make_admin, offsets_since
 from schemas.wire.inbound import InboundRecord
-from schemas.wire.tail import OnProgress
 from trainer.data.skew import Evidence
 from trainer.data.tail import TopicTail, decoded, partitions_of
 
@@ -27,7 +28,7 @@ def newest_served(examples: Iterable[Example], sample: int) -> list[Example]:
 
 
 def evidence_of(
-    bootstrap: str, served: Sequence[Example], candidates: Mapping[str, Candidate], *, on_progress: OnProgress | None = None
+    bootstrap: str, served: Sequence[Example], candidates: Mapping[str, Candidate], *, on_progress: OnProgress = untold
 ) -> Evidence:
     """Read the states of the examples' users, and what was done to their candidates.
 
@@ -39,7 +40,9 @@ def evidence_of(
     Raises:
         BrokerUnavailable: no broker, or no such topic yet.
     """
-    states = _states(bootstrap, {one.user_id for one in served}, on_progress)
+    users = {one.user_id for one in served}
+    with closing(_KeysTail(bootstrap, USER_STATES, users, UserState, newest_only=True, on_progress=on_progress)) as tail:
+        states = tail.read()
     created_ms = [one.attributes.created_ms for one in candidates.values() if one.attributes is not None]
     engagements, counted_from_ms = (
         _engagements(bootstrap, set(candidates), since_ms=min(created_ms), on_progress=on_progress) if created_ms else ({}, 0)
@@ -47,16 +50,8 @@ def evidence_of(
     return Evidence(served, {user: found[-1] for user, found in states.items()}, candidates, engagements, counted_from_ms)
 
 
-def _states(bootstrap: str, users: set[str], on_progress: OnProgress | None) -> Mapping[str, Sequence[UserState]]:
-    tail = _KeysTail(bootstrap, USER_STATES, users, UserState, newest_only=True, on_progress=on_progress)
-    try:
-        return tail.read()
-    finally:
-        tail.close()
-
-
 def _engagements(
-    bootstrap: str, candidates: set[str], *, since_ms: int, on_progress: OnProgress | None
+    bootstrap: str, candidates: set[str], *, since_ms: int, on_progress: OnProgress
 ) -> tuple[Mapping[str, Sequence[Engagement]], int]:
     """Read what was done to candidates, of which the oldest was made at `since_ms`: nothing of it was appended before.
 
@@ -65,11 +60,8 @@ def _engagements(
     """
     partitions, admin = partitions_of(bootstrap, ENGAGEMENTS), make_admin(bootstrap)
     start = offsets_since(admin, ENGAGEMENTS, partitions, max(since_ms - _CLOCKS_APART_MS, 0))
-    tail = _KeysTail(bootstrap, ENGAGEMENTS, candidates, Engagement, newest_only=False, on_progress=on_progress)
-    try:
+    with closing(_KeysTail(bootstrap, ENGAGEMENTS, candidates, Engagement, newest_only=False, on_progress=on_progress)) as tail:
         found, first_ms = tail.read(start), tail.first_ms
-    finally:
-        tail.close()
     # asked last: what retention takes while it is read was read, or is known to be gone
     oldest = offsets_since(admin, ENGAGEMENTS, partitions, 0)
     cut = [partition for partition in partitions if oldest[partition] and start[partition] <= oldest[partition]]
@@ -91,7 +83,7 @@ class _KeysTail(TopicTail, Generic[MessageT]):
         message: type[MessageT],
         *,
         newest_only: bool,
-        on_progress: OnProgress | None,
+        on_progress: OnProgress,
     ) -> None:
         super().__init__(bootstrap, topic, on_progress=on_progress)
         self._keys = keys

@@ -9,10 +9,11 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.codec import MessageT, decode
 from schemas.errors import BrokerUnavailable, InvalidInput, OffsetOutOfRange, TopicMismatch
+from schemas.progress import OnProgress, untold
 from schemas.wire.admin import make_admin, topic_id
 from schemas.wire.client import kafka_log
 from schemas.wire.inbound import InboundRecord
-from schemas.wire.tail import OnProgress, TailReader
+from schemas.wire.tail import TailReader
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class TopicTail(ABC):
     """Keeps its reader and what it folded, so that catching up again costs only what is new. One thread's."""
 
     def __init__(
-        self, bootstrap: str, topic: str, *, until: Mapping[int, int] | None = None, on_progress: OnProgress | None = None
+        self, bootstrap: str, topic: str, *, until: Mapping[int, int] | None = None, on_progress: OnProgress = untold
     ) -> None:
         """Connect to nothing yet.
 
@@ -120,9 +121,8 @@ class TopicTail(ABC):
                     self._take(record)
             following = reader.next_offsets
             unread = {p for p in unread if following[p] < ends[p]}
-            if self._on_progress is not None:
-                read = sum(min(following[p], ends[p]) - first for p, first in begun.items())
-                self._on_progress(self._topic, read, sum(ends[p] - first for p, first in begun.items()))
+            read = sum(min(following[p], ends[p]) - first for p, first in begun.items())
+            self._on_progress(self._topic, read, sum(ends[p] - first for p, first in begun.items()))
         return reader.next_offsets if self._until is None else ends
 
     def _ends(self, reader: TailReader) -> dict[int, int]:

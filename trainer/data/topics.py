@@ -11,6 +11,7 @@ from typing import Self
 from confluent_kafka import KafkaException, TopicPartition
 
 from schemas.errors import BrokerUnavailable
+from schemas.progress import OnProgress, untold
 from schemas.records.candidates import Candidate
 from schemas.records.control import Rollout
 from schemas.records.feedback import Example
@@ -20,7 +21,6 @@ from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUTS
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_places
 from schemas.wire.inbound import InboundRecord
-from schemas.wire.tail import OnProgress
 from trainer.data.evidence import evidence_of, newest_served
 from trainer.data.passed_over import PassedOver
 from trainer.data.skew import Evidence
@@ -46,7 +46,7 @@ class ExampleTail(TopicTail):
         *,
         max_examples: int = 500_000,
         until: Mapping[int, int] | None = None,
-        on_progress: OnProgress | None = None,
+        on_progress: OnProgress = untold,
     ) -> None:
         """Connect to nothing yet.
 
@@ -145,7 +145,7 @@ class CorpusTail(TopicTail):
         surfaces: Surfaces,
         *,
         until: Mapping[int, int] | None = None,
-        on_progress: OnProgress | None = None,
+        on_progress: OnProgress = untold,
     ) -> None:
         """Connect to nothing yet; `until` and `on_progress` as in `TopicTail`."""
         super().__init__(bootstrap, CANDIDATES, until=until, on_progress=on_progress)
@@ -218,7 +218,7 @@ class TopicSources:
         surfaces: Surfaces,
         *,
         max_examples: int = 500_000,
-        on_progress: OnProgress | None = None,
+        on_progress: OnProgress = untold,
     ) -> None:
         """Connect to nothing yet; `on_progress` as in `TopicTail`, of all but the rollouts, which are short."""
         self._rollouts = RolloutTail(bootstrap)
@@ -274,6 +274,7 @@ def read_again(
     examples: Mapping[str, tuple[int, int]],
     candidates: Mapping[str, int],
     at_ms: int,
+    on_progress: OnProgress = untold,
 ) -> tuple[Window, CorpusAt]:
     """Read what a bundle was trained on once more, as far as the topics still hold it.
 
@@ -281,14 +282,14 @@ def read_again(
         examples: [first, next) offsets by partition, as a manifest names them.
         candidates: next offsets by partition; what was written later, and took an older state's place, is missed.
         at_ms: when the corpus was taken.
+        on_progress: as in `TopicTail`.
 
     Raises:
         BrokerUnavailable: no broker, or no such topic.
     """
-    tail = ExampleTail(bootstrap, surface.name, max_examples=sys.maxsize, until=next_offsets(examples))
-    corpus = CorpusTail(
-        bootstrap, surface, surfaces, until={int(partition): following for partition, following in candidates.items()}
-    )
+    examples_end, corpus_end = next_offsets(examples), {int(partition): following for partition, following in candidates.items()}
+    tail = ExampleTail(bootstrap, surface.name, max_examples=sys.maxsize, until=examples_end, on_progress=on_progress)
+    corpus = CorpusTail(bootstrap, surface, surfaces, until=corpus_end, on_progress=on_progress)
     try:
         return tail.window({int(partition): first for partition, (first, _) in examples.items()}), corpus.candidates(at_ms)
     finally:

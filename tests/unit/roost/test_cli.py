@@ -242,6 +242,26 @@ def test_a_study_of_one_day_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     assert cli.run(["paper", "arms", "--share", "100", "--json"]) == 2
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "down --timeout-s",
+        "rollout start 0123456789abcdef --wait --timeout-s",
+        "query --user ann --max-age-s",
+        "topics check --wait-s",
+        "paper sweep --rate .1 --rate",
+        "train finetune --replay",
+        "train finetune --checkpoint-every",
+    ],
+)
+def test_a_number_without_end_is_a_usage_error(words: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """No comparison finds nan out of range: a training replayed nan times the loss, and a command waited for ever."""
+    *command, option = words.split()
+    assert cli.run([*command, f"{option}={number}", "--json"]) == 2
+    assert option in json.loads(capsys.readouterr().out)["error"]
+
+
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
 def test_a_seed_below_zero_is_a_usage_error(command: str) -> None:
     """No generator takes one: refused before the topics are read, not after."""

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ from roost.machine.machine import ROLES, Machine, MachinePlan
 from roost.machine.role_process import RoleProcess
 from roost.settings import LauncherSettings
 from schemas.errors import RoostError
+from tests.told_progress import ToldBar
 
 
 def _written(folder: Path) -> Deployment:
@@ -57,6 +59,43 @@ def test_what_ends_by_itself_while_it_is_stopped_is_down(tmp_path: Path, monkeyp
 
         monkeypatch.setattr(os, "kill", ended)
         assert cli.run(["down", "--data-dir", str(tmp_path)]) == 0
+
+
+def test_starting_in_the_background_says_what_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A broker takes ten seconds, a node with a corpus longer; what the launcher says of it goes to its log."""
+    bar = ToldBar()
+    monkeypatch.setattr(cli_machine, "phases_bar", bar.open)
+    launcher = SimpleNamespace(pid=7, poll=lambda: None)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: launcher)
+    started = Deployment(7, "127.0.0.1:1", "http://127.0.0.1:2", "registry", None, {"serve": 8})
+    found, answers = iter([None, started]), iter([cli_machine._SILENT, "ready"])
+    monkeypatch.setattr(Deployment, "find", lambda _: next(found))
+    monkeypatch.setattr(cli_machine, "_node_state", lambda _: next(answers))
+    assert cli.run(["up", "--detach", "--data-dir", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pid"] == 7
+    assert bar.told == [("broker and topics", 0, 0), ("node", 0, 0)]
+
+
+def test_stopping_says_how_many_roles_have_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is flushed and committed before the next is asked: up to a minute and a half without a word."""
+    bar = ToldBar()
+    monkeypatch.setattr(cli_machine, "phases_bar", bar.open)
+    with ExitStack() as launcher:
+        launcher.enter_context(claimed(tmp_path))
+        Deployment(os.getpid(), "127.0.0.1:1", "http://127.0.0.1:2", "registry", None, {"serve": 7, "embed": 8, "label": 0}).write(
+            tmp_path
+        )
+
+        def kill(pid: int, signum: int) -> None:
+            if pid == 8:
+                launcher.close()
+                raise ProcessLookupError
+
+        monkeypatch.setattr(os, "kill", kill)
+        assert cli.run(["down", "--data-dir", str(tmp_path)]) == 0
+    assert bar.told == [("roles stopped", 2, 3)], "and one was down already"
 
 
 def test_a_node_that_fails_on_the_question_is_told_as_such(

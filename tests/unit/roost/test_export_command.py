@@ -10,6 +10,7 @@ from schemas.aliases import aliases_in, move_alias
 from schemas.bundle import QUERY_TOWER, list_bundles, read_bundle
 from schemas.registry.remote import RemoteRegistry
 from tests.bundles import publish_bundle
+from tests.told_progress import ToldBar
 
 HOME = "home-timeline"
 
@@ -58,6 +59,23 @@ def test_a_bundle_goes_to_a_url_and_from_there_to_a_folder(
     assert exported(bundle, "--to", str(tmp_path / "there"), "--registry", remote.url) == 0
     assert read_bundle(tmp_path / "there", HOME, bundle) == read_bundle(tmp_path / "here", HOME, bundle)
     assert exported(bundle, "--to", "memory://no-bucket/bundles", "--registry", str(tmp_path / "here")) == 1
+
+
+def test_it_says_how_far_it_is_as_each_file_is_read_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Towers of gigabytes over a slow line: minutes in which nothing was shown."""
+    bar = ToldBar()
+    monkeypatch.setattr("roost.cli.export.phases_bar", bar.open)
+    here, there = tmp_path / "training", tmp_path / "production"
+    bundle = publish_bundle(here, seed=1, dim=32)
+    assert exported(bundle, "--to", str(there), "--registry", str(here)) == 0
+    files = len(read_bundle(here, HOME, bundle).files)
+    read = (f"reading {bundle}", [(done, files) for done in range(files + 1)])
+    first, (phase, written), last = bar.phases
+    assert (first, phase, last) == (read, f"writing to {there}", read), "what was written is read back"
+    size = sum(file.stat().st_size for file in (there / HOME / bundle).iterdir())
+    assert written[0] == (0, size)
+    assert written[-1] == (size, size)
+    assert len(written) == files + 2, "the manifest too"
 
 
 def test_a_damaged_bundle_is_refused_at_either_end_and_nothing_is_published(

@@ -2,28 +2,41 @@
 
 import io
 import json
+import os
 import sys
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import fastavro
 import pytest
 
+from roost import cli, publish
+from roost.cli import data
 from roost.publish import publish_file
 from schemas.errors import InvalidRecord
+from schemas.progress import OnProgress
 from schemas.records.candidates import Tweet
 from streams.producer import Event
 
 
 class FakeProducer:
-    """Keeps what was sent."""
+    """Keeps what was sent; a broker acknowledges one event at each poll."""
 
     def __init__(self) -> None:
         self.sent: list[Event] = []
+        self.unacknowledged = 0
+        self.written: dict[str, dict[int, int]] = {}
 
     def send(self, event: Event) -> None:
         """Keep the event."""
         self.sent.append(event)
+        self.unacknowledged += 1
+
+    def poll(self) -> None:
+        """Have one event acknowledged."""
+        self.unacknowledged -= 1
 
 
 TWEET = {"candidate_id": "t:1", "event_time_ms": 5, "sequence": 0, "author_id": "a:ü", "created_ms": 5, "topics": ["日本"]}
@@ -32,7 +45,8 @@ TWEET = {"candidate_id": "t:1", "event_time_ms": 5, "sequence": 0, "author_id": 
 def published(topic: str, path: Path | None) -> list[Any]:
     """Publish a file to a fake."""
     producer = FakeProducer()
-    assert publish_file(topic, path, producer, on_progress=lambda _: None) == len(producer.sent)
+    assert publish_file(topic, path, producer) == len(producer.sent)
+    assert producer.unacknowledged == 0
     return producer.sent
 
 
@@ -62,6 +76,40 @@ def test_standard_input_is_read_as_json_lines(monkeypatch: pytest.MonkeyPatch) -
     """`… | roost publish tweets -`."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(TWEET).encode())))
     assert len(published("tweets", None)) == 1
+
+
+def test_it_says_how_many_events_are_acknowledged_of_how_many_the_file_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queued is not in the log; and how many lines a file has nobody knows before its end, only how far it is read."""
+    monkeypatch.setattr(publish, "_TOLD_EVERY", 2)
+    monkeypatch.setattr(publish, "_LOOK_S", 0.0)
+    path = tmp_path / "tweets.jsonl"
+    path.write_text((json.dumps(TWEET) + "\n") * 4, "utf-8")
+    told: list[tuple[str, int, int]] = []
+    publish_file("tweets", path, FakeProducer(), on_progress=lambda *how_far: told.append(how_far))
+    assert told == [("to tweets", done, 4) for done in (0, 0, 0, 1, 2, 3, 4)]
+
+    table = pytest.importorskip("pyarrow").Table.from_pylist([TWEET] * 4)
+    pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "tweets.parquet")
+    told.clear()
+    publish_file("tweets", tmp_path / "tweets.parquet", FakeProducer(), on_progress=lambda *how_far: told.append(how_far))
+    assert told[:2] == [("to tweets", 0, 4)] * 2
+
+    told.clear()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    publish_file("tweets", None, FakeProducer(), on_progress=lambda *how_far: told.append(how_far))
+    assert told[:2] == [("to tweets", 0, 0)] * 2, "of standard input nobody knows how much there is"
+
+
+def test_a_pipe_that_has_a_name_is_published_too(tmp_path: Path) -> None:
+    """`roost publish tweets <(zcat tweets.jsonl.gz)`: it has no place to tell how far it is read."""
+    path = tmp_path / "tweets.jsonl"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=(json.dumps(TWEET) + "\n", "utf-8"), daemon=True)
+    writer.start()
+    assert len(published("tweets", path)) == 1
+    writer.join()
 
 
 @pytest.mark.parametrize(
@@ -133,3 +181,24 @@ def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(monkeypatch
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Endless())))
     with pytest.raises(InvalidRecord, match="one event a line"):
         published("tweets", None)
+
+
+def test_the_command_draws_both_bars_on_stderr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While events are acknowledged, and while nodes take them in."""
+
+    def waited(*_: object, on_progress: OnProgress, **__: object) -> list[str]:
+        on_progress("reflected", 1, 2)
+        return []
+
+    monkeypatch.setattr(data, "broker_of", lambda *_: "b:1")
+    monkeypatch.setattr(data, "Producer", lambda _: nullcontext(FakeProducer()))
+    monkeypatch.setattr(data, "wait_until_retrievable", waited)
+    path = tmp_path / "tweets.jsonl"
+    path.write_text(json.dumps(TWEET), "utf-8")
+    assert cli.run(["publish", "tweets", str(path), "--wait", "--json"]) == 0
+    drawn = capsys.readouterr()
+    assert json.loads(drawn.out)["acknowledged"] == 1
+    assert "to tweets: 1 events" in drawn.err
+    assert "reflected: 1 events" in drawn.err

@@ -2,7 +2,8 @@
 
 import pytest
 
-from roost.retrievable import lacking
+from roost import retrievable
+from roost.retrievable import behind, lacking, wait_until_retrievable
 from schemas.records.control import SILENCE_MS, NodeStatus, Progress, SourcePosition
 
 NOW_MS = 1_000_000
@@ -41,3 +42,47 @@ def test_nothing_is_lacking_once_every_live_nodes_live_index_has_it() -> None:
 def test_what_is_lacking_is_said_by_node(status: NodeStatus, sentence: str) -> None:
     """Whoever waited in vain must know where to look."""
     assert list(lacking([status], {"tweets": {2: 7}}, NOW_MS)) == [sentence]
+
+
+def test_the_node_that_is_furthest_behind_says_how_much_is_to_go() -> None:
+    """What the bar shows: once it is at its end nothing is lacking."""
+    gone = node("gone", 0, heard_ms=NOW_MS - SILENCE_MS)
+    assert behind([node("n1", 7), node("n2", 3), gone], {"tweets": {2: 7}}, NOW_MS) == 4
+    assert behind([node("n1", 7), gone], {"tweets": {2: 7}}, NOW_MS) == 0
+    assert behind([gone], {"tweets": {2: 7}}, NOW_MS) == 0, "nobody knows"
+
+
+class Heartbeats:
+    """A node's: at each look it is two records further."""
+
+    def __init__(self, _: str) -> None:
+        self._held = iter((3, 5, 7))
+
+    def catch_up(self) -> None:
+        """Hear of the node."""
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Hear of it again."""
+        self._newest = node("n1", next(self._held))
+
+    def all(self) -> list[NodeStatus]:
+        """Return what was heard last."""
+        return [self._newest]
+
+    def now_ms(self) -> int:
+        """Return the broker's time, which is not ours."""
+        return NOW_MS
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+def test_waiting_says_how_many_of_the_records_are_reflected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a million events nodes take a minute, in which nothing was shown."""
+    monkeypatch.setattr(retrievable, "Heartbeats", Heartbeats)
+    monkeypatch.setattr(retrievable, "_LOOK_S", 0.0)
+    told: list[tuple[str, int, int]] = []
+    lacks = wait_until_retrievable("b:1", {"tweets": {2: 7}}, timeout_s=30, on_progress=lambda *how_far: told.append(how_far))
+    assert lacks == []
+    assert told == [("reflected by every live node", done, 4) for done in (0, 2, 4)]

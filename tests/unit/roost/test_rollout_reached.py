@@ -1,8 +1,12 @@
 """What is said of a rollout that is not yet as far as it goes by itself, and how one that ended otherwise shows."""
 
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
 import pytest
 
-from roost.rollout_reached import lacking
+from roost import rollout_reached
+from roost.rollout_reached import lacking, wait_until_reached
 from schemas.errors import Refused
 from schemas.records.control import SILENCE_MS, BundleStage, NodeStatus, Rollout, Stage
 
@@ -50,3 +54,51 @@ def test_a_rollout_that_ended_otherwise_is_refused_with_its_reason(stage: Stage)
     """Nothing is left to wait for, and a script must see it in the exit code."""
     with pytest.raises(Refused, match=f"{BUNDLE} is {stage} on {HOME} .a reason"):
         list(lacking(state(stage), [], BUNDLE, NOW_MS, live=True))
+
+
+class Log:
+    """A rollout's: building at the first look, live at the next, by a node that was heard of a moment ago by the broker's clock."""
+
+    def __init__(self) -> None:
+        self._stages = iter([Stage.BUILDING, Stage.LIVE])
+
+    def client(self, _: str) -> AbstractContextManager["Log"]:
+        """Return itself."""
+        return nullcontext(self)
+
+    def states(self) -> dict[str, Rollout]:
+        """Return the next state."""
+        return {HOME: state(next(self._stages))}
+
+    def catch_up(self) -> None:
+        """Hear of the node."""
+
+    def refresh(self) -> None:
+        """Hear nothing new."""
+
+    def all(self) -> list[NodeStatus]:
+        """Return the node, which holds half of the corpus."""
+        return [replace(node("n1", BUNDLE), coverage={BUNDLE: 0.5})]
+
+    def now_ms(self) -> int:
+        """Return the broker's time, decades before ours."""
+        return NOW_MS
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+def test_waiting_says_how_much_of_the_corpus_is_there_and_hears_nodes_by_the_brokers_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a large corpus it takes an hour without a word; and on a machine ten seconds ahead every node passed for silent."""
+    log = Log()
+    monkeypatch.setattr(rollout_reached, "RolloutClient", log.client)
+    monkeypatch.setattr(rollout_reached, "Heartbeats", lambda _: log)
+    monkeypatch.setattr(rollout_reached, "_LOOK_S", 0.0)
+    told: list[tuple[str, int, int]] = []
+    reached, lacks = wait_until_reached(
+        "b:1", HOME, BUNDLE, live=True, timeout_s=30, on_progress=lambda *how_far: told.append(how_far)
+    )
+    assert (reached.live, lacks) == (BUNDLE, [])
+    assert told == [(f"{BUNDLE} is building", 5_000, 10_000), (f"{BUNDLE} is live", 0, 0)]

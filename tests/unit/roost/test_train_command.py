@@ -11,7 +11,9 @@ import pytest
 from roost import cli
 from roost.cli import schedule
 from schemas.bundle import list_bundles, read_bundle
-from schemas.records.control import CommandKind, RolloutCommand
+from schemas.progress import OnProgress, untold
+from schemas.records.control import CommandKind, Rollout, RolloutCommand
+from schemas.rollout import nothing_yet
 from schemas.surfaces import load_surfaces
 from tests.tiny_world import START_MS, tiny_world
 from trainer.data.cache import read_cache, write_cache
@@ -136,6 +138,64 @@ def test_what_is_wrong_with_a_cache_is_told_before_anything_is_trained(
     (cache / HOME / made / "examples.parquet").write_bytes(b"damaged")
     assert trained("reproduce", made, "--cache", str(cache), folder=tmp_path) == 1
     assert "differs from its SHA-256" in capsys.readouterr().err
+
+
+class Sources:
+    """Those of a topic of which half is read when they are asked for the window."""
+
+    def __init__(self, *_: Any, on_progress: OnProgress = untold, **__: Any) -> None:
+        """Connect to nothing."""
+        self._on_progress = on_progress
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of nothing."""
+
+    def rollout(self) -> Rollout:
+        """See `TopicSources`."""
+        return nothing_yet(HOME)
+
+    def window(self, *_: Any, **__: Any) -> Window:
+        """See `TopicSources`."""
+        self._on_progress("examples", 600, 1_200)
+        logged = tuple(LoggedExample(0, n, example) for n, example in enumerate(WORLD.examples))
+        return Window(logged, {0: (0, len(logged))})
+
+    def candidates(self, now_ms: int) -> CorpusAt:
+        """See `TopicSources`."""
+        return CorpusAt(WORLD.corpus, {0: 120}, now_ms)
+
+
+def test_a_training_says_how_far_it_has_read_the_topics_and_then_how_far_its_towers_are_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first step and behind the last a bar stood that did not move, minutes of a large topic or corpus."""
+    for name, value in OPEN.items():
+        monkeypatch.setenv(f"ROOST_GATE_{name}", value)
+    monkeypatch.setattr("roost.cli.training.TopicSources", Sources)
+    monkeypatch.setattr("roost.cli.train.broker_of", lambda *_: "")
+    monkeypatch.setattr("roost.cli.reproduce.broker_of", lambda *_: "")
+    reading = f"examples {'━' * 20}"
+    assert trained("pretrain", "--accept-window", "--epochs", "1", "--min-steps", "1", folder=tmp_path) == 0
+    told = capsys.readouterr()
+    made = json.loads(told.out)["id"]
+    assert reading in told.err
+    (judged,) = (line for line in told.err.splitlines() if line.startswith("candidate tower"))
+    assert " 120/120 " in judged
+
+    assert trained("finetune", "--parent", made, "--accept-window", folder=tmp_path) == 0
+    told = capsys.readouterr()
+    assert reading in told.err
+
+    def again(*_: object, on_progress: OnProgress, **__: object) -> tuple[Window, CorpusAt]:
+        sources = Sources(on_progress=on_progress)
+        return sources.window(), sources.candidates(START_MS)
+
+    monkeypatch.setattr("roost.cli.training.read_again", again)
+    trained("reproduce", made, folder=tmp_path)
+    assert reading in capsys.readouterr().err
 
 
 def test_an_ensemble_is_one_bundle_of_the_surfaces_dimension_and_is_rebuilt(

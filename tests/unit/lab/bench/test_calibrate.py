@@ -44,6 +44,8 @@ def test_a_process_that_was_stopped_sees_its_pause() -> None:
 
 def test_a_report_says_what_the_machine_does_alone_and_beside_others() -> None:
     """The names that two reports are compared by; none of them can be nothing."""
-    report = calibrate.run(seconds=0.2)
+    told: list[tuple[int, int]] = []
+    report = calibrate.run(seconds=0.2, on_progress=lambda done, parts: told.append((done, parts)))
+    assert told == [(done, 5) for done in range(6)]
     figures = [report[name] for name in ("loop_ms", "beside_over_alone", "scan_ms", "sync_ms_p50", "sync_ms_p99")]
     assert all(isinstance(value, float) and value > 0 for value in [*figures, machine()["loop_ms"]]), report

@@ -76,6 +76,15 @@ def test_no_way_back_is_shown_to_a_bundle_that_is_missing_or_damaged_too(tmp_pat
         assert f"roost rollout retire {draining}" in fixes[f"bundle {draining}"]
 
 
+def test_it_says_how_many_bundles_it_has_looked_at(tmp_path: Path) -> None:
+    """Every byte of every bundle is read: of a year's bundles that takes minutes."""
+    for seed in (1, 2):
+        publish_bundle(tmp_path, seed=seed)
+    told: list[tuple[str, int, int]] = []
+    check_bundles(tmp_path, {}, on_progress=lambda *how_far: told.append(how_far))
+    assert told == [("bundles", done, 2) for done in range(3)]
+
+
 def test_an_empty_registry_is_a_fresh_start(tmp_path: Path) -> None:
     """With the command that makes the first bundle."""
     (finding,) = check_bundles(tmp_path / "none", {})

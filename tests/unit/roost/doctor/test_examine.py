@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import TypeAdapter
 
 from roost.doctor import examine
-from roost.doctor.finding import Verdict
+from roost.doctor.finding import Finding, Verdict, ok
+from schemas.groups import Reader
+from schemas.registry.folder import FolderRegistry
 from serving.health import BundleHealth, NodeHealth, SurfaceHealth
+from tests.bundles import publish_bundle
+from tests.told_progress import ToldBar
 
 URL = "http://127.0.0.1:2"
 
@@ -50,3 +55,28 @@ def test_a_node_of_an_older_release_is_judged_by_what_it_says(answering: Callabl
     health["surfaces"][0]["bundles"][0]["index_alarms"] = {"builder": "its builder is silent"}
     answering(json.dumps(health).encode())
     assert examine._node(URL).sentence == f"{URL}: bundle {bundle.bundle}: its builder is silent"
+
+
+def test_a_bar_is_drawn_while_bundles_are_read_and_is_gone_before_their_finding_is_printed(tmp_path: Path) -> None:
+    """Both go to one terminal, by two streams: a finding would stand in the bar's line."""
+    publish_bundle(tmp_path)
+    bar = ToldBar()
+    patient = examine.Patient(None, None, FolderRegistry(tmp_path), None, None, {}, 4)
+    for _ in examine.examine(patient, bar=bar.open):
+        assert not bar.is_open
+    assert ("bundles", 1, 1) in bar.told
+
+
+def test_a_bar_is_drawn_while_lags_are_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Three seconds for each role that has something to do."""
+    looked_at: list[str] = []
+
+    def lag(_: str, reader: Reader, __: object) -> Finding:
+        assert bar.is_open
+        looked_at.append(reader.role)
+        return ok(f"lag of {reader.role}", "none")
+
+    bar = ToldBar()
+    monkeypatch.setattr(examine, "_lag", lag)
+    found = list(examine._lags(examine.Patient("b:1", None, FolderRegistry(tmp_path), None, None, {}, 4), bar.open))
+    assert [finding.check for finding in found] == [what for what, _, _ in bar.told] == [f"lag of {role}" for role in looked_at]

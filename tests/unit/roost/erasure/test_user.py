@@ -43,4 +43,7 @@ def test_a_delete_is_not_taken_for_one_of_before(came_back_ms: int, monkeypatch:
     monkeypatch.setattr(user_module, "partitions_of", lambda *_: 1)
     monkeypatch.setattr(user_module, "Outbox", Acknowledged)
     monkeypatch.setattr(user_module, "TailReader", lambda *_, **__: FakeTail(batches))
-    assert delete_user("127.0.0.1:1", "u:1", wait_s=30.0) == UserErasure("u:1", APPENDED_MS)
+    told: list[tuple[str, int, int]] = []
+    erased = delete_user("127.0.0.1:1", "u:1", wait_s=30.0, on_progress=lambda *how_far: told.append(how_far))
+    assert erased == UserErasure("u:1", APPENDED_MS)
+    assert told == [("user state folds the delete", 0, 0)] * 2

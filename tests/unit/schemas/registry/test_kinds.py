@@ -38,6 +38,15 @@ def test_what_was_published_is_listed_read_and_checked(registry: BundleRegistry)
     assert sorted(path.name for path in (registry.folder / PLACE).iterdir()) == sorted(FILES), "it lies on this machine, whole"
 
 
+def test_it_is_told_how_many_bytes_are_written_as_each_file_is(registry: BundleRegistry) -> None:
+    """A bar of files would stand still for the large one, and jump over the manifest."""
+    told: list[tuple[str, int, int]] = []
+    registry.publish(PLACE, FILES, last="manifest", check=whole, on_progress=lambda *how_far: told.append(how_far))
+    assert told == [(f"writing to {registry}", done, 22) for done in (0, 7, 22)]
+    registry.publish(PLACE, FILES, last="manifest", check=whole, on_progress=lambda *how_far: told.append(how_far))
+    assert len(told) == 3, "it was there already"
+
+
 def test_what_is_not_there_is_no_bundle(registry: BundleRegistry) -> None:
     """Told apart from a place that does not answer: that may be there tomorrow."""
     registry.require_writable()

@@ -53,5 +53,16 @@ def test_what_retention_has_left_of_a_bundles_window_is_read_be_it_nothing(
     monkeypatch.setattr(tail, "make_admin", lambda *_: None)
     monkeypatch.setattr(tail, "partitions_of", lambda *_: [0])
     monkeypatch.setattr(tail, "identity_of", lambda *_: "the topic")
-    window, _ = read_again("127.0.0.1:9092", SURFACE, SURFACES, examples={"0": trained_on}, candidates={"0": 0}, at_ms=0)
-    assert [one.offset for one in window.logged] == list(range(FIRST, trained_on[1]))
+    told: list[tuple[str, int, int]] = []
+    window, _ = read_again(
+        "127.0.0.1:9092",
+        SURFACE,
+        SURFACES,
+        examples={"0": trained_on},
+        candidates={"0": 0},
+        at_ms=0,
+        on_progress=lambda *how_far: told.append(how_far),
+    )
+    read = list(range(FIRST, trained_on[1]))
+    assert [one.offset for one in window.logged] == read
+    assert [what for what, _, _ in told] == ["examples"] * bool(read), "of the candidates there is nothing to read"
