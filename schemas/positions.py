@@ -35,8 +35,8 @@ def read_mark(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, int]:
         if name == MARK:
             try:
                 found = json.loads(value or b"")
-            # not JSON, or not UTF-8
-            except ValueError:
+            # not JSON, not UTF-8, or nested too deeply
+            except (ValueError, RecursionError):
                 return {}
             readable = isinstance(found, dict) and all(type(offset) is int for offset in found.values())
             return found if readable else {}

@@ -96,8 +96,7 @@ class Controller:
 
         Args:
             asked: the commands of before this process, in log order: the newest start that waits among them is taken up too.
-            admit: raises `Refused` when the bundle of a start must not be rolled out, `BundlesUnavailable` when nobody can tell; see
-                `streams.controller.admission`.
+            admit: raises `Refused` when the bundle of a start must not be rolled out, `BundlesUnavailable` when nobody can tell.
             evidence: decides canaries: a worse one is aborted, a better one promoted where the operator left that to the test.
             silence_ms: an instance not heard of for this long is not live.
             let_go_ms: an ended bundle's topic stays at least this long, and until no live instance reports the bundle…

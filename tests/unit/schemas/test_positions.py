@@ -14,7 +14,7 @@ def test_a_mark_is_read_as_it_was_written_among_other_headers() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, b"", b"\xff", b"[1]", b'{"tweets": "7"}', b'{"tweets": true}', b'{"tweets": 1.5}', b"null"]
+    "value", [None, b"", b"\xff", b"[1]", b'{"tweets": "7"}', b'{"tweets": true}', b'{"tweets": 1.5}', b"null", b"[" * 100_000]
 )
 def test_a_mark_that_cannot_be_read_is_none(value: bytes | None) -> None:
     """It only makes a node know later what it holds; a record is never lost for it."""
