@@ -17,6 +17,7 @@ from schemas.records.feedback import Example
 from schemas.rollout import fold, nothing_yet
 from schemas.surfaces import Surface, Surfaces, surfaces_of
 from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUTS
+from schemas.voided import erased_ms_of
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_places
 from schemas.wire.inbound import InboundRecord
@@ -97,7 +98,7 @@ class ExampleTail(TopicTail):
         if kept.first is None:
             kept.first = record.offset
         if record.value is None:
-            self._erase((record.key or b"").decode("utf-8", "replace"), kept, record.timestamp_ms)
+            self._erase((record.key or b"").decode("utf-8", "replace"), kept, erased_ms_of(record))
             return
         example = decoded(Example, record)
         if example is None:
@@ -110,6 +111,9 @@ class ExampleTail(TopicTail):
 
     def _erase(self, user_id: str, kept: _Kept, erased_ms: int) -> None:
         """Drop what a user was shown before being deleted; what of it comes later, such as a correction, is not taken."""
+        if erased_ms <= self._erased_ms.get(user_id, -1):
+            # the same delete again, or one of before it
+            return
         self._erased_ms[user_id] = erased_ms
         before = len(kept.entries)
         kept.entries = deque(
