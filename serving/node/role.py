@@ -20,6 +20,7 @@ from serving.node.bundle_tail import NodeParts
 from serving.node.contact import BrokerContact
 from serving.node.heartbeat import NameTaken
 from serving.node.node import Node
+from serving.node.sources import SourceIds, asking
 from serving.query.census import SurfaceCensus
 from serving.query.epochs import Routing, RoutingTable
 from serving.query.explain import Explainer
@@ -65,7 +66,15 @@ def build_node(settings: NodeSettings) -> BuiltNode:
     users = UserStore(skipped=metrics.skipped.labels(USER_STATES).inc)
     make_index = partial(LiveIndex, config=TIERS[settings.index_tiers])
     parts = NodeParts(
-        settings.bootstrap, settings.registry, Masks(), metrics, make_index, BrokerContact(), _store(settings), tracing
+        settings.bootstrap,
+        settings.registry,
+        Masks(),
+        metrics,
+        make_index,
+        BrokerContact(),
+        _store(settings),
+        tracing,
+        SourceIds(asking(settings.bootstrap)),
     )
     tap, tally = QueryTap(), AnswerTally()
     node = Node(
