@@ -278,6 +278,7 @@ def read_again(
     examples: Mapping[str, tuple[int, int]],
     candidates: Mapping[str, int],
     at_ms: int,
+    read_to: Mapping[str, int] | None = None,
 ) -> tuple[Window, CorpusAt]:
     """Read what a bundle was trained on once more, as far as the topics still hold it.
 
@@ -285,11 +286,13 @@ def read_again(
         examples: [first, next) offsets by partition, as a manifest names them.
         candidates: next offsets by partition; what was written later, and took an older state's place, is missed.
         at_ms: when the corpus was taken.
+        read_to: next offsets of the examples topic, by partition, that it was read to then, if known: deletes up to there count.
 
     Raises:
         BrokerUnavailable: no broker, or no such topic.
     """
-    tail = ExampleTail(bootstrap, surface.name, max_examples=sys.maxsize, until=next_offsets(examples))
+    until = next_offsets(examples) | {int(partition): following for partition, following in (read_to or {}).items()}
+    tail = ExampleTail(bootstrap, surface.name, max_examples=sys.maxsize, until=until)
     corpus = CorpusTail(
         bootstrap, surface, surfaces, until={int(partition): following for partition, following in candidates.items()}
     )
