@@ -18,6 +18,7 @@ from schemas.registry.place import RegistryPlace
 from schemas.surfaces import Surface
 from schemas.topics import embeddings_topic_name
 from schemas.towers import Towers
+from schemas.wire.identities import TopicIds
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tracing import Tracing
 from serving.api import Freshness
@@ -33,7 +34,6 @@ from serving.metrics import NodeMetrics
 from serving.node.contact import BrokerContact
 from serving.node.follower import FollowerCallbacks, TopicFollower
 from serving.node.heartbeat import EmbedderReport
-from serving.node.sources import SourceIds
 from serving.query.epochs import Epoch
 from serving.query.retrieve import wall_clock_ms
 from serving.snapshots.keeping import BundleSnapshots
@@ -74,7 +74,7 @@ class NodeParts:
     contact: BrokerContact
     snapshots: SnapshotStore | None = None
     tracing: Tracing | None = None
-    sources: SourceIds | None = None
+    sources: TopicIds | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
+from schemas.positions import SOURCE_TOPICS
 from schemas.surfaces import Surface, load_surfaces
 from schemas.topics import USER_STATES
+from schemas.wire.admin import make_admin
+from schemas.wire.identities import TopicIds, asking
 from schemas.wire.tracing import Tracing, start_tracing
 from serving.filling.masks import Masks
 from serving.http.app import build_app
@@ -20,7 +23,6 @@ from serving.node.bundle_tail import NodeParts
 from serving.node.contact import BrokerContact
 from serving.node.heartbeat import NameTaken
 from serving.node.node import Node
-from serving.node.sources import SourceIds, asking
 from serving.query.census import SurfaceCensus
 from serving.query.epochs import Routing, RoutingTable
 from serving.query.explain import Explainer
@@ -74,7 +76,7 @@ def build_node(settings: NodeSettings) -> BuiltNode:
         BrokerContact(),
         _store(settings),
         tracing,
-        SourceIds(asking(settings.bootstrap)),
+        TopicIds(asking(make_admin(settings.bootstrap), SOURCE_TOPICS)),
     )
     tap, tally = QueryTap(), AnswerTally()
     node = Node(

@@ -1,27 +1,25 @@
-"""Which topics the input is, by Kafka's ids: one that was created anew has another. Reads none of them, and never waits."""
+"""Which topics have some names, by Kafka's ids: one that was created anew has another. Reads none of them, and never waits."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaException, TopicCollection
-
-from schemas.positions import SOURCE_TOPICS
-from schemas.wire.admin import make_admin
+from confluent_kafka.admin import AdminClient
 
 Asking = Callable[[], Mapping[str, Future[Any]]]
 
 
-class SourceIds:
+class TopicIds:
     """The ids as a broker last told them. One thread looks; `now` may be read on any."""
 
     def __init__(self, ask: Asking) -> None:
         """Ask nothing yet.
 
         Args:
-            ask: begins to ask for the input topics; returns at once.
+            ask: begins to ask for the topics; returns at once.
         """
         self.now: Mapping[str, str] = {}
         self._ask = ask
@@ -40,6 +38,6 @@ class SourceIds:
         self._asked = self._ask()
 
 
-def asking(bootstrap: str) -> Asking:
-    """Return what asks a broker, for `SourceIds`."""
-    return partial(make_admin(bootstrap).describe_topics, TopicCollection(list(SOURCE_TOPICS)), request_timeout=10)
+def asking(admin: AdminClient, topics: Collection[str]) -> Asking:
+    """Return what asks a broker, for `TopicIds`."""
+    return partial(admin.describe_topics, TopicCollection(list(topics)), request_timeout=10)

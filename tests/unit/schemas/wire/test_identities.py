@@ -1,4 +1,4 @@
-"""Which topics the input is, as a broker tells it in its own time."""
+"""Which topics have some names, as a broker tells it in its own time."""
 
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from serving.node.sources import SourceIds
+from schemas.wire.identities import TopicIds
 
 
 class Broker:
@@ -17,7 +17,7 @@ class Broker:
         self.asked: list[dict[str, Future[Any]]] = []
 
     def ask(self) -> Mapping[str, Future[Any]]:
-        """See `SourceIds`."""
+        """See `TopicIds`."""
         self.asked.append({"tweets": Future(), "articles": Future()})
         return self.asked[-1]
 
@@ -31,9 +31,9 @@ class Broker:
 
 
 def test_the_ids_are_those_that_the_broker_told_last() -> None:
-    """The heart looks between two beats: it must wait for nobody, and a topic that is away for a moment is still the same."""
+    """Who looks has other work: it must wait for nobody, and a topic that is away for a moment is still the same."""
     broker = Broker()
-    sources = SourceIds(broker.ask)
+    sources = TopicIds(broker.ask)
     sources.look()
     sources.look()
     assert (sources.now, len(broker.asked)) == ({}, 1)
