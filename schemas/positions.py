@@ -7,8 +7,11 @@ written whole yet. A compacted topic loses marks; the embedder's reports on `nod
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from schemas.topics import ENGAGEMENTS, PUBLICATIONS
+
+T = TypeVar("T")
 
 Positions = Mapping[str, Mapping[int, int]]
 """The next offset by topic and partition."""
@@ -22,6 +25,7 @@ Header = tuple[str, bytes]
 SOURCE_TOPICS = (*PUBLICATIONS, ENGAGEMENTS)
 
 MARK = "roost-source"
+SOURCE_IDS = "roost-source-ids"
 
 
 def write_mark(next_offsets: Mapping[str, int]) -> Header:
@@ -31,14 +35,31 @@ def write_mark(next_offsets: Mapping[str, int]) -> Header:
 
 def read_mark(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, int]:
     """Return what the mark among a record's headers says; nothing where there is none, or none that can be read."""
+    return _mapping(headers, MARK, int)
+
+
+def write_source_ids(ids: Mapping[str, str]) -> tuple[Header, ...]:
+    """Return the header that says of which topics positions are, by Kafka's ids of them; none where nobody knows.
+
+    It goes with a mark, and with an embedder's report. A topic that was created anew under its name has another id.
+    """
+    return ((SOURCE_IDS, json.dumps(dict(ids), separators=(",", ":")).encode()),) if ids else ()
+
+
+def read_source_ids(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    """Return the ids of the topics that a record's positions are of; of earlier releases' records nobody knows them."""
+    return _mapping(headers, SOURCE_IDS, str)
+
+
+def _mapping(headers: Iterable[tuple[str, bytes | None]], wanted: str, kind: type[T]) -> dict[str, T]:
     for name, value in headers:
-        if name == MARK:
+        if name == wanted:
             try:
                 found = json.loads(value or b"")
-            # not JSON, or not UTF-8
-            except ValueError:
+            # not JSON, not UTF-8, or nested too deeply
+            except (ValueError, RecursionError):
                 return {}
-            readable = isinstance(found, dict) and all(type(offset) is int for offset in found.values())
+            readable = isinstance(found, dict) and all(type(one) is kind for one in found.values())
             return found if readable else {}
     return {}
 

@@ -38,10 +38,11 @@ class Served:
         self.node = FakeNode()
         self.epoch = FilledEpoch(registry, seed=1)
         self.pool = ThreadPoolExecutor(2)
+        self._metrics = NodeMetrics()
         app = build_app(
             Retriever(self.table, UserStore()),
             self.node,
-            NodeMetrics(),
+            self._metrics,
             explainer=Explainer(self.table, UserStore(), Masks()),
             census=SurfaceCensus(self.table),
             version="1.2.3",
@@ -55,6 +56,10 @@ class Served:
     def go_live(self) -> None:
         """Make the epoch live."""
         self.table.put(Routing(HOME, 1, self.epoch.epoch, held={self.epoch.bundle: self.epoch.epoch}))
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a metric's value; 0 before there is any."""
+        return self._metrics.registry.get_sample_value(name, labels) or 0.0
 
     def close(self) -> None:
         """Stop."""

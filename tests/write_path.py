@@ -1,6 +1,6 @@
 """The write path as a node sees it, played by a test on a real broker: rollouts, embeddings, user states. Holds no test."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,6 +9,7 @@ from confluent_kafka import TopicPartition
 from schemas.bundle import read_bundle
 from schemas.codec import encode
 from schemas.ids import Version
+from schemas.positions import Header
 from schemas.records.candidates import Embedding, embedding_subject
 from schemas.records.control import CommandKind, Rollout, RolloutCommand
 from schemas.records.users import UserState
@@ -176,7 +177,7 @@ class WritePath:
         """Write a user's state; None forgets the user."""
         self.send(USER_STATES, user_id.encode(), None if state is None else encode(state))
 
-    def send(self, topic: str, key: bytes, value: bytes | None) -> None:
+    def send(self, topic: str, key: bytes, value: bytes | None, headers: Sequence[Header] = ()) -> None:
         """Write one record and wait for its acknowledgement."""
-        self._outbox.produce(topic, value, key)
+        self._outbox.produce(topic, value, key, headers=list(headers))
         self._flush()

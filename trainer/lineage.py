@@ -7,7 +7,7 @@ the corpus was, and a digest of everything the fit read, so that a rebuild from 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,6 +50,8 @@ class Lineage:
             it, from none.
         processes: that fitted together; sums are ordered by them too.
         examples_topic: Kafka's id of the topic that the manifest's offsets are of; None where nobody knows.
+        read_to: by partition, the next offset of the examples topic behind all that was read of it, the held-out part included:
+            what was trained on lacks what a delete in there voids. Empty where nobody knows.
     """
 
     fit: FitConfig | EnsembleFit
@@ -64,6 +66,7 @@ class Lineage:
     share: float = 1.0
     processes: int = 1
     examples_topic: str | None = None
+    read_to: Mapping[str, int] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes; equal lineages give equal bytes."""

@@ -74,7 +74,7 @@ def reproduce(
     if inputs_digest(train, candidates) != lineage.inputs:
         raise Refused(
             f"the {len(train)} examples and {len(candidates)} candidates that are there are not what {bundle.id} was trained on: "
-            "retention, compaction or an erasure has taken some; name the cache that was kept of its training"
+            f"{_why_other(bundle, len(train), len(candidates))}; name the cache that was kept of its training"
         )
     torch.set_num_threads(lineage.threads)
     # both before the fit: a bundle that cannot be read should not cost one
@@ -101,3 +101,13 @@ def reproduce(
         code=(manifest.code_version, code_version()),
         torch=(lineage.torch, torch.__version__),
     )
+
+
+def _why_other(bundle: Bundle, examples: int, candidates: int) -> str:
+    metrics = bundle.manifest.metrics
+    examples_then, candidates_then = int(metrics.get("train_examples", examples)), int(metrics.get("corpus", candidates))
+    if examples < examples_then or candidates < candidates_then:
+        return f"of {examples_then} and {candidates_then} retention, compaction or an erasure has taken some"
+    if examples > examples_then:
+        return f"it was trained on {examples_then}, without those of users who were deleted by then, and nothing read says who"
+    return "they are as many, and some are in another state than then: of a candidate compaction keeps the newest"

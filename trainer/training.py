@@ -84,6 +84,7 @@ class TrainingData:
         served_by: the one bundle whose answers the examples are; None where it does not matter whose they are.
         passed_over: examples between the parent's offsets and these that were refused, and are trained on by nobody.
         examples_topic: id of the topic that `offsets` are of; None where nobody knows.
+        read_to: by partition, the next offset behind all that was read, `evaluation` included: a delete among it voids of both.
     """
 
     train: Sequence[Example]
@@ -96,6 +97,7 @@ class TrainingData:
     served_by: str | None = None
     passed_over: int = 0
     examples_topic: str | None = None
+    read_to: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of_window(cls, window: Window, corpus: CorpusAt, *, evaluation_share: float = 0.2) -> "TrainingData":
@@ -110,6 +112,7 @@ class TrainingData:
             corpus.at_ms,
             served_by=window.served_by,
             examples_topic=window.topic_id,
+            read_to={partition: following for partition, (_, following) in window.manifest_offsets().items()},
         )
 
 
@@ -233,6 +236,7 @@ class Training:
             served_by=self._data.served_by,
             processes=processes(),
             examples_topic=self._data.examples_topic,
+            read_to=self._data.read_to,
         )
 
     def judge(self, towers: Tunable, *, against_live: bool = True) -> Judged:

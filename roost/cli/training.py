@@ -114,6 +114,7 @@ class Job:
                 examples=bundle.manifest.examples,
                 candidates=lineage.corpus_offsets,
                 at_ms=lineage.corpus_at_ms,
+                read_to=lineage.read_to,
                 on_progress=progress,
             )
         return *read, "topics"

@@ -92,15 +92,17 @@ class RemoteRegistry:
 
     def _seen_or_read(self, path: str, check: Check[T]) -> T:
         # no file changes: what passed the check is read once. Which paths there are is asked at every listing
-        files = dict(self._seen.of(path))
+        seen, fetched = self._seen.of(path), dict[str, bytes]()
 
         def read(name: str, most_bytes: int) -> bytes:
-            if name not in files:
-                files[name] = self.read(f"{path}/{name}", most_bytes)
-            return files[name]
+            if name in seen:
+                return seen[name]
+            fetched[name] = self.read(f"{path}/{name}", most_bytes)
+            return fetched[name]
 
         found = check(read)
-        self._seen.keep(path, files)
+        if fetched:
+            self._seen.keep(path, {**seen, **fetched})
         return found
 
     def _fetched(self, path: str, check: Check[T]) -> T:

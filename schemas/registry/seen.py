@@ -16,7 +16,12 @@ class SeenFiles:
     def of(self, path: str) -> Mapping[str, bytes]:
         """Return the files below a path, by name; none where none are kept."""
         with self._lock:
-            return self._files.get(path, {})
+            files = self._files.pop(path, None)
+            if files is None:
+                return {}
+            # behind those that were looked at before it
+            self._files[path] = files
+            return files
 
     def keep(self, path: str, files: Mapping[str, bytes]) -> None:
         """Keep the files below a path, in place of what was kept of it."""

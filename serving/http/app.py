@@ -35,6 +35,7 @@ from serving.health import HasHealth, NodeHealth
 from serving.http.body_limit import BodyLimit
 from serving.http.collector import HealthCollector
 from serving.http.direct import Asking, DirectRetrieval
+from serving.http.presence import CallerGone, while_connected
 from serving.metrics import NodeMetrics
 from serving.query.census import SurfaceCensus
 from serving.query.epochs import epoch_name
@@ -55,6 +56,8 @@ _REFUSALS: dict[type[Exception], tuple[str, int]] = {
     NodeBehind: ("node_behind", 409),
     WritesMissing: ("writes_missing", 409),
     BundleNotHeld: ("bundle_not_held", 409),
+    # nobody reads it: for the metric
+    CallerGone: ("caller_gone", 499),
 }
 _PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (404, 409, 413, 422, 503)}
 
@@ -74,7 +77,7 @@ def build_app(
     Args:
         explainer: says why a candidate is in an answer or not.
         census: counts what the live indexes hold.
-        pool: answers queries; those beyond its threads wait in line. Its owner shuts it down.
+        pool: answers queries; those beyond its threads wait in line, as long as their callers do. Its owner shuts it down.
     """
     ask = _asking(_answering(retriever, metrics), retriever, pool)
     routes = build_routes(ask, node, metrics, explainer=explainer, census=census, version=version)
@@ -154,7 +157,7 @@ def _add_retrieve(app: FastAPI, ask: Asking) -> None:
 
 def _add_batch(app: FastAPI, ask: Asking, metrics: NodeMetrics) -> None:
     @app.post("/v1/surfaces/{surface}/retrieve-batch", response_model=BatchAnswer, responses=_PROBLEMS, tags=["retrieve"])
-    async def retrieve_batch(surface: str, batch: BatchRequest) -> Response:
+    async def retrieve_batch(surface: str, batch: BatchRequest, asked: Request) -> Response:
         """Answer several questions side by side; one that is refused costs the others nothing."""
 
         async def answered(request: RetrieveRequest) -> bytes:
@@ -168,7 +171,7 @@ def _add_batch(app: FastAPI, ask: Asking, metrics: NodeMetrics) -> None:
                 metrics.refusals.labels(problem.error).inc()
                 return PROBLEM_JSON.dump_json(problem)
 
-        answers = await asyncio.gather(*map(answered, batch.requests))
+        answers = await while_connected(asked.receive, asyncio.gather(*map(answered, batch.requests)))
         return Response(b'{"answers":[' + b",".join(answers) + b"]}", media_type="application/json")
 
 

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from schemas.errors import BundleError
 from serving.api import PROBLEM_JSON, Problem, RetrieveRequest
 from serving.http.body_limit import body_within
+from serving.http.presence import while_connected
 from serving.query.errors import QueryRefused
 
 # a question's surface and body to its answer's JSON
@@ -46,7 +47,7 @@ class DirectRetrieval:
             return
         status = 200
         try:
-            answered = await self._ask(surface, RetrieveRequest.model_validate_json(body))
+            answered = await while_connected(receive, self._ask(surface, RetrieveRequest.model_validate_json(body)))
         except (QueryRefused, BundleError, ValidationError) as error:
             status, problem = self._refuse(error)
             answered = PROBLEM_JSON.dump_json(problem)

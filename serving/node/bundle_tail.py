@@ -13,12 +13,12 @@ import numpy as np
 
 from schemas.bundle import read_bundle
 from schemas.errors import BundleError, BundlesUnavailable
-from schemas.positions import Positions, read_mark
-from schemas.records.control import Progress
+from schemas.positions import Positions, read_mark, read_source_ids
 from schemas.registry.place import RegistryPlace
 from schemas.surfaces import Surface
 from schemas.topics import embeddings_topic_name
 from schemas.towers import Towers
+from schemas.wire.identities import TopicIds
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tracing import Tracing
 from serving.api import Freshness
@@ -33,6 +33,7 @@ from serving.index import CandidateIndex, IndexClosed
 from serving.metrics import NodeMetrics
 from serving.node.contact import BrokerContact
 from serving.node.follower import FollowerCallbacks, TopicFollower
+from serving.node.heartbeat import EmbedderReport
 from serving.query.epochs import Epoch
 from serving.query.retrieve import wall_clock_ms
 from serving.snapshots.keeping import BundleSnapshots
@@ -62,6 +63,7 @@ class NodeParts:
         contact: whether the broker still answers.
         snapshots: where the indexes are kept on disk; None keeps none.
         tracing: makes spans of embeddings that carry a trace; without one no header is looked at.
+        sources: which topics the input is; without it what was said last counts.
     """
 
     bootstrap: str
@@ -72,6 +74,7 @@ class NodeParts:
     contact: BrokerContact
     snapshots: SnapshotStore | None = None
     tracing: Tracing | None = None
+    sources: TopicIds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,15 +222,16 @@ class BundleTail:
     def as_of(self) -> Positions:
         """See `serving.query.epochs.IndexSource`."""
         loaded = self._loaded
-        return {} if loaded is None else loaded.reach.positions(self.applied)
+        sources = self._parts.sources
+        return {} if loaded is None else loaded.reach.positions(self.applied, None if sources is None else sources.now)
 
-    def told(self, reports: Mapping[int, Progress]) -> None:
+    def told(self, reports: Mapping[int, EmbedderReport]) -> None:
         """Take in what the embedder last reported of this bundle, by partition."""
         loaded = self._loaded
-        for partition, report in reports.items():
-            if loaded is not None and report.backfill_done:
-                next_offsets = {topic: position.next_offset for topic, position in report.source.items()}
-                loaded.reach.claim(partition, report.embeddings_end, next_offsets)
+        for partition, (progress, source_ids) in reports.items():
+            if loaded is not None and progress.backfill_done:
+                next_offsets = {topic: position.next_offset for topic, position in progress.source.items()}
+                loaded.reach.claim(partition, progress.embeddings_end, next_offsets, source_ids)
 
     def _gather_s(self) -> float:
         return GATHER_S if self.answers or not self._follower.caught_up else GATHER_ASIDE_S
@@ -328,7 +332,7 @@ class BundleTail:
             self._measure(loaded.filled, batch, new)
         for record in records:
             if next_offsets := read_mark(record.headers):
-                loaded.reach.claim(record.partition, record.offset + 1, next_offsets)
+                loaded.reach.claim(record.partition, record.offset + 1, next_offsets, read_source_ids(record.headers))
 
     def _tell_bad(self, found: Sequence[BadEmbedding]) -> None:
         for bad in found:

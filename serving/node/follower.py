@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from confluent_kafka.admin import AdminClient
+
 from schemas.errors import BrokerUnavailable, OffsetOutOfRange, TopicMismatch
 from schemas.wire.admin import topic_id, wait_for_broker
+from schemas.wire.identities import TopicIds, asking
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 
@@ -17,6 +20,7 @@ MAX_RECORDS = 500
 _POLL_S = 0.1
 _RETRY_S = 0.5
 _BROKER_WAIT_S = 2.0
+_LOOK_AT_ID_S = 1.0
 # the client's default of 10 s is what an index would lag after a broker came back
 _RECONNECT_MS = 1_000
 
@@ -124,14 +128,16 @@ class TopicFollower:
         self.trouble = trouble
 
     def _follow(self) -> None:
-        partitions = self._identify()
+        admin = wait_for_broker(self._bootstrap, timeout_s=_BROKER_WAIT_S, should_stop=self._stopping.is_set)
+        partitions = self._identify(admin)
         try:
-            self._read(partitions)
+            self._read(partitions, TopicIds(asking(admin, [self.topic])))
         except OffsetOutOfRange as error:
             self._note(str(error))
             self._start_over()
 
-    def _read(self, partitions: Sequence[int]) -> None:
+    def _read(self, partitions: Sequence[int], ids: TopicIds) -> None:
+        look_s = 0.0
         with TailReader(
             self._bootstrap, self.topic, partitions, start=self.position, reconnect_backoff_max_ms=_RECONNECT_MS
         ) as reader:
@@ -139,6 +145,12 @@ class TopicFollower:
             self._check_within(self._targets)
             self.trouble = None
             while not self._stopping.is_set():
+                if time.monotonic() >= look_s:
+                    ids.look()
+                    look_s = time.monotonic() + _LOOK_AT_ID_S
+                    if ids.now.get(self.topic, self.topic_id) != self.topic_id:
+                        # the client would read on in it, in silence, where it is longer
+                        return
                 records = reader.poll(MAX_RECORDS, _POLL_S)
                 came_s = time.monotonic()
                 if records:
@@ -157,9 +169,8 @@ class TopicFollower:
                 if records and rest_s > 0:
                     self._stopping.wait(rest_s)
 
-    def _identify(self) -> list[int]:
+    def _identify(self, admin: AdminClient) -> list[int]:
         """Return the topic's partitions; start over when it is another topic of the same name."""
-        admin = wait_for_broker(self._bootstrap, timeout_s=_BROKER_WAIT_S, should_stop=self._stopping.is_set)
         found = admin.list_topics(timeout=10).topics.get(self.topic)
         if found is None or not found.partitions:
             raise BrokerUnavailable(f"topic {self.topic} does not exist yet; waiting for it")

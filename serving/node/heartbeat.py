@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from schemas.codec import decode
 from schemas.errors import InvalidInput, RoostError
+from schemas.positions import read_source_ids
 from schemas.records.control import EMBEDDER, NODE, AnswerCounts, NodeStatus, Progress, SourcePosition
 from schemas.wire.inbound import InboundRecord
 from serving.health import BundleHealth, NodeHealth
@@ -96,13 +98,20 @@ def _progress(surface: str, bundle: BundleHealth) -> Iterable[Progress]:
         count = 0
 
 
+class EmbedderReport(NamedTuple):
+    """What an embedder said of one partition of a bundle, and of which input topics its positions are, by name."""
+
+    progress: Progress
+    source_ids: Mapping[str, str]
+
+
 class EmbedderReports:
     """What the embedders last said of each bundle."""
 
     def __init__(self, *, skipped: Callable[[], None]) -> None:
         """Know of none yet; `skipped` hears of each report that cannot be read."""
         self._skipped = skipped
-        self._reports: dict[str, NodeStatus] = {}
+        self._reports: dict[str, tuple[NodeStatus, Mapping[str, str]]] = {}
 
     def start_over(self) -> None:
         """Know of none: the topic is read anew, maybe another one, and embedders report every second."""
@@ -123,14 +132,19 @@ class EmbedderReports:
                 self._skipped()
                 continue
             # by the broker's clock: the embedder's own may be wrong
-            self._reports[name] = replace(status, time_ms=record.timestamp_ms)
+            self._reports[name] = replace(status, time_ms=record.timestamp_ms), read_source_ids(record.headers)
 
     def live_count(self, bundle: str) -> int | None:
         """Return how many candidates the newest report per partition says a bundle has embedded and live; None without a report."""
         newest = self.of(bundle)
-        return sum(progress.live_count for progress in newest.values()) if newest else None
+        return sum(report.progress.live_count for report in newest.values()) if newest else None
 
-    def of(self, bundle: str) -> dict[int, Progress]:
+    def of(self, bundle: str) -> dict[int, EmbedderReport]:
         """Return the newest report of each partition of a bundle."""
-        reports = sorted(self._reports.values(), key=lambda report: report.time_ms)
-        return {progress.partition: progress for report in reports for progress in report.progress if progress.bundle == bundle}
+        reports = sorted(self._reports.values(), key=lambda report: report[0].time_ms)
+        return {
+            progress.partition: EmbedderReport(progress, source_ids)
+            for status, source_ids in reports
+            for progress in status.progress
+            if progress.bundle == bundle
+        }

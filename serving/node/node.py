@@ -178,6 +178,8 @@ class Node:
     def _beat(self) -> None:
         while not self._stopping.is_set():
             try:
+                if self._parts.sources is not None:
+                    self._parts.sources.look()
                 self._sweep()
                 self._report()
             # a heartbeat that fails is seen as silence by the quorum; the node goes on answering

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
+from schemas.positions import SOURCE_TOPICS
 from schemas.surfaces import Surface, load_surfaces
 from schemas.topics import USER_STATES
+from schemas.wire.admin import make_admin
+from schemas.wire.identities import TopicIds, asking
 from schemas.wire.tracing import Tracing, start_tracing
 from serving.filling.masks import Masks
 from serving.http.app import build_app
@@ -65,7 +68,15 @@ def build_node(settings: NodeSettings) -> BuiltNode:
     users = UserStore(skipped=metrics.skipped.labels(USER_STATES).inc)
     make_index = partial(LiveIndex, config=TIERS[settings.index_tiers])
     parts = NodeParts(
-        settings.bootstrap, settings.registry, Masks(), metrics, make_index, BrokerContact(), _store(settings), tracing
+        settings.bootstrap,
+        settings.registry,
+        Masks(),
+        metrics,
+        make_index,
+        BrokerContact(),
+        _store(settings),
+        tracing,
+        TopicIds(asking(make_admin(settings.bootstrap), SOURCE_TOPICS)),
     )
     tap, tally = QueryTap(), AnswerTally()
     node = Node(

@@ -62,7 +62,8 @@ def read_manifest(raw: bytes) -> Manifest:
     try:
         body = json.loads(raw)
         digest = body.pop("digest")
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
+    # nested too deeply, it is the interpreter that gives up
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise SnapshotRefused(f"{MANIFEST_NAME} is no JSON with a digest") from error
     if digest != _digest(body):
         raise SnapshotRefused(f"{MANIFEST_NAME} differs from its own digest")

@@ -6,6 +6,7 @@ Laid out as a node's own folder is, so the folder that several nodes write under
 last: what has none is not finished.
 """
 
+import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,9 @@ from serving.snapshots.manifest import MANIFEST_NAME, Manifest, read_manifest
 from serving.snapshots.snapshot import SnapshotRefused, SnapshotsUnavailable
 
 log = logging.getLogger(__name__)
+
+# a link to itself, or a bad sector: of one file or folder, where what lies beside it may be read
+_OF_ONE = {errno.ELOOP, errno.ENAMETOOLONG, errno.EIO}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +44,33 @@ class SharedSnapshots:
         """
         self._files, self._root = fsspec.core.url_to_fs(url)
         self.url = url
+        self._told: set[str] = set()
 
     def of_bundle(self, bundle: str) -> list[SharedSnapshot]:
         """Return every finished snapshot of a bundle, of whichever node, the newest first. One that is damaged is passed over."""
         found = []
         for node in self._names(self._root):
-            for number in self._names(f"{self._root}/{node}/{bundle}"):
+            for number in self._names_in(f"{self._root}/{node}/{bundle}"):
                 path = f"{self._root}/{node}/{bundle}/{number}"
                 try:
-                    with self._asked():
+                    with self._asked_of_one():
                         manifest = self._files.cat_file(f"{path}/{MANIFEST_NAME}")
                     found.append(SharedSnapshot(path, read_manifest(manifest)))
                 except (FileNotFoundError, NotADirectoryError):
                     # under way, or removed by its node meanwhile; or a file of somebody else's
                     continue
                 except SnapshotRefused as refusal:
-                    log.warning("snapshot %s of %s is refused: %s", path, self.url, refusal)
+                    self._pass_over(f"snapshot {path}", refusal)
         return sorted(found, key=lambda one: one.manifest.written_ms, reverse=True)
 
     def bundles(self) -> set[str]:
         """Return the bundles of which there are snapshots."""
-        return {bundle for node in self._names(self._root) for bundle in self._names(f"{self._root}/{node}")}
+        return {bundle for node in self._names(self._root) for bundle in self._names_in(f"{self._root}/{node}")}
 
     def parts(self, one: SharedSnapshot, name: str, *, part_bytes: int = 1 << 20) -> Iterator[bytes]:
-        """Yield a file's bytes in parts; raises `SnapshotRefused` where it is missing."""
+        """Yield a file's bytes in parts; raises `SnapshotRefused` where it is missing, or cannot be read."""
         try:
-            with self._asked(), self._files.open(f"{one.path}/{name}", "rb") as handle:
+            with self._asked_of_one(), self._files.open(f"{one.path}/{name}", "rb") as handle:
                 while part := handle.read(part_bytes):
                     yield part
         except FileNotFoundError as error:
@@ -112,6 +117,21 @@ class SharedSnapshots:
                         removed.append(one.path)
         return removed
 
+    def _names_in(self, path: str) -> list[str]:
+        """As `_names`, of a folder below: one that cannot be read hides none of the others."""
+        try:
+            with self._of_one():
+                return self._names(path)
+        except SnapshotRefused as refusal:
+            self._pass_over(path, refusal)
+            return []
+
+    def _pass_over(self, what: str, refusal: SnapshotRefused) -> None:
+        # every bundle's restore comes by, and every retry
+        if what not in self._told:
+            self._told.add(what)
+            log.warning("%s of %s is refused: %s", what, self.url, refusal)
+
     def _names(self, path: str) -> list[str]:
         try:
             with self._asked():
@@ -121,6 +141,22 @@ class SharedSnapshots:
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(entry.rstrip("/").rpartition("/")[2] for entry in entries)
+
+    @contextmanager
+    def _asked_of_one(self) -> Iterator[None]:
+        """As `_asked`; raises `SnapshotRefused` where what is asked for cannot be read, though the place is there."""
+        with self._of_one(), self._asked():
+            yield
+
+    @contextmanager
+    def _of_one(self) -> Iterator[None]:
+        try:
+            yield
+        except SnapshotsUnavailable as error:
+            cause = error.__cause__
+            if isinstance(cause, PermissionError) or (isinstance(cause, OSError) and cause.errno in _OF_ONE):
+                raise SnapshotRefused(f"it cannot be read ({cause.strerror or cause})") from cause
+            raise
 
     @contextmanager
     def _asked(self) -> Iterator[None]:

@@ -3,11 +3,12 @@
 import logging
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Protocol
 
-from schemas.errors import Refused
+from schemas.errors import BundlesUnavailable, Refused
 from schemas.parity import progress_of
 from schemas.records.control import (
     ENDED,
@@ -29,6 +30,8 @@ from streams.metrics import ControllerMetrics
 
 log = logging.getLogger(__name__)
 
+# a registry that is away may take seconds to say so, and commands wait meanwhile
+_ASK_AGAIN_MS = 10_000
 # three heartbeats: so long may the newest of an embedder be ahead of those of nodes that keep up
 _TURNS_MS = 3_000
 
@@ -93,7 +96,7 @@ class Controller:
 
         Args:
             asked: the commands of before this process, in log order: the newest start that waits among them is taken up too.
-            admit: raises `Refused` when the bundle of a start must not be rolled out; see `streams.controller.admission`.
+            admit: raises `Refused` when the bundle of a start must not be rolled out, `BundlesUnavailable` when nobody can tell.
             evidence: decides canaries: a worse one is aborted, a better one promoted where the operator left that to the test.
             silence_ms: an instance not heard of for this long is not live.
             let_go_ms: an ended bundle's topic stays at least this long, and until no live instance reports the bundle…
@@ -116,6 +119,8 @@ class Controller:
         self._let_go: set[tuple[str, str, int]] = set()
         # by surface, the newest start that could not begin when it came
         self._waiting = {command.surface: command for command in asked if self._waited(command)}
+        # by surface, when the registry was last away for it
+        self._away_ms: dict[str, int] = {}
 
     def answer(self, command: RolloutCommand, statuses: Iterable[NodeStatus], now_ms: int) -> None:
         """Answer a command on the log. One that was answered before gets no second answer.
@@ -126,18 +131,24 @@ class Controller:
         """
         if command.command_id in self._journal.log.outcomes:
             return
+        try:
+            record = self._answered(command, tuple(statuses), now_ms)
+        except BundlesUnavailable as error:
+            record = refusal(self._journal.log.state(command.surface), command, _bounded(str(error)), now_ms)
+        self._write(command, record)
+
+    def _answered(self, command: RolloutCommand, heard: Sequence[NodeStatus], now_ms: int) -> Rollout:
+        """Return the record that answers a command; raises `BundlesUnavailable` where only the registry could tell."""
         state = self._journal.log.state(command.surface)
-        heard = tuple(statuses)
         if command.surface not in self._surfaces:
             known = ", ".join(sorted(self._surfaces))
-            record = refusal(state, command, f"surface {command.surface!r} is not configured; known are {known}", now_ms)
-        else:
-            record = answer(state, command, now_ms=now_ms)
+            return refusal(state, command, f"surface {command.surface!r} is not configured; known are {known}", now_ms)
+        record = answer(state, command, now_ms=now_ms)
         if command.kind is CommandKind.START and record.outcome is Outcome.ACCEPTED:
             try:
                 self._admit(command)
             except Refused as error:
-                record = refusal(state, command, str(error), now_ms)
+                record = refusal(state, command, _bounded(str(error)), now_ms)
         elif (
             command.kind is CommandKind.PROMOTE
             and record.outcome is Outcome.ACCEPTED
@@ -152,6 +163,9 @@ class Controller:
         ):
             reason = f"no node could answer from {record.live}, so {state.live} stays live: {why}"
             record = refusal(state, command, _bounded(reason), now_ms)
+        return record
+
+    def _write(self, command: RolloutCommand, record: Rollout) -> None:
         log.info(
             "%s %s of %s by %s: %s",
             command.surface,
@@ -180,11 +194,12 @@ class Controller:
             state = self._journal.log.state(name)
             waiting = self._waiting.get(name)
             if waiting is not None and lets_start(state) and self._still_waits(waiting):
-                # a command of its own: the first was answered with a refusal that promised this
-                self.answer(replace(waiting, command_id=self._own_id(waiting), expected_revision=None), heard, now_ms)
+                self._take_up(waiting, heard, now_ms)
                 state = self._journal.log.state(name)
             for bundle, reason in unusable(heard, state, now_ms, silence_ms=self._silence_ms).items():
-                self._journal.append(reject(self._journal.log.state(name), bundle, reason, now_ms=now_ms))
+                # another controller may have ended it just before our last record
+                with suppress(Refused):
+                    self._journal.append(reject(self._journal.log.state(name), bundle, reason, now_ms=now_ms))
             # each step is one revision; a bundle takes three at most on its way to live
             for _ in range(8):
                 state = self._journal.log.state(name)
@@ -197,6 +212,21 @@ class Controller:
             self._judge_canary(self._journal.log.state(name), heard, at_parity, now_ms)
             self._clean_up(self._journal.log.state(name), heard, now_ms)
         self._metrics.stand({name: self._journal.log.state(name) for name in self._surfaces})
+
+    def _take_up(self, waiting: RolloutCommand, heard: Sequence[NodeStatus], now_ms: int) -> None:
+        # negative where the clock was set back
+        if 0 <= now_ms - self._away_ms.get(waiting.surface, now_ms - _ASK_AGAIN_MS) < _ASK_AGAIN_MS:
+            return
+        # a command of its own: the first was answered with a refusal that promised this
+        own = replace(waiting, command_id=self._own_id(waiting), expected_revision=None)
+        try:
+            record = self._answered(own, heard, now_ms)
+        except BundlesUnavailable as error:
+            self._away_ms[waiting.surface] = now_ms
+            fields = {"surface": waiting.surface, "bundle": waiting.bundle}
+            log.warning("%s: the start of %s goes on waiting: %s", waiting.surface, waiting.bundle, error, extra=fields)
+            return
+        self._write(own, record)
 
     def _waited(self, command: RolloutCommand) -> bool:
         answered = self._journal.log.outcomes.get(command.command_id)

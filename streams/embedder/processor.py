@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from schemas.codec import SchemaLookup
 from schemas.errors import InvalidInput
-from schemas.positions import Place, write_mark
+from schemas.positions import Place, write_mark, write_source_ids
 from schemas.records.candidates import Candidate
 from schemas.surfaces import WRITE_TIME, Surfaces, surface_finder
 from schemas.topics import ENGAGEMENTS, embeddings_topic_name
@@ -59,6 +59,7 @@ class EmbedderProcessor:
         seen_before: SeenBefore,
         ends: MutableMapping[tuple[str, int], int],
         topic_exists: Callable[[str], bool],
+        source_ids: Callable[[], Mapping[str, str]] = dict,
         backfilled: Collection[tuple[str, int]] = (),
         backfill_slice: int = 64,
         pace: Pace | None = None,
@@ -75,6 +76,7 @@ class EmbedderProcessor:
                 engagement of the partition is taken; what is published does not wait.
             ends: next offset behind the last acknowledged record, by (topic, partition).
             topic_exists: asks the broker.
+            source_ids: asks it for the input topics' ids, by name.
             backfilled: (bundle, partition) that the last run of this instance reported as written whole, under the policy in force.
             backfill_slice: candidates re-embedded between two batches; more while no batch comes.
             pace: of these slices; without one each follows the other.
@@ -90,6 +92,9 @@ class EmbedderProcessor:
         self._partition_count = partitions
         self._seen_before = seen_before
         self._topic_exists = topic_exists
+        self._ask_source_ids = source_ids
+        # by partition, of which topics its positions are
+        self._source_ids: dict[int, Mapping[str, str]] = {}
         # trusted only for bundles that are loaded before the first record is folded: they have missed nothing since
         self._backfilled = {place for place in backfilled if not targets.is_building(place[0])}
         self._backfilled &= {(loaded.target.bundle, p) for loaded in targets.active() for p in range(partitions)}
@@ -113,6 +118,7 @@ class EmbedderProcessor:
             passed_over=self._passed_over,
             surfaces=surfaces,
             partition_count=partitions,
+            source_ids=self._source_ids,
             ends=ends,
             metrics=self._metrics,
             clock=clock,
@@ -132,6 +138,7 @@ class EmbedderProcessor:
             now_ms=self._clock(),
         )
         self._rereading[partition] = self._seen_before(partition, positions[ENGAGEMENTS])
+        self._source_ids[partition] = self._ask_source_ids()
         self._reports.assign(partition)
         for loaded in self._targets.active():
             # what another policy held back is gone with the process that held it
@@ -146,6 +153,7 @@ class EmbedderProcessor:
         self._partitions.pop(partition, None)
         self._rereading.pop(partition, None)
         self._reports.revoke(partition)
+        self._source_ids.pop(partition, None)
         for name in self._surfaces:
             del self._policies[partition, name]
         self._backfills.drop(partition=partition)
@@ -337,7 +345,8 @@ class EmbedderProcessor:
                 positions = self._partitions[partition].positions
                 # engagements wait for their checkpoint, and longer where the surface's policy says so
                 next_offsets = {source: offset for source, offset in positions.items() if source != ENGAGEMENTS}
-                made[at] = made[at]._replace(headers=(write_mark(next_offsets),))
+                source_ids = write_source_ids(self._source_ids[partition])
+                made[at] = made[at]._replace(headers=(write_mark(next_offsets), *source_ids))
         return made
 
     def _backfill(self, bundle: str, partition: int, ids: Sequence[str]) -> list[OutboundRecord]:

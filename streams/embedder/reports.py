@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 
 from schemas.codec import encode
+from schemas.positions import write_source_ids
 from schemas.records.control import EMBEDDER, NodeStatus, Progress, SourcePosition
 from schemas.surfaces import Surfaces
 from schemas.topics import NODE_STATUS, embeddings_topic_name
@@ -36,6 +37,7 @@ class Reports:
         passed_over: PassedOver,
         surfaces: Surfaces,
         partition_count: int,
+        source_ids: Mapping[int, Mapping[str, str]],
         ends: MutableMapping[tuple[str, int], int],
         metrics: EmbedderMetrics,
         clock: Callable[[], int],
@@ -45,6 +47,7 @@ class Reports:
         Args:
             partitions: those assigned; `assign` follows each that is added, `revoke` each that is removed.
             partition_count: of every topic.
+            source_ids: by partition, of which topics its input is, by name; followed as `partitions` is.
             ends: next offset behind the last acknowledged record, by (topic, partition); other threads add to it.
             clock: Unix milliseconds.
         """
@@ -55,6 +58,7 @@ class Reports:
         self._passed_over = passed_over
         self._surfaces = surfaces
         self._partition_count = partition_count
+        self._source_ids = source_ids
         self._ends = ends
         self._metrics = metrics
         self._clock = clock
@@ -117,7 +121,12 @@ class Reports:
                 *self._passed_over.errors,
             ),
         )
-        return OutboundRecord(NODE_STATUS, self._instance.encode(), encode(status))
+        return OutboundRecord(NODE_STATUS, self._instance.encode(), encode(status), write_source_ids(self._agreed_ids()))
+
+    def _agreed_ids(self) -> dict[str, str]:
+        """Return the ids that all partitions know: of what was created anew between two assignments nothing is said."""
+        told = list(self._source_ids.values())
+        return {topic: one for topic, one in (told[0] if told else {}).items() if all(ids.get(topic) == one for ids in told)}
 
     def _progress(self, surface: str, bundle: str, partition: int, ends: Mapping[int, int], now_ms: int) -> Progress:
         return Progress(

@@ -10,6 +10,7 @@ from schemas.errors import BrokerUnavailable
 from schemas.positions import SOURCE_TOPICS
 from schemas.surfaces import load_surfaces
 from schemas.topics import CANDIDATES, ROLLOUTS
+from schemas.wire.admin import make_admin, topic_id
 from schemas.wire.registry import registry_schemas
 from schemas.wire.tail import TailReader
 from schemas.wire.tracing import Tracing, start_tracing
@@ -68,6 +69,7 @@ def _embed(
     surfaces = load_surfaces(settings.surfaces)
     # short: a retired bundle's topic is gone for good, and a flush waits this long to believe it
     outbox = Outbox(settings.bootstrap, topic_metadata_propagation_max_ms=3_000)
+    admin = make_admin(settings.bootstrap)
     report = last_report(settings.bootstrap, settings.instance)
     with TailReader(settings.bootstrap, ROLLOUTS, [0]) as rollouts, registry_schemas(settings.schema_registry_url) as schemas:
         targets = Targets(rollouts, registry_loader(settings, surfaces), surfaces)
@@ -90,6 +92,7 @@ def _embed(
                 seen_before=lambda partition, next_offset: rereader.submit(reread, partition, next_offset),
                 ends=outbox.ends,
                 topic_exists=outbox.topic_exists,
+                source_ids=lambda: {topic: topic_id(admin, topic) for topic in SOURCE_TOPICS},
                 backfilled=written_whole(report, targets.configured_at),
                 backfill_slice=settings.backfill_slice,
                 pace=Pace(settings.backfill_share, unsent=outbox.__len__),

@@ -29,6 +29,10 @@ class Sight(Protocol):
         """Return the user's newest state, or None."""
         ...
 
+    def erased_ms(self, user_id: str) -> int:
+        """Return the event time up to which the user is deleted, in Unix milliseconds; negative for who never was."""
+        ...
+
 
 def snapshot(candidate_id: str, sight: Sight) -> CandidateFeatures | None:
     """Return the features to keep, while the window is open, of a candidate whose token cannot be read; None when unknown."""

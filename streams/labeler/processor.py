@@ -6,7 +6,7 @@ that changes the label emits a correction. The store also holds the offsets fold
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
@@ -22,10 +22,12 @@ from schemas.wire.inbound import InboundRecord
 from streams.intake import read
 from streams.labeler.features import Sight, label_of, serve_time_features, snapshot, takes_a_history
 from streams.labeler.held import HeldWindows, NothingAwaited, Reach, needed_ms
+from streams.labeler.overtaken import LatelyWritten
 from streams.labeler.watermark import NEVER_MS, Watermark
 from streams.metrics import LabelerMetrics
 from streams.processor import Clock, Work
 from streams.state import OutboundRecord, StateStore, read_state
+from streams.voiding import voiding
 
 LABELER_TOPICS = (IMPRESSIONS, ENGAGEMENTS)
 # how long an emitted join takes corrections, and an engagement counts, in label windows after the first
@@ -97,6 +99,7 @@ class LabelProcessor:
         self._corrected: Counter[Label] = Counter()
         self._left_out: Counter[str] = Counter()
         self._partition = partition
+        self._now_ms = 0
         self._store = store
         self._surfaces = surfaces
         self._windows = {name: _Window.of(surface) for name, surface in surfaces.items()}
@@ -109,6 +112,7 @@ class LabelProcessor:
         self._watermark = Watermark(LABELER_TOPICS, newest_ms)
         self._reach = reach or NothingAwaited()
         self._held = HeldWindows(self._reach, states_wait_ms)
+        self._written = LatelyWritten()
         # of what was folded, all impressions that wait here among it; positions of older releases do not tell
         self._appended_ms: int = position.get("appended_ms", max(newest_ms.values(), default=NEVER_MS))
         self._reach.read(self._appended_ms)
@@ -128,8 +132,9 @@ class LabelProcessor:
         """See `PartitionProcessor.process`. Examples come out when the watermark passes their window's end."""
         outputs: list[OutboundRecord] = []
         dead: list[tuple[InboundRecord, InvalidInput]] = []
+        self._now_ms = clock.now_ms
         # before the batch: a join that it brings must not come and go within one commit, or a replay would emit it anew
-        self._expire(clock)
+        outputs.extend(self._expire(clock))
         for record in batch:
             if record.offset < self._next.get(record.topic, 0):
                 continue
@@ -141,6 +146,7 @@ class LabelProcessor:
                 dead.append((record, error))
         self._reach.read(self._appended_ms)
         outputs.extend(self._emit_due(clock))
+        outputs.extend(self._void_overtaken())
         if batch:
             position = {"next": self._next, "newest_ms": self._watermark.newest_ms, "appended_ms": self._appended_ms}
             self._store.put(_POSITION, json.dumps(position, sort_keys=True).encode())
@@ -215,14 +221,13 @@ class LabelProcessor:
         if join.example is not None:
             example = decode(Example, join.example)
             if self._is_erased(example.user_id, example.event_time_ms):
-                self._forget_erased(key)
-                return outputs
+                return [*outputs, self._void(key, example.user_id)]
             label, kinds = label_of(self._counting(join))
             if (label, kinds) != (example.label, example.kinds):
                 self._corrected[label] += 1
                 frame = encode(replace(example, revision=example.revision + 1, label=label, kinds=kinds))
                 join = replace(join, example=frame)
-                outputs.append(OutboundRecord(EXAMPLES, example.user_id.encode(), frame))
+                outputs.append(self._written_now(key, example, frame))
         self._save(key, join)
         return outputs
 
@@ -260,17 +265,27 @@ class LabelProcessor:
 
     def _is_erased(self, user_id: str, event_time_ms: int) -> bool:
         """Tell whether a user was deleted at or after an event: no example may come of it any more."""
-        state = self._sight.user_state(user_id)
-        return state is not None and event_time_ms <= state.erased_ms
+        return event_time_ms <= self._sight.erased_ms(user_id)
 
-    def _forget_erased(self, key: str) -> None:
+    def _void(self, key: str, user_id: str) -> OutboundRecord:
+        """Forget a join of before its user's delete; returns the null that voids what was written of it."""
         self._left_out["user_erased"] += 1
         self._store.delete(key)
+        return voiding(user_id, self._sight.erased_ms(user_id))
+
+    def _written_now(self, key: str, example: Example, frame: bytes) -> OutboundRecord:
+        self._written.note(key, example, self._now_ms)
+        return OutboundRecord(EXAMPLES, example.user_id.encode(), frame)
+
+    def _void_overtaken(self) -> list[OutboundRecord]:
+        """Return a null behind each example that stands behind that of its user's delete."""
+        settled = self._written.settled(self._now_ms)
+        return [self._void(key, user_id) for key, user_id, event_time_ms in settled if self._is_erased(user_id, event_time_ms)]
 
     def _emit(self, key: str, join: LabelJoin, impression: Impression) -> list[OutboundRecord]:
         if self._is_erased(impression.user_id, impression.event_time_ms):
-            self._forget_erased(key)
-            return []
+            # a crash may have taken what was known of one written before it
+            return [self._void(key, impression.user_id)]
         features = serve_time_features(impression, join.candidate, self._sight)
         if features is None:
             self._left_out["candidate_unknown"] += 1
@@ -302,22 +317,28 @@ class LabelProcessor:
         emitted = replace(join, impression=None, candidate=None, example=frame)
         self._save(key, emitted)
         self._take_up(key, emitted)
-        return [OutboundRecord(EXAMPLES, example.user_id.encode(), frame)]
+        return [self._written_now(key, example, frame)]
 
     def _counting(self, join: LabelJoin) -> list[UserEntry]:
         """Return the engagements that count: by event time, so that the order of arrival cannot decide a label."""
         last_ms = join.event_time_ms + self._window(join.surface).kept_ms
         return [entry for entry in join.entries if entry.event_time_ms <= last_ms]
 
-    def _expire(self, clock: Clock) -> None:
+    def _expire(self, clock: Clock) -> Iterator[OutboundRecord]:
+        """Forget the joins whose time is over; yield a null behind an example whose user was deleted meanwhile."""
         for window, heap in self._expiring.items():
             watermark_ms = self._watermark.at(clock, window.lateness_ms)
             while heap and heap[0][0] <= watermark_ms:
                 _, key = heappop(heap)
                 join = self._load(key)
                 # a key may be scheduled twice: its engagements came first, then its impression
-                if join is not None and join.impression is None and self._end(join)[1] <= watermark_ms:
-                    self._store.delete(key)
+                if join is None or join.impression is not None or self._end(join)[1] > watermark_ms:
+                    continue
+                self._store.delete(key)
+                if join.example is not None:
+                    example = decode(Example, join.example)
+                    if self._is_erased(example.user_id, example.event_time_ms):
+                        yield voiding(example.user_id, self._sight.erased_ms(example.user_id))
 
     def _take_up(self, key: str, join: LabelJoin, impression: Impression | None = None) -> None:
         """Schedule what happens next to a join: its example, or its end. `impression` is its own, where it is decoded already."""

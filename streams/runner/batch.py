@@ -21,11 +21,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 from schemas.errors import BrokerUnavailable
 from schemas.positions import Place
 from schemas.topics import STIR_KEY
-from schemas.wire.admin import make_admin
+from schemas.wire.admin import make_admin, topic_id
 from schemas.wire.client import make_consumer
-from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.ends import beyond_end, log_ends
+from schemas.wire.identities import TopicIds, asking
 from schemas.wire.inbound import InboundRecord, inbound
 from schemas.wire.tail import TailReader
 from schemas.wire.tracing import Tracing
@@ -37,6 +37,7 @@ from streams.runner.batch_spans import batch_spans
 from streams.runner.changelog import ChangelogStore
 from streams.runner.checkpoints import Checkpoints, Steps
 from streams.runner.rest import rest_s
+from streams.runner.resume import committed_of, require_same, to_commit
 from streams.runner.stirring import Stirring
 from streams.runner.waiting import WaitingRecords
 
@@ -47,6 +48,7 @@ _SETTLING_POLL_S = 0.01
 _TIMEOUT_S = 30.0
 _RESTORE_BATCH = 10_000
 _CHANGES_LINGER_MS = 50
+_LOOK_AT_IDS_S = 1.0
 _Headers = Mapping[bytes, list[tuple[str, bytes]]]
 _NO_HEADERS: _Headers = {}
 
@@ -122,6 +124,10 @@ class BatchRunner:
         )
         self._stop = threading.Event()
         self._admin = make_admin(settings.bootstrap)
+        # of the topics that the assigned partitions are of, and of those that there are
+        self._ids: dict[str, str] = {}
+        self._found = TopicIds(asking(self._admin, settings.topics))
+        self._look_s = 0.0
         self._consumer = make_consumer(
             settings.bootstrap,
             settings.group,
@@ -134,7 +140,11 @@ class BatchRunner:
         )
 
     def run(self, stop: threading.Event) -> None:
-        """Read and checkpoint until `stop` is set, then checkpoint and leave; raises whatever a batch or a delivery raises."""
+        """Read and checkpoint until `stop` is set, then checkpoint and leave; raises whatever a batch or a delivery raises.
+
+        Raises:
+            OffsetOutOfRange: a topic was created anew: a restart reads it from its beginning.
+        """
         self._stop = stop
         self._consumer.subscribe(list(self._settings.topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         wait_s: float | None = None
@@ -149,6 +159,7 @@ class BatchRunner:
                     self._checkpoints.processed(records)
                     took_s = time.monotonic() - processing_s
                     self._metrics.folded(self._settings.role, records, took_s=took_s)
+                self._look_at_ids()
                 work, wait_s = self._processor.between()
                 self._apply(work)
                 self._check_deliveries()
@@ -172,6 +183,13 @@ class BatchRunner:
             self._apply(work, spans.processed(work))
             spans.produced()
 
+    def _look_at_ids(self) -> None:
+        # the client reads on in another topic of the name, in silence, where that one is longer
+        if time.monotonic() >= self._look_s:
+            self._look_s = time.monotonic() + _LOOK_AT_IDS_S
+            self._found.look()
+            require_same(self._ids, self._found.now)
+
     @property
     def _patience_s(self) -> float:
         return _SETTLING_POLL_S if self._checkpoints.open else _IDLE_POLL_S
@@ -189,11 +207,10 @@ class BatchRunner:
         self._crash_point("after-flush-before-commit")
 
     def _commit(self, positions: Mapping[Place, int], wait: bool) -> None:  # noqa: FBT001  as `Steps` calls it
-        offsets = [TopicPartition(topic, p, offset) for (topic, p), offset in sorted(positions.items())]
         if wait:
-            self._consumer.commit(offsets=offsets, asynchronous=False)
+            self._consumer.commit(offsets=to_commit(positions, self._ids), asynchronous=False)
         else:
-            self._consumer.commit(offsets=offsets, asynchronous=True)
+            self._consumer.commit(offsets=to_commit(positions, self._ids), asynchronous=True)
 
     def _checkpointed(self, took_s: float) -> None:
         for partition in self._stores:
@@ -283,18 +300,26 @@ class BatchRunner:
     def _assigned(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         started_s = time.monotonic()
         partitions = sorted({place.partition for place in places} - self._stores.keys())
-        starts = committed_offsets(consumer, [(place.topic, place.partition) for place in places], timeout_s=_TIMEOUT_S)
+        # before the offsets: of a topic that is deleted in between they are taken for its own, and never for the next one's
+        self._ids = {topic: topic_id(self._admin, topic, timeout_s=_TIMEOUT_S) for topic in self._settings.topics}
+        starts, gone = committed_of(consumer, [(place.topic, place.partition) for place in places], self._ids, timeout_s=_TIMEOUT_S)
         stores = self._restore(partitions)
         # after the state: whoever had the partitions may have gone on until just now
         ends = log_ends(self._admin, starts, timeout_s=_TIMEOUT_S)
-        starts.update(dict.fromkeys(beyond_end(starts, ends)))
+        gone.update(beyond_end(starts, ends))
+        starts.update(dict.fromkeys(gone))
         for partition, store in stores.items():
-            positions = {topic: starts.get((topic, partition)) or 0 for topic in self._settings.topics}
-            self._processor.assign(partition, store, positions, {topic: ends[topic, partition] for topic in self._settings.topics})
+            of_partition = [(topic, partition) for topic in self._settings.topics]
+            positions = {place[0]: starts.get(place) or 0 for place in of_partition}
+            logs_end = {place[0]: 0 if place in gone else ends[place] for place in of_partition}
+            self._processor.assign(partition, store, positions, logs_end)
         self._stores.update(stores)
         # what a processor changed at its start is in the log before anything that follows from it
         self._apply(Work())
         self._changes.flush_all(timeout_s=_TIMEOUT_S)
+        if gone:
+            # a crash from here on finds offsets of the topic that there is, and its records are folded once
+            consumer.commit(offsets=to_commit(dict.fromkeys(gone, 0), self._ids), asynchronous=False)
         self._starts.update(starts)
         consumer.assign(
             [TopicPartition(topic, p, OFFSET_BEGINNING if offset is None else offset) for (topic, p), offset in starts.items()]

@@ -17,7 +17,8 @@ class BatchProcessor(Protocol):
         """Take over a partition, whose state is restored and whose inputs go on at `positions` (next offset by topic).
 
         Args:
-            ends: of the inputs' logs now. What the state says it has read beyond was of a topic of that name that is no more.
+            ends: of the inputs' logs now, 0 of one that was created anew since. What the state says it has read beyond was of a
+                topic of that name that is no more.
         """
         ...
 

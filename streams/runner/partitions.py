@@ -104,7 +104,7 @@ class OwnedPartitions:
         for partition, entry in touched:
             work = entry.processor.process(batches[partition], clocks[partition])
             for output in work.outputs:
-                self._outbox.produce(output.topic, output.value, output.key)
+                self._outbox.produce(output.topic, output.value, output.key, headers=list(output.headers))
             counts.update(map(attrgetter("topic"), work.outputs))
             for record, error in work.dead:
                 self._dead.write(record, error)

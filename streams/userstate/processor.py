@@ -7,14 +7,15 @@ from schemas.codec import SchemaLookup
 from schemas.errors import InvalidInput
 from schemas.ids import LAST_SEQUENCE, check_user_id
 from schemas.records.users import User, UserEntry, UserEvent, UserState
-from schemas.topics import EXAMPLES, STIR_KEY, USER_EVENTS, USER_STATES, USERS
+from schemas.topics import STIR_KEY, USER_EVENTS, USER_STATES, USERS
 from schemas.wire.inbound import InboundRecord
 from streams.intake import read
 from streams.processor import Clock, Work
-from streams.state import OutboundRecord, StateStore, read_state
+from streams.state import StateStore, read_state
 from streams.userstate.encoding import EncodedEntries
 from streams.userstate.fold import fold_entries, fold_profile
 from streams.userstate.markers import Markers
+from streams.voiding import voiding
 
 USER_STATE_TOPICS = (USERS, USER_EVENTS)
 # decoding 200 entries costs milliseconds and 100 kB: the users of the last minutes stay decoded, per partition
@@ -33,7 +34,7 @@ class UserStateProcessor:
     def process(self, batch: Sequence[InboundRecord], clock: Clock) -> Work:
         """See `PartitionProcessor.process`. The states go to the store.
 
-        A user's delete is written to `examples` as a null under the user's id: what the user was shown before it is void.
+        A user's delete is written to `examples` as a null under the user's id: what the user was shown until then is void.
         """
         profiles: defaultdict[str, list[User]] = defaultdict(list)
         entries: defaultdict[str, list[UserEntry]] = defaultdict(list)
@@ -65,7 +66,7 @@ class UserStateProcessor:
                 self._markers.note(folded, clock.now_ms)
         # again when the delete comes again: the one before may have been lost in the crash that brought it back
         void = [user_id for user_id, sent in profiles.items() if any(user.deleted for user in sent)]
-        return Work(tuple(OutboundRecord(EXAMPLES, user_id.encode(), None) for user_id in void), tuple(dead))
+        return Work(tuple(voiding(user_id, self._decoded_state(user_id)[0].erased_ms) for user_id in void), tuple(dead))
 
     def _read_user(self, record: InboundRecord) -> User:
         if record.value is not None:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from roost.broker import Broker
 from schemas.bundle import read_bundle
 from schemas.codec import decode, encode
+from schemas.errors import OffsetOutOfRange
 from schemas.records.candidates import Counters
 from schemas.records.control import Stage
 from schemas.records.feedback import Engagement, EngagementKind
@@ -179,6 +181,46 @@ def test_what_is_published_to_a_topic_created_anew_counts(fresh_broker: Broker, 
     assert attributes.author_id == "a:2"
     # of a topic that is as it was nothing counts twice
     assert {i: candidate.counters.favorite for i, candidate in state.items()} == {f"t:{n}": 1 + (n == 3) for n in range(40)}
+
+
+def test_a_topic_that_outgrew_the_one_before_it_is_read_from_its_beginning(fresh_broker: Broker, tmp_path: Path) -> None:
+    """By offsets alone it is the same topic: what came first in it, deletes too, was passed over in silence, for good."""
+    bootstrap = fresh_broker.bootstrap
+    live, settings = with_live_bundle(bootstrap, tmp_path / "registry")
+
+    def publish(*tweets: str, delete: str | None = None) -> None:
+        with Producer(bootstrap) as producer:
+            if delete is not None:
+                producer.delete(delete)
+            for tweet in tweets:
+                producer.tweet(tweet, author_id="a:1")
+            producer.flush()
+
+    def recreate() -> None:
+        wait_until(lambda: all_committed(bootstrap), what="all input committed")
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        delete_topics(admin, [TWEETS])
+        create_topics(admin, standard_topics())
+        publish(*(f"t:new{n}" for n in range(80)), delete="t:1")
+
+    publish(*(f"t:{n}" for n in range(40)))
+    with Producer(bootstrap) as producer:
+        producer.engagement("t:3", user_id="u:1", kind="favorite")
+        producer.flush()
+    stop = threading.Event()
+    given_up = threading.Timer(40, stop.set)
+    given_up.start()
+    with ThreadPoolExecutor(1) as pool:
+        recreated = pool.submit(recreate)
+        with pytest.raises(OffsetOutOfRange, match="created anew"):
+            run_embedder(settings, stop)
+        recreated.result()
+    given_up.cancel()
+    for _ in range(2):
+        with running_embedder(settings):
+            wait_until(lambda: len(candidates(bootstrap)) == 120 and all_committed(bootstrap), what="all that was published")
+        assert [i for i, vector in embeddings(bootstrap, live).items() if vector.deleted] == ["t:1"]
+        assert candidates(bootstrap)["t:3"].counters == Counters(favorite=1)
 
 
 def _ends(bootstrap: str, topic: str) -> dict[int, int]:

@@ -33,6 +33,7 @@ from schemas.records.feedback import (
 from schemas.records.users import QueryFeatures, User, UserState
 from schemas.tokens import write_token
 from schemas.topics import CANDIDATES, ENGAGEMENTS, EXAMPLES, IMPRESSIONS, USER_STATES, USERS, dlq, standard_topics
+from schemas.voided import erased_ms_of
 from schemas.wire.admin import create_topics, delete_topics, group_description, make_admin, wait_for_broker
 from schemas.wire.client import make_consumer, make_producer
 from schemas.wire.committed import committed_offsets
@@ -137,6 +138,13 @@ def examples(bootstrap: str) -> dict[str, Example]:
     return found
 
 
+def voided(bootstrap: str) -> set[tuple[str, int]]:
+    """Return whose examples are void, and until when."""
+    with TailReader(bootstrap, EXAMPLES, range(PARTITIONS), once=True) as reader:
+        nulls = [record for record in reader.read_to_end() if record.value is None]
+    return {((null.key or b"").decode(), erased_ms_of(null)) for null in nulls}
+
+
 def user_states(bootstrap: str) -> dict[str, UserState]:
     """Return the newest state of every user."""
     newest = {key: value for key, value in read_all(bootstrap, USER_STATES) if value is not None}
@@ -213,6 +221,11 @@ def test_a_live_stream_is_joined_bad_bytes_are_set_aside_and_a_stop_commits(kafk
         letters = [decode(DeadLetter, value) for _, value in read_all(kafka, dlq(IMPRESSIONS), 1) if value is not None]
         assert [letter.attempts for letter in letters if letter.value == b"no frame"] == [5]
         assert len(read_all(kafka, dlq(ENGAGEMENTS), 1)) == len(read_all(kafka, dlq(USERS), 1)) == 1
+
+        gone_ms = now_ms()
+        with Producer(kafka) as producer:
+            producer.send(User("u:0", gone_ms, 0, deleted=True))
+        until(lambda: voided(kafka) == {("u:0", gone_ms)}, timeout_s=10, what="a null that says until when")
 
         assert roles.stop(signal.SIGTERM) == 0
         assert committed(kafka, IMPRESSIONS) == 42

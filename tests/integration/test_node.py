@@ -13,9 +13,11 @@ import pytest
 from roost.broker import Broker
 from schemas.codec import decode, encode
 from schemas.ids import Version
-from schemas.records.control import CommandKind, NodeStatus, Progress
+from schemas.positions import write_source_ids
+from schemas.records.control import CommandKind, NodeStatus, Progress, SourcePosition
 from schemas.records.users import QueryFeatures, UserEntry, UserEventKind, UserState
 from schemas.topics import NODE_STATUS, ROLLOUTS, USER_STATES, embeddings_topic_name
+from schemas.wire.admin import topic_id
 from schemas.wire.tail import TailReader
 from serving.client import Answer, ClientError, InlineUser, NodeIsBehind, NotServing
 from serving.index import LiveIndex
@@ -497,3 +499,35 @@ def test_a_node_answers_on_without_its_broker_and_catches_up_after(fresh_broker:
         path.embed([Post("t:after")], bundle)
         until(lambda: node.finds("t:after"), within_s=30)
         until(lambda: node.ask().freshness.lag_ms < 2_000)
+
+
+def test_of_tweets_created_anew_a_node_reflects_only_what_was_read_of_them(fresh_broker: Broker, tmp_path: Path) -> None:
+    """By offsets of the topic that is gone, a tweet's author was told that it is there before it was, until the node restarted."""
+    path = WritePath(fresh_broker.bootstrap, tmp_path)
+    bundle = path.bundle(1)
+    path.go_live(bundle)
+    first = Post("t:1")
+    path.embed([first], bundle)
+
+    def report(next_offset: int, source_id: str) -> None:
+        source = {"tweets": SourcePosition(next_offset, 0)}
+        status = NodeStatus(
+            "embedder:0", now_ms(), ready=True, progress=(Progress(path.surface.name, bundle, 0, source, backfill_done=True),)
+        )
+        path.send(NODE_STATUS, b"embedder:0", encode(status), write_source_ids({"tweets": source_id}))
+
+    with node_on_a_thread(path) as node:
+        until(node.ready)
+        gone = topic_id(path.admin, "tweets")
+        report(5_000, gone)
+        until(lambda: node.ask().as_of == {"tweets": {0: 5_000}})
+        path.create_anew("tweets")
+        until(lambda: node.ask().as_of == {"tweets": {}})
+        with pytest.raises(NodeIsBehind, match="tweets/0 up to offset 0, not yet 1"):
+            node.ask(min_offset={"tweets": {0: 1}})
+        report(1, topic_id(path.admin, "tweets"))
+        until(lambda: node.ask().as_of == {"tweets": {0: 1}})
+        # of an embedder that has not noticed
+        report(5_001, gone)
+        path.embed([first], bundle)
+        assert node.ask(min_offset={"tweets": {0: 1}}).as_of == {"tweets": {0: 1}}

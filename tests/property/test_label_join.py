@@ -40,6 +40,10 @@ class Sight:
         """See `Sight`."""
         return None
 
+    def erased_ms(self, user_id: str) -> int:
+        """See `Sight`."""
+        return -1
+
 
 @dataclass
 class Run:

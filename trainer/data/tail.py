@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 _BATCH = 10_000
 # a broker that answers nothing for this long is away
 _SILENCE_POLLS = 30
+# from how many beginnings a topic is read that loses its place in the course of it
+_MOST_BEGUN = 4
 
 
 def partitions_of(bootstrap: str, topic: str, *, timeout_s: float = 10.0) -> list[int]:
@@ -79,26 +81,29 @@ class TopicTail(ABC):
             start: where a reader that is made anew begins; the log's beginning for a partition that is missing.
 
         Raises:
-            BrokerUnavailable: no broker, or no such topic; all is read anew the next time.
+            BrokerUnavailable: no broker, or no such topic, or another one at each look; all is read anew the next time.
         """
-        try:
-            return self._read(start or {})
-        except OffsetOutOfRange as error:
-            # retention has passed it, or the topic was recreated
-            log.warning("%s", error)
-            self.close()
-            return self._read({})
-        except BrokerUnavailable:
-            self.close()
-            raise
+        start = start or {}
+        for _ in range(_MOST_BEGUN):
+            try:
+                admin = self._admin = self._admin or make_admin(self._bootstrap)
+                self._require_same(admin)
+                found = self._read(start)
+                # what was read behind the old one's offsets may be of the new one
+                self._require_same(admin)
+            except OffsetOutOfRange as error:
+                # retention has passed it, or the topic was recreated
+                log.warning("%s", error)
+                self.close()
+                start = {}
+            except BrokerUnavailable:
+                self.close()
+                raise
+            else:
+                return found
+        raise BrokerUnavailable(f"{self._topic} was begun {_MOST_BEGUN} times and lost its place each time; who deletes it?")
 
     def _read(self, start: Mapping[int, int]) -> dict[int, int]:
-        if self._admin is None:
-            self._admin = make_admin(self._bootstrap)
-        before, self._identity = self._identity, identity_of(self._admin, self._topic)
-        if before not in (None, self._identity):
-            # it may be longer by now than the one before, and the offsets alone would say nothing
-            raise OffsetOutOfRange(f"{self._topic} was deleted and created anew; reading it from the beginning")
         if self._reader is None:
             partitions = partitions_of(self._bootstrap, self._topic)
             self._reader = TailReader(self._bootstrap, self._topic, partitions, start=start, read_committed=True)
@@ -124,6 +129,13 @@ class TopicTail(ABC):
             read = sum(min(following[p], ends[p]) - first for p, first in begun.items())
             self._on_progress(self._topic, read, sum(ends[p] - first for p, first in begun.items()))
         return reader.next_offsets if self._until is None else ends
+
+    def _require_same(self, admin: AdminClient) -> None:
+        """Raise `OffsetOutOfRange` where another topic has the name than at the last look."""
+        before, self._identity = self._identity, identity_of(admin, self._topic)
+        if before not in (None, self._identity):
+            # it may be longer by now than the one before, and the offsets alone would say nothing
+            raise OffsetOutOfRange(f"{self._topic} was deleted and created anew; reading it from the beginning")
 
     def _ends(self, reader: TailReader) -> dict[int, int]:
         ends = reader.end_offsets(committed=True)

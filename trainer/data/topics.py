@@ -18,6 +18,7 @@ from schemas.records.feedback import Example
 from schemas.rollout import fold, nothing_yet
 from schemas.surfaces import Surface, Surfaces, surfaces_of
 from schemas.topics import CANDIDATES, EXAMPLES, ROLLOUTS
+from schemas.voided import erased_ms_of
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_places
 from schemas.wire.inbound import InboundRecord
@@ -97,7 +98,7 @@ class ExampleTail(TopicTail):
         if kept.first is None:
             kept.first = record.offset
         if record.value is None:
-            self._erase((record.key or b"").decode("utf-8", "replace"), kept, record.timestamp_ms)
+            self._erase((record.key or b"").decode("utf-8", "replace"), kept, erased_ms_of(record))
             return
         example = decoded(Example, record)
         if example is None:
@@ -110,6 +111,9 @@ class ExampleTail(TopicTail):
 
     def _erase(self, user_id: str, kept: _Kept, erased_ms: int) -> None:
         """Drop what a user was shown before being deleted; what of it comes later, such as a correction, is not taken."""
+        if erased_ms <= self._erased_ms.get(user_id, -1):
+            # the same delete again, or one of before it
+            return
         self._erased_ms[user_id] = erased_ms
         before = len(kept.entries)
         kept.entries = deque(
@@ -274,6 +278,7 @@ def read_again(
     examples: Mapping[str, tuple[int, int]],
     candidates: Mapping[str, int],
     at_ms: int,
+    read_to: Mapping[str, int] | None = None,
     on_progress: OnProgress = untold,
 ) -> tuple[Window, CorpusAt]:
     """Read what a bundle was trained on once more, as far as the topics still hold it.
@@ -282,13 +287,15 @@ def read_again(
         examples: [first, next) offsets by partition, as a manifest names them.
         candidates: next offsets by partition; what was written later, and took an older state's place, is missed.
         at_ms: when the corpus was taken.
+        read_to: next offsets of the examples topic, by partition, that it was read to then, if known: deletes up to there count.
         on_progress: as in `TopicTail`.
 
     Raises:
         BrokerUnavailable: no broker, or no such topic.
     """
-    examples_end, corpus_end = next_offsets(examples), {int(partition): following for partition, following in candidates.items()}
-    tail = ExampleTail(bootstrap, surface.name, max_examples=sys.maxsize, until=examples_end, on_progress=on_progress)
+    until = next_offsets(examples) | {int(partition): following for partition, following in (read_to or {}).items()}
+    corpus_end = {int(partition): following for partition, following in candidates.items()}
+    tail = ExampleTail(bootstrap, surface.name, max_examples=sys.maxsize, until=until, on_progress=on_progress)
     corpus = CorpusTail(bootstrap, surface, surfaces, until=corpus_end, on_progress=on_progress)
     try:
         return tail.window({int(partition): first for partition, (first, _) in examples.items()}), corpus.candidates(at_ms)

@@ -62,6 +62,10 @@ class FilmsOnly:
         """See `streams.labeler.features.Sight`."""
         return None
 
+    def erased_ms(self, user_id: str) -> int:
+        """See `streams.labeler.features.Sight`."""
+        return -1
+
 
 class Log:
     """A producer that keeps what it is sent; an event may come no earlier than its time on `now_s`."""

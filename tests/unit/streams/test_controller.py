@@ -19,6 +19,7 @@ from schemas.records.control import (
     SourcePosition,
     Stage,
 )
+from schemas.rollout import reject
 from schemas.surfaces import Surface, load_surfaces
 from streams.canary.judge import Reading, Verdict
 from streams.canary.sequential import Interval, Sums
@@ -414,6 +415,35 @@ def test_a_start_that_waited_is_refused_once_when_its_bundle_is_bad_and_again_wh
     assert len(bench.journal.records) == written
 
 
+def test_a_start_that_waited_goes_on_waiting_while_the_registry_is_away(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Refused then, the bundle of a whole training would be lost to an hour's outage of the object store."""
+    bundles, away = tmp_path / "bundles", tmp_path / "away"
+    bundle = publish_bundle(bundles)
+    bench.admission = Admission(bundles)
+    bench.ask(CommandKind.FREEZE)
+    bench.ask(CommandKind.START, bundle, automatic=True)
+    bench.ask(CommandKind.UNFREEZE)
+    bundles.rename(away)
+    written = len(bench.journal.records)
+    for _ in range(4):
+        assert bench.step(after_s=1.0) == {}
+    assert len(bench.journal.records) == written
+    assert caplog.text.count("goes on waiting") == 1, "a registry is not asked four times a second"
+    bench.restart()
+    assert bench.step() == {}
+    away.rename(bundles)
+    assert bench.step(after_s=10.0) == {bundle: Stage.BUILDING}
+
+
+def test_a_start_by_hand_is_refused_at_once_while_the_registry_is_away(bench: Bench, tmp_path: Path) -> None:
+    """Whoever asked is there to read why, and to ask again."""
+    bench.admission = Admission(tmp_path / "away")
+    assert "away" in bench.ask(CommandKind.START, NEW).reason
+    assert bench.step(after_s=60.0) == {}
+
+
 def test_a_frozen_surface_starts_nothing_by_itself(bench: Bench) -> None:
     """Freeze is what an operator reaches for first."""
     bench.ask(CommandKind.FREEZE)
@@ -617,6 +647,18 @@ def test_a_bundle_that_the_embedder_cannot_load_is_rejected_with_its_reason(benc
     bench.heard = [NodeStatus("embedder:0", NOW_MS, ready=True, errors=(f"{NEW}: a tower yields NaN",)), node("a", NEW)]
     assert bench.step() == {NEW: Stage.REJECTED}
     assert bench.journal.log.state(HOME).reason == f"{NEW}: a tower yields NaN"
+
+
+def test_a_bundle_that_another_controller_ended_is_not_rejected_again(bench: Bench) -> None:
+    """An overtaken controller goes on by what the log says: ending, it would leave the others' commands to nobody."""
+    bench.ask(CommandKind.START, NEW)
+    bench.ask(CommandKind.START, THIRD)
+    bench.step()
+    bench.heard = [NodeStatus("embedder:0", NOW_MS, ready=True, errors=(f"{NEW}: NaN", f"{THIRD}: NaN"))]
+    state = bench.journal.log.state(HOME)
+    bench.journal.ahead_of_us = reject(state, THIRD, "by another controller", now_ms=NOW_MS)
+    assert bench.step()[THIRD] is Stage.REJECTED
+    assert bench.step() == {NEW: Stage.REJECTED, THIRD: Stage.REJECTED}
 
 
 def test_one_node_s_complaint_rejects_nothing(bench: Bench) -> None:

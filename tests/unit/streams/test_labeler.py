@@ -24,6 +24,7 @@ from schemas.records.users import QueryFeatures, UserEntry, UserEvent, UserEvent
 from schemas.surfaces import Surface
 from schemas.tokens import context_token, write_token
 from schemas.topics import ENGAGEMENTS, EXAMPLES, IMPRESSIONS, USER_EVENTS
+from schemas.voided import erased_ms_of
 from schemas.wire.inbound import InboundRecord
 from streams.labeler.processor import LabelProcessor
 from streams.metrics import LabelerMetrics
@@ -52,6 +53,10 @@ class FakeSight:
     def user_state(self, user_id: str) -> UserState | None:
         """See `Sight`."""
         return self.users.get(user_id)
+
+    def erased_ms(self, user_id: str) -> int:
+        """See `Sight`."""
+        return self.users.get(user_id, UserState(user_id)).erased_ms
 
 
 class Timeline:
@@ -98,6 +103,11 @@ class Timeline:
         key = message.candidate_id.encode() if isinstance(message, Impression | Engagement) else b"t:1"
         value = encode(message) if isinstance(message, Message) else message
         return InboundRecord(topic, 2, offset, T0 + int(at * 1000), key, value)
+
+    def voided(self) -> list[tuple[str, int]]:
+        """Return the users whose examples the last batch voided, and up to when."""
+        nulls = [self.record(None, 0)._replace(key=out.key, headers=out.headers) for out in self.work.outputs if out.value is None]
+        return [((null.key or b"").decode(), erased_ms_of(null)) for null in nulls]
 
     def user_events(self) -> list[UserEvent]:
         """Return the user events of the last batch."""
@@ -488,3 +498,38 @@ def test_no_correction_comes_of_an_example_whose_user_was_deleted(timeline: Time
     timeline.sight.users["u:1"] = UserState("u:1", erased_ms=T0 + 12_000)
     assert timeline.feed(did(EngagementKind.FAVORITE, 5), at=13) == []
     assert not [key for key, _ in timeline.store.scan("join/r/")]
+    assert timeline.voided() == [("u:1", T0 + 12_000)]
+
+
+def test_an_example_that_was_written_while_its_user_was_deleted_is_voided_behind_it(timeline: Timeline) -> None:
+    """The delete's own null stands before it then: a trainer that begins between the two would learn from a user who is gone."""
+    timeline.feed(shown(), at=0)
+    timeline.feed(replace(shown(request="later"), event_time_ms=T0 + 2_000), at=2)
+    assert [example.request_id for example in passed(timeline, 13)] == ["r", "later"]
+    timeline.sight.users["u:1"] = UserState("u:1", erased_ms=T0 + 1_000)
+    assert timeline.feed(at=22.9) == []
+    assert timeline.voided() == []
+    assert timeline.feed(at=23) == []
+    assert timeline.voided() == [("u:1", T0 + 1_000)]
+    assert [key for key, _ in timeline.store.scan("join/") if "/r/" in key or "later" in key] == ["join/later/t:1"]
+
+
+def test_an_example_whose_users_delete_was_seen_late_is_voided_at_the_end_of_its_join(timeline: Timeline) -> None:
+    """What was written lately is known in memory alone, and user states may be seen late while a broker is away."""
+    timeline.feed(shown(), at=0)
+    assert len(passed(timeline, 12)) == 1
+    timeline.restart()
+    timeline.sight.users["u:1"] = UserState("u:1", erased_ms=T0 + 1_000)
+    passed(timeline, 39)
+    assert timeline.voided() == []
+    passed(timeline, 42)
+    timeline.feed(at=42)
+    assert timeline.voided() == [("u:1", T0 + 1_000)]
+
+
+def test_a_window_of_before_the_delete_is_voided_for_what_a_crash_may_have_left_of_it(timeline: Timeline) -> None:
+    """Its example may be in the log although the state does not say so: outputs are acknowledged before it is written."""
+    timeline.feed(shown(), at=0)
+    timeline.sight.users["u:1"] = UserState("u:1", erased_ms=T0 + 1_000)
+    assert passed(timeline, 11) == []
+    assert timeline.voided() == [("u:1", T0 + 1_000)]

@@ -7,6 +7,7 @@ from schemas.errors import RoostError
 from schemas.records.base import Message
 from schemas.records.users import User, UserEntry, UserEvent, UserEventKind, UserState
 from schemas.topics import EXAMPLES, IMPRESSIONS, STIR_KEY, USER_EVENTS, USERS, standard_topics
+from schemas.voided import erased_header
 from schemas.wire.inbound import InboundRecord
 from streams.processor import Clock
 from streams.runner.changelog import ChangelogStore
@@ -15,6 +16,7 @@ from streams.userstate.encoding import EncodedEntries
 from streams.userstate.fold import fold_entries, fold_profile
 from streams.userstate.markers import KEPT_MS, is_marker
 from streams.userstate.processor import UserStateProcessor
+from streams.voiding import voiding
 
 NOW_MS = 1_700_000_000_000
 
@@ -108,9 +110,10 @@ def test_a_delete_voids_the_users_examples_by_a_null_under_the_same_key() -> Non
     deleted, profile = User("u:1", 10, 0, deleted=True), User("u:3", 10, 0)
     batch = [record(USERS, deleted), record(USERS, None, key=b"u:2"), record(USERS, profile, key=b"u:3")]
     work = UserStateProcessor(store).process(batch, Clock(NOW_MS))
-    assert work.outputs == (OutboundRecord(EXAMPLES, b"u:1", None), OutboundRecord(EXAMPLES, b"u:2", None))
+    assert work.outputs == (voiding("u:1", 10), voiding("u:2", NOW_MS))
+    assert work.outputs[0] == OutboundRecord(EXAMPLES, b"u:1", None, (erased_header(10),))
     # the one before may have been lost in the crash that brought the delete back
-    assert UserStateProcessor(store).process(batch[:1], Clock(NOW_MS)).outputs == (OutboundRecord(EXAMPLES, b"u:1", None),)
+    assert UserStateProcessor(store).process(batch[:1], Clock(NOW_MS)).outputs == (voiding("u:1", 10),)
 
 
 def test_a_marker_ends_once_nothing_of_before_the_delete_can_be_redelivered() -> None:

@@ -151,8 +151,14 @@ def test_other_data_are_refused_before_they_are_trained_on(registry: Path, first
     popular = replace(CORPUS_AT.candidates[3], counters=replace(CORPUS_AT.candidates[3].counters, favorite=10**6))
     other_counter = replace(CORPUS_AT, candidates=[*CORPUS_AT.candidates[:3], popular, *CORPUS_AT.candidates[4:]])
     fewer = replace(CORPUS_AT, candidates=CORPUS_AT.candidates[1:])
-    for window, corpus in ((other_label, CORPUS_AT), (WINDOW, other_counter), (WINDOW, fewer)):
-        with pytest.raises(Refused, match=r"are not what .* was trained on"):
+    more = replace(WINDOW, logged=(replace(entry, example=replace(entry.example, example_id="of a deleted user")), *WINDOW.logged))
+    for window, corpus, why in (
+        (other_label, CORPUS_AT, "in another state than then"),
+        (WINDOW, other_counter, "in another state than then"),
+        (WINDOW, fewer, f"of 1920 and {len(CORPUS_AT)} .* has taken some"),
+        (more, CORPUS_AT, "without those of users who were deleted by then"),
+    ):
+        with pytest.raises(Refused, match=rf"are not what .* was trained on: .*{why}"):
             reproduce(SURFACE, bundle, window, corpus, registry=registry)
     short = Window(WINDOW.logged[100:], {0: (50, 1_200), 1: (50, 1_200)})
     with pytest.raises(Refused, match="offsets 0 to 960 of partition 0 are needed, and 50 to 1200 are there"):
@@ -178,6 +184,7 @@ def test_the_lineage_reads_back_what_was_written_and_a_bundle_without_one_says_s
     assert isinstance(lineage.fit, FitConfig)
     assert lineage.fit.frozen == "embeddings"
     assert (lineage.corpus_at_ms, lineage.corpus_offsets) == (START_MS, {"0": 90, "1": 110})
+    assert lineage.read_to == {"0": 1_200, "1": 1_200}
     assert json.loads(lineage.to_bytes())["fit"]["seed"] == 4
     with pytest.raises(BundleMismatch, match="too little"):
         lineage_of(published(tmp_path))
@@ -286,8 +293,9 @@ def test_a_lineage_of_before_arms_were_told_apart_is_everybody_s(registry: Path,
     bundle = read_bundle(registry, SURFACE.name, tuned)
     raw = json.loads(bundle.files[LINEAGE])
     assert [raw.pop(name) for name in ("served_by", "drawn_back_to", "share")] == [None, None, 1.0]
+    del raw["read_to"]
     old = replace(bundle, files={**bundle.files, LINEAGE: json.dumps(raw).encode()})
-    assert lineage_of(old) == lineage_of(bundle)
+    assert lineage_of(old) == replace(lineage_of(bundle), read_to={})
 
 
 def test_a_cache_for_which_there_is_no_room_is_named_and_takes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

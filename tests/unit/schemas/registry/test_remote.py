@@ -11,6 +11,7 @@ from schemas.errors import BundleCorrupt, BundlesUnavailable
 from schemas.registry.folder import FolderRegistry
 from schemas.registry.place import registry_at
 from schemas.registry.remote import RemoteRegistry
+from schemas.registry.seen import SeenFiles
 from tests.at_once import at_once
 from tests.bundles import publish_bundle
 
@@ -158,6 +159,26 @@ def test_manifests_that_were_listed_are_kept_in_memory_up_to_a_bound(
         listing.fetched.clear()
         assert len(list_bundles(listing, SURFACE)) == 4
     assert listing.fetched, "not all of them are kept"
+
+
+def test_a_listing_puts_nothing_in_memory_that_is_there(remote: RemoteRegistry, tmp_path: Path) -> None:
+    """A node looks every few seconds, and a registry holds thousands of manifests: each look copied all of them."""
+    bundle = publish_bundle(remote, dim=32)
+    listing = RemoteRegistry(remote.url, cache=tmp_path / "another machine")
+    list_bundles(listing, SURFACE)
+    kept = listing._seen.of(f"{SURFACE}/{bundle}")
+    list_bundles(listing, SURFACE)
+    assert listing._seen.of(f"{SURFACE}/{bundle}") is kept
+
+
+def test_what_was_looked_at_longest_ago_leaves_memory_first() -> None:
+    """A bundle that was deleted is looked at no more, and must not outlast one that is listed every few seconds."""
+    seen = SeenFiles(most_bytes=2)
+    for path in ("listed", "deleted"):
+        seen.keep(path, {"manifest.json": b"x"})
+    seen.of("listed")
+    seen.keep("new", {"manifest.json": b"x"})
+    assert [bool(seen.of(path)) for path in ("listed", "deleted", "new")] == [True, False, True]
 
 
 def test_publishing_what_is_there_changes_nothing_and_mends_nothing(remote: RemoteRegistry) -> None:

@@ -1,7 +1,9 @@
 """The HTTP face: limits named, refusals mapped, pages that work offline. Over a real socket."""
 
 import http.client
+import json
 import logging
+import socket
 import threading
 import time
 
@@ -10,10 +12,12 @@ import pytest
 
 from serving.api import ANSWER_JSON, MAX_BODY_BYTES, STATS_JSON, Problem, RetrieveRequest
 from serving.client import AnswerUnreadable, Client, InlineUser, NodeIsBehind, NodeUnreachable, NotServing, RequestRefused
+from serving.http.presence import WATCHED_AFTER_S
 from serving.http.server import CannotListen, HttpServer
 from serving.query.epochs import Routing
 from tests.filled_epochs import HOME
 from tests.served_app import Served
+from tests.served_node import until
 
 RETRIEVE = f"/v1/surfaces/{HOME.name}/retrieve"
 
@@ -199,6 +203,42 @@ def test_many_callers_at_once_each_get_their_own_answer(served: Served) -> None:
     for caller in callers:
         caller.join()
     assert found == {k: k for k in range(1, 21)}
+
+
+@pytest.mark.parametrize("path", [RETRIEVE, f"{RETRIEVE}-batch"])
+def test_questions_of_callers_who_went_away_cost_nothing(served: Served, path: str) -> None:
+    """Callers that time out ask again: a node that answers both falls behind ever further, for nobody."""
+    address = httpx.URL(served.server.url)
+    question: dict[str, object] = {"k": 3}
+    body = json.dumps(question if path == RETRIEVE else {"requests": [question] * 3}).encode()
+    head = f"POST {path} HTTP/1.1\r\nhost: n\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    answered, gone = "roost_retrieve_seconds_count", "roost_retrieve_refused_total"
+    before = served.metric(answered, surface=HOME.name), served.metric(gone, error="caller_gone")
+    free = threading.Event()
+    taken = [served.pool.submit(free.wait) for _ in range(2)]
+    callers = [socket.create_connection((address.host, address.port or 0)) for _ in range(6)]
+    try:
+        for caller in callers:
+            caller.sendall(head + body)
+        time.sleep(2 * WATCHED_AFTER_S)
+        for caller in callers[:5]:
+            caller.close()
+        until(lambda: served.metric(gone, error="caller_gone") == before[1] + 5)
+    finally:
+        free.set()
+    assert callers[5].recv(1_000).startswith(b"HTTP/1.1 200")
+    callers[5].close()
+    assert [done.result() for done in taken] == [True, True]
+    assert served.metric(answered, surface=HOME.name) == before[0] + (1 if path == RETRIEVE else 3)
+
+
+def test_a_caller_who_goes_away_while_the_index_lacks_its_writes_is_waited_for_no_longer(served: Served) -> None:
+    """Ten seconds of looking, three hundred times a second, for nobody."""
+    served.epoch.reflects = {}
+    before = served.metric("roost_retrieve_refused_total", error="caller_gone")
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(served.server.url + RETRIEVE, json={"min_offset": {"tweets": {"0": 1}}, "max_wait_s": 10}, timeout=0.2)
+    until(lambda: served.metric("roost_retrieve_refused_total", error="caller_gone") == before + 1, within_s=5)
 
 
 def test_answers_are_not_held_back_for_acknowledgements(served: Served) -> None:

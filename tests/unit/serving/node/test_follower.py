@@ -17,7 +17,10 @@ RECORD = InboundRecord(TOPIC, 0, 0, 0, b"key", b"value")
 
 def topic_of(monkeypatch: pytest.MonkeyPatch, tail: FakeTail) -> None:
     """Have followers read a topic by `tail`."""
-    admin = SimpleNamespace(list_topics=lambda **_: SimpleNamespace(topics={TOPIC: SimpleNamespace(partitions={0: None})}))
+    admin = SimpleNamespace(
+        list_topics=lambda **_: SimpleNamespace(topics={TOPIC: SimpleNamespace(partitions={0: None})}),
+        describe_topics=lambda *_, **__: {},
+    )
     monkeypatch.setattr(follower_module, "wait_for_broker", lambda *_, **__: admin)
     monkeypatch.setattr(follower_module, "topic_id", lambda *_: "id")
     monkeypatch.setattr(follower_module, "TailReader", lambda *_, **__: tail)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from schemas.codec import encode
+from schemas.positions import write_source_ids
 from schemas.records.control import AnswerCounts, NodeStatus, Progress
 from schemas.wire.inbound import InboundRecord
 from serving.health import BundleHealth, NodeHealth, SnapshotHealth, SurfaceHealth
@@ -85,6 +86,14 @@ def test_a_report_is_as_new_as_the_broker_has_it() -> None:
     ahead = report("embedder:1", 900, (0, 5))._replace(timestamp_ms=10)
     reports.handle([ahead, report("embedder:2", 20, (0, 8))._replace(timestamp_ms=20)])
     assert reports.live_count(BUNDLE) == 8
+
+
+def test_a_report_tells_of_which_topics_its_positions_are() -> None:
+    """Of another topic of the name they would say that the index reflects what it does not."""
+    reports = EmbedderReports(skipped=lambda: None)
+    told = report("embedder:1", 10, (0, 5))._replace(headers=write_source_ids({"tweets": "x"}))
+    reports.handle([told, report("embedder:2", 20, (1, 8))])
+    assert {partition: one.source_ids for partition, one in reports.of(BUNDLE).items()} == {0: {"tweets": "x"}, 1: {}}
 
 
 def heard(offset: int, name: str, started_ms: int, url: str = "u") -> InboundRecord:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 from uuid import uuid4
 
 import numpy as np
@@ -14,7 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from serving.snapshots.manifest import MANIFEST_NAME, Manifest, read_manifest
 from serving.snapshots.shared import SharedSnapshot, SharedSnapshots
-from serving.snapshots.snapshot import Snapshot, SnapshotRefused
+from serving.snapshots.snapshot import Snapshot, SnapshotRefused, SnapshotsUnavailable
 from serving.snapshots.store import SnapshotStore, check
 from tests.snapshot_samples import NOW_MS, OF, UnsyncedFiles, snapshot
 
@@ -113,6 +114,50 @@ def test_a_stray_file_beside_the_snapshots_hides_none_of_them(tmp_path: Path) ->
     for folder in (tmp_path / "shared", tmp_path / "shared" / "a", tmp_path / "shared" / "a" / OF.bundle):
         (folder / ".DS_Store").write_bytes(b"x")
     assert [one.manifest.written_ms for one in place.of_bundle(OF.bundle)] == [NOW_MS]
+
+
+def test_what_cannot_be_read_there_hides_nothing_else_and_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One node's folder that links to itself, and every new replica read its topics of days from the beginning."""
+    place = SharedSnapshots(f"file://{tmp_path}/shared")
+    for node, written_ms in (("b", NOW_MS - 9_000), ("c", NOW_MS), ("d", NOW_MS - 1)):
+        place.put(store(tmp_path / node).write(snapshot(5, seed=1, written_ms=written_ms)), node=node, bundle=OF.bundle)
+    shared = tmp_path / "shared"
+    for looped in ("a", f"b/{'1' * 16}", f"c/{OF.bundle}/{1:012d}/vectors", f"d/{OF.bundle}/{1:012d}/{MANIFEST_NAME}"):
+        (shared / looped).unlink(missing_ok=True)
+        (shared / looped).symlink_to(shared / looped)
+    with caplog.at_level(logging.WARNING):
+        found = store(tmp_path / "e", place).newest(OF, now_ms=NOW_MS)
+        assert store(tmp_path / "f", place).newest(OF, now_ms=NOW_MS) is not None
+    assert found is not None
+    assert found.written_ms == NOW_MS - 9_000
+    assert caplog.text.count("shared/a/") == 1
+    assert place.bundles() == {OF.bundle, "1" * 16}
+
+
+class Locked(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """Lets nobody see one node's folder, as a store does whose policy names prefixes."""
+
+    store: ClassVar[dict[str, object]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    def ls(self, path: str, **how: object) -> list[str]:
+        """See `AbstractFileSystem.ls`."""
+        if "/locked" in path:
+            raise PermissionError("Access Denied")
+        found: list[str] = super().ls(path, **how)
+        return found
+
+
+def test_a_folder_that_only_another_may_see_hides_nothing_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A place where no folder can be listed is away: that must not pass for one without snapshots."""
+    place = SharedSnapshots("memory://shared/roost")
+    monkeypatch.setattr(place, "_files", Locked())
+    for node in ("locked", "open"):
+        place.put(store(tmp_path / node).write(snapshot(5, seed=1)), node=node, bundle=OF.bundle)
+    assert [one.path for one in place.of_bundle(OF.bundle)] == [f"/shared/roost/open/{OF.bundle}/{1:012d}"]
+    monkeypatch.setattr(place, "_root", "/locked")
+    with pytest.raises(SnapshotsUnavailable, match="Access Denied"):
+        place.of_bundle(OF.bundle)
 
 
 class Remembering(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types

@@ -132,6 +132,7 @@ DAMAGES: dict[str, tuple[Break, str]] = {
     "truncated manifest": (_cut(MANIFEST_NAME), "no JSON with a digest"),
     "empty manifest": (_fill(MANIFEST_NAME, b""), "no JSON with a digest"),
     "list as manifest": (_fill(MANIFEST_NAME, b"[1]"), "no JSON with a digest"),
+    "manifest nested too deeply": (_fill(MANIFEST_NAME, b"[" * 100_000), "no JSON with a digest"),
     "garbage as manifest": (_fill(MANIFEST_NAME, b"\xff\x00"), "no JSON with a digest"),
 }
 

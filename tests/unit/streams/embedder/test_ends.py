@@ -1,13 +1,14 @@
 """How far the embedder says a bundle's topic reaches: of the topic there is now, whatever is acknowledged of an earlier one."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from schemas.codec import decode, encode
+from schemas.positions import read_mark, read_source_ids
 from schemas.records.candidates import Tweet
 from schemas.records.control import BundleStage, NodeStatus, Progress, Rollout, SourcePosition, Stage
 from schemas.surfaces import Surfaces, load_surfaces
@@ -69,6 +70,7 @@ class Embedder:
         surfaces: Surfaces = SURFACES,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         steady: Callable[[], int] = lambda: 0,
+        source_ids: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self.bundle = towers.bundle_id
         self.topic = embeddings_topic_name(self.bundle)
@@ -86,6 +88,7 @@ class Embedder:
             seen_before=_nothing_before,
             ends=self.acknowledged,
             topic_exists=lambda _: True,
+            source_ids=source_ids,
             metrics=metrics,
             clock=clock,
             steady=steady,
@@ -164,3 +167,30 @@ def test_input_is_reported_as_read_once_all_that_follows_from_it_is_acknowledged
     later = InboundRecord("tweets", 0, 7, now_ms, b"t:1", encode(Tweet("t:1", now_ms, 1, "a:1", now_ms)))
     embedder.processor.process([later])
     assert embedder.checkpoint().source["tweets"].next_offset == 7
+
+
+def test_a_mark_and_a_report_tell_of_which_topics_their_positions_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that knows only the name would take them for positions in the topic that was created anew under it."""
+    monkeypatch.setattr(targets_module, "_LOOK_EVERY_S", 0.0)
+    ids = {"tweets": "x", "engagements": "y"}
+    embedder = Embedder(Towers(published(tmp_path)), source_ids=lambda: ids)
+    embedder.enter(Stage.BUILDING)
+    # the corpus, of nothing, is written whole
+    embedder.processor.between()
+    embedder.checkpoint()
+    embedder.processor.durable()
+    now_ms = time.time_ns() // 1_000_000
+    work = embedder.processor.process(
+        [InboundRecord("tweets", 0, 6, now_ms, b"t:1", encode(Tweet("t:1", now_ms, 0, "a:1", now_ms)))]
+    )
+    assert [(read_mark(one.headers), read_source_ids(one.headers)) for one in work.outputs] == [({"tweets": 7}, ids)]
+    embedder.processor.begin_checkpoint()
+    work, _ = embedder.processor.checkpoint(100)
+    assert [read_source_ids(one.headers) for one in work.outputs if one.topic == NODE_STATUS] == [ids]
+    ids = {"tweets": "anew", "engagements": "y"}
+    embedder.processor.assign(1, ChangelogStore({}), dict.fromkeys(INPUTS, 0), dict.fromkeys(INPUTS, 0))
+    embedder.processor.durable()
+    work, _ = embedder.processor.between()
+    told = [read_source_ids(one.headers) for one in work.outputs if one.topic == NODE_STATUS]
+    assert told == [{"engagements": "y"}], "of positions in two topics it can say nothing"
+    embedder.targets.close()

@@ -76,6 +76,10 @@ class Line:
         """See `Sight`."""
         return self.users.get(user_id)
 
+    def erased_ms(self, user_id: str) -> int:
+        """See `Sight`."""
+        return self.users.get(user_id, UserState(user_id)).erased_ms
+
     def restart(self) -> None:
         """Come back with nothing but the state."""
         self.labeler = LabelProcessor(

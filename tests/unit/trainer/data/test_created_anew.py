@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.codec import encode
+from schemas.errors import BrokerUnavailable
 from schemas.topics import EXAMPLES
 from schemas.wire.inbound import InboundRecord
 from tests.tiny_world import tiny_world
@@ -22,6 +23,13 @@ class Broker:
     def __init__(self) -> None:
         self.identity = "first"
         self.names: list[str] = []
+        # what becomes of it while it is read, a read at a time
+        self.anew: list[tuple[str, list[str]]] = []
+
+    def become(self) -> None:
+        """Be the next topic of the name, if there is one."""
+        if self.anew:
+            self.identity, self.names = self.anew.pop(0)
 
     def reader(self, *_: object, start: Mapping[int, int], **__: Any) -> "Reader":
         """Return a reader of the topic that there is at each moment, as a client that knows topics by name."""
@@ -42,10 +50,12 @@ class Reader:
     def poll(self, *_: object) -> Sequence[InboundRecord]:
         """See `TailReader`."""
         first, self.next_offsets[0] = self.next_offsets[0], len(self._broker.names)
-        return [
+        records = [
             InboundRecord(EXAMPLES, 0, offset, 0, b"u", encode(replace(EXAMPLE, example_id=self._broker.names[offset])))
             for offset in range(first, self.next_offsets[0])
         ]
+        self._broker.become()
+        return records
 
     def close(self) -> None:
         """See `TailReader`."""
@@ -86,4 +96,26 @@ def test_a_reader_that_never_saw_the_topic_before_begins_at_the_beginning_too(mo
     window = examples.window({0: 2}, of="first")
     assert [one.example_id for one in window.examples()] == ["d", "e", "f", "g"]
     assert window.offsets == {0: (0, 4)}
+    examples.close()
+
+
+def test_a_topic_that_is_created_anew_time_and_again_while_it_is_read_is_read_from_its_last_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was read of one that is gone was trained on, and of a second change within one look the schedule ended."""
+    broker = Broker()
+    monkeypatch.setattr(tail, "TailReader", broker.reader)
+    monkeypatch.setattr(tail, "partitions_of", lambda *_: [0])
+    monkeypatch.setattr(tail, "identity_of", lambda *_: broker.identity)
+    examples = ExampleTail("127.0.0.1:9092", EXAMPLE.surface)
+    broker.names, broker.anew = ["a"], [("second", ["b", "c"]), ("third", ["d", "e", "f"])]
+    window = examples.window()
+    assert [one.example_id for one in window.examples()] == ["d", "e", "f"]
+    assert window.topic_id == "third"
+    broker.names = [*broker.names, "g"]
+    broker.anew = [(f"anew {n}", ["h"]) for n in range(9)]
+    with pytest.raises(BrokerUnavailable, match="who deletes it"):
+        examples.window()
+    broker.anew = []
+    assert [one.example_id for one in examples.window().examples()] == ["h"]
     examples.close()
