@@ -1,5 +1,6 @@
-"""A deployment of the kind that the pages speak of: one broker, one process a role, small data. Holds no test and no page's line."""
+"""A deployment as the pages speak of it: one broker, one process a role, small data. Holds no test, and no line of a page."""
 
+import os
 import re
 import signal
 import subprocess
@@ -13,29 +14,45 @@ from roost.broker.config import free_port
 from schemas.codec import decode, encode
 from schemas.records.candidates import Counters
 from schemas.records.control import Outcome, Rollout
-from schemas.records.feedback import Example
-from schemas.topics import EXAMPLES, ROLLOUTS, TWEETS
+from schemas.topics import EXAMPLES, ROLLOUTS, TWEETS, dlq
+from schemas.wire.admin import make_admin
+from schemas.wire.dlq import DeadLetter
 from schemas.wire.tail import TailReader
 from streams.outbox import Outbox
 from streams.producer import Producer
 from tests.integration.shown import ROOT, Shell
 from tests.integration.waiting import until
-from tests.streams_kit import candidates
+from tests.otlp_receiver import Receiver
+from tests.streams_kit import candidates, read_all
 from tests.tiny_world import START_MS, TinyWorld, tiny_world
 
-HOME, FOLLOW = "home-timeline", "who-to-follow"
+HOME, FOLLOW, RELATED = "home-timeline", "who-to-follow", "related-tweets"
 # a loaded machine may be slow
 PATIENCE_S = 120.0
 _GRACE_S = 60.0
+_LOOSE_GATES = tuple(
+    f"ROOST_GATE_{name}"
+    for name in (
+        "AUC_REGRESSION",
+        "CANARY_SHIFT",
+        "LANGUAGE_MISMATCH_RISE",
+        "MAX_LANGUAGE_MISMATCH",
+        "PER_USER_AUC_REGRESSION",
+        "POPULARITY_CORRELATION_RISE",
+        "SAMPLED_AUC_REGRESSION",
+    )
+)
 UNKNOWN_SCHEMA = b"\x00\x40\x00\x00\x01whatever"
 
 
 class Site:
     """The shell, what runs, the names that the pages' placeholders stand for, and what is known of the deployment."""
 
-    def __init__(self, folder: Path, bootstrap: str) -> None:
+    def __init__(self, folder: Path, bootstrap: str, *, schema_registry_url: str, collector: Receiver) -> None:
         """Begin with a broker that has no topic; starts nothing."""
         self.folder, self.bootstrap = folder, bootstrap
+        self.schema_registry_url, self.collector = schema_registry_url, collector
+        self.admin = make_admin(bootstrap)
         self.registry, self.snapshots = folder / "registry", folder / "snapshots"
         self.registry.mkdir()
         for name in (".venv", "docs", "docker"):
@@ -48,14 +65,22 @@ class Site:
             folder,
             {
                 "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+                "PATH": f"{folder / 'bin'}:{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
                 "OMP_NUM_THREADS": "1",
                 # the clone that is tested, whatever folder the lines are run in
                 "PYTHONPATH": str(ROOT),
+                # short trainings, which are not judged: what a training is worth is measured elsewhere
+                **dict.fromkeys(_LOOSE_GATES, "2"),
+                "ROOST_GATE_MIN_AUC": "0",
+                "ROOST_GATE_MIN_SAMPLED_AUC": "0",
+                "ROOST_PRETRAIN_EPOCHS": "1",
+                "ROOST_PRETRAIN_MIN_STEPS": "10",
                 "ROOST_DATA_DIR": str(folder / "data"),
                 "ROOST_HTTP_PORT": str(port),
                 "ROOST_LET_GO_S": "1",
                 "ROOST_NODE_URL": self.node_url,
                 "ROOST_REGISTRY": str(self.registry),
+                "ROOST_SERVE": f"{HOME},{FOLLOW},{RELATED}",
                 "ROOST_SESSION_TIMEOUT_S": "6",
                 "ROOST_SNAPSHOTS": str(self.snapshots),
                 "ROOST_SNAPSHOT_EVERY_S": "1",
@@ -66,22 +91,37 @@ class Site:
         """Return what a role has said."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
-    def start(self, name: str, line: str, *, ready: str) -> None:
-        """Start a role, and wait until it says a text."""
-        process = self.running[name] = self.shell.start(line, log=self.folder / f"{name}.log")
+    def start(self, name: str, line: str) -> None:
+        """Start a line that runs until it is stopped."""
+        self.running[name] = self.shell.start(line, log=self.folder / f"{name}.log")
+
+    def hear(self, name: str, text: str) -> None:
+        """Wait until a role says a text."""
 
         def said() -> bool:
-            assert process.poll() is None, f"{line}\nended with {process.returncode}\n{self.log(name)}"
-            return ready in self.log(name)
+            code = self.running[name].poll()
+            assert code is None, f"{name} ended with {code}\n{self.log(name)}"
+            return text in self.log(name)
 
-        until(said, what=f"{line} says {ready!r}", timeout_s=PATIENCE_S)
+        until(said, what=f"{name} says {text!r}", timeout_s=PATIENCE_S)
 
-    def stop(self, name: str, *, by: signal.Signals = signal.SIGTERM, exits: int = 0) -> str:
-        """Stop a role, which must end by itself and cleanly; returns what it had said."""
+    def stop(self, name: str, *, by: signal.Signals = signal.SIGTERM, exits: int = 0) -> None:
+        """Stop a role, which must end by itself and cleanly."""
         process = self.running.pop(name)
         process.send_signal(by)
-        assert process.wait(_GRACE_S) == exits, f"{name}\n{self.log(name)}"
-        return self.log(name)
+        self._ends(name, process, exits, within_s=_GRACE_S)
+
+    def ended(self, name: str, *, exits: int) -> None:
+        """Wait until a role has ended by itself."""
+        self._ends(name, self.running.pop(name), exits, within_s=PATIENCE_S)
+
+    def _ends(self, name: str, process: subprocess.Popen[bytes], exits: int, *, within_s: float) -> None:
+        try:
+            code = process.wait(within_s)
+        except subprocess.TimeoutExpired as late:
+            process.kill()
+            raise AssertionError(f"{name} has not ended after {within_s:g} s\n{self.log(name)}") from late
+        assert code == exits, f"{name} ended with {code}, not {exits}\n{self.log(name)}"
 
     def close(self) -> None:
         """Leave nothing behind, whatever happened."""
@@ -117,6 +157,15 @@ class Site:
             what=f"{bundle} is {stage}, not {self.stage(surface, bundle)!r}",
             timeout_s=PATIENCE_S,
         )
+
+    def letters(self) -> list[DeadLetter]:
+        """Return the tweets that were set aside."""
+        newest = {record.key: record.value for record in read_all(self.bootstrap, dlq(TWEETS), 1)}
+        return [decode(DeadLetter, value) for value in newest.values() if value]
+
+    def go_live(self, surface: str, bundle: str) -> None:
+        """Roll a bundle out."""
+        self.shell.run(f"roost rollout start {self.bundles[bundle]} --surface {surface} --auto --wait")
 
     def answers(self, surface: str, **body: object) -> httpx.Response:
         """Ask the node."""
