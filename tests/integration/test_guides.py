@@ -1,7 +1,7 @@
 """Every shell line that the pages show, run to the letter against one deployment."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import groupby
 
@@ -75,15 +75,20 @@ def run_until_stopped(site: Site, steps: list[Step]) -> None:
         step.after(site)
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_every_line_does_what_the_page_says(section: str, site: Site) -> None:
-    """What a reader copies must run; sections go on with what those before them have left."""
-    for until_stopped, steps in groupby(SECTIONS[section], key=lambda step: bool(step.ready)):
+def follow_all(site: Site, section: Iterable[Step]) -> None:
+    """Run lines in their order."""
+    for until_stopped, steps in groupby(section, key=lambda step: bool(step.ready)):
         if until_stopped:
             run_until_stopped(site, list(steps))
         else:
             for step in steps:
                 run_to_its_end(site, step)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_line_does_what_the_page_says(section: str, site: Site) -> None:
+    """What a reader copies must run; sections go on with what those before them have left."""
+    follow_all(site, SECTIONS[section])
 
 
 def shown_lines() -> set[tuple[str, str]]:

@@ -66,13 +66,15 @@ _AT_COLLECTOR = {"http://collector:4318": lambda site: site.collector.url}
 
 def _traced(site: Site) -> None:
     """Publish a tweet that carries a trace, and wait for the spans of those that it came to."""
+    # what it reads before is a replay, of which it makes no spans
+    until(site.ready, what="the node is ready", timeout_s=PATIENCE_S)
     now_ms, trace = time.time_ns() // 1_000_000, "5f" * 16
     tweet = encode(Tweet("t:traced", now_ms, 0, "a:7", now_ms))
     site.send(TWEETS, b"t:traced", tweet, traceparent=f"00-{trace}-{'7a' * 8}-01".encode())
     wanted = {"process tweets", "insert"}
     until(
         lambda: wanted <= {span.name for span in tuple(site.collector.spans) if span.trace == trace},
-        what=f"spans of {wanted}, not {site.collector.spans}",
+        what=f"spans {wanted} of a tweet's trace",
         timeout_s=PATIENCE_S,
     )
 

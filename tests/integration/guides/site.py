@@ -154,7 +154,7 @@ class Site:
         """Wait until a bundle is in a stage."""
         until(
             lambda: self.stage(surface, bundle) == stage,
-            what=f"{bundle} is {stage}, not {self.stage(surface, bundle)!r}",
+            what=f"{bundle} is {stage}",
             timeout_s=PATIENCE_S,
         )
 
@@ -166,6 +166,10 @@ class Site:
     def go_live(self, surface: str, bundle: str) -> None:
         """Roll a bundle out."""
         self.shell.run(f"roost rollout start {self.bundles[bundle]} --surface {surface} --auto --wait")
+
+    def ready(self) -> bool:
+        """Tell whether the node is."""
+        return httpx.get(f"{self.node_url}/readyz", timeout=30).status_code == 200
 
     def answers(self, surface: str, **body: object) -> httpx.Response:
         """Ask the node."""
