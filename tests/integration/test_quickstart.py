@@ -1,47 +1,27 @@
 """The first five minutes that docs/index.md shows, run in a shell to the letter: from `make setup` to `roost down`."""
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.integration.shown import ROOT, Shell, commands
 from tests.integration.waiting import until
 
-ROOT = Path(__file__).parents[2]
 # the one thing that differs from the page, beside what the environment says: 100,000 ratings take minutes
 AS_SHOWN, AS_RUN = "replay movielens-100k --wait", "replay movielens-100k --wait --first 5000"
 RATINGS = 5_000
-# they would name a deployment other than the one that the page starts
-_OF_OTHERS = ("KAFKA_BOOTSTRAP_SERVERS", "ROOST_REGISTRY", "ROOST_NODE_URL", "ROOST_SURFACES")
 
 
-def commands(page: str, *, beginning: str) -> list[str]:
-    """Return the commands of a page's block that begins with a line, without their comments."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    (block,) = re.findall(rf"^ {{4}}{re.escape(beginning)}.*\n(?:^ {{4}}.+\n)*", text, re.MULTILINE)
-    return [line.partition(" # ")[0].strip() for line in block.splitlines()]
-
-
-class Shell:
+class Newcomer(Shell):
     """A reader's shell in the clone, where everything of the deployment lies in a folder of its own."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._mark = f"ROOST_DATA_DIR={data_dir}"
-        inherited = {name: value for name, value in os.environ.items() if name not in _OF_OTHERS}
-        own = {"ROOST_DATA_DIR": str(data_dir), "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"}
+        """Take ports that are free."""
         ports = dict.fromkeys(("ROOST_BROKER_PORT", "ROOST_HTTP_PORT", "ROOST_CONSOLE_PORT"), "0")
-        self._environment = {**inherited, **own, **ports}
-
-    def run(self, line: str) -> str:
-        """Run a line, which must succeed; returns what it printed."""
-        done = subprocess.run(
-            ["/bin/sh", "-c", line], cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False, timeout=300
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
+        super().__init__(ROOT, {"ROOST_DATA_DIR": str(data_dir), **ports})
+        self._mark = f"ROOST_DATA_DIR={data_dir}"
 
     def started(self) -> list[str]:
         """Return the command lines of all that was started here and still runs."""
@@ -57,9 +37,9 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
+def shell(tmp_path: Path) -> Iterator[Newcomer]:
     """Yield a shell that leaves nothing running."""
-    own = Shell(tmp_path / "data")
+    own = Newcomer(tmp_path / "data")
     yield own
     if own.started():
         own.run("roost down")
@@ -67,7 +47,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 # a minute on two free cores, most of it processes that start
 @pytest.mark.timeout(900)
-def test_the_first_five_minutes_run_as_they_are_shown(shell: Shell) -> None:
+def test_the_first_five_minutes_run_as_they_are_shown(shell: Newcomer) -> None:
     """It is the first that anybody does with Roost; whoever comes no further does nothing else with it."""
     setup, up, replay, train, rollout, query, down = commands("docs/index.md", beginning="make setup")
     *shown, doctor = commands("README.md", beginning="roost up")

@@ -104,3 +104,22 @@ def test_to_ask_whether_a_topic_exists_makes_none() -> None:
     outbox = Outbox("127.0.0.1:9", test_mock_num_brokers=1)
     assert not outbox.topic_exists("embeddings.gone")
     assert "embeddings.gone" not in outbox.list_topics(timeout=30).topics
+
+
+def test_a_wait_is_told_only_when_it_is_longer_than_any_first_record_takes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each command that sends one record said that it waits for the broker, which the runbook has for a broker that is not well."""
+    outbox = Outbox("127.0.0.1:9")
+    outbox.produce(TOPIC, b"value")
+
+    def told(timeout_s: float) -> bool:
+        caplog.clear()
+        with pytest.raises(DeliveryFailed, match="1 records are not acknowledged yet"):
+            outbox.flush_all(timeout_s=timeout_s)
+        return "waiting for the broker to acknowledge 1 records" in caplog.text
+
+    assert not told(0.9)
+    monkeypatch.setattr("streams.outbox._SAID_AFTER_S", 0.4)
+    assert told(0.9)
+    outbox.purge()
