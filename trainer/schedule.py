@@ -21,8 +21,9 @@ from trainer.data.keeping import KeptTrainings
 from trainer.data.passed_over import Kept, PassedOver, WindowStart
 from trainer.data.skew import Evidence, FieldAudit, audit
 from trainer.data.windows import CorpusAt, Window, next_offsets
-from trainer.export import ARCHITECTURE, WEIGHTS
+from trainer.export import ARCHITECTURE, WEIGHTS, shape_of
 from trainer.gates import GatesRefused, lacks_examples
+from trainer.learning.ensemble import EnsembleShape
 from trainer.learning.fit import FitProgress
 from trainer.lineage import examples_topic_of
 from trainer.monitoring import TrainerMetrics
@@ -80,7 +81,7 @@ class Plan:
         caches_kept_s: how long they are kept at the most.
         tensorboard: folder that trainings' scalars are written under; None writes none.
         diverted: fine-tune on nothing but what the bundle that is tuned served itself.
-        ensemble: train one each time in place of pre-training and fine-tuning; None does as the others say.
+        ensemble: the first bundle is one, in place of pre-trained towers, and follows on towers that are live; None pre-trains.
     """
 
     pretrain_at: int
@@ -360,10 +361,15 @@ class SurfaceSchedule:
         if self._last is not None and self._last.live == (live and live.id):
             # whatever came of the last attempt from this bundle, the same data would end the same way
             return self._last.offsets if self._last.topic_id == topic_id else {}
-        # a fine-tune's window begins after these, an ensemble's at the beginning
-        if live is None or self._plan.ensemble is None or examples_topic_of(live) not in (None, topic_id):
+        # a fine-tune's window begins after these, that of an ensemble in the place of towers at the beginning
+        if live is None or not self._is_replaced(live) or examples_topic_of(live) not in (None, topic_id):
             return {}
         return next_offsets(live.manifest.examples)
+
+    def _is_replaced(self, live: Bundle) -> bool:
+        """Return whether towers are live where an ensemble is asked for."""
+        is_ensemble = ARCHITECTURE in live.files and isinstance(shape_of(live), EnsembleShape)
+        return self._plan.ensemble is not None and not is_ensemble
 
     def _live(self, live: str | None) -> Bundle | None:
         try:
@@ -373,10 +379,12 @@ class SurfaceSchedule:
 
     def _tunable(self, bundle: Bundle | None) -> Bundle | None:
         """Return the live bundle if it is to be fine-tuned; None when the next one is trained from scratch."""
-        if bundle is None or self._plan.ensemble is not None:
+        if bundle is None:
             return None
         if not {WEIGHTS, ARCHITECTURE} <= bundle.files.keys():
             log.warning("%s: live bundle %s carries no weights; the next one is pre-trained", self._surface.name, bundle.id)
+            return None
+        if self._is_replaced(bundle):
             return None
         if bundle.manifest.feature_spec.digest != CATALOG[self._surface.feature_spec].digest:
             log.info("%s: the feature spec has changed since %s; the next bundle is pre-trained", self._surface.name, bundle.id)

@@ -43,8 +43,8 @@ class TrainerSettings(RoostSettings):
             by nothing but gates of what random negatives teach; 0 makes none.
         draw_back_steps: what even the last fine-tune of a window is refused for by such gates alone is drawn back to the anchor
             until nothing refuses it, to a whole number of so many even steps; 0 draws nothing back.
-        train_recipe: `finetune` tunes the live bundle, an ensemble too, and pre-trains the first; `ensemble` trains an ensemble on
-            all examples that are held, each time anew.
+        train_recipe: what is trained from scratch: `finetune` pre-trains the first bundle, `ensemble` trains an ensemble, on all
+            examples that are held, also where towers are live. Either is tuned from then on.
         train_served_by: whose answers a fine-tune learns from: `anyone`'s, or those that the bundle to be tuned gave, the
             `parent`: then neither a canary nor what was live before it teaches it.
         train_cache: folder that each training's data are kept in, as Parquet, for `roost train reproduce`; None keeps none.

@@ -47,7 +47,7 @@ TRAININGS = (
         before=_world,
         keeps="triplet",
     ),
-    Step(TRAINING, "roost train ensemble --weights implicit=0.6,random=0.2,random_in_batch=0.2", keeps="ensemble"),
+    Step(TRAINING, "roost train ensemble --weights implicit=0.6,random=0.3,random_in_batch=0.1", keeps="ensemble"),
     Step(TRAINING, "roost train reproduce BUNDLE", bundle="triplet"),
     Step(TRAINING, "roost train reproduce BUNDLE --cache ./trainings", before=_kept, bundle="kept"),
     Step(

@@ -42,9 +42,9 @@ def test_a_result_of_another_experiment_is_refused_by_name(asked: str, given: st
 
 def test_tables_of_swept_settings_want_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     """Table 1's own result lies beside it, and has rows of the same models."""
-    assert cli.run(["paper", "table1", "--swept", str(BENCH / "table1-swept.json"), "--json"]) == 1
+    assert cli.run(["paper", "table1", "--swept", str(BENCH / "table1.json"), "--json"]) == 1
     captured = capsys.readouterr()
-    assert "table1-swept.json is no result of `roost paper sweep`" in captured.err + captured.out
+    assert "table1.json is no result of `roost paper sweep`" in captured.err + captured.out
 
 
 def test_a_sweep_is_of_the_seeds_and_the_rates_that_were_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,9 @@
 import errno
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import fsspec
@@ -620,32 +621,33 @@ def test_a_live_bundle_that_cannot_be_tuned_is_followed_by_a_pretrained_one(sett
 def an_ensembles_setting(tmp_path: Path) -> Setting:
     """Return a schedule of ensembles that are trained in no time."""
     parts = tuple(PartConfig(part.name, part.objective, epochs=1, weight=part.weight) for part in PARTS)
-    return a_setting(tmp_path, replace(PLAN, ensemble=EnsembleConfig(parts=parts, min_steps=20)))
+    return a_setting(tmp_path, replace(PLAN, ensemble=EnsembleConfig(parts=parts, min_steps=20, limits=UNCOMPARED)))
 
 
-def test_a_schedule_of_ensembles_trains_each_anew_on_all_that_is_held_once_fresh_examples_have_come(tmp_path: Path) -> None:
-    """None is tuned, whatever is live; and none follows on the same data."""
-    setting = an_ensembles_setting(tmp_path)
-    setting.log.fill()
-    first = setting.schedule.step()
-    assert first is not None
-    setting.log.stage((first, Stage.LIVE))
-    setting.clock.now_s += 61
+def test_a_schedule_of_ensembles_puts_one_in_the_place_of_towers_once_fresh_examples_have_come(tmp_path: Path) -> None:
+    """It is trained on all that is held, and not on the same that the towers were."""
+    made, setting = a_setting(tmp_path, PLAN), an_ensembles_setting(tmp_path)
+    for one in (made, setting):
+        one.log.fill()
+    towers = made.schedule.step()
+    assert towers is not None
+    setting.log.stage((towers, Stage.LIVE))
     assert setting.schedule.step() is None
     setting.log.examples = WORLD.examples[:2_400]
-    setting.clock.now_s += 61
     second = setting.schedule.step()
     assert second is not None
     manifest = read_bundle(setting.registry, SURFACE.name, second).manifest
     assert (manifest.recipe, manifest.parent) == (ENSEMBLE, None)
     assert manifest.examples == {"0": (0, 900), "1": (0, 900)}, "three quarters of all"
     assert any(gate.name == "auc_against_live" for gate in manifest.gates)
-    assert setting.measured("roost_trainings_total", recipe=ENSEMBLE, outcome="published") == 2
 
 
-def test_a_schedule_of_fine_tunes_tunes_a_live_ensemble_on_what_came_since(tmp_path: Path) -> None:
-    """Whoever put one live would else get one pair of towers in its place, pre-trained."""
-    made, setting = an_ensembles_setting(tmp_path), a_setting(tmp_path, PLAN)
+@pytest.mark.parametrize("then", [an_ensembles_setting, partial(a_setting, plan=PLAN)], ids=["ensemble", "finetune"])
+def test_a_live_ensemble_is_tuned_on_what_came_since_whatever_is_trained_from_scratch(
+    tmp_path: Path, then: Callable[[Path], Setting]
+) -> None:
+    """Whoever put one live would else get one pair of towers in its place, or three trainings an interval for one."""
+    made, setting = an_ensembles_setting(tmp_path), then(tmp_path)
     for one in (made, setting):
         one.log.fill()
     first = made.schedule.step()

@@ -93,17 +93,23 @@ def test_a_claim_of_the_study_of_days_that_does_not_hold_is_said_to_hold_in_none
         "roost_refusals": 0,
     }
     held_in_both = {**one, "mismatch_rise": 0.02, "vs_frozen": 1.2, "naive_auc_rises": 3}
-    means = {name: (one[name] + held_in_both[name]) / 2 for name in one}
-    lines = continual_claims({"days": 14, "seeds": [1, 2], "summaries": [one, held_in_both], **means}).splitlines()[2:]
-    assert [line.split(" | ")[1:] for line in lines] == [
-        ["0.05", "1 of 2 |"],
-        ["1.1", "1 of 2 |"],
-        ["1.5", "2 of 2 |"],
-        ["0.5", "2 of 2 |"],
-        ["3", "2 of 2 |"],
-        ["2.5", "1 of 2 |"],
-        ["0", "2 of 2 |"],
+    ensembles = [
+        {"mismatch_rise": rise, "vs_frozen": 1.5, "vs_frozen_ensemble": 0.99, "vs_naive": 2.0, "refusals": 0}
+        for rise in (0.01, 0.03)
     ]
+    study = {"days": 14, "seeds": [1, 2], "summaries": [one, held_in_both], "ensembles": ensembles}
+    lines = continual_claims(study).splitlines()[2:]
+    assert [line.removesuffix(" |").split(" | ")[1:] for line in lines] == [
+        ["0.05", "1 of 2", "0.02", "2 of 2"],
+        ["1.1", "1 of 2", "0.99", "0 of 2"],
+        ["1.5", "2 of 2", "2", "2 of 2"],
+        ["0.5", "2 of 2", "–", "–"],
+        ["3", "2 of 2", "–", "–"],
+        ["2.5", "1 of 2", "–", "–"],
+        ["0", "2 of 2", "0", "2 of 2"],
+    ]
+    del study["ensembles"]
+    assert continual_claims(study).splitlines()[0].count("|") == 4
 
 
 def test_a_page_without_a_place_for_a_result_is_refused_with_the_lines_to_write(tmp_path: Path) -> None:
