@@ -20,7 +20,8 @@ def phases_bar(*, transient: bool = False) -> Iterator[OnProgress]:
         TextColumn("ETA"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=transient) as progress:
+    # of one that leaves nothing behind rich writes an empty line where there is no terminal
+    with Progress(*columns, console=err, transient=transient, disable=transient and not err.is_terminal) as progress:
         yield phases_of(progress, progress.add_task("", visible=False))
 
 
