@@ -176,9 +176,7 @@ def continual(
         float | None,
         typer.Option(help="How far mismatch may rise above the anchor's; by default as the gates ship it.", min=0.0, max=1.0),
     ] = None,
-    ensemble: Annotated[
-        bool, typer.Option(help="Beside them an ensemble, as it is and fine-tuned by the schedule; half of the time.")
-    ] = True,
+    ensemble: Annotated[bool, typer.Option(help="Beside them an ensemble, as it is and fine-tuned by the schedule.")] = True,
     again: Annotated[
         list[Path] | None, typer.Option(help="A kept result; trains nothing. Several, of different seeds, become one.")
     ] = None,
