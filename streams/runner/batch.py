@@ -21,7 +21,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 from schemas.errors import BrokerUnavailable
 from schemas.positions import Place
 from schemas.topics import STIR_KEY
-from schemas.wire.admin import make_admin, topic_id
+from schemas.wire.admin import make_admin
 from schemas.wire.client import make_consumer
 from schemas.wire.dlq import DeadLetterWriter
 from schemas.wire.ends import beyond_end, log_ends
@@ -37,7 +37,7 @@ from streams.runner.batch_spans import batch_spans
 from streams.runner.changelog import ChangelogStore
 from streams.runner.checkpoints import Checkpoints, Steps
 from streams.runner.rest import rest_s
-from streams.runner.resume import committed_of, require_same, to_commit
+from streams.runner.resume import committed_of, require_same, to_commit, topic_ids
 from streams.runner.stirring import Stirring
 from streams.runner.waiting import WaitingRecords
 
@@ -301,7 +301,7 @@ class BatchRunner:
         started_s = time.monotonic()
         partitions = sorted({place.partition for place in places} - self._stores.keys())
         # before the offsets: of a topic that is deleted in between they are taken for its own, and never for the next one's
-        self._ids = {topic: topic_id(self._admin, topic, timeout_s=_TIMEOUT_S) for topic in self._settings.topics}
+        self._ids = topic_ids(self._admin, self._settings.topics, timeout_s=_TIMEOUT_S)
         starts, gone = committed_of(consumer, [(place.topic, place.partition) for place in places], self._ids, timeout_s=_TIMEOUT_S)
         stores = self._restore(partitions)
         # after the state: whoever had the partitions may have gone on until just now

@@ -4,15 +4,36 @@ Offsets are committed together with the id of the topic that they count in: anot
 """
 
 import logging
+import time
 from collections.abc import Collection, Mapping
 
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from schemas.errors import OffsetOutOfRange
+from schemas.errors import BrokerUnavailable, OffsetOutOfRange
 from schemas.positions import Place
+from schemas.wire.admin import topic_id
 from schemas.wire.committed import committed_places
 
 log = logging.getLogger(__name__)
+_RETRY_S = 0.2
+
+
+def topic_ids(admin: AdminClient, topics: Collection[str], *, timeout_s: float) -> dict[str, str]:
+    """Return the topics' ids, by name; a broker that goes away while it is asked is asked again.
+
+    Raises:
+        TopicMismatch: there is no such topic.
+        BrokerUnavailable: no answer within `timeout_s`.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return {topic: topic_id(admin, topic, timeout_s=timeout_s) for topic in topics}
+        except BrokerUnavailable:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(_RETRY_S)
 
 
 def committed_of(
