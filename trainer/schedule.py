@@ -382,12 +382,16 @@ class SurfaceSchedule:
         if bundle is None:
             return None
         if not {WEIGHTS, ARCHITECTURE} <= bundle.files.keys():
-            log.warning("%s: live bundle %s carries no weights; the next one is pre-trained", self._surface.name, bundle.id)
+            log.warning(
+                "%s: live bundle %s carries no weights; the next one is trained from scratch", self._surface.name, bundle.id
+            )
             return None
         if self._is_replaced(bundle):
             return None
         if bundle.manifest.feature_spec.digest != CATALOG[self._surface.feature_spec].digest:
-            log.info("%s: the feature spec has changed since %s; the next bundle is pre-trained", self._surface.name, bundle.id)
+            log.info(
+                "%s: the feature spec has changed since %s; the next bundle is trained from scratch", self._surface.name, bundle.id
+            )
             return None
         return bundle
 

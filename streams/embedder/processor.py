@@ -76,7 +76,7 @@ class EmbedderProcessor:
                 engagement of the partition is taken; what is published does not wait.
             ends: next offset behind the last acknowledged record, by (topic, partition).
             topic_exists: asks the broker.
-            source_ids: asks it for the input topics' ids, by name.
+            source_ids: returns the ids of the topics that a partition is of, by name, as it is assigned.
             backfilled: (bundle, partition) that the last run of this instance reported as written whole, under the policy in force.
             backfill_slice: candidates re-embedded between two batches; more while no batch comes.
             pace: of these slices; without one each follows the other.
@@ -92,7 +92,7 @@ class EmbedderProcessor:
         self._partition_count = partitions
         self._seen_before = seen_before
         self._topic_exists = topic_exists
-        self._ask_source_ids = source_ids
+        self._ids_now = source_ids
         # by partition, of which topics its positions are
         self._source_ids: dict[int, Mapping[str, str]] = {}
         # trusted only for bundles that are loaded before the first record is folded: they have missed nothing since
@@ -138,7 +138,7 @@ class EmbedderProcessor:
             now_ms=self._clock(),
         )
         self._rereading[partition] = self._seen_before(partition, positions[ENGAGEMENTS])
-        self._source_ids[partition] = self._ask_source_ids()
+        self._source_ids[partition] = self._ids_now()
         self._reports.assign(partition)
         for loaded in self._targets.active():
             # what another policy held back is gone with the process that held it

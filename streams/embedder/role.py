@@ -10,7 +10,6 @@ from schemas.errors import BrokerUnavailable
 from schemas.positions import SOURCE_TOPICS
 from schemas.surfaces import load_surfaces
 from schemas.topics import CANDIDATES, ROLLOUTS
-from schemas.wire.admin import make_admin
 from schemas.wire.registry import registry_schemas
 from schemas.wire.tail import TailReader
 from schemas.wire.tracing import Tracing, start_tracing
@@ -21,14 +20,11 @@ from streams.embedder.targets import Targets, registry_loader
 from streams.metrics import EmbedderMetrics, RunnerMetrics, metrics_served
 from streams.outbox import Outbox
 from streams.runner.batch import BatchRunner, RunnerSettings
-from streams.runner.resume import topic_ids
 from streams.runner.start import ready_broker
 from streams.runner.waiting import WaitingRecords
 from streams.settings import EmbedderSettings
 
 log = logging.getLogger(__name__)
-# as long as the runner itself waits for its broker
-_IDS_WITHIN_S = 30.0
 
 
 def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_point: Callable[[str], None] = lambda _: None) -> None:
@@ -72,7 +68,6 @@ def _embed(
     surfaces = load_surfaces(settings.surfaces)
     # short: a retired bundle's topic is gone for good, and a flush waits this long to believe it
     outbox = Outbox(settings.bootstrap, topic_metadata_propagation_max_ms=3_000)
-    admin = make_admin(settings.bootstrap)
     report = last_report(settings.bootstrap, settings.instance)
     with TailReader(settings.bootstrap, ROLLOUTS, [0]) as rollouts, registry_schemas(settings.schema_registry_url) as schemas:
         targets = Targets(rollouts, registry_loader(settings, surfaces), surfaces)
@@ -95,7 +90,7 @@ def _embed(
                 seen_before=lambda partition, next_offset: rereader.submit(reread, partition, next_offset),
                 ends=outbox.ends,
                 topic_exists=outbox.topic_exists,
-                source_ids=lambda: topic_ids(admin, SOURCE_TOPICS, timeout_s=_IDS_WITHIN_S),
+                source_ids=lambda: runner.topic_ids,
                 backfilled=written_whole(report, targets.configured_at),
                 backfill_slice=settings.backfill_slice,
                 pace=Pace(settings.backfill_share, unsent=outbox.__len__),

@@ -37,7 +37,7 @@ from streams.runner.batch_spans import batch_spans
 from streams.runner.changelog import ChangelogStore
 from streams.runner.checkpoints import Checkpoints, Steps
 from streams.runner.rest import rest_s
-from streams.runner.resume import committed_of, require_same, to_commit, topic_ids
+from streams.runner.resume import awaited_ids, committed_of, require_same, to_commit
 from streams.runner.stirring import Stirring
 from streams.runner.waiting import WaitingRecords
 
@@ -125,7 +125,7 @@ class BatchRunner:
         self._stop = threading.Event()
         self._admin = make_admin(settings.bootstrap)
         # of the topics that the assigned partitions are of, and of those that there are
-        self._ids: dict[str, str] = {}
+        self._ids: Mapping[str, str] = {}
         self._found = TopicIds(asking(self._admin, settings.topics))
         self._look_s = 0.0
         self._consumer = make_consumer(
@@ -138,6 +138,11 @@ class BatchRunner:
             partition_assignment_strategy="range",
             enable_partition_eof=False,
         )
+
+    @property
+    def topic_ids(self) -> Mapping[str, str]:
+        """Kafka's ids of the topics that the newest partitions are of, by name; told before a processor is assigned them."""
+        return self._ids
 
     def run(self, stop: threading.Event) -> None:
         """Read and checkpoint until `stop` is set, then checkpoint and leave; raises whatever a batch or a delivery raises.
@@ -301,7 +306,7 @@ class BatchRunner:
         started_s = time.monotonic()
         partitions = sorted({place.partition for place in places} - self._stores.keys())
         # before the offsets: of a topic that is deleted in between they are taken for its own, and never for the next one's
-        self._ids = topic_ids(self._admin, self._settings.topics, timeout_s=_TIMEOUT_S)
+        self._ids = awaited_ids(self._admin, self._settings.topics, timeout_s=_TIMEOUT_S)
         starts, gone = committed_of(consumer, [(place.topic, place.partition) for place in places], self._ids, timeout_s=_TIMEOUT_S)
         stores = self._restore(partitions)
         # after the state: whoever had the partitions may have gone on until just now

@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 _RETRY_S = 0.2
 
 
-def topic_ids(admin: AdminClient, topics: Collection[str], *, timeout_s: float) -> dict[str, str]:
-    """Return the topics' ids, by name; a broker that goes away while it is asked is asked again.
+def awaited_ids(admin: AdminClient, topics: Collection[str], *, timeout_s: float) -> dict[str, str]:
+    """Return the ids of topics, by name; a broker that goes away while it is asked is asked again.
 
     Raises:
         TopicMismatch: there is no such topic.
