@@ -61,6 +61,9 @@ def producer_config(bootstrap: str, **overrides: Setting) -> dict[str, Setting]:
         "acks": "all",
         "enable.idempotence": True,
         "linger.ms": 0,
+        # A broker takes one request of a connection at a time, so that a second one under way gains nothing but the way there. And
+        # records that have lingered behind it keep the client's thread spinning: a core, for as long as the broker is held up.
+        "max.in.flight.requests.per.connection": 1,
         # a record of the largest size must fit its dead letter; topics keep the broker's own limit
         "message.max.bytes": MAX_DEAD_LETTER_BYTES,
         **_ALWAYS,

@@ -1,15 +1,20 @@
 """The producer SDK against a real broker."""
 
+import os
+import signal
+import time
 from collections import defaultdict
 
+from roost.broker import Broker
 from schemas.codec import decode
 from schemas.records.candidates import Tweet
 from schemas.records.feedback import Engagement
-from schemas.topics import standard_topics
+from schemas.topics import ENGAGEMENTS, standard_topics
 from schemas.wire.admin import create_topics, wait_for_broker
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
 from schemas.wire.tail import TailReader
+from streams.outbox import Outbox
 from streams.producer import Delivery, OnDelivery, Producer
 from tests.integration.conftest import RunningKafka
 
@@ -48,3 +53,29 @@ def _into(places: list[Delivery]) -> OnDelivery:
         places.append(outcome)
 
     return note
+
+
+def test_a_producer_is_at_rest_while_its_broker_is_held_up(fresh_broker: Broker) -> None:
+    """Behind a request under way, records that had lingered kept the client's thread spinning: a core, from the broker itself."""
+    create_topics(wait_for_broker(fresh_broker.bootstrap, timeout_s=30), standard_topics())
+    outbox = Outbox(fresh_broker.bootstrap, linger_ms=25)
+
+    def produce_for(seconds: float) -> float:
+        """Return the cores that this process used meanwhile."""
+        begun_s, begun_cpu_s = time.monotonic(), time.process_time()
+        while time.monotonic() - begun_s < seconds:
+            for number in range(40):
+                outbox.produce(ENGAGEMENTS, b"e" * 100, str(number).encode())
+            time.sleep(0.01)
+        return (time.process_time() - begun_cpu_s) / (time.monotonic() - begun_s)
+
+    produce_for(0.2)
+    outbox.flush_all(timeout_s=30)
+    os.kill(fresh_broker.pid, signal.SIGSTOP)
+    try:
+        cores = produce_for(1.5)
+    finally:
+        os.kill(fresh_broker.pid, signal.SIGCONT)
+    outbox.flush_all(timeout_s=30)
+    assert outbox.take_failures() == []
+    assert cores < 0.4
