@@ -1,4 +1,4 @@
-"""Takes the step that an index needs most, and publishes its result: settle, drop, compact, group, construct. No thread of its own.
+"""Takes the step that an index needs most and publishes its result: settle, drop, compact, grow, group, construct. Has no thread.
 
 Each step reads one view, makes new tiers beside it, and publishes them only if the tiers it started from are still current; a
 step that lost the race is dropped and done again. So nobody waits for a slow builder: the writing thread can always settle
@@ -16,13 +16,15 @@ from serving.index.config import CompressedConfig, IndexConfig
 from serving.index.keeping.compaction import Compaction
 from serving.index.keeping.graph_construction import GraphConstruction
 from serving.index.keeping.grouping import Grouping
-from serving.index.tiers.arena import FIRST_SLOT, SlotArray, grown
+from serving.index.tiers.arena import FIRST_SLOT, SlotArray, bring_over, grown
 from serving.index.tiers.cells import CelledTier, extended_cells
 from serving.index.tiers.compressed import Codebook, CompressedTier, empty_tier, extended, train_codebook
 from serving.index.tiers.graph import GraphTier
 from serving.index.view import FIRST_CAPACITY_ROWS, State, View
 
 RECOUNT_SHARE = 0.01
+GROW_FROM_SHARE = 0.75
+"""Of its slots used, from where on an arena is grown beside the writers."""
 
 
 class Upkeep:
@@ -48,7 +50,14 @@ class Upkeep:
 
     def _step(self) -> bool:
         self._recount()
-        return self._settle_due() or self._drop_graph_due() or self._compact_due() or self._group_due() or self._construct_due()
+        return (
+            self._settle_due()
+            or self._drop_graph_due()
+            or self._compact_due()
+            or self._grow_due()
+            or self._group_due()
+            or self._construct_due()
+        )
 
     @property
     def codebook(self) -> Codebook | None:
@@ -93,7 +102,7 @@ class Upkeep:
                 self._step_lock.release()
 
     def grow(self, at_least: int) -> View:
-        """A view whose arena has room; call with the write lock held. Slots keep their numbers."""
+        """A view whose arena has room, for a writer that found none; call with the write lock held. Slots keep their numbers."""
         view = self._state.view
         arena = grown(view.arena, max(2 * view.arena.capacity, at_least + FIRST_CAPACITY_ROWS))
         self._state.view = replace(view, arena=arena)
@@ -276,6 +285,20 @@ class Upkeep:
             return False
         self._compaction.run(view, self._renumber)
         self._counters["compactions"] += 1
+        return True
+
+    def _grow_due(self) -> bool:
+        """Before the arena is full: whoever writes the row that finds no room waits until all of it is copied."""
+        arena = self._state.view.arena
+        if arena.used < GROW_FROM_SHARE * arena.capacity:
+            return False
+        larger = grown(arena, 2 * arena.capacity)
+        with self._state.write_lock:
+            now = self._state.view
+            if now.arena is arena:
+                bring_over(arena, larger, arena.used)
+                self._state.view = replace(now, arena=larger)
+                self._counters["arena_grown"] += 1
         return True
 
     def _renumber(self, moved: SlotArray) -> None:

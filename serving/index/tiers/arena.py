@@ -193,14 +193,27 @@ def rows_in_parts(arena: Arena, slots: SlotArray) -> Rows:
 
 
 def grown(arena: Arena, capacity: int) -> Arena:
-    """The same rows in the same slots with more room. The writer must hold still."""
+    """The same rows in the same slots with more room. A writer may go on meanwhile; see `bring_over`."""
     larger = Arena(arena.dim, capacity)
-    _copy(arena, larger, np.arange(1, arena.used))
-    larger.died[: arena.used] = arena.died[: arena.used]
     larger.languages, larger.authors = arena.languages, arena.authors
-    larger.language[: arena.used] = arena.language[: arena.used]
-    larger.author[: arena.used] = arena.author[: arena.used]
+    bring_over(arena, larger, arena.used)
     return larger
+
+
+def bring_over(source: Arena, target: Arena, end: int) -> None:
+    """Copy to a grown arena what it lacks of the rows below slot `end`, and when each of these died."""
+    for begin in range(target.used, end, COPY_ROWS):
+        rows = slice(begin, min(begin + COPY_ROWS, end))
+        target.vectors[rows] = source.vectors[rows]
+        target.versions[rows] = source.versions[rows]
+        target.created_ms[rows] = source.created_ms[rows]
+        target.language[rows] = source.language[rows]
+        target.author[rows] = source.author[rows]
+        target.ids[rows] = source.ids[rows]
+        target.payloads[rows] = source.payloads[rows]
+        target.payload_bytes += sum(map(len, target.payloads[rows].tolist()))
+        target.used = rows.stop
+    target.died[:end] = source.died[:end]
 
 
 def compacted(arena: Arena, keep: SlotArray, capacity: int) -> Arena:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from serving.index import COMPRESSED_ONLY, CompressedConfig, Filter, GraphConfig, IndexConfig, LiveIndex
+from serving.index.tiers.arena import Arena, grown, rows_at
 from tests.numbered_rows import numbered_rows
 
 DIM = 16
@@ -235,3 +236,59 @@ def test_merge_debt_says_how_far_behind_the_builder_is() -> None:
     assert index.stats().merge_debt_rows > 0
     index.maintain()
     assert index.stats().merge_debt_rows == 0
+
+
+def test_an_arena_is_grown_beside_its_writers_before_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer that found it full copied all of it: at 262,000 rows nothing new was retrievable for a quarter of a second."""
+    monkeypatch.setattr("serving.index.view.FIRST_CAPACITY_ROWS", 1_000)
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 700)
+    index.maintain()
+    assert index.view.arena.capacity == 1_000
+    write(index, 700, 60)
+
+    def written_to_meanwhile(arena: Arena, capacity: int) -> Arena:
+        larger = grown(arena, capacity)
+        write(index, 760, 90)
+        write(index, 10, 5, sequence=1)
+        index.delete(["t:20", "t:759"], np.full((2, 2), 10**6))
+        return larger
+
+    monkeypatch.setattr("serving.index.keeping.upkeep.grown", written_to_meanwhile)
+    small = index.view.arena
+    index.maintain()
+
+    view, arena = index.view, index.view.arena
+    assert (arena.capacity, arena.used) == (2_000, small.used)
+    assert index.stats().counters["arena_grown"] == 1
+    assert arena.payload_bytes == small.payload_bytes
+    slots = small.live_slots(view.fresh_to, view.sequence)
+    assert len(slots) == len(index) == 850 - 2
+    assert arena.live_slots(view.fresh_to, view.sequence).tolist() == slots.tolist()
+    mine, others = rows_at(arena, slots), rows_at(small, slots)
+    assert (mine.candidate_ids, mine.author_ids, mine.payloads) == (others.candidate_ids, others.author_ids, others.payloads)
+    assert (mine.vectors == others.vectors).all()
+    assert (mine.versions == others.versions).all()
+    write(index, 30, 1, sequence=1)
+    assert len(index) == len(slots)
+
+
+def test_a_writer_that_finds_no_room_makes_it_and_the_builder_takes_its_own_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A builder that is starved stops nobody from writing, and what it publishes late lacks no row."""
+    monkeypatch.setattr("serving.index.view.FIRST_CAPACITY_ROWS", 1_000)
+    index = LiveIndex(DIM, CONFIG)
+    write(index, 0, 990)
+    asked: list[int] = []
+
+    def overtaken(arena: Arena, capacity: int) -> Arena:
+        larger = grown(arena, capacity)
+        asked.append(capacity)
+        if len(asked) == 1:
+            write(index, 990, 30)
+        return larger
+
+    monkeypatch.setattr("serving.index.keeping.upkeep.grown", overtaken)
+    index.maintain()
+    assert len(asked) == 2
+    assert index.stats().counters["arena_grown"] == 1
+    assert len(index.contents().rows) == index.view.arena.used - 1 == 1_020
