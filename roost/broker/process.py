@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from roost.broker.config import HOST, free_port, port_of, server_properties
 from roost.broker.install import KafkaInstall
+from roost.broker.yielding import yield_background
 from roost.child import spawn
 from roost.whole_file import write_whole
 from schemas.errors import BrokerUnavailable
@@ -176,6 +177,7 @@ class Broker:
         except BaseException:
             self.kill()
             raise
+        yield_background(self.pid)
 
     def _take(self, lock: BinaryIO) -> None:
         # Kafka reads its metadata before it takes a lock of its own, and two brokers on one folder corrupt it. The broker

@@ -81,6 +81,15 @@ def test_two_brokers_run_side_by_side(start_broker: Callable[[str], Broker]) -> 
     assert "only-in-one" not in AdminClient({"bootstrap.servers": two.bootstrap}).list_topics(timeout=10).topics
 
 
+@pytest.mark.skipif(not Path("/proc/self/comm").exists(), reason="no /proc: Java's threads keep the priority that it gives them")
+def test_what_a_broker_does_beside_its_clients_comes_after_them(start_broker: Callable[[str], Broker]) -> None:
+    """What Java compiled for a cleaner at work held up every client for a tenth of a second and more."""
+    tasks = list(Path(f"/proc/{start_broker('yielding').pid}/task").iterdir())
+    niceness = {(task / "comm").read_text().strip(): os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in tasks}
+    assert niceness["C1 CompilerThre"] == niceness["kafka-log-clean"] == 10
+    assert sum(nice == 0 for nice in niceness.values()) > 10
+
+
 def test_a_typo_in_a_topic_name_makes_no_topic(broker: RunningKafka) -> None:
     """Topics have contracts (partitions, compaction); one made by accident would have none of them."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
