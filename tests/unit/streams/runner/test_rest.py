@@ -10,10 +10,11 @@ from streams.runner.rest import rest_s
     [
         (0, 0.0, 0.0),
         # a lone tweet is answered for at once, and so is the next
-        (5, 0.002, 0.0),
-        # nine in a hundredth of a second
-        (9, 0.003, 0.007),
-        (9, 0.008, 0.008),
+        (2, 0.002, 0.0),
+        # five in two hundredths of a second
+        (5, 0.015, 0.0),
+        (5, 0.002, 0.003),
+        (5, 0.004, 0.004),
         # the same traffic on a busy machine
         (14, 0.015, 0.015),
         (40, 0.045, 0.02),
@@ -21,7 +22,7 @@ from streams.runner.rest import rest_s
         (100, 0.05, 0.0),
         (2_000, 0.4, 0.0),
         # large because of a burst that took no time
-        (100, 0.004, 0.006),
+        (100, 0.002, 0.003),
     ],
 )
 def test_the_rest_after_a_round(records: int, spent_s: float, expected_s: float) -> None:
