@@ -9,7 +9,7 @@ from functools import partial as bound
 from schemas.errors import BrokerUnavailable
 from schemas.positions import SOURCE_TOPICS
 from schemas.surfaces import load_surfaces
-from schemas.topics import CANDIDATES, ROLLOUTS
+from schemas.topics import CANDIDATES, ENGAGEMENTS, ROLLOUTS
 from schemas.wire.registry import registry_schemas
 from schemas.wire.tail import TailReader
 from schemas.wire.tracing import Tracing, start_tracing
@@ -109,6 +109,7 @@ def _embed(
                     checkpoint_interval_s=settings.checkpoint_interval_s,
                     checkpoint_inputs=settings.checkpoint_inputs,
                     session_timeout_s=settings.session_timeout_s,
+                    patient=(ENGAGEMENTS,),
                 ),
                 processor,
                 outbox,

@@ -4,7 +4,7 @@ A checkpoint is: state and outputs produced, all of it acknowledged (dead letter
 Whatever fails before the commit stops the process, and is replayed by the next.
 
 A partition whose next record needs a schema that the registry has not told yet is paused, and one whose records the processor
-cannot fold yet; the others go on.
+cannot fold yet; the others go on. With more to do than it can, it takes up the topics last that may wait.
 """
 
 import logging
@@ -36,6 +36,7 @@ from streams.runner.batch_processor import BatchProcessor
 from streams.runner.batch_spans import batch_spans
 from streams.runner.changelog import ChangelogStore
 from streams.runner.checkpoints import Checkpoints, Steps
+from streams.runner.patient import PatientRecords
 from streams.runner.rest import rest_s
 from streams.runner.resume import awaited_ids, committed_of, require_same, to_commit
 from streams.runner.stirring import Stirring
@@ -62,6 +63,7 @@ class RunnerSettings:
         changelog: compacted topic with the inputs' partition count that holds the state.
         role: names the runner in dead letters and logs.
         instance: static group member: a restarted process gets its partitions back at once, and its predecessor is shut out.
+        patient: those of the topics whose records wait where more comes than can be processed.
     """
 
     bootstrap: str
@@ -74,6 +76,7 @@ class RunnerSettings:
     checkpoint_interval_s: float = 1.0
     checkpoint_inputs: int = 50_000
     session_timeout_s: float = 20.0
+    patient: tuple[str, ...] = ()
 
 
 class _StoppedRestoring(Exception):
@@ -107,6 +110,7 @@ class BatchRunner:
         # of their own: nobody waits for a state but the checkpoint, and each request costs a broker as much as many records
         self._changes = Outbox(settings.bootstrap, linger_ms=_CHANGES_LINGER_MS)
         self._waiting = waiting
+        self._patient = PatientRecords(settings.patient)
         self._paused: set[Place] = set()
         self._metrics = metrics or RunnerMetrics()
         self._tracing = tracing
@@ -123,6 +127,7 @@ class BatchRunner:
             inputs=settings.checkpoint_inputs,
         )
         self._stop = threading.Event()
+        self._closing = False
         self._admin = make_admin(settings.bootstrap)
         # of the topics that the assigned partitions are of, and of those that there are
         self._ids: Mapping[str, str] = {}
@@ -157,7 +162,8 @@ class BatchRunner:
             while not stop.is_set():
                 started_s = time.monotonic()
                 took_s = 0.0
-                records = self._ready(self._poll(self._patience_s if wait_s is None else min(wait_s, self._patience_s)))
+                patience_s = 0.0 if self._patient else self._patience_s
+                records = self._ready(self._poll(patience_s if wait_s is None else min(wait_s, patience_s)))
                 if records:
                     processing_s = time.monotonic()
                     self._process(records)
@@ -170,13 +176,15 @@ class BatchRunner:
                 self._check_deliveries()
                 if (slice_in_s := self._checkpoints.advance(took_s)) is not None:
                     wait_s = slice_in_s if wait_s is None else min(wait_s, slice_in_s)
-                stop.wait(rest_s(len(records), time.monotonic() - started_s))
+                if not self._patient:
+                    stop.wait(rest_s(len(records), time.monotonic() - started_s))
             self._checkpoints.now(flush_timeout_s=_TIMEOUT_S)
         except _StoppedRestoring:
             log.warning("%s stopped while it restored its state; what it has not committed comes again", self._settings.role)
         finally:
             # without a checkpoint in `_revoked` when an error is under way: nothing may be committed after it
             self._stores.clear()
+            self._closing = True
             self._consumer.close()
 
     def _process(self, records: Sequence[InboundRecord]) -> None:
@@ -229,7 +237,8 @@ class BatchRunner:
         if first is None:
             return []
         records = []
-        for message in [first, *self._consumer.consume(self._settings.batch_records - 1, 0)]:
+        more = [] if self._patient.full else self._consumer.consume(self._settings.batch_records - 1, 0)
+        for message in [first, *more]:
             error = message.error()
             if error is None:
                 record = inbound(message)
@@ -251,7 +260,7 @@ class BatchRunner:
     def _ready(self, arrived: list[InboundRecord]) -> list[InboundRecord]:
         ready = arrived if self._waiting is None else self._waiting.sift(arrived)
         self._pause()
-        return ready
+        return self._patient.sift(ready)
 
     def _pause(self) -> None:
         waiting = self._waiting.places if self._waiting is not None else set()
@@ -303,6 +312,9 @@ class BatchRunner:
             raise_for([failure for failure in failures if failure not in forgiven])
 
     def _assigned(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        if self._closing:
+            # who closes in the middle of joining is told still, and asks in vain: the error would hide why it ends
+            return
         started_s = time.monotonic()
         partitions = sorted({place.partition for place in places} - self._stores.keys())
         # before the offsets: of a topic that is deleted in between they are taken for its own, and never for the next one's
@@ -373,6 +385,7 @@ class BatchRunner:
     def _forget(self, partitions: Collection[int]) -> None:
         if self._waiting is not None:
             self._waiting.forget(partitions)
+        self._patient.forget(partitions)
         for partition in partitions:
             self._processor.revoke(partition)
             del self._stores[partition]

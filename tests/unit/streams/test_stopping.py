@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from schemas.surfaces import load_surfaces
 from schemas.wire.inbound import InboundRecord
@@ -62,4 +63,16 @@ def test_a_runner_that_restores_its_state_ends(monkeypatch: pytest.MonkeyPatch) 
     runner = BatchRunner(settings, Echo(), Outbox("127.0.0.1:9"))
     monkeypatch.setattr(runner, "_poll", lambda _: runner._restore([0]))
     runner.run(stop)
+    assert runner._stores == {}
+
+
+def test_a_runner_that_closes_is_assigned_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One stopped as it joined its group was handed partitions still, and ended with the error of a client that answers no more."""
+    stop = threading.Event()
+    stop.set()
+    settings = RunnerSettings("127.0.0.1:9", "g", ("tweets",), "changelog", role="embedder", instance="0")
+    runner = BatchRunner(settings, Echo(), Outbox("127.0.0.1:9"))
+    runner.run(stop)
+    monkeypatch.setattr(batch, "awaited_ids", _never)
+    runner._assigned(runner._consumer, [TopicPartition("tweets", 0)])
     assert runner._stores == {}
