@@ -139,6 +139,10 @@ class BundleTail:
         """Follow the topic no longer: the index stays as it is."""
         self._follower.stop()
 
+    def catch_up(self, timeout_s: float) -> bool:
+        """See `TopicFollower.catch_up`."""
+        return self._follower.catch_up(timeout_s)
+
     def forget(self) -> None:
         """Give the disk back as well, and end the metrics, of a bundle that left for good."""
         self._parts.metrics.forget(self.surface.name, self.bundle)

@@ -21,6 +21,7 @@ _POLL_S = 0.1
 _RETRY_S = 0.5
 _BROKER_WAIT_S = 2.0
 _LOOK_AT_ID_S = 1.0
+_LOOK_S = 0.001
 # the client's default of 10 s is what an index would lag after a broker came back
 _RECONNECT_MS = 1_000
 
@@ -79,6 +80,8 @@ class TopicFollower:
         self._pause_s = pause_s
         self._gather_s = gather_s
         self._stopping = threading.Event()
+        # ends a rest
+        self._awake = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"follow-{topic}", daemon=True)
         self.topic_id: str | None = None
         self._targets: dict[int, int] = {}
@@ -95,8 +98,24 @@ class TopicFollower:
     def stop(self) -> None:
         """End after the batch in hand; returns when the thread has ended."""
         self._stopping.set()
+        self._awake.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
+
+    def catch_up(self, timeout_s: float) -> bool:
+        """Rest no longer, and return once all is handled that the broker has sent by now; False after `timeout_s`.
+
+        On the follower's own thread, at once: what it holds is handled.
+        """
+        asked_s = time.monotonic()
+        if not self._thread.is_alive() or self._thread is threading.current_thread():
+            return True
+        self._awake.set()
+        while self._drained_s < asked_s:
+            if self._stopping.is_set() or time.monotonic() - asked_s > timeout_s:
+                return False
+            time.sleep(_LOOK_S)
+        return True
 
     @property
     def drained_age_s(self) -> float:
@@ -159,7 +178,7 @@ class TopicFollower:
                 # never quite: what tells of a partition's end takes the place of a record
                 full = len(records) > MAX_RECORDS // 2
                 if not full:
-                    self._drained_s = time.monotonic()
+                    self._drained_s = came_s
                 if not self.caught_up and all(self.position[p] >= end for p, end in self._targets.items()):
                     self.caught_up = True
                 if self.caught_up and not self._told:
@@ -167,7 +186,8 @@ class TopicFollower:
                     self._told = True
                 rest_s = self._pause_s if full else came_s + self._gather_s() - time.monotonic()
                 if records and rest_s > 0:
-                    self._stopping.wait(rest_s)
+                    self._awake.wait(rest_s)
+                    self._awake.clear()
 
     def _identify(self, admin: AdminClient) -> list[int]:
         """Return the topic's partitions; start over when it is another topic of the same name."""

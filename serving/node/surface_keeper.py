@@ -15,6 +15,9 @@ from serving.query.epochs import Canary, Epoch, Routing, RoutingTable, epoch_nam
 
 log = logging.getLogger(__name__)
 
+CATCH_UP_S = 0.25
+"""A flip waits at most so long for what the bundle's topic holds by then."""
+
 MakeTail = Callable[[Surface, str, Callable[[], None]], BundleTail]
 
 
@@ -147,6 +150,7 @@ class SurfaceKeeper:
                 return
             before = self.routing
             after = self._routing(before)
+            self._catch_up(before.live, after.live)
             for bundle, tail in self.tails.items():
                 tail.is_live = after.live is not None and after.live is tail.epoch
                 tail.answers = tail.is_live or any(canary.epoch.bundle == bundle for canary in after.canaries)
@@ -163,6 +167,14 @@ class SurfaceKeeper:
                 "epoch": epoch_name(now, after.revision),
             }
             log.info("%s flips from %s to %s at revision %d", self.surface.name, was, now, after.revision, extra=fields)
+
+    def _catch_up(self, was: Epoch | None, now: Epoch | None) -> None:
+        """See to it that what was found before a flip is found after it: a bundle that answers nobody gathers what comes."""
+        if was is not None and now is not None and now is not was:
+            tail = self.tails.get(now.bundle)
+            if tail is not None and not tail.catch_up(CATCH_UP_S):
+                fields = {"bundle": now.bundle, "surface": self.surface.name}
+                log.warning("bundle %s answers before it has caught up", now.bundle, extra=fields)
 
     def _routing(self, before: Routing) -> Routing:
         held = {bundle: tail.epoch for bundle, tail in self.tails.items()}

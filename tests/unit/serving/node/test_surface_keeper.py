@@ -28,6 +28,9 @@ class FakeTail:
         self.refusal: str | None = None
         self.is_live = self.answers = False
         self.running = self.held = self.forgotten = False
+        # what answered each time that this one was asked to catch up
+        self.caught_up_behind: list[str | None] = []
+        self.answering: Callable[[], str | None] = lambda: None
         self.may_end = threading.Event()
         self.may_end.set()
         self._changed = changed
@@ -46,6 +49,12 @@ class FakeTail:
         self._changed()
         assert self.may_end.wait(30)
         self.running = False
+
+    def catch_up(self, timeout_s: float) -> bool:
+        """As `BundleTail.catch_up`."""
+        assert timeout_s <= 1
+        self.caught_up_behind.append(self.answering())
+        return False
 
     def hold(self) -> None:
         """As `BundleTail.hold`."""
@@ -77,6 +86,7 @@ class Kept:
 
     def _make(self, surface: Surface, bundle: str, changed: Callable[[], None]) -> BundleTail:
         tail = FakeTail(surface, bundle, changed)
+        tail.answering = lambda: self.live
         self.made.append(tail)
         return cast("BundleTail", tail)
 
@@ -147,6 +157,19 @@ def test_a_flip_to_a_whole_index_is_immediate_and_the_other_goes_on_filling(kept
     assert (kept.tail(A).is_live, kept.tail(B).is_live) == (False, True)
     kept.roll(a=Stage.LIVE, b=Stage.DRAINING)
     assert kept.live == A
+
+
+def test_before_a_flip_the_bundle_catches_up() -> None:
+    """What was found in the bundle before it is found in this one, though nobody was answered from it; late, it is flipped to still."""
+    kept = Kept()
+    kept.roll(a=Stage.LIVE, b=Stage.READY)
+    kept.tail(A).fill()
+    kept.tail(B).fill()
+    assert kept.tail(A).caught_up_behind == [], "who answered nobody need not wait"
+    kept.roll(a=Stage.DRAINING, b=Stage.LIVE)
+    assert (kept.live, kept.tail(B).caught_up_behind) == (B, [A])
+    kept.roll(a=Stage.LIVE, b=Stage.DRAINING)
+    assert (kept.live, kept.tail(A).caught_up_behind) == (A, [B])
 
 
 def test_a_bundle_that_answers_somebody_is_followed_to_the_millisecond_and_the_others_in_batches(kept: Kept) -> None:
