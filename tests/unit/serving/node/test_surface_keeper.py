@@ -160,7 +160,7 @@ def test_a_flip_to_a_whole_index_is_immediate_and_the_other_goes_on_filling(kept
 
 
 def test_before_a_flip_the_bundle_catches_up() -> None:
-    """What was found in the bundle before it is found in this one, though nobody was answered from it; late, it is flipped to still."""
+    """What was just found is found in this bundle too, though nobody was answered from it; late, it is flipped to all the same."""
     kept = Kept()
     kept.roll(a=Stage.LIVE, b=Stage.READY)
     kept.tail(A).fill()
