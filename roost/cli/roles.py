@@ -140,5 +140,5 @@ def run_until_stopped(name: str, role: Callable[[threading.Event], None]) -> Non
 def _run(name: str, settings: SettingsT, role: Callable[[SettingsT, threading.Event], None], *, json_lines: bool) -> None:
     announce(name, settings, json_lines=json_lines)
     share_arenas()
-    keep_pauses_short()
+    keep_pauses_short(old_die_by_count=name == "embedder")
     run_until_stopped(name, lambda stop: role(settings, stop))
