@@ -59,7 +59,7 @@ def embed(*, json_lines: JsonLines = False) -> None:
     from streams.embedder.role import run_embedder  # noqa: PLC0415 - each role loads only what its extra installs
     from streams.settings import EmbedderSettings  # noqa: PLC0415 - as above
 
-    _run("embedder", settings_of(EmbedderSettings), run_embedder, json_lines=json_lines)
+    _run("embedder", settings_of(EmbedderSettings), run_embedder, json_lines=json_lines, old_die_by_count=True)
 
 
 def label(*, json_lines: JsonLines = False) -> None:
@@ -137,8 +137,15 @@ def run_until_stopped(name: str, role: Callable[[threading.Event], None]) -> Non
     log.info("%s stopped", name)
 
 
-def _run(name: str, settings: SettingsT, role: Callable[[SettingsT, threading.Event], None], *, json_lines: bool) -> None:
+def _run(
+    name: str,
+    settings: SettingsT,
+    role: Callable[[SettingsT, threading.Event], None],
+    *,
+    json_lines: bool,
+    old_die_by_count: bool = False,
+) -> None:
     announce(name, settings, json_lines=json_lines)
     share_arenas()
-    keep_pauses_short(old_die_by_count=name == "embedder")
+    keep_pauses_short(old_die_by_count=old_die_by_count)
     run_until_stopped(name, lambda stop: role(settings, stop))

@@ -162,8 +162,7 @@ class BatchRunner:
             while not stop.is_set():
                 started_s = time.monotonic()
                 took_s = 0.0
-                patience_s = 0.0 if self._patient else self._patience_s
-                records = self._ready(self._poll(patience_s if wait_s is None else min(wait_s, patience_s)))
+                records = self._ready(self._poll(self._patience_s if wait_s is None else min(wait_s, self._patience_s)))
                 if records:
                     processing_s = time.monotonic()
                     self._process(records)
@@ -205,6 +204,8 @@ class BatchRunner:
 
     @property
     def _patience_s(self) -> float:
+        if self._patient:
+            return 0.0
         return _SETTLING_POLL_S if self._checkpoints.open else _IDLE_POLL_S
 
     def _write_slice(self, limit: int) -> bool:

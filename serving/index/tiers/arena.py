@@ -204,22 +204,18 @@ def bring_over(source: Arena, target: Arena, end: int) -> None:
     """Copy to a grown arena what it lacks of the rows below slot `end`, and when each of these died."""
     for begin in range(target.used, end, COPY_ROWS):
         rows = slice(begin, min(begin + COPY_ROWS, end))
-        target.vectors[rows] = source.vectors[rows]
-        target.versions[rows] = source.versions[rows]
-        target.created_ms[rows] = source.created_ms[rows]
         target.language[rows] = source.language[rows]
         target.author[rows] = source.author[rows]
-        target.ids[rows] = source.ids[rows]
-        target.payloads[rows] = source.payloads[rows]
-        target.payload_bytes += sum(map(len, target.payloads[rows].tolist()))
-        target.used = rows.stop
+        _copy(source, rows, target, rows)
     target.died[:end] = source.died[:end]
 
 
 def compacted(arena: Arena, keep: SlotArray, capacity: int) -> Arena:
     """The rows of `keep`, in that order, after the grave of a new arena; strings no row uses any more are let go."""
     smaller = Arena(arena.dim, capacity)
-    _copy(arena, smaller, keep)
+    for begin in range(0, len(keep), COPY_ROWS):
+        part = keep[begin : begin + COPY_ROWS]
+        _copy(arena, part, smaller, slice(smaller.used, smaller.used + len(part)))
     rows = slice(smaller.used - len(keep), smaller.used)
     smaller.died[rows] = NEVER
     smaller.languages, smaller.language[rows] = _renamed(arena.languages, arena.language[keep])
@@ -237,15 +233,12 @@ def _renamed(names: Interned, codes: NDArray[np.int32]) -> tuple[Interned, NDArr
     return Interned(names.decode(used)), renumbered.astype(np.int32)
 
 
-def _copy(source: Arena, target: Arena, slots: SlotArray) -> None:
-    """Append the rows at `slots` to an arena nobody reads yet, without their names."""
-    for begin in range(0, len(slots), COPY_ROWS):
-        part = slots[begin : begin + COPY_ROWS]
-        into = slice(target.used, target.used + len(part))
-        target.vectors[into] = source.vectors[part]
-        target.versions[into] = source.versions[part]
-        target.created_ms[into] = source.created_ms[part]
-        target.ids[into] = source.ids[part]
-        target.payloads[into] = source.payloads[part]
-        target.payload_bytes += sum(map(len, target.payloads[into].tolist()))
-        target.used += len(part)
+def _copy(source: Arena, rows: SlotArray | slice, target: Arena, into: slice) -> None:
+    """Copy rows without their names behind the last of an arena that nobody reads yet."""
+    target.vectors[into] = source.vectors[rows]
+    target.versions[into] = source.versions[rows]
+    target.created_ms[into] = source.created_ms[rows]
+    target.ids[into] = source.ids[rows]
+    target.payloads[into] = source.payloads[rows]
+    target.payload_bytes += sum(map(len, target.payloads[into].tolist()))
+    target.used = into.stop

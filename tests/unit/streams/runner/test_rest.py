@@ -11,7 +11,7 @@ from streams.runner.rest import rest_s
         (0, 0.0, 0.0),
         # a lone tweet is answered for at once, and so is the next
         (2, 0.002, 0.0),
-        # five in two hundredths of a second
+        # five in fifteen milliseconds
         (5, 0.015, 0.0),
         (5, 0.002, 0.003),
         (5, 0.004, 0.004),
