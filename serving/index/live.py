@@ -133,13 +133,12 @@ class LiveIndex:
             self._state.ledger.forget_deletes(candidate_ids)
 
     def expire(self, created_before_ms: int) -> list[str]:
-        """See `CandidateIndex.expire`. Costs a pass over the creation times: some 0.1 ms at 100,000 rows."""
+        """See `CandidateIndex.expire`."""
         self._refuse_if_closed()
         with self._state.write_lock:
             self._state.ledger.raise_horizon(created_before_ms)
             view = self._state.view
-            live = view.arena.live_slots(view.fresh_to, view.sequence)
-            gone = live[view.arena.created_ms[live] < self._state.ledger.expired_before_ms]
+            gone = view.arena.expired(self._state.ledger.expired_before_ms, view.sequence)
             ids = view.arena.ids_at(gone)
             self._state.ledger.forget(ids)
             self._bury(gone)

@@ -28,6 +28,8 @@ BREATH_S = 0.0005
 """Rest before each part gathered of a whole copy, which nobody waits for: queries want the interpreter."""
 COPY_ROWS = 16_384
 """Rows copied at a time, so that a copy never holds the interpreter for long."""
+AGE_BLOCK_ROWS = 1_024
+"""Slots that share one note of how old the oldest row in them may be."""
 
 
 class Interned:
@@ -73,8 +75,12 @@ class Arena:
         self.used = FIRST_SLOT
         self.vectors: FloatArray = np.empty((capacity, dim), dtype=np.float32)
         self.versions: IntArray = np.empty((capacity, 2), dtype=np.int64)
-        self.created_ms: IntArray = np.empty(capacity, dtype=np.int64)
-        self.died: IntArray = np.empty(capacity, dtype=np.int64)
+        blocks = -(-capacity // AGE_BLOCK_ROWS)
+        self.created_ms: IntArray = np.empty(blocks * AGE_BLOCK_ROWS, dtype=np.int64)
+        # a slot that has no row yet counts as dead
+        self.died: IntArray = np.zeros(blocks * AGE_BLOCK_ROWS, dtype=np.int64)
+        # by block, no live row was created before
+        self._oldest_ms: IntArray = np.full(blocks, NEVER, dtype=np.int64)
         self.language: NDArray[np.int32] = np.empty(capacity, dtype=np.int32)
         self.author: NDArray[np.int32] = np.empty(capacity, dtype=np.int32)
         self.ids: NDArray[np.object_] = np.empty(capacity, dtype=object)
@@ -85,7 +91,6 @@ class Arena:
         self.vectors[GRAVE] = 0.0
         self.versions[GRAVE] = 0
         self.created_ms[GRAVE] = 0
-        self.died[GRAVE] = 0
         self.language[GRAVE] = 0
         self.author[GRAVE] = 0
 
@@ -95,6 +100,7 @@ class Arena:
         self.vectors[first:end] = rows.vectors
         self.versions[first:end] = rows.versions
         self.created_ms[first:end] = rows.created_ms
+        self.note_created(first, end)
         self.died[first:end] = NEVER
         self.language[first:end] = self.languages.encode(rows.languages)
         self.author[first:end] = self.authors.encode(rows.author_ids)
@@ -115,6 +121,26 @@ class Arena:
         # take gathers rows twice as fast as indexing does
         alive: BoolArray = self.died.take(slots) > sequence
         return alive
+
+    def note_created(self, first: int, end: int) -> None:
+        """Note the creation times of the rows that now stand at these slots, for `expired`."""
+        for block in range(first // AGE_BLOCK_ROWS, -(-end // AGE_BLOCK_ROWS)):
+            rows = slice(max(first, block * AGE_BLOCK_ROWS), min(end, (block + 1) * AGE_BLOCK_ROWS))
+            self._oldest_ms[block] = min(self._oldest_ms[block], self.created_ms[rows].min())
+
+    def expired(self, created_before_ms: int, sequence: int) -> SlotArray:
+        """Slots of the rows, live as of `sequence`, that were created before; the caller kills them. Writer only.
+
+        Looks only at blocks in which such a row may be: in a window that slides, at the few that it leaves.
+        """
+        blocks = np.flatnonzero(self._oldest_ms < created_before_ms)
+        created_ms = self.created_ms.reshape(-1, AGE_BLOCK_ROWS)[blocks]
+        alive = self.died.reshape(-1, AGE_BLOCK_ROWS)[blocks] > sequence
+        old = alive & (created_ms < created_before_ms)
+        self._oldest_ms[blocks] = np.where(alive & ~old, created_ms, NEVER).min(axis=1)
+        at, row = np.nonzero(old)
+        slots: SlotArray = blocks[at] * AGE_BLOCK_ROWS + row
+        return slots
 
     def live_slots(self, end: int, sequence: int) -> SlotArray:
         """Slots below `end` that are live as of `sequence`, ascending."""
@@ -238,6 +264,7 @@ def _copy(source: Arena, rows: SlotArray | slice, target: Arena, into: slice) ->
     target.vectors[into] = source.vectors[rows]
     target.versions[into] = source.versions[rows]
     target.created_ms[into] = source.created_ms[rows]
+    target.note_created(into.start, into.stop)
     target.ids[into] = source.ids[rows]
     target.payloads[into] = source.payloads[rows]
     target.payload_bytes += sum(map(len, target.payloads[into].tolist()))
