@@ -13,9 +13,9 @@ from serving.index.errors import WrongDimension
 from serving.index.protocol import FloatArray
 from serving.index.tiers.arena import GRAVE, BoolArray, SlotArray
 from serving.index.tiers.levels import best_levels
+from serving.index.tiers.nibbles import BLOCK_ROWS, Codes, borders_of, coded, packed
 
 BITS = 4
-BLOCK_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Codebook:
 
     empty: faiss.IndexPQFastScan
     dim: int
+    borders: FloatArray
 
     @property
     def values(self) -> FloatArray:
@@ -41,10 +42,11 @@ def codebook_of(values: FloatArray, dim: int) -> Codebook:
     """The codebook whose `values` these are. Raises WrongDimension when they are of another dimension."""
     if values.shape != (dim, 1 << BITS):
         raise WrongDimension(f"the codebook is {list(values.shape)}, this index needs [{dim}, {1 << BITS}]; learn one anew")
+    ascending = np.sort(np.asarray(values, np.float32), axis=1)
     index = faiss.IndexPQFastScan(dim, dim, BITS, faiss.METRIC_INNER_PRODUCT)
-    faiss.copy_array_to_vector(np.ascontiguousarray(values, np.float32).ravel(), index.pq.centroids)
+    faiss.copy_array_to_vector(ascending.ravel(), index.pq.centroids)
     index.is_trained = True
-    return Codebook(index, dim)
+    return Codebook(index, dim, borders_of(ascending))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class CompressedTier:
 
     codes: faiss.IndexPQFastScan
     slots: SlotArray
+    borders: FloatArray
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -76,7 +79,7 @@ class CompressedTier:
 
 def empty_tier(codebook: Codebook) -> CompressedTier:
     """A tier of no rows that will encode with this codebook."""
-    return CompressedTier(_copy(codebook.empty), np.empty(0, dtype=np.int64))
+    return CompressedTier(_copy(codebook.empty), np.empty(0, dtype=np.int64), codebook.borders)
 
 
 def extended(tier: CompressedTier, vectors: FloatArray, slots: SlotArray, *, drop: BoolArray | None) -> CompressedTier:
@@ -95,8 +98,23 @@ def extended(tier: CompressedTier, vectors: FloatArray, slots: SlotArray, *, dro
             codes.remove_ids(faiss.IDSelectorBitmap(len(bitmap), faiss.swig_ptr(bitmap)))
             kept = kept[~removed]
     if len(slots):
-        codes.add(np.ascontiguousarray(vectors))
-    return CompressedTier(codes, np.concatenate([kept, slots]))
+        _add(codes, packed(coded(vectors, tier.borders), codes.ntotal % BLOCK_ROWS), len(slots))
+    return CompressedTier(codes, np.concatenate([kept, slots]), tier.borders)
+
+
+def _add(codes: faiss.IndexPQFastScan, blocks: Codes, rows: int) -> None:
+    """Add rows as faiss's `add` does, given the blocks from the one that its last row stands in."""
+    size = blocks.shape[1]
+    begin = codes.ntotal // BLOCK_ROWS
+    codes.ntotal += rows
+    # faiss has it, its types do not
+    codes.ntotal2 = (begin + len(blocks)) * BLOCK_ROWS  # type: ignore[attr-defined]
+    old = codes.codes.size()
+    codes.codes.resize((begin + len(blocks)) * size)
+    held = faiss.rev_swig_ptr(codes.codes.get(), codes.codes.size()).reshape(-1, size)
+    held[-(-old // size) :] = 0
+    # the rows before them in the first block stay
+    held[begin:] |= blocks
 
 
 def _whole_blocks(drop: BoolArray) -> BoolArray:
