@@ -13,10 +13,10 @@ import numpy as np
 
 from schemas.bundle import read_bundle
 from schemas.errors import BundleError, BundlesUnavailable
-from schemas.positions import Positions, read_mark, read_source_ids
+from schemas.positions import Positions, first_missing, read_mark, read_source_ids
 from schemas.registry.place import RegistryPlace
 from schemas.surfaces import Surface
-from schemas.topics import embeddings_topic_name
+from schemas.topics import ENGAGEMENTS, embeddings_topic_name
 from schemas.towers import Towers
 from schemas.wire.identities import TopicIds
 from schemas.wire.inbound import InboundRecord
@@ -45,12 +45,13 @@ log = logging.getLogger(__name__)
 RELOAD_S = 5.0
 # a heartbeat is acknowledged every second; without one for so long the broker counts as away
 SILENT_S = 3.0
-# between full batches of a replay: queries get the interpreter, and a batch of 500 takes some 20 ms
+# between full batches of a replay while there are queries: they get the interpreter, and a batch of 500 takes some 20 ms
 REPLAY_PAUSE_S = 0.002
 # a batch of one row takes the interpreter for as long as eight more rows in it would
 GATHER_S = 0.003
 # a bundle that answers nobody need not be fresh to the millisecond: in batches its rows cost a third, and the live ones gain it
-GATHER_ASIDE_S = 0.05
+GATHER_ASIDE_S = 0.1
+_LOOK_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +90,26 @@ class _Loaded:
 class BundleTail:
     """Loads a bundle and fills its index until stopped."""
 
-    def __init__(self, surface: Surface, bundle: str, parts: NodeParts, *, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        surface: Surface,
+        bundle: str,
+        parts: NodeParts,
+        *,
+        changed: Callable[[], None],
+        asked: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Do nothing yet.
 
         Args:
             changed: called, on a thread of this tail, when `epoch` may be another.
+            asked: tells whether there are queries just now, for which the filling of an index makes room.
         """
         self.surface = surface
         self.bundle = bundle
         self._parts = parts
         self._changed = changed
+        self._asked = asked
         self._loaded: _Loaded | None = None
         self._towers: Towers | None = None
         self._bad = BadRecords()
@@ -115,7 +126,7 @@ class BundleTail:
             parts.bootstrap,
             embeddings_topic_name(bundle),
             FollowerCallbacks(self._handle, self._caught_up, self._start_over, self._place),
-            pause_s=REPLAY_PAUSE_S,
+            pause_s=lambda: REPLAY_PAUSE_S if asked() else 0.0,
             gather_s=self._gather_s,
         )
 
@@ -139,9 +150,19 @@ class BundleTail:
         """Follow the topic no longer: the index stays as it is."""
         self._follower.stop()
 
-    def catch_up(self, timeout_s: float) -> bool:
-        """See `TopicFollower.catch_up`."""
-        return self._follower.catch_up(timeout_s)
+    def catch_up(self, positions: Positions, timeout_s: float) -> bool:
+        """Rest no longer, and return once the index reflects the input up to these positions; False after `timeout_s`.
+
+        What is published only: engagements are embedded as each surface's policy says. On the follower's own thread, at once.
+        """
+        published = {topic: reached for topic, reached in positions.items() if topic != ENGAGEMENTS}
+        deadline_s = time.monotonic() + timeout_s
+        while (left_s := deadline_s - time.monotonic()) > 0 and self._follower.catch_up(left_s):
+            if first_missing(published, self.as_of()) is None or self._follower.is_current_thread:
+                return True
+            # the embedder gathers for it what it is owed
+            time.sleep(_LOOK_S)
+        return False
 
     def forget(self) -> None:
         """Give the disk back as well, and end the metrics, of a bundle that left for good."""
@@ -238,7 +259,8 @@ class BundleTail:
                 loaded.reach.claim(partition, progress.embeddings_end, next_offsets, source_ids)
 
     def _gather_s(self) -> float:
-        return GATHER_S if self.answers or not self._follower.caught_up else GATHER_ASIDE_S
+        is_aside = self._follower.caught_up and not self.answers and self._asked()
+        return GATHER_ASIDE_S if is_aside else GATHER_S
 
     def _lag_s(self) -> float:
         drained_s = self._follower.drained_age_s
@@ -335,7 +357,7 @@ class BundleTail:
                 note_inserted(self._parts.tracing, self.surface.name, self.bundle, run_records, batch.bad, begin_ns=begin_ns)
             self._measure(loaded.filled, batch, new)
         for record in records:
-            if next_offsets := read_mark(record.headers):
+            if record.headers and (next_offsets := read_mark(record.headers)):
                 loaded.reach.claim(record.partition, record.offset + 1, next_offsets, read_source_ids(record.headers))
 
     def _tell_bad(self, found: Sequence[BadEmbedding]) -> None:

@@ -65,7 +65,7 @@ class TopicFollower:
         topic: str,
         callbacks: FollowerCallbacks,
         *,
-        pause_s: float = 0.0,
+        pause_s: Callable[[], float] = lambda: 0.0,
         gather_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Follow nothing yet.
@@ -108,7 +108,7 @@ class TopicFollower:
         On the follower's own thread, at once: what it holds is handled.
         """
         asked_s = time.monotonic()
-        if not self._thread.is_alive() or self._thread is threading.current_thread():
+        if not self._thread.is_alive() or self.is_current_thread:
             return True
         self._awake.set()
         while self._drained_s < asked_s:
@@ -116,6 +116,11 @@ class TopicFollower:
                 return False
             time.sleep(_LOOK_S)
         return True
+
+    @property
+    def is_current_thread(self) -> bool:
+        """Whether the follower's own thread asks."""
+        return self._thread is threading.current_thread()
 
     @property
     def drained_age_s(self) -> float:
@@ -184,7 +189,7 @@ class TopicFollower:
                 if self.caught_up and not self._told:
                     self._callbacks.caught_up()
                     self._told = True
-                rest_s = self._pause_s if full else came_s + self._gather_s() - time.monotonic()
+                rest_s = self._pause_s() if full else came_s + self._gather_s() - time.monotonic()
                 if records and rest_s > 0:
                     self._awake.wait(rest_s)
                     self._awake.clear()

@@ -15,7 +15,7 @@ from serving.query.epochs import Canary, Epoch, Routing, RoutingTable, epoch_nam
 
 log = logging.getLogger(__name__)
 
-CATCH_UP_S = 0.25
+CATCH_UP_S = 0.5
 """A flip waits at most so long for what the bundle's topic holds by then."""
 
 MakeTail = Callable[[Surface, str, Callable[[], None]], BundleTail]
@@ -171,8 +171,8 @@ class SurfaceKeeper:
     def _catch_up(self, was: Epoch | None, now: Epoch | None) -> None:
         """See to it that what was found before a flip is found after it: a bundle that answers nobody gathers what comes."""
         if was is not None and now is not None and now is not was:
-            tail = self.tails.get(now.bundle)
-            if tail is not None and not tail.catch_up(CATCH_UP_S):
+            tail, before = self.tails.get(now.bundle), self.tails.get(was.bundle)
+            if tail is not None and not tail.catch_up({} if before is None else before.as_of(), CATCH_UP_S):
                 fields = {"bundle": now.bundle, "surface": self.surface.name}
                 log.warning("bundle %s answers before it has caught up", now.bundle, extra=fields)
 

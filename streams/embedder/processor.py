@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from schemas.codec import SchemaLookup
 from schemas.errors import InvalidInput
-from schemas.positions import Place, write_mark, write_source_ids
+from schemas.positions import Place
 from schemas.records.candidates import Candidate
 from schemas.surfaces import WRITE_TIME, Surfaces, surface_finder
 from schemas.topics import ENGAGEMENTS, embeddings_topic_name
@@ -29,6 +29,7 @@ from streams.embedder.passed_over import PassedOver
 from streams.embedder.refresh import Refresh, refresh_for
 from streams.embedder.reports import Reports
 from streams.embedder.targets import Loaded, Targets
+from streams.embedder.vectors import Vectors
 from streams.metrics import EmbedderMetrics
 from streams.outbox import Failure
 from streams.processor import Work
@@ -63,6 +64,7 @@ class EmbedderProcessor:
         backfilled: Collection[tuple[str, int]] = (),
         backfill_slice: int = 64,
         pace: Pace | None = None,
+        gather_ms: int = 0,
         lookup: SchemaLookup | None = None,
         metrics: EmbedderMetrics | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -80,6 +82,7 @@ class EmbedderProcessor:
             backfilled: (bundle, partition) that the last run of this instance reported as written whole, under the policy in force.
             backfill_slice: candidates re-embedded between two batches; more while no batch comes.
             pace: of these slices; without one each follows the other.
+            gather_ms: how long a bundle that answers nobody waits for vectors of what changed; see `Vectors`.
             lookup: see `schemas.codec.decode_mapping`.
             clock: Unix time, in milliseconds.
             steady: milliseconds since any moment, which nobody sets back or forward: refresh policies wait by it.
@@ -123,6 +126,17 @@ class EmbedderProcessor:
             metrics=self._metrics,
             clock=clock,
         )
+        self._vectors = Vectors(
+            targets,
+            self._partitions,
+            backfills=self._backfills,
+            passed_over=self._passed_over,
+            source_ids=self._source_ids,
+            set_aside=self._set_aside,
+            gather_ms=gather_ms,
+            clock=clock,
+            steady=steady,
+        )
         self._stirring = Stirring()
         self.skipped = 0
 
@@ -157,6 +171,7 @@ class EmbedderProcessor:
         for name in self._surfaces:
             del self._policies[partition, name]
         self._backfills.drop(partition=partition)
+        self._vectors.forget(partition=partition)
         self._backfilled = {place for place in self._backfilled if place[1] != partition}
 
     def not_yet(self) -> Collection[Place]:
@@ -186,17 +201,12 @@ class EmbedderProcessor:
             partition.read(record)
         decoded_ns = time.time_ns()
         now_ms = self._clock()
-        # one call of the towers for all partitions: it costs as much as some ten candidates in it
-        urgent: dict[str, list[bytes]] = defaultdict(list)
-        partition_of_key: dict[bytes, int] = {}
+        urgent: dict[str, dict[int, list[str]]] = defaultdict(dict)
         for number, partition in touched.items():
             for name, members in self._by_surface(partition.write_urgent(now_ms)).items():
                 self._policies[number, name].embedded(members, self._steady())
-                urgent[name] += self._written(number, members)
-                partition_of_key.update((member.candidate_id.encode(), number) for member in members)
-        outputs: list[OutboundRecord] = []
-        for name, states in urgent.items():
-            outputs += self._marked(self._embed(name, states, now_ms), partition_of_key)
+                urgent[name][number] = _ids(members)
+        outputs = [record for name, ids in urgent.items() for record in self._vectors.write(name, ids, marked=True)]
         return Work(tuple(outputs), tuple(dead), decoded_ns)
 
     def between(self) -> tuple[Work, float | None]:
@@ -207,6 +217,7 @@ class EmbedderProcessor:
             # rolled out again, it gets a new topic: nothing known of the old one may be reported of it
             self._backfilled = {place for place in self._backfilled if place[0] != bundle}
             self._backfills.drop(bundle=bundle)
+            self._vectors.forget(bundle=bundle)
             self._reports.forget_ends(bundle)
             self._passed_over.forget(bundle)
         for loaded in change.ready:
@@ -218,12 +229,16 @@ class EmbedderProcessor:
                 self._start_backfill(loaded, partition)
         for name in change.configured & self._configured.keys():
             outputs += self._reconfigure(name)
+        outputs += self._vectors.owed()
         if self._pace.rest_s() == 0 and (piece := self._backfills.next_slice(self._pace.size(self._backfill_slice))):
             with self._pace.slice():
-                outputs += self._backfill(*piece)
+                # as they stand now, not when the backfill began: a candidate deleted since must not come back. What was engaged
+                # with and not written yet follows with its checkpoint
+                outputs += self._vectors.write_for(*piece)
         if self._reports.due:
             outputs.append(self._reports.report())
-        return Work(tuple(outputs)), self._pace.rest_s() if self._backfills.running else None
+        waits_s = [self._vectors.due_in_s, self._pace.rest_s() if self._backfills.running else None]
+        return Work(tuple(outputs)), min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
 
     def begin_checkpoint(self) -> int:
         """See `BatchProcessor`."""
@@ -241,10 +256,12 @@ class EmbedderProcessor:
             if written := partition.write_sealed(limit, now_ms):
                 for name, members in self._by_surface(written).items():
                     due = self._policies[number, name].engaged(members, self._steady())
-                    outputs += self._embed(name, self._written(number, due), now_ms)
+                    outputs += self._vectors.write(name, {number: _ids(due)})
                 return Work(tuple(outputs)), True
         for (number, name), policy in self._policies.items():
-            outputs += self._embed(name, self._written(number, policy.due(self._steady())), now_ms)
+            outputs += self._vectors.write(name, {number: _ids(policy.due(self._steady()))})
+        # a delete that is owed comes before the null that ends it
+        outputs += self._vectors.owed(whole=True)
         # of those set aside too: with the marker gone nobody would write the null once they are back
         wanted = self._targets.wanted()
         for partition in self._partitions.values():
@@ -294,12 +311,11 @@ class EmbedderProcessor:
         log.info("%s: refresh %s, which was %s", name, surface.refresh, old.refresh, extra={"surface": name})
         self._configured[name] = surface
         outputs: list[OutboundRecord] = []
-        now_ms = self._clock()
         for partition in self._partitions:
             before = self._policies[partition, name]
             policy = self._policies[partition, name] = refresh_for(surface, partitions=self._partition_count, after=before)
             if surface.refresh != WRITE_TIME:
-                outputs += self._embed(name, self._written(partition, policy.engaged(before.held_back(), self._steady())), now_ms)
+                outputs += self._vectors.write(name, {partition: _ids(policy.engaged(before.held_back(), self._steady()))})
         if surface.refresh == WRITE_TIME:
             self._rewrite_corpus(name)
         return outputs
@@ -318,44 +334,6 @@ class EmbedderProcessor:
                 by_surface[surface.name].append(candidate)
         return by_surface
 
-    def _written(self, partition: int, candidates: Iterable[Candidate]) -> list[bytes]:
-        return self._partitions[partition].written(candidate.candidate_id for candidate in candidates)
-
-    def _embed(self, surface: str, states: Sequence[bytes], now_ms: int) -> list[OutboundRecord]:
-        if not states:
-            return []
-        return [record for loaded in self._targets.active(surface) for record in self._embed_for(loaded, states, now_ms)]
-
-    def _embed_for(self, loaded: Loaded, states: Sequence[bytes], now_ms: int) -> list[OutboundRecord]:
-        bundle, made = loaded.target.bundle, loaded.target.embed(states, now_ms=now_ms)
-        if made.failed and self._targets.is_building(bundle):
-            # nobody is answered from it yet, and it must not become ready
-            self._set_aside(bundle, next(iter(made.failed.values())))
-            return []
-        # without any vectors of a bundle that answers, one candidate would freeze its surface
-        for candidate_id, reason in made.failed.items():
-            self._passed_over.note(bundle, loaded.target.surface.name, candidate_id, reason)
-        return made.records
-
-    def _marked(self, made: list[OutboundRecord], partition_of_key: Mapping[bytes, int]) -> list[OutboundRecord]:
-        """Mark the last record of each partition for each bundle that has its whole corpus; see `schemas.positions`."""
-        last = {(record.topic, partition_of_key[record.key]): at for at, record in enumerate(made)}
-        for (topic, partition), at in last.items():
-            if self._backfills.is_whole(topic.removeprefix(_EMBEDDINGS), partition):
-                positions = self._partitions[partition].positions
-                # engagements wait for their checkpoint, and longer where the surface's policy says so
-                next_offsets = {source: offset for source, offset in positions.items() if source != ENGAGEMENTS}
-                source_ids = write_source_ids(self._source_ids[partition])
-                made[at] = made[at]._replace(headers=(write_mark(next_offsets), *source_ids))
-        return made
-
-    def _backfill(self, bundle: str, partition: int, ids: Sequence[str]) -> list[OutboundRecord]:
-        found = [loaded for loaded in self._targets.active() if loaded.target.bundle == bundle]
-        # read now, not when the backfill began: a candidate deleted since must not come back. What was engaged with and not written
-        # yet follows with its checkpoint
-        states = self._partitions[partition].written(ids)
-        return [record for loaded in found for record in self._embed_for(loaded, states, self._clock())]
-
     def _start_backfill(self, loaded: Loaded, partition: int) -> None:
         # a bundle that was set aside, or could not be loaded, has missed deletes too: its topic, unless new, does not hold them
         written = loaded.ends.get(partition, 0) > 0
@@ -368,6 +346,7 @@ class EmbedderProcessor:
     def _set_aside(self, bundle: str, reason: str) -> None:
         self._targets.fail(bundle, reason)
         self._backfills.drop(bundle=bundle)
+        self._vectors.forget(bundle=bundle)
 
     def _skip(self, record: InboundRecord, error: InvalidInput) -> None:
         self.skipped += 1
@@ -382,6 +361,10 @@ class EmbedderProcessor:
                 error,
                 extra=record.place,
             )
+
+
+def _ids(candidates: Iterable[Candidate]) -> list[str]:
+    return [candidate.candidate_id for candidate in candidates]
 
 
 @cache

@@ -26,6 +26,9 @@ from streams.settings import EmbedderSettings
 
 log = logging.getLogger(__name__)
 
+# a node that goes back to a bundle which answered nobody waits for as much, and a rollback may take a second
+_GATHER_MS = 100
+
 
 def run_embedder(settings: EmbedderSettings, stop: threading.Event, *, crash_point: Callable[[str], None] = lambda _: None) -> None:
     """Run the embedder in this thread until `stop` is set: a last checkpoint is made, then the group is left.
@@ -94,6 +97,7 @@ def _embed(
                 backfilled=written_whole(report, targets.configured_at),
                 backfill_slice=settings.backfill_slice,
                 pace=Pace(settings.backfill_share, unsent=outbox.__len__),
+                gather_ms=_GATHER_MS,
                 lookup=schemas,
                 metrics=metrics,
             )

@@ -48,6 +48,7 @@ class Change:
 
 
 _NO_CHANGE = Change()
+_ANSWERING = (Stage.LIVE, Stage.CANARY)
 
 Loader = Callable[[str, str], Loaded]
 # by bundle id, its surface and how it stands there
@@ -145,6 +146,11 @@ class Targets:
         """Tell whether a bundle is still being built: its corpus may never have been written whole."""
         wanted = self._wanted()
         return bundle not in wanted or wanted[bundle][1].state is Stage.BUILDING
+
+    def answers(self, bundle: str) -> bool:
+        """Tell whether users are answered from a bundle: live, or in a canary."""
+        wanted = self._wanted()
+        return bundle in wanted and wanted[bundle][1].state in _ANSWERING
 
     def configured(self, surface: Surface) -> Surface:
         """Return a surface of the file with the refresh policy in force: what the log says goes before the file."""

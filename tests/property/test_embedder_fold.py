@@ -127,15 +127,19 @@ class _World:
         refresh: str = WRITE_TIME,
         *,
         rereads_at_once: bool = True,
+        stage: Stage = Stage.LIVE,
+        gather_ms: int = 0,
     ) -> None:
         self.logs = logs
+        self.gather_ms = gather_ms
+        self.steady_ms = _BASE_MS
         self.rereads_at_once = rereads_at_once
         self.towers = towers
         self.surfaces = {name: replace(surface, refresh=refresh) for name, surface in _SURFACES.items()}
         self.committed = dict.fromkeys(logs, 0)
         self.durable: dict[tuple[str, int], list[InboundRecord]] = defaultdict(list)
         self.flying: dict[tuple[str, int], list[InboundRecord]] = defaultdict(list)
-        self.revisions = [Rollout("home-timeline", 1, bundles=(BundleStage(towers.bundle_id, Stage.LIVE),))]
+        self.revisions = [Rollout("home-timeline", 1, bundles=(BundleStage(towers.bundle_id, stage),))]
         whole = tuple(Progress("home-timeline", towers.bundle_id, p, backfill_done=True) for p in range(_PARTITIONS))
         self.first_report = NodeStatus("embedder:0", _BASE_MS, ready=True, revisions={"home-timeline": 1}, progress=whole)
         self.start()
@@ -144,7 +148,7 @@ class _World:
         self.rereading: list[tuple[Future[SeenEvents], int, int]] = []
         self.rollouts = _RolloutLog()
         for revision in self.revisions:
-            self._say(revision)
+            self.say(revision)
         loaded = Loaded(Target(self.surfaces["home-timeline"], self.towers), {})
         self.targets = Targets(self.rollouts, lambda *_: loaded, self.surfaces)
         self.targets.start()
@@ -158,8 +162,9 @@ class _World:
             topic_exists=lambda _: True,
             backfilled=written_whole(self._last_report(), self.targets.configured_at),
             backfill_slice=1,
+            gather_ms=self.gather_ms,
             clock=lambda: _BASE_MS,
-            steady=lambda: _BASE_MS,
+            steady=lambda: self.steady_ms,
         )
         self.stores: dict[int, ChangelogStore] = {}
         for partition in range(_PARTITIONS):
@@ -244,6 +249,7 @@ class _World:
             case ("reread", _, _):
                 self.reread()
             case ("between", _, _):
+                self.steady_ms += self.gather_ms // 2
                 self._apply(self.processor.between()[0])
             case ("crash", state_percent, output_percent):
                 self.crash(state_percent, output_percent)
@@ -259,6 +265,7 @@ class _World:
             self._apply(work)
             if wait_s is None:
                 break
+            self.steady_ms += self.gather_ms
         self.checkpoint()
         self.targets.close()
 
@@ -277,9 +284,9 @@ class _World:
 
     def configure(self, refresh: str | None) -> None:
         self.revisions.append(replace(self.revisions[-1], revision=len(self.revisions) + 1, refresh=refresh))
-        self._say(self.revisions[-1])
+        self.say(self.revisions[-1])
 
-    def _say(self, revision: Rollout) -> None:
+    def say(self, revision: Rollout) -> None:
         self.rollouts.waiting.append(InboundRecord("rollouts", 0, 0, _BASE_MS, b"home-timeline", encode(revision)))
 
     def _last_report(self) -> NodeStatus:
@@ -372,6 +379,35 @@ def test_a_refresh_policy_delays_vectors_and_nothing_else(
     for action in actions:
         world.act(action)
     _check(world, newest=False)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(events=_events, actions=_actions)
+def test_a_bundle_that_answers_nobody_gets_the_same_a_moment_later(
+    towers: Towers, events: Sequence[Event], actions: Sequence[Action]
+) -> None:
+    """CONTRACTS, as above, and marks that hold: a rollback goes to what is gathered for, wherever a crash came between."""
+    world = _World(_logs(events), towers, stage=Stage.DRAINING, gather_ms=50)
+    for action in actions:
+        world.act(action)
+    _check(world)
+
+
+def test_a_bundle_that_answers_again_is_given_what_it_is_owed(towers: Towers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gathered for while it drained: after a rollback nothing of it may wait for its time."""
+    monkeypatch.setattr(targets_module, "_LOOK_EVERY_S", 0.0)
+    world = _World(_logs([_tweet("one"), _tweet("two", 1)]), towers, stage=Stage.DRAINING, gather_ms=50)
+    topic = embeddings_topic_name(towers.bundle_id)
+    world.read(_TWEETS_OF_A, 1)
+    assert not world.flying[topic, _TWEETS_OF_A[1]]
+    assert world.processor.between()[1] == pytest.approx(0.05)
+    world.revisions.append(replace(world.revisions[-1], revision=2, bundles=(BundleStage(towers.bundle_id, Stage.LIVE),)))
+    world.say(world.revisions[-1])
+    world.act(("between", 0, 0))
+    assert [read_mark(record.headers) for record in world.flying[topic, _TWEETS_OF_A[1]]] == [{TWEETS: 1}]
+    world.read(_TWEETS_OF_A, 1)
+    assert len(world.flying[topic, _TWEETS_OF_A[1]]) == 2, "it answers: at once"
+    _check(world)
 
 
 def test_what_is_published_does_not_wait_for_the_event_ids_of_before(towers: Towers) -> None:

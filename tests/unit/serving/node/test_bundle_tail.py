@@ -44,6 +44,21 @@ def test_a_bundle_of_a_metric_that_the_index_does_not_rank_by_is_refused_and_sai
     assert tail.complaint == tail.alarms[0]
 
 
+def test_a_bundle_has_caught_up_once_it_reflects_the_input_that_another_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that the broker had sent may lack the newest tweet: the embedder gathers what it owes to bundles that answer nobody."""
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
+    tail = BundleTail(HOME, "a" * 16, parts, changed=lambda: None)
+    reached = iter([{}, {"tweets": {0: 6}}, {"tweets": {0: 7}}])
+    monkeypatch.setattr(BundleTail, "as_of", lambda _: next(reached))
+    assert tail.catch_up({"tweets": {0: 7}, "engagements": {0: 99}}, 5.0)
+    assert next(reached, None) is None
+    monkeypatch.setattr(BundleTail, "as_of", lambda _: {})
+    assert not tail.catch_up({"tweets": {0: 7}}, 0.05), "not reached in time"
+    assert tail.catch_up({}, 0.05)
+
+
 def test_a_bundle_that_is_no_longer_followed_gives_its_towers_back_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node looks for reference cycles once in many minutes: until then every retired bundle's towers stayed in memory."""
     bundle = publish_bundle(tmp_path, surface=HOME.name)

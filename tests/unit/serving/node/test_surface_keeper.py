@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from schemas.positions import Positions
 from schemas.records.control import BundleStage, Rollout, Stage
 from schemas.surfaces import Surface
 from serving.node.bundle_tail import BundleTail
@@ -30,6 +31,7 @@ class FakeTail:
         self.running = self.held = self.forgotten = False
         # what answered each time that this one was asked to catch up
         self.caught_up_behind: list[str | None] = []
+        self.caught_up_to: list[Positions] = []
         self.answering: Callable[[], str | None] = lambda: None
         self.may_end = threading.Event()
         self.may_end.set()
@@ -50,10 +52,15 @@ class FakeTail:
         assert self.may_end.wait(30)
         self.running = False
 
-    def catch_up(self, timeout_s: float) -> bool:
+    def as_of(self) -> Positions:
+        """As `BundleTail.as_of`."""
+        return {"tweets": {0: ord(self.bundle[0])}}
+
+    def catch_up(self, positions: Positions, timeout_s: float) -> bool:
         """As `BundleTail.catch_up`."""
         assert timeout_s <= 1
         self.caught_up_behind.append(self.answering())
+        self.caught_up_to.append(positions)
         return False
 
     def hold(self) -> None:
@@ -170,6 +177,7 @@ def test_before_a_flip_the_bundle_catches_up() -> None:
     assert (kept.live, kept.tail(B).caught_up_behind) == (B, [A])
     kept.roll(a=Stage.LIVE, b=Stage.DRAINING)
     assert (kept.live, kept.tail(A).caught_up_behind) == (A, [B])
+    assert kept.tail(A).caught_up_to == [kept.tail(B).as_of()], "as far as the one that answered"
 
 
 def test_a_bundle_that_answers_somebody_is_followed_to_the_millisecond_and_the_others_in_batches(kept: Kept) -> None:
