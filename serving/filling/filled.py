@@ -18,6 +18,8 @@ from serving.index import Candidate, CandidateIndex, IndexContents, Rows
 # an id counts for coverage once it has been held this long: the other bundle's record is still on its way before
 SETTLED_S = 5.0
 _PART = 1_024
+# the rest may be on its way; nothing is decided by a coverage as low
+_FAR = 0.9
 
 
 class FilledIndex:
@@ -147,6 +149,12 @@ class FilledIndex:
         with self._lock:
             return [candidate_id for _, candidate_id in islice(reversed(self._arrivals), count)]
 
+    def settled(self) -> int:
+        """Return about how many ids are held for longer than `SETTLED_S`."""
+        with self._lock:
+            self._settle()
+            return max(0, len(self._held) - len(self._arrivals))
+
     def settled_ids(self) -> Iterator[list[str]]:
         """Yield the ids held for longer than `SETTLED_S`, a part at a time, so that queries get the interpreter in between."""
         with self._lock:
@@ -187,7 +195,13 @@ def _rows(candidates: list[Candidate]) -> Rows:
 
 
 def coverage(live: FilledIndex, other: FilledIndex) -> float:
-    """Return the share of the live index's settled ids that `other` holds; 1 when there is none."""
+    """Return the share of the live index's settled ids that `other` holds; 1 when there is none.
+
+    Of one that is still far from it, the share that it can hold at most: to look for each id costs queries the interpreter.
+    """
+    settled = live.settled()
+    if len(other) < _FAR * settled:
+        return len(other) / settled
     wanted = lacking = 0
     for part in live.settled_ids():
         wanted += len(part)

@@ -87,13 +87,15 @@ class Masks:
         if not deleted:
             return
         with self._lock:
+            # the other epochs' topics say the same again, and it is in force
+            news = [one for one in deleted if (known := self._deleted.get(one.candidate_id)) is None or known.version < one.version]
             for delete in deleted:
                 known = self._deleted.get(delete.candidate_id, delete)
                 self._deleted[delete.candidate_id] = Delete(
                     delete.candidate_id, max(delete.version, known.version), max(delete.appended_ms, known.appended_ms)
                 )
-            for member in self._members:
-                _mask(member, deleted)
+            for member in self._members if news else ():
+                _mask(member, news)
 
     def ids(self) -> set[str]:
         """Return the ids deleted at some version; a higher version of one may be live."""

@@ -37,7 +37,11 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 1.0
 # of one core: with many candidates, comparing what two bundles hold takes a tenth of a second
 COVERAGE_SHARE = 0.05
+# of bundles that nothing waits for
+COUNT_ALL_S = 10.0
 MEASURED_FROM_COVERAGE = 0.95
+# without a query for so long an index is filled as fast as it goes
+ASKED_S = 1.0
 
 
 class Node:
@@ -87,7 +91,7 @@ class Node:
         )
         self._statuses = self._follow(NODE_STATUS, FollowerCallbacks(self._take_statuses, start_over=self._start_statuses_over))
         self._coverage: dict[str, float] = {}
-        self._count_again_s = 0.0
+        self._count_again_s = self._count_all_s = 0.0
         self._audit = ShadowAudit(users)
         self._recall: dict[str, float] = {}
         self._producer: Producer | None = None
@@ -102,7 +106,7 @@ class Node:
         return TopicFollower(self._parts.bootstrap, topic, callbacks)
 
     def _make_tail(self, surface: Surface, bundle: str, changed: Callable[[], None]) -> BundleTail:
-        return BundleTail(surface, bundle, self._parts, changed=changed)
+        return BundleTail(surface, bundle, self._parts, changed=changed, asked=lambda: self._tally.asked_within(ASKED_S))
 
     def start(self) -> None:
         """Begin to follow the topics and to report."""
@@ -215,9 +219,14 @@ class Node:
             self._parts.masks.prune(now_ms - deletes_kept_ms(keeper.surface for keeper in self._keepers.values()))
         began_s = time.monotonic()
         if began_s >= self._count_again_s:
-            self._coverage = {b: value for keeper in self._keepers.values() for b, value in self._covered(keeper).items()}
+            everything = began_s >= self._count_all_s
+            self._coverage = {
+                b: value for keeper in self._keepers.values() for b, value in self._covered(keeper, everything=everything).items()
+            }
             ended_s = time.monotonic()
             self._count_again_s = ended_s + (ended_s - began_s) / COVERAGE_SHARE
+            if everything:
+                self._count_all_s = ended_s + COUNT_ALL_S
         self._recall = {bundle: value for keeper in self._keepers.values() for bundle, value in self._audited(keeper)}
 
     def _audited(self, keeper: SurfaceKeeper) -> Iterator[tuple[str, float]]:
@@ -237,12 +246,18 @@ class Node:
             except BundleError as error:
                 log.warning("the recall of bundle %s cannot be measured: %s", entry.bundle, error, extra={"bundle": entry.bundle})
 
-    def _covered(self, keeper: SurfaceKeeper) -> dict[str, float]:
+    def _covered(self, keeper: SurfaceKeeper, *, everything: bool) -> dict[str, float]:
         # of what the log does not know nobody is asked to hold the same
         live = keeper.routing.live if keeper.kept is None else None
         filled = {bundle: tail.filled for bundle, tail in keeper.tails.items()}
         reference = None if live is None else filled.get(live.bundle)
-        return {bundle: self._coverage_of(bundle, index, reference) for bundle, index in filled.items()}
+        under_way = {entry.bundle for entry in keeper.rollout.in_stage(*UNDER_WAY)}
+        return {
+            bundle: self._coverage_of(bundle, index, reference)
+            if everything or bundle in under_way or bundle not in self._coverage
+            else self._coverage[bundle]
+            for bundle, index in filled.items()
+        }
 
     def _coverage_of(self, bundle: str, index: FilledIndex | None, reference: FilledIndex | None) -> float:
         if index is None:

@@ -5,6 +5,7 @@ write: of 200 candidates that takes .17 ms an answer, building objects and encod
 """
 
 import json
+from json.encoder import encode_basestring
 from typing import Any
 
 from schemas.errors import InvalidRecord
@@ -12,8 +13,8 @@ from schemas.records.candidates import Embedding
 from schemas.records.feedback import CandidateToken
 from schemas.tokens import token_of, write_token
 
-# as the client reads it: UTF-8, nothing escaped that need not be
-_quoted = json.JSONEncoder(ensure_ascii=False).encode
+# as the client reads it: UTF-8, nothing escaped that need not be; what an encoder of texts calls, for a quarter of the time
+_quoted = encode_basestring
 
 
 def row_payload(bundle: str, embedding: Embedding) -> bytes:

@@ -1,6 +1,7 @@
 """How many questions each bundle answered, and how: what a canary is guarded by. Knows no users and keeps no answer."""
 
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
@@ -14,10 +15,12 @@ class AnswerTally:
         # by the names of `AnswerCounts`, in place: two frozen records for every answer took four times as long
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self._lock = threading.Lock()
+        self._counted_s: float | None = None
 
     def answered(self, bundle: str, *, candidates: int, took_s: float) -> None:
         """Count an answer."""
         with self._lock:
+            self._counted_s = time.monotonic()
             counts = self._counts[bundle]
             counts["answered"] += 1
             counts["empty"] += candidates == 0
@@ -26,7 +29,12 @@ class AnswerTally:
     def failed(self, bundle: str) -> None:
         """Count a question that the bundle's tower failed on."""
         with self._lock:
+            self._counted_s = time.monotonic()
             self._counts[bundle]["failed"] += 1
+
+    def asked_within(self, seconds: float) -> bool:
+        """Tell whether anything was counted so lately."""
+        return self._counted_s is not None and time.monotonic() - self._counted_s < seconds
 
     def keep_only(self, bundles: set[str]) -> None:
         """Forget the bundles that this node no longer holds."""

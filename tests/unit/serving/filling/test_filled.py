@@ -98,6 +98,21 @@ def test_coverage_is_the_share_of_the_live_ids_that_the_other_holds(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("settled_at_once")
+def test_an_index_that_is_far_from_whole_is_not_compared_id_by_id(
+    tmp_path: Path, masks: Masks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot hold more of them than it holds, and each second of a backfill queries waited for the comparison."""
+    live, other = (FilledEpoch(tmp_path, seed=seed, masks=masks) for seed in (1, 2))
+    live.fill(*(tweeted(f"t:{n}") for n in range(20)))
+    other.fill(*(tweeted(f"t:other-{n}") for n in range(17)))
+    with monkeypatch.context() as patch:
+        patch.setattr(live.filled, "settled_ids", lambda: pytest.fail("compared"))
+        assert coverage(live.filled, other.filled) == pytest.approx(0.85)
+    other.fill(tweeted("t:0"))
+    assert coverage(live.filled, other.filled) == pytest.approx(0.05), "near it, by count, each id counts"
+
+
+@pytest.mark.usefixtures("settled_at_once")
 def test_coverage_counts_every_part_of_a_large_index(tmp_path: Path, masks: Masks, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is counted in parts, so that queries are answered in between; the last, short one counts too."""
     monkeypatch.setattr(filled_module, "_PART", 4)

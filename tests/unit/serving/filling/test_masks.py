@@ -52,3 +52,16 @@ def test_an_index_that_joins_holds_nobody_up_and_misses_nothing(monkeypatch: pyt
     masks.join(member)
     assert max(member.parts) < KNOWN / 2
     assert member.hidden == {f"t:{number}": 1 for number in range(KNOWN + 1) if number != KNOWN - 2} | {f"t:{KNOWN - 1}": 2}
+
+
+def test_a_delete_that_every_epoch_s_topic_tells_is_put_in_force_once() -> None:
+    """Three bundles stream during a rollout: each delete was put in force nine times, while queries waited."""
+    masks, member = Masks(), Member()
+    masks.join(member)
+    for appended_ms in (10, 11, 12):
+        masks.add([Delete("t:1", Version(1, 0), appended_ms)])
+    assert member.parts == [1]
+    assert masks.appended_ms(["t:1"]) == {"t:1": 12}, "remembered as long as the last of them asks for"
+    masks.add([delete(1, version=2), delete(2)])
+    assert member.parts == [1, 2]
+    assert member.hidden == {"t:1": 2, "t:2": 1}
