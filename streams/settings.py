@@ -70,7 +70,7 @@ class EmbedderSettings(StreamsSettings):
     group: str = EMBED.group
     batch_records: int = Field(default=2_000, ge=1)
     backfill_slice: int = Field(default=64, ge=1)
-    backfill_share: float = Field(default=0.1, gt=0, le=1)
+    backfill_share: float = Field(default=0.03, gt=0, le=1)
     tower_threads: int = Field(default=1, ge=1)
     tracing: bool = False
 
