@@ -1,4 +1,4 @@
-"""Child processes: in the launcher's session, in a process group of their own."""
+"""Child processes: each in a session of its own."""
 
 import os
 import sys
@@ -7,13 +7,14 @@ from pathlib import Path
 from roost.child import spawn
 
 
-def test_a_child_has_a_process_group_of_its_own_and_the_session_of_whoever_made_it(tmp_path: Path) -> None:
-    """Ctrl-C must not reach it before its launcher says so; in a session of its own Linux would give what it does at the lowest
-    priority as much as all that the other roles do.
+def test_a_child_has_a_session_of_its_own(tmp_path: Path) -> None:
+    """Ctrl-C must not reach it before its launcher says so. In the launcher's, on a machine that is full, the one thread of an
+    embedder came after all those of a broker: from append to embedded 47 ms in the median instead of 34.
     """
     with (tmp_path / "log").open("wb") as log:
-        child = spawn([sys.executable, "-c", "import os; print(os.getpid(), os.getpgrp(), os.getsid(0))"], log=log)
+        child = spawn([sys.executable, "-c", "import os; print(os.getpid(), os.getsid(0))"], log=log)
         assert child.wait(60) == 0
-    pid, group, session = map(int, (tmp_path / "log").read_text().split())
-    assert (group, session) == (pid, os.getsid(0))
-    assert group != os.getpgrp()
+    pid, session = map(int, (tmp_path / "log").read_text().split())
+    # through `setpriv`, where there is one, in the same process
+    assert session == pid
+    assert session != os.getsid(0)
