@@ -21,8 +21,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a process with its output in `log` and no standard input; on Linux it dies with the process that made it.
 
-    It has a session of its own: Ctrl-C at the launcher must reach children in the launcher's order, not all at once; and Linux shares
-    processors among sessions first, so that a broker of many threads leaves the embedder, which has one, its part.
+    It has a session of its own: Ctrl-C at the launcher must reach children in the launcher's order, not all at once. And Linux
+    shares processors among sessions first, so that a broker of many threads leaves the embedder, which has one, its part.
     `inherited` files stay open in it for as long as it lives, and with them the locks they hold.
     """
     return _SPAWNER.submit(
