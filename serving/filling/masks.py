@@ -87,14 +87,17 @@ class Masks:
         if not deleted:
             return
         with self._lock:
-            # the other epochs' topics say the same again, and it is in force
-            news = [one for one in deleted if (known := self._deleted.get(one.candidate_id)) is None or known.version < one.version]
+            news = []
             for delete in deleted:
-                known = self._deleted.get(delete.candidate_id, delete)
+                known = self._deleted.get(delete.candidate_id)
+                # the other epochs' topics say the same again, and it is in force
+                if known is None or known.version < delete.version:
+                    news.append(delete)
+                known = known or delete
                 self._deleted[delete.candidate_id] = Delete(
                     delete.candidate_id, max(delete.version, known.version), max(delete.appended_ms, known.appended_ms)
                 )
-            for member in self._members if news else ():
+            for member in self._members:
                 _mask(member, news)
 
     def ids(self) -> set[str]:
