@@ -345,11 +345,16 @@ def test_the_heartbeat_tells_the_controller_what_it_compares(path: WritePath, mo
         heard(lambda s: sum(p.applied for p in s.progress if p.bundle == good) < 81)
 
 
-def heartbeat(path: WritePath) -> NodeStatus:
-    """Return the newest heartbeat of the node of a surface."""
+def heartbeats(path: WritePath) -> list[NodeStatus]:
+    """Return what the log holds under the name of the node of a surface, the newest last."""
     with TailReader(path.bootstrap, NODE_STATUS, [0], once=True) as reader:
         records = [record for record in reader.read_to_end() if record.key == f"node:{path.surface.name}".encode()]
-    return decode(NodeStatus, records[-1].value or b"")
+    return [decode(NodeStatus, record.value or b"") for record in records]
+
+
+def heartbeat(path: WritePath) -> NodeStatus:
+    """Return the newest heartbeat of the node of a surface."""
+    return heartbeats(path)[-1]
 
 
 def test_of_two_nodes_under_one_name_the_second_ends_and_says_why(path: WritePath) -> None:
@@ -358,6 +363,8 @@ def test_of_two_nodes_under_one_name_the_second_ends_and_says_why(path: WritePat
     path.go_live(bundle)
     with node_on_a_thread(path) as first:
         until(first.ready)
+        # a node may be ready before its first heartbeat is in the log, whose order decides who was first
+        until(lambda: first.url in [status.url for status in heartbeats(path)])
         stop = threading.Event()
         given_up = threading.Timer(20, stop.set)
         given_up.start()
