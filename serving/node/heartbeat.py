@@ -58,6 +58,8 @@ class NameClaim:
         # who reported under the name before this node did: (started_ms, url) of each process
         self._before: set[tuple[int, str]] = set()
         self._first_offset: int | None = None
+        # whether a heartbeat of this process was in the log: a node that is ready before may still turn out to be the second
+        self.made = False
 
     def start_over(self) -> None:
         """Hear that the log is read anew, maybe another one: its offsets are no longer those of before."""
@@ -81,6 +83,7 @@ class NameClaim:
             process = (status.started_ms, status.url)
             if process == (self._started_ms, url):
                 self._first_offset = record.offset if self._first_offset is None else self._first_offset
+                self.made = True
             elif self._first_offset is None:
                 # what has ended is in the log too
                 self._before.add(process)

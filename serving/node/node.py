@@ -316,6 +316,8 @@ class Node:
         reasons.extend(surface.not_ready for surface in live if surface.not_ready is not None)
         if not live and self._rollouts.caught_up:
             reasons.extend(surface.not_ready for surface in surfaces if surface.not_ready is not None)
+        if not self._claim.made:
+            reasons.append(self._statuses.trouble or f"the first heartbeat of {self.node_id!r} is not in {NODE_STATUS} yet")
         return tuple(reasons)
 
     def _surface_health(self, keeper: SurfaceKeeper) -> SurfaceHealth:

@@ -335,9 +335,9 @@ class BatchRunner:
         # what a processor changed at its start is in the log before anything that follows from it
         self._apply(Work())
         self._changes.flush_all(timeout_s=_TIMEOUT_S)
-        if gone:
-            # a crash from here on finds offsets of the topic that there is, and its records are folded once
-            consumer.commit(offsets=to_commit(dict.fromkeys(gone, 0), self._ids), asynchronous=False)
+        if None in starts.values():
+            # a crash from here on finds the ids of what its state was folded from, and no record is folded twice
+            consumer.commit(offsets=to_commit({p: offset or 0 for p, offset in starts.items()}, self._ids), asynchronous=False)
         self._starts.update(starts)
         consumer.assign(
             [TopicPartition(topic, p, OFFSET_BEGINNING if offset is None else offset) for (topic, p), offset in starts.items()]

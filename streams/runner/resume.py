@@ -1,6 +1,7 @@
 """Where a group goes on: at what it has committed, unless that is of a topic that is gone. Reads no record.
 
-Offsets are committed together with the id of the topic that they count in: another topic of the same name may be the longer one.
+Offsets are committed together with the ids of all inputs: another topic of the same name may be the longer one, and a broker that
+deletes a topic forgets what was committed of it, so that only the offsets beside it tell what the state was folded from.
 """
 
 import logging
@@ -39,32 +40,46 @@ def awaited_ids(admin: AdminClient, topics: Collection[str], *, timeout_s: float
 def committed_of(
     consumer: Consumer, places: Collection[Place], ids: Mapping[str, str], *, timeout_s: float
 ) -> tuple[dict[Place, int | None], set[Place]]:
-    """Return the next offsets committed, None where nothing was, and the places where they are of a topic that is gone.
+    """Return the next offsets committed, None where nothing was, and the places of which a topic was read that is gone.
 
     Args:
+        places: whole partitions: the places of one tell of each other.
         ids: of the topics that there are now, by name. What earlier releases committed says of none, and is taken for theirs.
 
     Raises:
         BrokerUnavailable: as `committed_places`.
     """
-    answered = committed_places(consumer, list(places), timeout_s=timeout_s)
-    gone = set()
-    for place in answered:
-        if place.offset >= 0 and place.metadata not in (None, "", ids[place.topic]):
-            gone.add((place.topic, place.partition))
-            log.warning(
-                "%s/%d was read up to %d of a topic that was deleted; the one of that name now is read from its beginning",
-                place.topic,
-                place.partition,
-                place.offset,
-                extra={"topic": place.topic, "partition": place.partition},
-            )
-    return {(place.topic, place.partition): place.offset if place.offset >= 0 else None for place in answered}, gone
+    starts: dict[Place, int | None] = {}
+    told: dict[Place, str] = {}
+    for place in committed_places(consumer, list(places), timeout_s=timeout_s):
+        starts[place.topic, place.partition] = place.offset if place.offset >= 0 else None
+        for topic, known in _read_ids(place.metadata or "", place.topic).items():
+            if topic == place.topic:
+                told[topic, place.partition] = known
+            else:
+                told.setdefault((topic, place.partition), known)
+    gone = {place for place in starts if told.get(place, ids[place[0]]) != ids[place[0]]}
+    for topic, partition in sorted(gone):
+        log.warning(
+            "%s/%d was read up to %s of a topic that was deleted; the one of that name now is read from its beginning",
+            topic,
+            partition,
+            "an offset forgotten with it" if starts[topic, partition] is None else starts[topic, partition],
+            extra={"topic": topic, "partition": partition},
+        )
+    return starts, gone
 
 
 def to_commit(positions: Mapping[Place, int], ids: Mapping[str, str]) -> list[TopicPartition]:
     """Return next offsets as they are committed."""
-    return [TopicPartition(topic, partition, offset, ids[topic]) for (topic, partition), offset in sorted(positions.items())]
+    metadata = " ".join(f"{topic}={known}" for topic, known in ids.items())
+    return [TopicPartition(topic, partition, offset, metadata) for (topic, partition), offset in sorted(positions.items())]
+
+
+def _read_ids(metadata: str, topic: str) -> dict[str, str]:
+    pairs = dict(word.split("=", 1) for word in metadata.split() if "=" in word)
+    # earlier releases told the topic's own, bare
+    return pairs or ({topic: metadata} if metadata else {})
 
 
 def require_same(before: Mapping[str, str], now: Mapping[str, str]) -> None:

@@ -22,7 +22,8 @@ from schemas.registry.remote import RemoteRegistry
 from schemas.topics import TWEETS, dlq, standard_topics
 from schemas.towers import Towers
 from schemas.wire.admin import create_topics, delete_topics
-from schemas.wire.client import make_producer
+from schemas.wire.client import make_consumer, make_producer
+from schemas.wire.committed import committed_offsets
 from schemas.wire.dlq import DeadLetter
 from schemas.wire.partition import partition_of
 from streams.embedder.replay import seen_before
@@ -232,6 +233,42 @@ def test_a_topic_that_outgrew_the_one_before_it_is_read_from_its_beginning(fresh
             wait_until(lambda: all_committed(bootstrap), what="all input committed")
         assert deleted() == ["t:1"]
         assert candidates(bootstrap)["t:3"].counters == Counters(favorite=1)
+
+
+def test_a_topic_whose_offsets_the_broker_forgot_with_it_is_known_for_another(fresh_broker: Broker, tmp_path: Path) -> None:
+    """A delete below what the state says of the topic before it was taken for folded, and the deleted candidate was answered on."""
+    bootstrap = fresh_broker.bootstrap
+    live, settings = with_live_bundle(bootstrap, tmp_path / "registry")
+
+    def publish(first: int, count: int, delete: str | None = None) -> None:
+        with Producer(bootstrap) as producer:
+            if delete is not None:
+                producer.delete(delete)
+            for n in range(first, first + count):
+                producer.tweet(f"t:{n}", author_id="a:1")
+            producer.flush()
+
+    def forgotten() -> bool:
+        consumer = make_consumer(bootstrap, "embedder")
+        try:
+            return set(committed_offsets(consumer, [(TWEETS, p) for p in range(4)]).values()) == {None}
+        finally:
+            consumer.close()
+
+    publish(0, 40)
+    with Producer(bootstrap) as producer:
+        producer.engagement("t:3", user_id="u:1", kind="favorite")
+        producer.flush()
+    with running_embedder(settings):
+        wait_until(lambda: all_committed(bootstrap) and len(candidates(bootstrap)) == 40, what="all of the first topic")
+    delete_topics(AdminClient({"bootstrap.servers": bootstrap}), [TWEETS])
+    wait_until(forgotten, what="the group's offsets of the topic are gone with it")
+    create_topics(AdminClient({"bootstrap.servers": bootstrap}), standard_topics())
+    publish(40, 80, delete="t:1")
+    with running_embedder(settings):
+        wait_until(lambda: all_committed(bootstrap) and len(candidates(bootstrap)) == 120, what="all of the second topic")
+    assert [i for i, vector in embeddings(bootstrap, live).items() if vector.deleted] == ["t:1"]
+    assert candidates(bootstrap)["t:3"].counters == Counters(favorite=1)
 
 
 def _ends(bootstrap: str, topic: str) -> dict[int, int]:

@@ -119,6 +119,8 @@ def test_a_name_whose_node_has_ended_is_free_though_it_is_in_the_log() -> None:
     unread = [InboundRecord("node-status", 0, 4, 1, b"node:n1", value) for value in (None, b"garbled")]
     log = [*ended, *others, *unread, heard(5, "node:n1", 20)]
     claim = NameClaim("n1", started_ms=20)
+    assert claim.holder(log[:-1], url="u") is None
+    assert not claim.made, "those before it, and others, made none for it"
     assert claim.holder(log, url="u") is None
     assert claim.holder(log, url="u") is None, "the topic is read again from its beginning"
     assert claim.holder([heard(6, "node:n1", 40)], url="u") is None, "who comes later has to end itself"
@@ -130,6 +132,7 @@ def test_a_name_is_decided_by_the_log_that_is_there() -> None:
     claim = NameClaim("n1", started_ms=20)
     assert claim.holder([heard(0, "node:n1", 10, "old"), heard(900, "node:n1", 20, "b")], url="b") is None
     claim.start_over()
+    assert claim.made, "a node that answers goes on while the topic is made anew"
     log = [heard(0, "node:n1", 30, "a"), heard(1, "node:n1", 20, "b"), heard(2, "node:n1", 30, "a")]
     holder = claim.holder(log, url="b")
     assert (holder and holder.url) == "a"

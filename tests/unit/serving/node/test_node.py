@@ -1,6 +1,7 @@
 """What a node does each second without a broker; with one: tests/integration/test_node.py."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -8,6 +9,7 @@ from typing import cast
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 
+from schemas.codec import encode
 from schemas.ids import Version
 from schemas.topics import DAY_MS, NODE_STATUS, deletes_kept_ms
 from schemas.wire.inbound import InboundRecord
@@ -17,6 +19,7 @@ from serving.index import ExactIndex
 from serving.metrics import NodeMetrics
 from serving.node.bundle_tail import BundleTail, NodeParts
 from serving.node.contact import BrokerContact
+from serving.node.heartbeat import node_status
 from serving.node.node import Node
 from serving.node.surface_keeper import SurfaceKeeper
 from serving.query.epochs import Routing, RoutingTable
@@ -37,6 +40,21 @@ def test_a_node_whose_surfaces_do_not_age_forgets_old_deletes_too(tmp_path: Path
     masks.add([Delete("t:old", Version(9, 0), past_ms - 1), Delete("t:new", Version(9, 0), past_ms + DAY_MS)])
     node._sweep()
     assert masks.ids() == {"t:new"}
+
+
+def test_a_node_is_not_ready_before_its_own_heartbeat_is_in_the_log(tmp_path: Path) -> None:
+    """The log's order decides who has a name: whoever answered already was ended by a newcomer that was heard sooner."""
+    parts = NodeParts("127.0.0.1:1", tmp_path, Masks(), NodeMetrics(), ExactIndex, BrokerContact())
+    routings = RoutingTable({HOME.name: Routing(HOME)})
+    node = Node("n", {HOME.name: HOME}, parts, routings=routings, users=UserStore(), url="here")
+    status = node_status(node.health(), {}, time_ms=1, url="here", started_ms=node._started_ms)
+    of_another = replace(status, started_ms=1)
+    yet = f"{NODE_STATUS} was not read yet"
+    for offset, told in enumerate((of_another, status)):
+        assert yet in node.health().reasons
+        assert not node.health().ready
+        node._take_statuses([InboundRecord(NODE_STATUS, 0, offset, 1, b"node:n", encode(told))])
+    assert yet not in node.health().reasons
 
 
 class GivingBack(SurfaceKeeper):

@@ -1,11 +1,15 @@
 """What a group asks of its topics before it goes on."""
 
+from typing import cast
+
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerUnavailable, TopicMismatch
+from schemas.positions import Place
 from streams.runner import resume
-from streams.runner.resume import awaited_ids
+from streams.runner.resume import awaited_ids, committed_of, to_commit
 
 # asked by nobody: what would ask it is replaced
 ADMIN = AdminClient({})
@@ -44,3 +48,46 @@ def test_a_broker_that_stays_away_and_a_topic_that_is_not_there_are_told(
     with pytest.raises(type(why)):
         awaited_ids(ADMIN, ["a"], timeout_s=timeout_s)
     assert answers.asked == ["a"]
+
+
+class Committed:
+    """In place of `committed_places`: what a group has committed."""
+
+    def __init__(self, *places: TopicPartition) -> None:
+        self._places = places
+
+    def __call__(self, _consumer: Consumer, _places: list[Place], *, timeout_s: float) -> tuple[TopicPartition, ...]:
+        """See `schemas.wire.committed.committed_places`."""
+        return self._places
+
+
+NOW = {"a": "a2", "b": "b1"}
+
+
+@pytest.mark.parametrize(
+    ("committed", "gone"),
+    [
+        # as this release commits
+        ([*to_commit({("a", 0): 7, ("b", 0): 8}, NOW)], set()),
+        ([*to_commit({("a", 0): 7, ("b", 0): 8}, {"a": "a1", "b": "b1"})], {("a", 0)}),
+        # forgotten with its topic: what lies beside it tells; and of an idle topic what was told of itself last
+        ([TopicPartition("a", 0, -1001, ""), *to_commit({("b", 0): 8}, {"a": "a1", "b": "b1"})], {("a", 0)}),
+        ([TopicPartition("a", 0, -1001, ""), *to_commit({("b", 0): 8}, NOW)], set()),
+        ([*to_commit({("a", 0): 7}, NOW), *to_commit({("b", 0): 8}, {"a": "a1", "b": "b1"})], set()),
+        ([*to_commit({("b", 0): 8}, {"a": "a1", "b": "b1"}), *to_commit({("a", 0): 7}, NOW)], set()),
+        # of another partition nothing is said
+        ([TopicPartition("a", 0, -1001, ""), *to_commit({("b", 1): 8}, {"a": "a1", "b": "b1"})], set()),
+        # a first start, and what earlier releases told
+        ([TopicPartition("a", 0, -1001, ""), TopicPartition("b", 0, -1001)], set()),
+        ([TopicPartition("a", 0, 7, "a1"), TopicPartition("b", 0, 8, "")], {("a", 0)}),
+        ([TopicPartition("a", 0, 7, "a2"), TopicPartition("b", 0, 8, "b1")], set()),
+    ],
+)
+def test_what_was_committed_of_a_topic_that_is_gone_is_known_by_the_ids_told_with_it(
+    monkeypatch: pytest.MonkeyPatch, committed: list[TopicPartition], gone: set[Place]
+) -> None:
+    """Taken for the new topic's, records below the old one's end were passed over, deletes too."""
+    monkeypatch.setattr(resume, "committed_places", Committed(*committed))
+    starts, found = committed_of(cast("Consumer", None), [], NOW, timeout_s=1)
+    assert found == gone
+    assert starts == {(p.topic, p.partition): None if p.offset < 0 else p.offset for p in committed}
