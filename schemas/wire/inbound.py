@@ -38,16 +38,12 @@ def inbound(message: Message) -> InboundRecord:
     except SystemError:
         # of a name that is not UTF-8, which brokers take: the record must not end whoever reads it
         headers = None
-    pairs = headers.items() if isinstance(headers, dict) else headers or ()
-    return InboundRecord(
-        topic,
-        partition,
-        offset,
-        message.timestamp()[1],
-        _bytes(message.key()),
-        _bytes(message.value()),
-        tuple([(str(pair[0]), _bytes(pair[1])) for pair in pairs]),
-    )
+    key, value = _bytes(message.key()), _bytes(message.value())
+    if not headers:
+        return InboundRecord(topic, partition, offset, message.timestamp()[1], key, value)
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    told = tuple([(str(pair[0]), _bytes(pair[1])) for pair in pairs])
+    return InboundRecord(topic, partition, offset, message.timestamp()[1], key, value, told)
 
 
 def _bytes(content: str | bytes | None) -> bytes | None:

@@ -1,10 +1,13 @@
 """What a row of the index carries besides its vector: its part of an answer, in JSON, made once at insert. Pure bytes.
 
 A row is read hundreds of times for each time it is written, so what does not change from one answer to the next is encoded at the
-write: of 200 candidates that takes .17 ms an answer, building objects and encoding them took .38.
+write: of 200 candidates that took .17 ms an answer, building objects and encoding them .38.
 """
 
 import json
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -36,9 +39,15 @@ def payload_of_parts(candidate_id: str, token_body: bytes, language: str, author
     return _members(candidate_id, token, language, author_id, created_ms, text=text.decode())
 
 
-def candidate_json(payload: bytes, score: float, rank: int, age_ms: int) -> bytes:
-    """Return a candidate of an answer, in JSON, from its row's payload and what this answer says of it."""
-    return payload + b',"score":%.8g,"rank":%d,"age_s":%.3f}' % (score, rank, age_ms / 1000)
+def candidates_json(payloads: Sequence[bytes], scores: Sequence[float], ages_s: Sequence[float]) -> bytes:
+    """Return the candidates of an answer, in JSON, commas between them: their rows' payloads, and what this answer says of each."""
+    return _members_of(len(payloads)) % tuple(chain.from_iterable(zip(payloads, scores, ages_s, strict=True)))
+
+
+@lru_cache(64)
+def _members_of(count: int) -> bytes:
+    # of all in one: formatted one by one, 200 take two and a half times as long
+    return b",".join([b'%%b,"score":%%.8g,"rank":%d,"age_s":%%.3f}' % rank for rank in range(1, count + 1)])
 
 
 def text_of(payload: bytes) -> str:

@@ -19,7 +19,7 @@ from serving.api import FRESHNESS_JSON, RetrieveRequest
 from serving.index import EVERYTHING, Filter, Hits, IndexClosed
 from serving.query.epochs import Epoch, Routing, RoutingTable
 from serving.query.errors import QueryRefused, WritesMissing
-from serving.query.payload import candidate_json
+from serving.query.payload import candidates_json
 from serving.query.tally import AnswerTally
 from serving.query.tap import LiveQuery
 from serving.query.users import KnownUser, UserStore, features_for_query
@@ -126,7 +126,8 @@ class Retriever:
         hits = search_in_window(search, vector, request.k, where, surface=routing.surface, now_ms=now_ms)
         if self._overheard is not None and not request.exact:
             self._overheard(epoch.bundle, LiveQuery(vector, request.k, where))
-        candidates = _candidates(hits, now_ms)
+        ages_s = ((now_ms - hits.created_ms) / 1000).tolist()
+        candidates = candidates_json(hits.payloads, hits.scores.tolist(), ages_s)
         # a UUID's bits come from the kernel, and to ask it is to give the interpreter away and wait for it again
         request_id = f"{random.getrandbits(128):032x}"
         token = _query_token(epoch.bundle, features)
@@ -140,14 +141,14 @@ class Retriever:
             b"true" if cold else b"false",
         )
         body += b'"candidates":[%s],"freshness":%s,"as_of":%s,"took_ms":%.3f}' % (
-            b",".join(candidates),
+            candidates,
             FRESHNESS_JSON.dump_json(epoch.source.freshness()),
             to_json(as_of),
             (time.perf_counter_ns() - started_ns) / 1e6,
         )
         if known is not None and self._reflected is not None and self._users.first_to_reflect(request.user_id or "", known):
             self._reflected(routing.surface.name, known, self._now_ms())
-        return EncodedAnswer(request_id, epoch.bundle, routing.revision, cold, len(candidates), body)
+        return EncodedAnswer(request_id, epoch.bundle, routing.revision, cold, len(hits), body)
 
 
 def request_filter(request: RetrieveRequest, now_ms: int) -> Filter:
@@ -186,11 +187,6 @@ def search_in_window(
 def _inside(where: Filter, surface: Surface, now_ms: int) -> Filter:
     oldest_ms = math.floor(now_ms - surface.recency_window_s * 1000) + 1
     return replace(where, created_from_ms=max(oldest_ms, where.created_from_ms or oldest_ms))
-
-
-def _candidates(hits: Hits, now_ms: int) -> list[bytes]:
-    found = zip(hits.payloads, hits.scores.tolist(), hits.created_ms.tolist(), strict=True)
-    return [candidate_json(payload, score, rank, now_ms - created) for rank, (payload, score, created) in enumerate(found, 1)]
 
 
 def _query_token(bundle: str, features: QueryFeatures) -> str | None:

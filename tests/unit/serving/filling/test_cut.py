@@ -1,5 +1,6 @@
 """What is cut out of a record is what reading it whole gives; whatever is unusual is left to the whole reading."""
 
+import json
 import struct
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from schemas.tokens import read_token
 from schemas.writing import string_bytes
 from serving.api import RetrievedCandidate
 from serving.filling.cut import Cut, can_cut, cut
-from serving.query.payload import candidate_json, payload_of_parts, row_payload
+from serving.query.payload import candidates_json, payload_of_parts, row_payload
 from tests.samples import BUNDLE, FEATURES, embedding
 
 CANDIDATE_JSON = TypeAdapter(RetrievedCandidate)
@@ -79,7 +80,8 @@ def test_the_token_of_the_parts_is_the_token_of_the_whole(whole: Embedding) -> N
     token_body = string_bytes(BUNDLE) + row.token_body
     payload = payload_of_parts(row.candidate_id, token_body, row.language, row.author_id, row.created_ms, text=row.text)
     assert payload == row_payload(BUNDLE, whole)
-    candidate = CANDIDATE_JSON.validate_json(candidate_json(payload, 0.25, 3, 1_500))
+    *_, third = json.loads(b"[%b]" % candidates_json([payload] * 3, [0.75, 0.5, 0.25], [0.0, 0.0, 1.5]))
+    candidate = CANDIDATE_JSON.validate_python(third)
     token = read_token(CandidateToken, candidate.token)
     assert token is not None
     assert whole.features is not None

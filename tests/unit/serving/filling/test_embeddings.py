@@ -12,7 +12,7 @@ from schemas.records.candidates import Embedding
 from schemas.wire.inbound import InboundRecord
 from serving.filling.embeddings import decode_batch
 from serving.filling.masks import Delete, Null
-from serving.query.payload import candidate_json
+from serving.query.payload import candidates_json
 from tests.filled_epochs import DIM, deleted, live, record, tweeted
 from tests.posts import embedding
 
@@ -35,7 +35,7 @@ def test_a_batch_comes_out_as_columns() -> None:
     assert rows.versions.tolist() == [[7, 8], [1_000, 0]]
     assert rows.created_ms.tolist() == [6, 1_000]
     assert (rows.languages, rows.author_ids) == (["ja", "en"], ["author-1", "author-1"])
-    assert json.loads(candidate_json(rows.payloads[0], 0.5, 1, 7))["text"] == GOOD.text
+    assert json.loads(candidates_json(rows.payloads[:1], [0.5], [0.007]))["text"] == GOOD.text
     assert batch.append_time_ms.tolist() == [2_000, 2_000]
     assert (batch.deleted, batch.forgotten, batch.bad) == ((), (), ())
 
