@@ -38,7 +38,7 @@ from streams.runner.changelog import ChangelogStore
 from streams.runner.checkpoints import Checkpoints, Steps
 from streams.runner.patient import PatientRecords
 from streams.runner.rest import rest_s
-from streams.runner.resume import awaited_ids, committed_of, require_same, to_commit
+from streams.runner.resume import awaited_ids, commit_unless_revoked, committed_of, require_same, to_commit
 from streams.runner.stirring import Stirring
 from streams.runner.waiting import WaitingRecords
 
@@ -337,7 +337,7 @@ class BatchRunner:
         self._changes.flush_all(timeout_s=_TIMEOUT_S)
         if None in starts.values():
             # a crash from here on finds the ids of what its state was folded from, and no record is folded twice
-            consumer.commit(offsets=to_commit({p: offset or 0 for p, offset in starts.items()}, self._ids), asynchronous=False)
+            commit_unless_revoked(consumer, {place: offset or 0 for place, offset in starts.items()}, self._ids)
         self._starts.update(starts)
         consumer.assign(
             [TopicPartition(topic, p, OFFSET_BEGINNING if offset is None else offset) for (topic, p), offset in starts.items()]

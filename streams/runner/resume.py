@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerUnavailable, OffsetOutOfRange
@@ -18,6 +18,7 @@ from schemas.wire.committed import committed_places
 
 log = logging.getLogger(__name__)
 _RETRY_S = 0.2
+_DEALT_OUT_ANEW = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
 
 
 def awaited_ids(admin: AdminClient, topics: Collection[str], *, timeout_s: float) -> dict[str, str]:
@@ -74,6 +75,15 @@ def to_commit(positions: Mapping[Place, int], ids: Mapping[str, str]) -> list[To
     """Return next offsets as they are committed."""
     metadata = " ".join(f"{topic}={known}" for topic, known in ids.items())
     return [TopicPartition(topic, partition, offset, metadata) for (topic, partition), offset in sorted(positions.items())]
+
+
+def commit_unless_revoked(consumer: Consumer, positions: Mapping[Place, int], ids: Mapping[str, str]) -> None:
+    """Commit next offsets and wait for it; where partitions are dealt out anew just then, whoever gets these does so."""
+    try:
+        consumer.commit(offsets=to_commit(positions, ids), asynchronous=False)
+    except KafkaException as error:
+        if error.args[0].code() not in _DEALT_OUT_ANEW:
+            raise
 
 
 def _read_ids(metadata: str, topic: str) -> dict[str, str]:

@@ -3,13 +3,13 @@
 from typing import cast
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerUnavailable, TopicMismatch
 from schemas.positions import Place
 from streams.runner import resume
-from streams.runner.resume import awaited_ids, committed_of, to_commit
+from streams.runner.resume import awaited_ids, commit_unless_revoked, committed_of, to_commit
 
 # asked by nobody: what would ask it is replaced
 ADMIN = AdminClient({})
@@ -91,3 +91,22 @@ def test_what_was_committed_of_a_topic_that_is_gone_is_known_by_the_ids_told_wit
     starts, found = committed_of(cast("Consumer", None), [], NOW, timeout_s=1)
     assert found == gone
     assert starts == {(p.topic, p.partition): None if p.offset < 0 else p.offset for p in committed}
+
+
+class Refusing:
+    """In place of a consumer: one whose commits are refused."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        """See `confluent_kafka.Consumer.commit`."""
+        raise KafkaException(KafkaError(self._code))
+
+
+def test_an_assignment_that_is_over_before_its_offsets_are_committed_ends_nobody() -> None:
+    """Two embedders of a new group that start together are dealt partitions twice; another process of the name still ends one."""
+    for code in (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID):
+        commit_unless_revoked(cast("Consumer", Refusing(code)), {("a", 0): 0}, NOW)
+    with pytest.raises(KafkaException):
+        commit_unless_revoked(cast("Consumer", Refusing(KafkaError.FENCED_INSTANCE_ID)), {("a", 0): 0}, NOW)
