@@ -1,6 +1,7 @@
 """One node from its settings to its end: the wiring, and the order of starting and stopping. The parts do the work."""
 
 import logging
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 
 # the interpreter's default of 5 ms is what a query would wait for a tail in the middle of a batch
 SWITCH_INTERVAL_S = 0.0005
+_MOST_QUERY_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def build_node(settings: NodeSettings) -> BuiltNode:
         tally=tally,
         audit_cpu_share=settings.audit_cpu_share,
     )
-    pool = ThreadPoolExecutor(settings.query_threads, thread_name_prefix="query")
+    pool = ThreadPoolExecutor(settings.query_threads or _threads_by_cores(), thread_name_prefix="query")
     retriever = Retriever(
         routings,
         users,
@@ -164,6 +166,12 @@ def _store(settings: NodeSettings) -> SnapshotStore | None:
         raise ValueError(f"ROOST_SNAPSHOTS_SHARED is {settings.snapshots_shared!r}: {error}") from error
     # by node: two nodes of one machine may name one folder
     return SnapshotStore(settings.snapshots / settings.node_id, keep=settings.snapshots_kept, shared=shared)
+
+
+def _threads_by_cores() -> int:
+    # more than cores wait for each other: on two, four made the slowest queries slower by a fifth
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_QUERY_THREADS)
 
 
 def _release() -> str:
