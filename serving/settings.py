@@ -28,8 +28,8 @@ class NodeSettings(RoostSettings):
         node_id: tells nodes apart; part of the heartbeat's key. By default the host's name.
         http_host: address to bind; anything but the default makes the node reachable from other machines.
         http_port: 0 means any free one.
-        query_threads: queries answered at the same time; the others wait. 0 means one for each core that the process may use, four at
-            most.
+        query_threads: queries answered at the same time; the others wait. 0 means one for each core that the process may use, four
+            at most.
         index_tiers: which tiers an index may have besides the newest rows: "all", each where it pays; "codes", scanned whole;
             "codes-and-graph", an HNSW graph beside them where it pays; "graph" alone; "exact", none.
         log_format: "json" makes every log line one JSON object, with the bundle, epoch, topic, partition and offset it is about.
