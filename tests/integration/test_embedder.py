@@ -297,8 +297,11 @@ def test_a_broker_that_goes_and_comes_back_finds_the_embedder_at_work(fresh_brok
     live, settings = with_live_bundle(bootstrap, tmp_path / "registry")
     # a commit is under way at nearly any moment
     settings = settings.model_copy(update={"checkpoint_interval_s": 0.05})
-    sent = 0
+    sent = 1
     with running_embedder(settings), Producer(bootstrap) as producer:
+        producer.tweet("t:0", author_id="a:1")
+        producer.engagement("t:0", user_id="u:1", kind="favorite")
+        wait_until(lambda: len(embeddings(bootstrap, live)) == 1, what="an embedder at work")
         for _ in range(2):
             for _ in range(60):
                 producer.tweet(f"t:{sent}", author_id="a:1")
