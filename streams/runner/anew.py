@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from schemas.errors import BrokerUnavailable
 from schemas.positions import Place
@@ -16,10 +16,9 @@ from schemas.wire.admin import make_admin, partition_counts
 from schemas.wire.client import make_consumer
 from schemas.wire.committed import committed_offsets
 from schemas.wire.ends import beyond_end, log_ends
+from streams.runner.resume import NO_MEMBERS_OFFSETS
 
 _ASK_AGAIN_S = 0.5
-# until the session of the process before this one is over, the broker takes offsets from its member alone
-_NOT_EMPTY = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
 
 
 def set_back(bootstrap: str, group: str, topics: Iterable[str], stop: threading.Event, *, patience_s: float) -> None:
@@ -48,7 +47,8 @@ def _committed(consumer: Consumer, places: Iterable[Place]) -> bool:
     try:
         consumer.commit(offsets=[TopicPartition(*place, 0) for place in places], asynchronous=False)
     except KafkaException as error:
-        if error.args[0].code() not in _NOT_EMPTY:
+        # until the session of the process before this one is over, the broker takes offsets from its member alone
+        if error.args[0].code() not in NO_MEMBERS_OFFSETS:
             raise
         return False
     return True

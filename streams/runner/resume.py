@@ -18,7 +18,9 @@ from schemas.wire.committed import committed_places
 
 log = logging.getLogger(__name__)
 _RETRY_S = 0.2
-_DEALT_OUT_ANEW = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
+
+NO_MEMBERS_OFFSETS = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
+"""How a broker refuses offsets from whoever is no member of the group just then."""
 
 
 def awaited_ids(admin: AdminClient, topics: Collection[str], *, timeout_s: float) -> dict[str, str]:
@@ -82,7 +84,7 @@ def commit_unless_revoked(consumer: Consumer, positions: Mapping[Place, int], id
     try:
         consumer.commit(offsets=to_commit(positions, ids), asynchronous=False)
     except KafkaException as error:
-        if error.args[0].code() not in _DEALT_OUT_ANEW:
+        if error.args[0].code() not in NO_MEMBERS_OFFSETS:
             raise
 
 

