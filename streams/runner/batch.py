@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
@@ -24,30 +25,30 @@ from schemas.topics import STIR_KEY
 from schemas.wire.admin import make_admin
 from schemas.wire.client import make_consumer
 from schemas.wire.dlq import DeadLetterWriter
-from schemas.wire.ends import beyond_end, log_ends
 from schemas.wire.identities import TopicIds, asking
 from schemas.wire.inbound import InboundRecord, inbound
-from schemas.wire.tail import TailReader
 from schemas.wire.tracing import Tracing
 from streams.metrics import RunnerMetrics
 from streams.outbox import Outbox, raise_for
 from streams.processor import Work
 from streams.runner.batch_processor import BatchProcessor
 from streams.runner.batch_spans import batch_spans
-from streams.runner.changelog import ChangelogStore
 from streams.runner.checkpoints import Checkpoints, Steps
 from streams.runner.patient import PatientRecords
 from streams.runner.rest import rest_s
-from streams.runner.resume import awaited_ids, commit_unless_revoked, committed_of, require_same, to_commit
+from streams.runner.resume import commit_unless_revoked, require_same, to_commit
 from streams.runner.stirring import Stirring
+from streams.runner.takeover import StoppedRestoring, Surveyor
 from streams.runner.waiting import WaitingRecords
+
+if TYPE_CHECKING:
+    from streams.runner.changelog import ChangelogStore
 
 log = logging.getLogger(__name__)
 
 _IDLE_POLL_S = 0.1
 _SETTLING_POLL_S = 0.01
 _TIMEOUT_S = 30.0
-_RESTORE_BATCH = 10_000
 _CHANGES_LINGER_MS = 50
 _LOOK_AT_IDS_S = 1.0
 _Headers = Mapping[bytes, list[tuple[str, bytes]]]
@@ -77,10 +78,6 @@ class RunnerSettings:
     checkpoint_inputs: int = 50_000
     session_timeout_s: float = 20.0
     patient: tuple[str, ...] = ()
-
-
-class _StoppedRestoring(Exception):
-    """The process is to end before the state of its partitions was read."""
 
 
 class BatchRunner:
@@ -133,6 +130,9 @@ class BatchRunner:
         self._ids: Mapping[str, str] = {}
         self._found = TopicIds(asking(self._admin, settings.topics))
         self._look_s = 0.0
+        self._surveyor = Surveyor(
+            settings.bootstrap, self._admin, settings.topics, settings.changelog, crash_point=crash_point, timeout_s=_TIMEOUT_S
+        )
         self._consumer = make_consumer(
             settings.bootstrap,
             settings.group,
@@ -178,7 +178,7 @@ class BatchRunner:
                 if not self._patient:
                     stop.wait(rest_s(len(records), time.monotonic() - started_s))
             self._checkpoints.now(flush_timeout_s=_TIMEOUT_S)
-        except _StoppedRestoring:
+        except StoppedRestoring:
             log.warning("%s stopped while it restored its state; what it has not committed comes again", self._settings.role)
         finally:
             # without a checkpoint in `_revoked` when an error is under way: nothing may be committed after it
@@ -317,59 +317,33 @@ class BatchRunner:
             # who closes in the middle of joining is told still, and asks in vain: the error would hide why it ends
             return
         started_s = time.monotonic()
-        partitions = sorted({place.partition for place in places} - self._stores.keys())
-        # before the offsets: of a topic that is deleted in between they are taken for its own, and never for the next one's
-        self._ids = awaited_ids(self._admin, self._settings.topics, timeout_s=_TIMEOUT_S)
-        starts, gone = committed_of(consumer, [(place.topic, place.partition) for place in places], self._ids, timeout_s=_TIMEOUT_S)
-        stores = self._restore(partitions)
-        # after the state: whoever had the partitions may have gone on until just now
-        ends = log_ends(self._admin, starts, timeout_s=_TIMEOUT_S)
-        gone.update(beyond_end(starts, ends))
-        starts.update(dict.fromkeys(gone))
-        for partition, store in stores.items():
-            of_partition = [(topic, partition) for topic in self._settings.topics]
-            positions = {place[0]: starts.get(place) or 0 for place in of_partition}
-            logs_end = {place[0]: 0 if place in gone else ends[place] for place in of_partition}
-            self._processor.assign(partition, store, positions, logs_end)
-        self._stores.update(stores)
+        given = [(place.topic, place.partition) for place in places]
+        found = self._surveyor.find(consumer, given, known=self._stores.keys(), should_stop=self._stop.is_set)
+        self._ids = found.ids
+        for partition, store in found.stores.items():
+            positions = {topic: found.starts.get((topic, partition)) or 0 for topic in self._settings.topics}
+            ends = {topic: found.ends[topic, partition] for topic in self._settings.topics}
+            self._processor.assign(partition, store, positions, ends)
+        self._stores.update(found.stores)
         # what a processor changed at its start is in the log before anything that follows from it
         self._apply(Work())
         self._changes.flush_all(timeout_s=_TIMEOUT_S)
-        if None in starts.values():
+        if None in found.starts.values():
             # a crash from here on finds the ids of what its state was folded from, and no record is folded twice
-            commit_unless_revoked(consumer, {place: offset or 0 for place, offset in starts.items()}, self._ids)
-        self._starts.update(starts)
-        consumer.assign(
-            [TopicPartition(topic, p, OFFSET_BEGINNING if offset is None else offset) for (topic, p), offset in starts.items()]
-        )
+            commit_unless_revoked(consumer, {place: offset or 0 for place, offset in found.starts.items()}, found.ids)
+        self._starts.update(found.starts)
+        begins = {place: OFFSET_BEGINNING if offset is None else offset for place, offset in found.starts.items()}
+        consumer.assign([TopicPartition(*place, offset) for place, offset in begins.items()])
         # before the first of their records is fetched
         self._pause()
         self._checkpoints.postpone()
         log.info(
             "%s took over partitions %s with %d entries in %.1f s",
             self._settings.role,
-            partitions,
-            sum(len(store) for store in stores.values()),
+            sorted(found.stores),
+            sum(len(store) for store in found.stores.values()),
             time.monotonic() - started_s,
         )
-
-    def _restore(self, partitions: Sequence[int]) -> dict[int, ChangelogStore]:
-        if not partitions:
-            return {}
-        values: dict[int, dict[str, bytes]] = {partition: {} for partition in partitions}
-        with TailReader(self._settings.bootstrap, self._settings.changelog, partitions, read_committed=True, once=True) as reader:
-            while not reader.at_end():
-                # without a broker the end never comes
-                if self._stop.is_set():
-                    raise _StoppedRestoring
-                for record in reader.poll(_RESTORE_BATCH, 1.0):
-                    key = (record.key or b"").decode("utf-8", "surrogateescape")
-                    if record.value is None:
-                        values[record.partition].pop(key, None)
-                    else:
-                        values[record.partition][key] = record.value
-                self._crash_point("mid-restore")
-        return {partition: ChangelogStore(restored) for partition, restored in values.items()}
 
     def _revoked(self, consumer: Consumer, places: Iterable[TopicPartition]) -> None:
         partitions = {place.partition for place in places} & self._stores.keys()

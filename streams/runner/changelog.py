@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 
+from schemas.wire.inbound import InboundRecord
 from schemas.wire.tail import TailReader
 
 
@@ -45,6 +46,15 @@ class ChangelogStore:
         return list(changes.items())
 
 
+def take_in(values: dict[str, bytes], record: InboundRecord) -> None:
+    """Apply a changelog's record to the state before it, in place."""
+    key = (record.key or b"").decode("utf-8", "surrogateescape")
+    if record.value is None:
+        values.pop(key, None)
+    else:
+        values[key] = record.value
+
+
 def restore(bootstrap: str, topic: str, partition: int, *, stall_s: float = 30.0) -> dict[str, bytes]:
     """Return the state that a partition of a changelog holds, read from its beginning to its end.
 
@@ -54,9 +64,5 @@ def restore(bootstrap: str, topic: str, partition: int, *, stall_s: float = 30.0
     values: dict[str, bytes] = {}
     with TailReader(bootstrap, topic, [partition], once=True) as reader:
         for record in reader.to_end(stall_s=stall_s):
-            key = (record.key or b"").decode("utf-8", "surrogateescape")
-            if record.value is None:
-                values.pop(key, None)
-            else:
-                values[key] = record.value
+            take_in(values, record)
     return values

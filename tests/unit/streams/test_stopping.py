@@ -11,7 +11,7 @@ from schemas.surfaces import load_surfaces
 from schemas.wire.inbound import InboundRecord
 from streams.embedder.targets import Targets
 from streams.outbox import Outbox
-from streams.runner import batch
+from streams.runner import takeover
 from streams.runner.batch import BatchRunner, RunnerSettings
 from tests.unit.streams.runner.test_batch_spans import Echo
 
@@ -58,10 +58,10 @@ def test_an_embedder_that_reads_the_rollouts_ends() -> None:
 def test_a_runner_that_restores_its_state_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """As above, of the changelog; nothing is committed, so that all of it comes again."""
     stop = threading.Event()
-    monkeypatch.setattr(batch, "TailReader", lambda *_, **__: Away(stop))
+    monkeypatch.setattr(takeover, "TailReader", lambda *_, **__: Away(stop))
     settings = RunnerSettings("127.0.0.1:9", "g", ("tweets",), "changelog", role="embedder", instance="0")
     runner = BatchRunner(settings, Echo(), Outbox("127.0.0.1:9"))
-    monkeypatch.setattr(runner, "_poll", lambda _: runner._restore([0]))
+    monkeypatch.setattr(runner, "_poll", lambda _: runner._surveyor._restore([0], stop.is_set))
     runner.run(stop)
     assert runner._stores == {}
 
@@ -73,6 +73,6 @@ def test_a_runner_that_closes_is_assigned_nothing(monkeypatch: pytest.MonkeyPatc
     settings = RunnerSettings("127.0.0.1:9", "g", ("tweets",), "changelog", role="embedder", instance="0")
     runner = BatchRunner(settings, Echo(), Outbox("127.0.0.1:9"))
     runner.run(stop)
-    monkeypatch.setattr(batch, "awaited_ids", _never)
+    monkeypatch.setattr(takeover, "awaited_ids", _never)
     runner._assigned(runner._consumer, [TopicPartition("tweets", 0)])
     assert runner._stores == {}
