@@ -80,6 +80,8 @@ class Targets:
         self._loader = loader
         self._surfaces = surfaces
         self._state: dict[str, Rollout] = {}
+        # of the bundles in a streaming stage; asked of at every batch, and changed by a record only
+        self._wanted: _Wanted = {}
         # by surface, the revision that changed its refresh policy last
         self.configured_at: dict[str, int] = {}
         self._active: dict[str, Loaded] = {}
@@ -104,13 +106,12 @@ class Targets:
             if should_stop():
                 return
             self._read_log(1.0)
-        wanted = self._wanted()
-        self._streaming = _salts(wanted)
-        self._begin(wanted)
+        self._streaming = _salts(self._wanted)
+        self._begin()
         for _, future in list(self._loading.values()):
             # wait for it; its error, if any, is taken up below
             future.exception()
-        self._finish(wanted)
+        self._finish()
 
     def look(self) -> Change:
         """Follow the log, at most ten times a second; return what changed since the last call."""
@@ -121,18 +122,17 @@ class Targets:
         configured_at = dict(self.configured_at)
         self._read_log(0.0)
         configured = frozenset(name for name, revision in self.configured_at.items() if configured_at.get(name) != revision)
-        before, wanted = self._streaming, self._wanted()
-        self._streaming = _salts(wanted)
+        before, self._streaming = self._streaming, _salts(self._wanted)
         # one look may find a bundle retired and building again
         gone = frozenset(bundle for bundle, salt in before.items() if self._streaming.get(bundle) != salt)
         for bundle in gone:
             self._active.pop(bundle, None)
             log.info("bundle %s is no longer written for", bundle, extra={"bundle": bundle})
         for memory in (self.errors, self.waiting, self._retry_at_s):
-            for bundle in [bundle for bundle in memory if bundle not in wanted or bundle in gone]:
+            for bundle in [bundle for bundle in memory if bundle not in self._wanted or bundle in gone]:
                 del memory[bundle]
-        self._begin(wanted)
-        return Change(tuple(self._finish(wanted)), gone, configured)
+        self._begin()
+        return Change(tuple(self._finish()), gone, configured)
 
     def active(self, surface: str | None = None) -> list[Loaded]:
         """Return the bundles written for, of one surface or of all."""
@@ -140,17 +140,15 @@ class Targets:
 
     def wanted(self) -> dict[str, str]:
         """Return the surface of every bundle in a streaming stage, loaded or not, by bundle id."""
-        return {bundle: surface for bundle, (surface, _) in self._wanted().items()}
+        return {bundle: surface for bundle, (surface, _) in self._wanted.items()}
 
     def is_building(self, bundle: str) -> bool:
         """Tell whether a bundle is still being built: its corpus may never have been written whole."""
-        wanted = self._wanted()
-        return bundle not in wanted or wanted[bundle][1].state is Stage.BUILDING
+        return bundle not in self._wanted or self._wanted[bundle][1].state is Stage.BUILDING
 
     def answers(self, bundle: str) -> bool:
         """Tell whether users are answered from a bundle: live, or in a canary."""
-        wanted = self._wanted()
-        return bundle in wanted and wanted[bundle][1].state in _ANSWERING
+        return bundle in self._wanted and self._wanted[bundle][1].state in _ANSWERING
 
     def configured(self, surface: Surface) -> Surface:
         """Return a surface of the file with the refresh policy in force: what the log says goes before the file."""
@@ -198,13 +196,13 @@ class Targets:
                 self.configured_at[after.surface] = after.revision
                 if after.refresh is not None and (fault := refresh_fault(after.refresh)):
                     log.error("%s revision %d: %s; upgrade this embedder", after.surface, after.revision, fault, extra=record.place)
+            self._wanted = {
+                entry.bundle: (surface, entry) for surface, state in self._state.items() for entry in state.in_stage(*STREAMING)
+            }
 
-    def _wanted(self) -> _Wanted:
-        return {entry.bundle: (surface, entry) for surface, state in self._state.items() for entry in state.in_stage(*STREAMING)}
-
-    def _begin(self, wanted: _Wanted) -> None:
+    def _begin(self) -> None:
         now_s = time.monotonic()
-        for bundle, (surface, entry) in wanted.items():
+        for bundle, (surface, entry) in self._wanted.items():
             if bundle in self._active or bundle in self._loading or now_s < self._retry_at_s.get(bundle, 0.0):
                 continue
             if surface not in self._surfaces:
@@ -212,13 +210,13 @@ class Targets:
                 continue
             self._loading[bundle] = entry.salt, self._pool.submit(self._loader, surface, bundle)
 
-    def _finish(self, wanted: _Wanted) -> list[Loaded]:
+    def _finish(self) -> list[Loaded]:
         ready = []
         for bundle, (salt, future) in list(self._loading.items()):
             if not future.done():
                 continue
             del self._loading[bundle]
-            if _salts(wanted).get(bundle) != salt:
+            if self._streaming.get(bundle) != salt:
                 # its ends are of a topic that is no more
                 continue
             try:
