@@ -47,6 +47,7 @@ def recall(
     scenario: Annotated[
         list[str] | None, typer.Option(help="How the corpus churns, as the rows name it; may be repeated. All of them by default.")
     ] = None,
+    checkpoints: Annotated[int, typer.Option(help="Moments of a run at which both are asked; each rebuilds the graph.", min=1)] = 4,
     tiers: Tiers = "all",
     as_json: AsJson = False,
 ) -> None:
@@ -64,7 +65,13 @@ def recall(
     say(f"recall: {live:,} live, {turnovers:g} turnovers, {seeds} seeds")
     with steps_bar("recall") as progress:
         figures = bench.run(
-            live=live, turnovers=turnovers, seeds=range(1, seeds + 1), tiers=tiers, scenarios=scenarios, on_progress=progress
+            live=live,
+            turnovers=turnovers,
+            seeds=range(1, seeds + 1),
+            tiers=tiers,
+            checkpoints=checkpoints,
+            scenarios=scenarios,
+            on_progress=progress,
         )
     _show(figures, as_json=as_json)
     # None is what no scenario that was asked for measures
