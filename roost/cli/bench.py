@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lab.bench.promised import shortfalls
-from roost.allocator import share_arenas
+from roost.allocator import hold_little
 from roost.cli.checked import settings_of, surface_named, surfaces_of
 from roost.cli.output import EXIT_FAILURE, emit, say, set_up_logging, table
 from roost.cli.steps_bar import steps_bar
@@ -131,7 +131,7 @@ def restore(
     from lab.bench import restore as bench  # noqa: PLC0415 - as above
 
     # as a node does
-    share_arenas()
+    hold_little()
     say(f"restore: {live:,} live, {rounds} rounds")
     with steps_bar("restore") as progress:
         figures = bench.run(live=live, rounds=rounds, seed=seed, on_progress=progress)
@@ -155,7 +155,7 @@ def soak(
     from lab.bench import soak as bench  # noqa: PLC0415 - as above
 
     # as a node does
-    share_arenas()
+    hold_little()
     say(f"soak: {live:,} live, {upserts_per_s:,} upserts/s for {seconds:g} s")
     with steps_bar("soak") as progress:
         figures = bench.run(live=live, seconds=seconds, upserts_per_s=upserts_per_s, seed=seed, on_progress=progress)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Protocol, TypeVar
 
 import typer
 
-from roost.allocator import share_arenas
+from roost.allocator import hold_little
 from roost.cli.checked import settings_of, surfaces_of
 from roost.cli.output import set_up_logging
 from roost.collector import keep_pauses_short
@@ -146,6 +146,6 @@ def _run(
     old_die_by_count: bool = False,
 ) -> None:
     announce(name, settings, json_lines=json_lines)
-    share_arenas()
+    hold_little()
     keep_pauses_short(old_die_by_count=old_die_by_count)
     run_until_stopped(name, lambda stop: role(settings, stop))

@@ -1,16 +1,21 @@
-"""The allocator's arenas, in a process of their own: they are the whole process's."""
+"""What the allocator keeps, in a process of its own: it is the whole process's."""
 
 import ctypes
+import re
 import subprocess
 import sys
 
 import pytest
 
-_PROGRAM = """
-import ctypes, threading
-from roost.allocator import share_arenas
+pytestmark = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="glibc's allocator only")
 
-share_arenas() if {shared} else None
+_BEGIN = """
+import ctypes, threading
+from roost.allocator import hold_little
+
+hold_little() if {held} else None
+"""
+_BY_SIX_THREADS = """
 barrier = threading.Barrier(6)
 
 def hold():
@@ -22,6 +27,12 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
+"""
+_AFTER_A_LARGE_ONE = """
+bytes(16_000_000)
+held = [bytes(1_000_000) for _ in range(5)]
+"""
+_TELL = """
 c = ctypes.CDLL(None)
 c.fdopen.restype = ctypes.c_void_p
 file = ctypes.c_void_p(c.fdopen(1, b"w"))
@@ -30,11 +41,21 @@ c.fflush(file)
 """
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="glibc's allocator only")
+def told_of(program: str, *, held: bool) -> str:
+    """Return what the allocator says of itself at the end of a process."""
+    whole = [sys.executable, "-c", _BEGIN.format(held=held) + program + _TELL]
+    return subprocess.run(whole, capture_output=True, text=True, check=True).stdout
+
+
 def test_threads_share_arenas_so_that_memory_that_one_gives_back_another_takes() -> None:
     """Each swap of towers fills an index by new threads: with arenas of their own a node grew by 20 MB a swap."""
-    arenas = {}
-    for shared in (False, True):
-        program = [sys.executable, "-c", _PROGRAM.format(shared=shared)]
-        arenas[shared] = subprocess.run(program, capture_output=True, text=True, check=True).stdout.count("<heap nr=")
+    arenas = {held: told_of(_BY_SIX_THREADS, held=held).count("<heap nr=") for held in (False, True)}
     assert arenas[True] <= 2 < arenas[False]
+
+
+def test_large_blocks_stay_out_of_the_arenas_whatever_was_freed_before() -> None:
+    """The first index that was closed put the columns of all that followed among small objects, and a node grew by 6 MB a swap."""
+    blocks = {
+        held: int(re.findall(r'type="mmap" count="(\d+)"', told_of(_AFTER_A_LARGE_ONE, held=held))[-1]) for held in (False, True)
+    }
+    assert blocks[True] - blocks[False] == 5
