@@ -52,3 +52,5 @@ def test_two_swaps_and_a_rollback_under_load_lose_nothing_and_mix_nothing(tmp_pa
     assert figures["backfill_efficiency"] > 0
     for name in ("freshness_p99_ratio", "freshness_p99_vs_between", "query_p99_ratio", "query_p99_vs_between", "rollback_ms_p99"):
         assert figures[name] > 0
+    memory = figures["memory_mb"]
+    assert [set(roles) for roles in memory["after_each"]] == [set(memory["before"])] * PLAN.swaps

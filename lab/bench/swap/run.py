@@ -42,7 +42,6 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: O
         watch_until(begin_s + plan.before_s, target)
         memory_before = _memory_mb(target.pids)
         swapped = _swaps(plan, operator, target, say, step)
-        memory_after = _memory_mb(target.pids)
         traffic = running.end()
         probed, kept, load = traffic.probed, traffic.kept, traffic.load
         say(f"{len(kept):,} queries and {load.acknowledged:,} events; backfills without traffic, on one node")
@@ -83,7 +82,7 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: O
         "probes": len(probed),
         "events_per_s": round(load.rate_per_s, 1),
         "sender_late_s": round(load.late_s, 2),
-        "memory_mb": {"before": memory_before, "after": memory_after},
+        "memory_mb": {"before": memory_before, "after_each": swapped.memory_mb, "after": swapped.memory_mb[-1]},
         **_backfill_figures(backfills),
         "history": verdict.as_data(),
     }
@@ -91,12 +90,13 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: O
 
 @dataclass(frozen=True, slots=True)
 class _Swapped:
-    """What came of the swaps: the seconds of each, the rollbacks, and the windows with and without a rollout."""
+    """What came of the swaps: the seconds of each, the rollbacks, the windows with and without a rollout, and roles' memory."""
 
     took_s: list[float] = field(default_factory=list)
     rolled_back: list[RolledBack] = field(default_factory=list)
     during: list[report.Window] = field(default_factory=list)
     between: list[report.Window] = field(default_factory=list)
+    memory_mb: list[dict[str, float]] = field(default_factory=list)
 
 
 def _swaps(plan: Plan, operator: Operator, target: Target, say: Say, step: Callable[[], None]) -> _Swapped:
@@ -115,6 +115,7 @@ def _swaps(plan: Plan, operator: Operator, target: Target, say: Say, step: Calla
         swapped.during.append((begin_s, end_s))
         swapped.between.append((end_s, end_s + plan.between_s))
         watch_until(end_s + plan.between_s, target)
+        swapped.memory_mb.append(_memory_mb(target.pids))
     return swapped
 
 
