@@ -38,6 +38,12 @@ class CompressedConfig:
     train_from_rows: int = 8_192
     """Below this the exact scan is both cheaper and exact, and a codebook would be learned from too little."""
     train_sample_rows: int = 10_000
+    relearn_share: float = 0.75
+    """The codebook is learned anew when so many of the live rows settled after it was, as a share: the first may be of one topic,
+    which codes of all others then tell apart badly, and data drift. Of cells it is with each grouping.
+    """
+    chunk_rows: int = 4_096
+    """Rows recoded in one step."""
     fetch_per_hit: float = 2.0
     """Codes fetched for each hit wanted, before the exact re-rank."""
     fetch_at_least: int = 128

@@ -1,22 +1,23 @@
-"""Grouping the codes into cells, and anew as the data drift away from the centroids: when, and the grouping under way.
+"""Grouping the codes into cells, and anew as the data drift away from centroids and codebook: when, and the grouping under way.
 
 Reads views and publishes nothing. One thread.
 """
 
 import numpy as np
 
-from serving.index.config import CellsConfig
+from serving.index.config import CellsConfig, CompressedConfig
 from serving.index.keeping.rebuild import Rebuild
 from serving.index.tiers.cells import SAMPLE_ROWS_PER_CELL, CelledTier, CellsBuild, extended_cells
-from serving.index.tiers.compressed import Codebook
+from serving.index.tiers.compressed import train_codebook
 from serving.index.view import View
 
 
 class Grouping(Rebuild[CellsBuild]):
     """At most one grouping at a time: begun over all settled live rows, filled in chunks, taken with the rows settled meanwhile."""
 
-    def __init__(self, settings: CellsConfig, seed: int) -> None:
+    def __init__(self, codes: CompressedConfig, settings: CellsConfig, seed: int) -> None:
         super().__init__()
+        self._codes = codes
         self._settings = settings
         self._seed = seed
 
@@ -49,12 +50,14 @@ class Grouping(Rebuild[CellsBuild]):
         """Whether the codes are in cells, or will be: then a graph of them would never be walked."""
         return isinstance(view.compressed, CelledTier) or view.live >= self._settings.group_from_rows
 
-    def begin(self, view: View, codebook: Codebook) -> None:
-        """Learn centroids from a sample of the settled live rows; a second or so of processor time at 300,000."""
+    def begin(self, view: View) -> None:
+        """Learn centroids and a codebook from a sample of the settled live rows; a second or so of processor time at 300,000."""
         slots = view.arena.live_slots(view.fresh_from, view.sequence)
         cells = max(1, len(slots) // self._settings.rows_per_cell)
         chosen = np.random.default_rng(self._seed).permutation(slots)[: SAMPLE_ROWS_PER_CELL * cells]
-        build = CellsBuild(view.arena.vectors.take(chosen, axis=0), codebook, cells=cells, seed=self._seed)
+        sample = view.arena.vectors.take(chosen, axis=0)
+        codebook = train_codebook(sample[: self._codes.train_sample_rows])
+        build = CellsBuild(sample, codebook, cells=cells, seed=self._seed)
         self._begin(build, slots, view.fresh_from)
 
     def advance(self, view: View) -> None:

@@ -25,6 +25,13 @@ class Rebuild(Generic[B]):
         return self._build is not None
 
     @property
+    def build(self) -> B:
+        """What is under way; raises `RuntimeError` where nothing is."""
+        if self._build is None:
+            raise RuntimeError("nothing is being built")
+        return self._build
+
+    @property
     def begun_to(self) -> int:
         """The end of the settled rows when the last build was begun: those from here on came later."""
         return self._begun_to

@@ -1,8 +1,8 @@
-"""Takes the step that an index needs most and publishes its result: settle, drop, compact, grow, group, construct. Has no thread.
+"""Takes the step that an index needs most and publishes its result: settle, drop, compact, grow, group, recode, construct.
 
-Each step reads one view, makes new tiers beside it, and publishes them only if the tiers it started from are still current; a
-step that lost the race is dropped and done again. So nobody waits for a slow builder: the writing thread can always settle
-rows itself.
+Has no thread. Each step reads one view, makes new tiers beside it, and publishes them only if the tiers it started from are still
+current; a step that lost the race is dropped and done again. So nobody waits for a slow builder: the writing thread can always
+settle rows itself.
 """
 
 import threading
@@ -16,6 +16,7 @@ from serving.index.config import CompressedConfig, IndexConfig
 from serving.index.keeping.compaction import Compaction
 from serving.index.keeping.graph_construction import GraphConstruction
 from serving.index.keeping.grouping import Grouping
+from serving.index.keeping.recoding import Recoding
 from serving.index.tiers.arena import FIRST_SLOT, SlotArray, bring_over, grown
 from serving.index.tiers.cells import CelledTier, extended_cells
 from serving.index.tiers.compressed import Codebook, CompressedTier, empty_tier, extended, train_codebook
@@ -35,8 +36,9 @@ class Upkeep:
         self._config = config
         self._counters = counters
         self._codebook: Codebook | None = None
-        cells = None if config.compressed is None else config.compressed.cells
-        self._grouping = None if cells is None else Grouping(cells, config.seed)
+        codes = config.compressed
+        self._recoding = None if codes is None else Recoding(codes, config.seed)
+        self._grouping = None if codes is None or codes.cells is None else Grouping(codes, codes.cells, config.seed)
         graph = config.graph
         self._construction = None if graph is None else GraphConstruction(graph, config.compressed, config.seed)
         self._compaction = Compaction(state, config)
@@ -56,6 +58,7 @@ class Upkeep:
             or self._compact_due()
             or self._grow_due()
             or self._group_due()
+            or self._recode_due()
             or self._construct_due()
         )
 
@@ -76,8 +79,9 @@ class Upkeep:
             view = _without_graph(self._state.view)
             if tier == "codes" or view.compressed is None:
                 view = replace(view, fresh_from=FIRST_SLOT, compressed=None, compressed_dead=0)
-                if self._grouping is not None:
-                    self._grouping.abandon()
+                for rebuild in (self._grouping, self._recoding):
+                    if rebuild is not None:
+                        rebuild.abandon()
                 # the rows may have drifted away from those it was learned from
                 self._codebook = None
             self._state.view = view
@@ -199,6 +203,8 @@ class Upkeep:
         )
         if not self._publish(view, changed):
             return False
+        if view.compressed is None and self._recoding is not None:
+            self._recoding.coded(view.fresh_to)
         self._counters["rows_settled"] += len(fresh)
         return True
 
@@ -223,23 +229,49 @@ class Upkeep:
         if not grouping.under_way:
             if not grouping.due(view):
                 return False
-            grouping.begin(view, codebook)
+            grouping.begin(view)
         elif not grouping.complete:
             grouping.advance(view)
         else:
             cells = grouping.taken(view)
             changed = replace(_without_graph(view), compressed=cells, compressed_dead=_dead(view, cells))
             if self._publish(view, changed):
+                self._codebook = grouping.build.codebook
                 grouping.published()
                 self._abandon_graph()
                 self._counters["cells_published"] += 1
+        return True
+
+    def _recode_due(self) -> bool:
+        """Codes that are scanned whole get a codebook of the rows of today."""
+        view, recoding = self._state.view, self._recoding
+        if recoding is None:
+            return False
+        if self._grouping is not None and self._grouping.covers(view):
+            recoding.abandon()
+            return False
+        if not recoding.under_way:
+            if not recoding.due(view):
+                return False
+            recoding.begin(view)
+        elif not recoding.complete:
+            recoding.advance(view)
+        else:
+            codes = recoding.taken(view)
+            if self._publish(view, replace(view, compressed=codes, compressed_dead=_dead(view, codes))):
+                self._codebook = recoding.build.codebook
+                recoding.published()
+                self._counters["codes_relearned"] += 1
         return True
 
     def _ungroup(self, codebook: Codebook) -> bool:
         view = self._state.view
         slots = view.arena.live_slots(view.fresh_from, view.sequence)
         flat = extended(empty_tier(codebook), view.arena.vectors.take(slots, axis=0), slots, drop=None)
-        self._counters["cells_dropped"] += int(self._publish(view, replace(view, compressed=flat, compressed_dead=0)))
+        if self._publish(view, replace(view, compressed=flat, compressed_dead=0)):
+            self._counters["cells_dropped"] += 1
+            if self._recoding is not None:
+                self._recoding.coded(view.fresh_from)
         return True
 
     def _drop_graph_due(self) -> bool:
@@ -303,10 +335,9 @@ class Upkeep:
 
     def _renumber(self, moved: SlotArray) -> None:
         """What is under way follows its rows to their new slots."""
-        if self._grouping is not None:
-            self._grouping.renumber(moved)
-        if self._construction is not None:
-            self._construction.renumber(moved)
+        for rebuild in (self._grouping, self._recoding, self._construction):
+            if rebuild is not None:
+                rebuild.renumber(moved)
 
     def _abandon_graph(self) -> None:
         if self._construction is not None:

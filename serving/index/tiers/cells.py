@@ -100,6 +100,7 @@ class CellsBuild:
         codes.implem = _ONE_QUERY
         faiss.copy_array_to_vector(np.ascontiguousarray(codebook.values).ravel(), codes.pq.centroids)
         codes.is_trained = True
+        self.codebook = codebook
         self._codes = codes
 
     def __len__(self) -> int:

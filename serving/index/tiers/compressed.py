@@ -77,6 +77,25 @@ class CompressedTier:
         return taken
 
 
+class CodesBuild:
+    """A tier being filled, in chunks, by one thread. Nobody searches it."""
+
+    def __init__(self, codebook: Codebook) -> None:
+        self.codebook = codebook
+        self._codes = _copy(codebook.empty)
+
+    def __len__(self) -> int:
+        return int(self._codes.ntotal)
+
+    def add(self, vectors: FloatArray) -> None:
+        """Take the next rows [n, dim]."""
+        _add(self._codes, packed(coded(vectors, self.codebook.borders), len(self) % BLOCK_ROWS), len(vectors))
+
+    def sealed(self, slots: SlotArray) -> CompressedTier:
+        """The finished tier, given the arena slots of the rows in the order they were added."""
+        return CompressedTier(self._codes, slots, self.codebook.borders)
+
+
 def empty_tier(codebook: Codebook) -> CompressedTier:
     """A tier of no rows that will encode with this codebook."""
     return CompressedTier(_copy(codebook.empty), np.empty(0, dtype=np.int64), codebook.borders)
