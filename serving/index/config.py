@@ -38,9 +38,12 @@ class CompressedConfig:
     train_from_rows: int = 8_192
     """Below this the exact scan is both cheaper and exact, and a codebook would be learned from too little."""
     train_sample_rows: int = 10_000
-    relearn_share: float = 0.75
-    """The codebook is learned anew when so many of the live rows settled after it was, as a share: the first may be of one topic,
-    which codes of all others then tell apart badly, and data drift. Of cells it is with each grouping.
+    look_share: float = 0.25
+    """Whether the codebook still fits is looked at when so many of the live rows settled since the last look, as a share."""
+    most_lost: float = 0.015
+    """It is learned anew where codes lose more than this of the rows' variance. One of the rows themselves loses .0088 of what the
+    benchmarks write, drift makes .0095 of it; from .025 on answers of ten lack some. The first rows may be of one topic, and what
+    those teach loses .57 of all others. Codes in cells get a codebook with each grouping.
     """
     chunk_rows: int = 4_096
     """Rows recoded in one step."""

@@ -1,4 +1,4 @@
-"""Learning the codebook anew from the rows of today, and recoding all of them by it: when, and the recoding under way.
+"""Learning the codebook anew where it fits the rows no more, and recoding all of them by it: when, and the recoding under way.
 
 Of codes that are scanned whole; those in cells get theirs with each grouping. Reads views and publishes nothing. One thread.
 """
@@ -7,8 +7,13 @@ import numpy as np
 
 from serving.index.config import CompressedConfig
 from serving.index.keeping.rebuild import Rebuild
-from serving.index.tiers.compressed import CodesBuild, CompressedTier, extended, train_codebook
+from serving.index.protocol import FloatArray
+from serving.index.tiers.compressed import Codebook, CodesBuild, CompressedTier, extended, train_codebook
 from serving.index.view import View
+
+LOOK_ROWS = 2_048
+NEWS_SHARE = 1.5
+"""Of what a codebook lost when it was learned: rows that no codebook fits well are not coded anew over and over."""
 
 
 class Recoding(Rebuild[CodesBuild]):
@@ -18,6 +23,8 @@ class Recoding(Rebuild[CodesBuild]):
         super().__init__()
         self._settings = settings
         self._seed = seed
+        # by the codebook learned last, of rows of then; of one that came otherwise it is not known
+        self._lost = 0.0
 
     @property
     def complete(self) -> bool:
@@ -25,25 +32,34 @@ class Recoding(Rebuild[CodesBuild]):
         return self._build is not None and len(self._build) == len(self._slots)
 
     def coded(self, end: int) -> None:
-        """Note that the rows settled before `end` were coded by a codebook of them, without a recoding."""
+        """Note that all rows settled before `end` were coded without a recoding."""
         self.abandon()
         self._built_to = end
+        self._lost = 0.0
 
-    def due(self, view: View) -> bool:
-        """Whether most live rows settled after the codebook was learned."""
-        if not isinstance(view.compressed, CompressedTier):
+    def due(self, view: View, codebook: Codebook) -> bool:
+        """Whether codes lose too much of the settled rows; looked at once in so many rows, since it is asked at every step."""
+        least = max(1, int(self._settings.look_share * view.live))
+        if not isinstance(view.compressed, CompressedTier) or view.fresh_from - self._built_to < least:
             return False
-        least = max(self._settings.train_from_rows, int(self._settings.relearn_share * view.live))
-        # counted only where it can be so: this is asked at every step
-        if view.fresh_from - self._built_to < least:
+        if int(np.count_nonzero(view.arena.died[self._built_to : view.fresh_from] > view.sequence)) < least:
             return False
-        return int(np.count_nonzero(view.arena.died[self._built_to : view.fresh_from] > view.sequence)) >= least
+        if codebook.lost(self._sample(view, LOOK_ROWS)) > max(self._settings.most_lost, NEWS_SHARE * self._lost):
+            return True
+        self._built_to = view.fresh_from
+        return False
 
     def begin(self, view: View) -> None:
         """Learn a codebook from a sample of the settled live rows."""
+        sample = self._sample(view, self._settings.train_sample_rows)
+        codebook = train_codebook(sample)
+        self._lost = codebook.lost(sample[:LOOK_ROWS])
+        self._begin(CodesBuild(codebook), view.arena.live_slots(view.fresh_from, view.sequence), view.fresh_from)
+
+    def _sample(self, view: View, rows: int) -> FloatArray:
         slots = view.arena.live_slots(view.fresh_from, view.sequence)
-        chosen = np.random.default_rng(self._seed).permutation(slots)[: self._settings.train_sample_rows]
-        self._begin(CodesBuild(train_codebook(view.arena.vectors.take(chosen, axis=0))), slots, view.fresh_from)
+        chosen = np.random.default_rng(self._seed).choice(slots, min(rows, len(slots)), replace=False, shuffle=False)
+        return view.arena.vectors.take(chosen, axis=0)
 
     def advance(self, view: View) -> None:
         """Recode the next chunk of rows."""

@@ -243,15 +243,15 @@ class Upkeep:
         return True
 
     def _recode_due(self) -> bool:
-        """Codes that are scanned whole get a codebook of the rows of today."""
-        view, recoding = self._state.view, self._recoding
-        if recoding is None:
+        """Codes that are scanned whole, and by a codebook that fits the rows no more, get one of the rows of today."""
+        view, recoding, codebook = self._state.view, self._recoding, self._codebook
+        if recoding is None or codebook is None:
             return False
         if self._grouping is not None and self._grouping.covers(view):
             recoding.abandon()
             return False
         if not recoding.under_way:
-            if not recoding.due(view):
+            if not recoding.due(view, codebook):
                 return False
             recoding.begin(view)
         elif not recoding.complete:

@@ -74,6 +74,16 @@ def test_rows_added_after_a_removal_are_all_findable(codebook: Codebook, dropped
         assert all(found(tier, vectors[~drop], slots[~drop]))
 
 
+def test_what_a_codebook_loses_tells_whether_it_is_of_such_rows(codebook: Codebook) -> None:
+    """By the rows' own variance: of rows that lie close together codes that are as coarse tell less apart."""
+    rows = units(2_000, 3)
+    alike: np.ndarray = rows[:1] + np.float32(0.01) * rows
+    assert 0.005 < codebook.lost(rows) < 0.015
+    assert train_codebook(alike).lost(rows) > 0.3
+    assert codebook.lost(alike) > 0.3
+    assert codebook.lost(np.repeat(rows[:1], 10, axis=0)) == 0
+
+
 def test_extending_a_tier_leaves_the_published_one_as_it_was(codebook: Codebook) -> None:
     """Readers hold the old one while the new one is made."""
     vectors, slots = units(500, 2), np.arange(1, 501)
