@@ -6,25 +6,20 @@ Reads views and publishes nothing. One thread.
 import numpy as np
 
 from serving.index.config import CellsConfig, CompressedConfig
-from serving.index.keeping.rebuild import Rebuild
+from serving.index.keeping.rebuild import ChunkedRebuild
 from serving.index.tiers.cells import SAMPLE_ROWS_PER_CELL, CelledTier, CellsBuild, extended_cells
 from serving.index.tiers.compressed import train_codebook
 from serving.index.view import View
 
 
-class Grouping(Rebuild[CellsBuild]):
+class Grouping(ChunkedRebuild[CellsBuild]):
     """At most one grouping at a time: begun over all settled live rows, filled in chunks, taken with the rows settled meanwhile."""
 
     def __init__(self, codes: CompressedConfig, settings: CellsConfig, seed: int) -> None:
-        super().__init__()
+        super().__init__(settings.chunk_rows)
         self._codes = codes
         self._settings = settings
         self._seed = seed
-
-    @property
-    def complete(self) -> bool:
-        """Whether the one under way holds all that it was begun with."""
-        return self._build is not None and len(self._build) == len(self._slots)
 
     def due(self, view: View) -> bool:
         """Whether the settled codes should be in cells and are not, or are in cells of long ago."""
@@ -60,18 +55,7 @@ class Grouping(Rebuild[CellsBuild]):
         build = CellsBuild(sample, codebook, cells=cells, seed=self._seed)
         self._begin(build, slots, view.fresh_from)
 
-    def advance(self, view: View) -> None:
-        """Take the next chunk of rows."""
-        if self._build is not None:
-            done = len(self._build)
-            chunk = self._slots[done : done + self._settings.chunk_rows]
-            # a row that died meanwhile and was compacted away is the grave's: it takes its place and is never returned
-            self._build.add(view.arena.vectors.take(chunk, axis=0))
-
     def taken(self, view: View) -> CelledTier:
         """The finished tier with the rows that `view` has settled since it was begun. Only when complete."""
-        if self._build is None or not self.complete:
-            raise RuntimeError("cells are published whole; take every chunk first")
-        late = view.arena.live_slots(view.fresh_from, view.sequence)
-        late = late[late >= self._begun_to]
-        return extended_cells(self._build.sealed(self._slots), view.arena.vectors.take(late, axis=0), late)
+        late = self._late(view)
+        return extended_cells(self._whole().sealed(self._slots), view.arena.vectors.take(late, axis=0), late)

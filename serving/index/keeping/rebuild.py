@@ -1,10 +1,12 @@
 """A tier rebuilt beside the one that answers: the build under way, its rows, and where they end. Knows no tier. One thread."""
 
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from serving.index.protocol import FloatArray
 from serving.index.tiers.arena import FIRST_SLOT, SlotArray, end_after
+from serving.index.view import View
 
 B = TypeVar("B")
 
@@ -54,3 +56,50 @@ class Rebuild(Generic[B]):
         self._slots = moved[self._slots]
         self._begun_to = end_after(moved, self._begun_to)
         self._built_to = end_after(moved, self._built_to)
+
+
+class RowsBuild(Protocol):
+    """A tier being filled with rows."""
+
+    def __len__(self) -> int:
+        """How many rows it holds."""
+        ...
+
+    def add(self, vectors: FloatArray) -> None:
+        """Take the next rows [n, dim]."""
+        ...
+
+
+R = TypeVar("R", bound=RowsBuild)
+
+
+class ChunkedRebuild(Rebuild[R]):
+    """One that takes its rows a chunk at a time, and at the end those that settled meanwhile."""
+
+    def __init__(self, chunk_rows: int) -> None:
+        super().__init__()
+        self._chunk_rows = chunk_rows
+
+    @property
+    def complete(self) -> bool:
+        """Whether the one under way holds all that it was begun with."""
+        return self._build is not None and len(self._build) == len(self._slots)
+
+    def advance(self, view: View) -> None:
+        """Take the next chunk of rows."""
+        if self._build is not None:
+            done = len(self._build)
+            chunk = self._slots[done : done + self._chunk_rows]
+            # a row that died meanwhile and was compacted away is the grave's: it takes its place and is never returned
+            self._build.add(view.arena.vectors.take(chunk, axis=0))
+
+    def _whole(self) -> R:
+        """The one under way; raises `RuntimeError` before it is complete."""
+        if not self.complete:
+            raise RuntimeError("a tier is published whole; take every chunk first")
+        return self.build
+
+    def _late(self, view: View) -> SlotArray:
+        """The live rows that `view` has settled since it was begun."""
+        settled = view.arena.live_slots(view.fresh_from, view.sequence)
+        return settled[settled >= self._begun_to]

@@ -6,7 +6,7 @@ Of codes that are scanned whole; those in cells get theirs with each grouping. R
 import numpy as np
 
 from serving.index.config import CompressedConfig
-from serving.index.keeping.rebuild import Rebuild
+from serving.index.keeping.rebuild import ChunkedRebuild
 from serving.index.protocol import FloatArray
 from serving.index.tiers.compressed import Codebook, CodesBuild, CompressedTier, extended, train_codebook
 from serving.index.view import View
@@ -16,20 +16,15 @@ NEWS_SHARE = 1.5
 """Of what a codebook lost when it was learned: rows that no codebook fits well are not coded anew over and over."""
 
 
-class Recoding(Rebuild[CodesBuild]):
+class Recoding(ChunkedRebuild[CodesBuild]):
     """At most one recoding at a time: begun over all settled live rows, filled in chunks, taken with the rows settled meanwhile."""
 
     def __init__(self, settings: CompressedConfig, seed: int) -> None:
-        super().__init__()
+        super().__init__(settings.chunk_rows)
         self._settings = settings
         self._seed = seed
         # by the codebook learned last, of rows of then; of one that came otherwise it is not known
         self._lost = 0.0
-
-    @property
-    def complete(self) -> bool:
-        """Whether the one under way holds all that it was begun with."""
-        return self._build is not None and len(self._build) == len(self._slots)
 
     def coded(self, end: int) -> None:
         """Note that all rows settled before `end` were coded without a recoding."""
@@ -61,18 +56,7 @@ class Recoding(Rebuild[CodesBuild]):
         chosen = np.random.default_rng(self._seed).choice(slots, min(rows, len(slots)), replace=False, shuffle=False)
         return view.arena.vectors.take(chosen, axis=0)
 
-    def advance(self, view: View) -> None:
-        """Recode the next chunk of rows."""
-        if self._build is not None:
-            done = len(self._build)
-            chunk = self._slots[done : done + self._settings.chunk_rows]
-            # a row that died meanwhile and was compacted away is the grave's: it takes its place and is never returned
-            self._build.add(view.arena.vectors.take(chunk, axis=0))
-
     def taken(self, view: View) -> CompressedTier:
         """The finished tier with the rows that `view` has settled since it was begun. Only when complete."""
-        if self._build is None or not self.complete:
-            raise RuntimeError("codes are published whole; take every chunk first")
-        late = view.arena.live_slots(view.fresh_from, view.sequence)
-        late = late[late >= self._begun_to]
-        return extended(self._build.sealed(self._slots), view.arena.vectors.take(late, axis=0), late, drop=None)
+        late = self._late(view)
+        return extended(self._whole().sealed(self._slots), view.arena.vectors.take(late, axis=0), late, drop=None)
