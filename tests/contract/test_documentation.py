@@ -192,6 +192,19 @@ def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
     assert [cell for cell in measured_cells() if cell not in readme] == []
 
 
+def test_the_table_of_a_million_is_of_the_runs_that_are_kept() -> None:
+    """Each scenario is a run of half an hour, made by itself."""
+    page = (ROOT / "docs" / "bench" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[.+\]\((index-recall-1m.*\.json)\) \| (.+) \|$", page, re.MULTILINE)
+    assert {name for name, _ in rows} == {path.name for path in (ROOT / "docs" / "bench").glob("index-recall-1m*.json")}
+    for name, told in rows:
+        run = json.loads((ROOT / "docs" / "bench" / name).read_text(encoding="utf-8"))
+        least = min(run["rows"], key=lambda row: row["ratio_200"])
+        ratios = (run[figure] for figure in ("recall_ratio_min", "recall10_ratio_min", "worst_group_ratio"))
+        cells = f"{least['recall_200']:.3f} | {least['rebuilt_200']:.3f} | {'; '.join(f'{ratio:.3f}' for ratio in ratios)}"
+        assert told == re.sub(r"\b0\.", ".", cells)
+
+
 def test_the_demo_of_the_readme_is_the_run_that_is_kept() -> None:
     """It is what a newcomer compares the first run with."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
