@@ -182,7 +182,8 @@ class Targets:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _read_log(self, timeout_s: float) -> None:
-        for record in self._rollouts.poll(1_000, timeout_s):
+        records = self._rollouts.poll(1_000, timeout_s)
+        for record in records:
             if record.value is None:
                 continue
             try:
@@ -196,6 +197,7 @@ class Targets:
                 self.configured_at[after.surface] = after.revision
                 if after.refresh is not None and (fault := refresh_fault(after.refresh)):
                     log.error("%s revision %d: %s; upgrade this embedder", after.surface, after.revision, fault, extra=record.place)
+        if records:
             self._wanted = {
                 entry.bundle: (surface, entry) for surface, state in self._state.items() for entry in state.in_stage(*STREAMING)
             }

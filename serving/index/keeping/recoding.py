@@ -8,6 +8,7 @@ import numpy as np
 from serving.index.config import CompressedConfig
 from serving.index.keeping.rebuild import ChunkedRebuild
 from serving.index.protocol import FloatArray
+from serving.index.tiers.arena import SlotArray
 from serving.index.tiers.compressed import Codebook, CodesBuild, CompressedTier, extended, train_codebook
 from serving.index.view import View
 
@@ -39,20 +40,20 @@ class Recoding(ChunkedRebuild[CodesBuild]):
             return False
         if int(np.count_nonzero(view.arena.died[self._built_to : view.fresh_from] > view.sequence)) < least:
             return False
-        if codebook.lost(self._sample(view, LOOK_ROWS)) > max(self._settings.most_lost, NEWS_SHARE * self._lost):
+        if codebook.lost(self._sample(view, _settled(view), LOOK_ROWS)) > max(self._settings.most_lost, NEWS_SHARE * self._lost):
             return True
         self._built_to = view.fresh_from
         return False
 
     def begin(self, view: View) -> None:
         """Learn a codebook from a sample of the settled live rows."""
-        sample = self._sample(view, self._settings.train_sample_rows)
+        slots = _settled(view)
+        sample = self._sample(view, slots, self._settings.train_sample_rows)
         codebook = train_codebook(sample)
         self._lost = codebook.lost(sample[:LOOK_ROWS])
-        self._begin(CodesBuild(codebook), view.arena.live_slots(view.fresh_from, view.sequence), view.fresh_from)
+        self._begin(CodesBuild(codebook), slots, view.fresh_from)
 
-    def _sample(self, view: View, rows: int) -> FloatArray:
-        slots = view.arena.live_slots(view.fresh_from, view.sequence)
+    def _sample(self, view: View, slots: SlotArray, rows: int) -> FloatArray:
         chosen = np.random.default_rng(self._seed).choice(slots, min(rows, len(slots)), replace=False, shuffle=False)
         return view.arena.vectors.take(chosen, axis=0)
 
@@ -60,3 +61,7 @@ class Recoding(ChunkedRebuild[CodesBuild]):
         """The finished tier with the rows that `view` has settled since it was begun. Only when complete."""
         late = self._late(view)
         return extended(self._whole().sealed(self._slots), view.arena.vectors.take(late, axis=0), late, drop=None)
+
+
+def _settled(view: View) -> SlotArray:
+    return view.arena.live_slots(view.fresh_from, view.sequence)

@@ -22,18 +22,20 @@ CONFIG = IndexConfig(
 NEVER = dataclasses.replace(CONFIG, compressed=dataclasses.replace(CODES, most_lost=1e9))
 
 
-def vectors_of(first: int, count: int) -> np.ndarray:
-    """[count, DIM] float32 of length 1, in all directions."""
-    raw = np.random.default_rng(first).normal(size=(count, DIM))
+def unit(raw: np.ndarray) -> np.ndarray:
+    """Rows [n, dim] as float32 of length 1."""
     scaled: np.ndarray = (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32)
     return scaled
+
+
+def vectors_of(first: int, count: int) -> np.ndarray:
+    """[count, DIM] float32 of length 1, in all directions."""
+    return unit(np.random.default_rng(first).normal(size=(count, DIM)))
 
 
 def of_one_topic(first: int, count: int) -> np.ndarray:
     """As above, all in about one direction."""
-    raw = np.eye(DIM)[3] + 0.05 * vectors_of(first, count)
-    scaled: np.ndarray = (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32)
-    return scaled
+    return unit(np.eye(DIM)[3] + 0.05 * vectors_of(first, count))
 
 
 def write(index: LiveIndex, first: int, count: int) -> None:
@@ -78,7 +80,7 @@ def test_an_index_that_begins_with_one_topic_finds_all_others_as_well() -> None:
 def test_codes_in_cells_get_a_codebook_with_the_cells() -> None:
     """They are made anew then anyway; what is restored from a snapshot, too, is coded by the newest."""
     cells = CellsConfig(group_from_rows=2_000, rows_per_cell=40, chunk_rows=256, first_cells=50)
-    index = begun_with_one_topic(dataclasses.replace(NEVER, compressed=dataclasses.replace(NEVER.compressed or CODES, cells=cells)))
+    index = begun_with_one_topic(dataclasses.replace(CONFIG, compressed=dataclasses.replace(CODES, most_lost=1e9, cells=cells)))
     assert counted(index, "cells_published") > 0
     assert recall(index) > 0.97
     codebook = index.contents().codebook
