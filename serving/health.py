@@ -27,12 +27,14 @@ class SnapshotHealth:
     trouble: str | None = None
 
 
-GroupKind = Literal["all", "tier", "language", "age"]
+GroupKind = Literal["all", "rank", "tier", "language", "age"]
 
 
 @dataclass(frozen=True, slots=True)
 class GroupRecall:
     """The recall of one part of the exact answers: those from a tier, in a language, of an age; `kind` "all" is everything.
+
+    Of `kind` "rank" are the first ten, as an answer of no more holds them.
 
     `lower` and `upper` are one-sided 95% bounds over the `queries` audited last.
     """

@@ -8,7 +8,8 @@ from serving.index import CompressedConfig, GraphConfig, IndexConfig, LiveIndex,
 from serving.index.tiers.arena import GRAVE
 
 DIM = 16
-CODES = IndexConfig(fresh_rows=64, compressed=CompressedConfig(train_from_rows=256), graph=None, background=False)
+SETTLED = CompressedConfig(train_from_rows=256)
+CODES = IndexConfig(fresh_rows=64, compressed=SETTLED, graph=None, background=False)
 WALKED = replace(
     CODES,
     compressed=CompressedConfig(train_from_rows=256, scan_us_per_row=1e6),

@@ -1,11 +1,13 @@
-"""The newest audited queries of one index, counted by tier, language and age. One thread writes; no clock, no index."""
+"""The newest audited queries of one index, counted by tier, language, age and rank. One thread writes; no clock, no index."""
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from serving.audit.bounds import recall_interval
 from serving.health import GroupKind, GroupRecall
-from serving.index import Audited
+from serving.index import FIRST, Audited
 
 QUERIES = 400
 """Audited queries remembered: at two a second, what happened in the last three minutes."""
@@ -24,6 +26,7 @@ OTHERS = "others"
 
 Group = tuple[GroupKind, str]
 ALL: Group = ("all", "all")
+FIRST_HITS: Group = ("rank", f"first {FIRST}")
 
 
 class AuditWindow:
@@ -39,8 +42,8 @@ class AuditWindow:
         """Count one audited query; one without any exact hit says nothing."""
         if not len(audited.hits):
             return
-        wanted: Counter[Group] = Counter()
-        found: Counter[Group] = Counter()
+        wanted: Counter[Group] = Counter({FIRST_HITS: len(audited.first)})
+        found: Counter[Group] = Counter({FIRST_HITS: int(np.count_nonzero(audited.first))})
         columns = zip(audited.found.tolist(), audited.tiers, audited.hits.languages, audited.hits.created_ms.tolist(), strict=True)
         for hit, tier, language, created_ms in columns:
             for group in (ALL, ("tier", tier), ("language", language), ("age", age_of(now_ms - created_ms))):

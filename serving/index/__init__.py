@@ -23,6 +23,7 @@ from serving.index.exact import ExactIndex
 from serving.index.live import LiveIndex
 from serving.index.protocol import (
     EVERYTHING,
+    FIRST,
     Audited,
     Candidate,
     CandidateIndex,
@@ -40,6 +41,7 @@ __all__ = [
     "COMPRESSED_ONLY",
     "EVERYTHING",
     "EXACT_ONLY",
+    "FIRST",
     "GRAPH_ONLY",
     "TIERS",
     "Audited",

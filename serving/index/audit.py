@@ -3,7 +3,7 @@
 import numpy as np
 
 from serving.index.config import IndexConfig
-from serving.index.protocol import Audited, Filter, FloatArray, Hits, Tier
+from serving.index.protocol import FIRST, Audited, Filter, FloatArray, Hits, Tier
 from serving.index.search import Found, Plan, search, search_exact
 from serving.index.tiers.arena import BoolArray, SlotArray
 from serving.index.view import View
@@ -16,7 +16,11 @@ def audited(view: View, query: FloatArray, k: int, where: Filter, config: IndexC
     """Both answers to a unit query [dim]."""
     truth = search_exact(view, query, k, where)
     served = search(view, query, k, where, config)
-    return Audited(Hits(truth.scores, truth.slots, view.arena), _held(truth, served), _tiers(view, truth.slots, served.plan))
+    found = first = _held(truth, served)
+    if k > FIRST:
+        # an answer of many holds its first ones even where the codes that chose it have become poor; one of few does not
+        first = _held(Found(truth.slots[:FIRST], truth.scores[:FIRST]), search(view, query, FIRST, where, config))
+    return Audited(Hits(truth.scores, truth.slots, view.arena), found, first, _tiers(view, truth.slots, served.plan))
 
 
 def _held(truth: Found, served: Found) -> BoolArray:

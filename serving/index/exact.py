@@ -12,6 +12,7 @@ from serving.index.errors import IndexClosed
 from serving.index.ledger import NEVER_EXPIRED
 from serving.index.protocol import (
     EVERYTHING,
+    FIRST,
     Audited,
     Candidate,
     Census,
@@ -145,7 +146,8 @@ class ExactIndex:
     def audit(self, query: FloatArray, k: int, where: Filter = EVERYTHING) -> Audited:
         """See `CandidateIndex.audit`; everything is found."""
         hits = self.search(query, k, where)
-        return Audited(hits, np.ones(len(hits), np.bool_), ["exact"] * len(hits))
+        found = np.ones(len(hits), np.bool_)
+        return Audited(hits, found, found[:FIRST], ["exact"] * len(hits))
 
     def distrust(self, tier: Tier) -> None:
         """See `CandidateIndex.distrust`; there are no tiers."""

@@ -15,6 +15,8 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 Version = tuple[int, int]
 """(event time in ms, producer sequence): the higher one wins; on a tie a delete beats an update."""
+FIRST = 10
+"""So many of an answer's hits are audited by themselves: what a ranker takes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +179,13 @@ Tier = Literal["exact", "fresh", "codes", "graph"]
 class Audited:
     """One query answered twice at one moment: exactly, and as it is served.
 
-    hits: the exact answer. found: for each of them whether the served answer holds it, or one that scores as well, bool [n]. tiers:
-    where each is searched for.
+    hits: the exact answer. found: for each of them whether the served answer holds it, or one that scores as well, bool [n]. first:
+    the same of the first `FIRST`, as an answer of no more would hold them. tiers: where each is searched for.
     """
 
     hits: Hits
     found: NDArray[np.bool_]
+    first: NDArray[np.bool_]
     tiers: Sequence[Tier]
 
 

@@ -1,4 +1,4 @@
-"""The nodes' own recall audits, as the overview shows them: by tier, language and age, with their bounds. Pure; audits nothing."""
+"""The nodes' own recall audits, as the overview shows them: rank, tier, language, age, and their bounds. Pure; audits nothing."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from serving.audit.window import AGES
 from serving.console.readings import NodeReading
 from serving.health import AuditHealth, GroupKind, GroupRecall
 
-KINDS: tuple[tuple[GroupKind, str], ...] = (("tier", "Tier"), ("language", "Language"), ("age", "Age"))
+KINDS: tuple[tuple[GroupKind, str], ...] = (("rank", "Rank"), ("tier", "Tier"), ("language", "Language"), ("age", "Age"))
 # of recall: where the scale of the bars begins, the first that leaves nothing out
 _SCALES = (0.9, 0.8, 0.5, 0.0)
 

@@ -1,5 +1,6 @@
 """An index damaged on purpose: the audit says so, repairs it, and says when it is well again."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from serving.audit import bundle_audit
-from serving.audit.bounds import FLOOR
+from serving.audit.bounds import FLOOR, JUDGED_FROM_QUERIES
 from serving.audit.bundle_audit import (
     CLEARED_AFTER_QUERIES,
     PROBED_AGAIN,
@@ -20,9 +21,10 @@ from serving.audit.bundle_audit import (
 from serving.audit.probe import finds
 from serving.filling.filled import FilledIndex
 from serving.filling.masks import Masks
+from serving.health import GroupRecall
 from serving.index import EVERYTHING, Candidate, CandidateIndex, Filter, IndexConfig, LiveIndex
 from serving.query.tap import LiveQuery
-from tests.damaged_index import CODES, WALKED, lose, queries, rows, settled, shuffle_codes, shuffle_graph
+from tests.damaged_index import CODES, DIM, SETTLED, WALKED, lose, queries, rows, settled, shuffle_codes, shuffle_graph
 
 
 class Audited:
@@ -50,9 +52,13 @@ class Audited:
         """Whether the recall is said to be short."""
         return RECALL_ALARM in self.audit.alarms
 
+    def of(self, kind: str, group: str) -> GroupRecall:
+        """Return what is known of a group."""
+        return next(g for g in self.audit.health.groups if (g.kind, g.group) == (kind, group))
+
     def lower(self, kind: str, group: str) -> float:
         """Return a group's lower bound."""
-        return next(g.lower for g in self.audit.health.groups if (g.kind, g.group) == (kind, group))
+        return self.of(kind, group).lower
 
 
 @pytest.fixture(params=["codes", "graph"])
@@ -107,6 +113,27 @@ def test_a_damaged_tier_is_alarmed_of_dropped_and_found_well_once_it_is_built_an
     assert audited.alarmed, "a few good queries prove nothing yet"
     audited.ask(CLEARED_AFTER_QUERIES)
     assert not audited.alarmed
+
+
+def test_codes_too_poor_for_an_answer_of_ten_are_told_by_answers_of_two_hundred_and_built_anew() -> None:
+    """Learned of one topic, codes found .99 of the true 200 of others, but a quarter too few of the true ten: no audit told."""
+    index = LiveIndex(DIM, replace(CODES, compressed=replace(SETTLED, most_lost=math.inf)))
+    topic = rows(SETTLED.train_from_rows)
+    index.upsert(replace(topic, vectors=np.full_like(topic.vectors, 1 / math.sqrt(DIM)) + topic.vectors / 30))
+    index.maintain()
+    index.upsert(rows(20_000, first=len(topic)))
+    index.maintain()
+    audited = Audited(index)
+    audited.ask(JUDGED_FROM_QUERIES, k=200)
+    assert audited.of("all", "all").recall > FLOOR
+    assert audited.of("rank", "first 10").upper < FLOOR
+    assert "rank first 10" in audited.audit.alarms[RECALL_ALARM]
+    index.maintain()
+    assert index.stats().compressed_rows > 0
+    audited.ask(CLEARED_AFTER_QUERIES, k=200)
+    assert not audited.alarmed
+    assert audited.of("rank", "first 10").recall > 0.99
+    index.close()
 
 
 def test_one_bad_query_is_no_proof(audited: Audited, tier: str) -> None:

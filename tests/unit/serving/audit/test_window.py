@@ -1,17 +1,19 @@
-"""Audited queries counted by tier, language and age."""
+"""Audited queries counted by tier, language, age and rank."""
 
 import numpy as np
 
 from serving.audit.window import LANGUAGES, OTHERS, AuditWindow
 from serving.health import GroupRecall
-from serving.index import Audited, ExactIndex, Rows, Tier
+from serving.index import FIRST, Audited, ExactIndex, Rows, Tier
 from tests.damaged_index import DIM
 
 NOW_MS = 10_000_000_000
 
 
-def audited(languages: list[str], found: list[bool], tiers: list[Tier], ages_s: list[int]) -> Audited:
-    """Return an audit with these exact hits, in this order."""
+def audited(
+    languages: list[str], found: list[bool], tiers: list[Tier], ages_s: list[int], *, first: list[bool] | None = None
+) -> Audited:
+    """Return an audit with these exact hits, in this order; an answer of few holds what one of all does, if not said otherwise."""
     count = len(languages)
     index = ExactIndex(DIM)
     vectors = np.zeros((count, DIM), np.float32)
@@ -29,7 +31,7 @@ def audited(languages: list[str], found: list[bool], tiers: list[Tier], ages_s: 
         )
     )
     hits = index.search(np.eye(DIM, dtype=np.float32)[0], count)
-    return Audited(hits, np.array(found), tiers)
+    return Audited(hits, np.array(found, np.bool_), np.array(found[:FIRST] if first is None else first, np.bool_), tiers)
 
 
 def recalls(window: AuditWindow) -> dict[tuple[str, str], float]:
@@ -44,6 +46,7 @@ def test_each_hit_counts_for_its_tier_its_language_and_its_age() -> None:
     window.add(audited(["en", "en"], [True, True], ["codes", "codes"], [86_500, 61]), now_ms=NOW_MS)
     assert recalls(window) == {
         ("all", "all"): 0.75,
+        ("rank", "first 10"): 0.75,
         ("tier", "fresh"): 1.0,
         ("tier", "codes"): 2 / 3,
         ("language", "en"): 1.0,
@@ -56,6 +59,14 @@ def test_each_hit_counts_for_its_tier_its_language_and_its_age() -> None:
     whole = window.report()[0]
     assert isinstance(whole, GroupRecall)
     assert (whole.kind, whole.queries) == ("all", 2)
+
+
+def test_the_first_ten_count_by_themselves() -> None:
+    """An answer of many may hold all that an answer of ten misses."""
+    window = AuditWindow()
+    window.add(audited(["en"] * 12, [True] * 12, ["codes"] * 12, [5] * 12, first=[True] * 8 + [False] * 2), now_ms=NOW_MS)
+    found = recalls(window)
+    assert (found["all", "all"], found["rank", "first 10"], found["tier", "codes"]) == (1.0, 0.8, 1.0)
 
 
 def test_old_audits_leave_and_a_query_without_hits_says_nothing() -> None:
