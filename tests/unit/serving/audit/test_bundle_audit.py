@@ -119,7 +119,7 @@ def test_codes_too_poor_for_an_answer_of_ten_are_told_by_answers_of_two_hundred_
     """Learned of one topic, codes found .99 of the true 200 of others, but a quarter too few of the true ten: no audit told."""
     index = LiveIndex(DIM, replace(CODES, compressed=replace(SETTLED, most_lost=math.inf)))
     topic = rows(SETTLED.train_from_rows)
-    index.upsert(replace(topic, vectors=np.full_like(topic.vectors, 1 / math.sqrt(DIM)) + topic.vectors / 30))
+    index.upsert(replace(topic, vectors=(1 / math.sqrt(DIM) + topic.vectors / 30).astype(np.float32)))
     index.maintain()
     index.upsert(rows(20_000, first=len(topic)))
     index.maintain()
