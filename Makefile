@@ -5,8 +5,9 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 BIN := .venv/bin
 # Fast ones first: a mistake in a pure function should not wait for a broker.
 TESTS := $(wildcard tests/unit tests/contract tests/property tests/integration)
-# Two at a time, a file whole on one worker: most of what integration tests take is waiting for processes to start.
-PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Two at a time, a file whole on one worker: most of what integration tests take is waiting for processes to start. A worker that
+# crashes ends the run with its test named: in place of one, xdist waits for ever.
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test check demo bench docs lock clean
