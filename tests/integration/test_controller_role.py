@@ -272,6 +272,20 @@ def test_controllers_that_die_before_and_after_every_record_answer_each_command_
     assert embeddings_topic_name(old) in machine.topics()
 
 
+def test_an_automatic_start_that_waits_is_taken_up_by_the_controller_that_comes_next(machine: Machine) -> None:
+    """Its trainer was told that it starts later; whoever promised that is gone by then."""
+    bundle = publish_bundle(machine.registry, seed=1)
+    with RolloutClient(machine.bootstrap) as client:
+        controller = machine.start_controller()
+        client.send(command(CommandKind.FREEZE))
+        with pytest.raises(Refused, match="unfreeze"):
+            client.send(command(CommandKind.START, bundle, automatic=True))
+        controller.kill()
+        machine.start_controller()
+        client.send(command(CommandKind.UNFREEZE))
+        until(lambda: stages(client).get(bundle) is Stage.BUILDING, what="the bundle that waited building")
+
+
 def test_an_alias_is_resolved_before_the_command_is_sent(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     """The log of rollouts names ids: what an alias names afterwards changes nothing that was begun."""
     first, second = (publish_bundle(machine.registry, seed=seed) for seed in (1, 2))

@@ -29,14 +29,18 @@ class Seen:
 
 
 def look(connection: Connection, plan: Plan, target: Target) -> None:
-    """Run the prober's process: wait for a start (monotonic seconds), look until all are seen or given up, report."""
+    """Run the prober's process: wait for a start (monotonic seconds) and how old what is created then seems, look, report."""
     connection.send("prepared")
-    start_s: float = connection.recv()
-    connection.send(look_for(probes(plan), Retrieval(target.node_url, target.surface), plan, start_s))
+    start_s, behind_s = connection.recv()
+    connection.send(look_for(probes(plan), Retrieval(target.node_url, target.surface), plan, start_s, behind_s=behind_s))
 
 
-def look_for(wanted: tuple[Probe, ...], retrieval: Retrieval, plan: Plan, start_s: float) -> Seen:
-    """Look for each probe from its due time on; one question asks for all that are out."""
+def look_for(wanted: tuple[Probe, ...], retrieval: Retrieval, plan: Plan, start_s: float, *, behind_s: float = 0.0) -> Seen:
+    """Look for each probe from its due time on, until it is seen or given up; one question asks for all that are out.
+
+    Args:
+        behind_s: by how much the probes' times of creation are before those at which they are due.
+    """
     coming = deque(wanted)
     out: dict[str, Probe] = {}
     seen_s: dict[str, float] = {}
@@ -55,7 +59,7 @@ def look_for(wanted: tuple[Probe, ...], retrieval: Retrieval, plan: Plan, start_
             continue
         began_s = time.monotonic()
         languages = sorted({probe.language for probe in out.values()})
-        asked = {"k": 4 * PROBE_LANGUAGES, "languages": languages, "max_age_s": plan.give_up_s + _BEYOND_S}
+        asked = {"k": 4 * PROBE_LANGUAGES, "languages": languages, "max_age_s": behind_s + plan.give_up_s + _BEYOND_S}
         found = retrieval.ids(asked)
         answered_s = time.monotonic()
         failed += found is None

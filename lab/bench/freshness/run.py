@@ -46,8 +46,9 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: O
         own = {"sender": sender.pid, "asker": asker.pid, "prober": prober.pid, "watcher": os.getpid()}
         watcher = Watcher(replace(target, pids={**target.pids, **own}))
         stack.callback(watcher.stop)
-        for part in (asker, prober, sender):
+        for part in (asker, prober):
             part.receive(timeout_s=_PREPARE_S)
+        events_begin_ms: int = sender.receive(timeout_s=_PREPARE_S)
         say("events are encoded; preloading")
         base = _first_beat(watcher)
         sender.ask("preload", timeout_s=_PRELOAD_S)
@@ -58,7 +59,9 @@ def run(plan: Plan, target: Target, *, say: Say = lambda _: None, on_progress: O
             begin = reader.end_offsets()
         start_s = time.monotonic() + 1.0
         load_before = machine()["load_1m"]
-        for part in (asker, prober, sender):
+        behind_s = time.time() + start_s - time.monotonic() - events_begin_ms / 1000
+        prober.tell((start_s, behind_s))
+        for part in (asker, sender):
             part.tell(start_s)
         tell_seconds(plan, start_s, sender, on_progress)
         sent: Sent = sender.receive(timeout_s=plan.played_s + 2 * _DRAIN_S)

@@ -43,12 +43,15 @@ class Sent:
 
 
 def send(connection: Connection, plan: Plan, bootstrap: str) -> None:
-    """Run the sender's process: encode, then send on the messages "preload", a start (monotonic seconds), and "burst"."""
+    """Run the sender's process: encode, and tell where the events' times begin, Unix milliseconds.
+
+    Then send on the messages "preload", a start (monotonic seconds), and "burst".
+    """
     traffic = Traffic(plan, make_world(plan.seed))
     preload, loop = traffic.preload(), traffic.open_loop()
     burst = traffic.burst()
     sender = _Sender(bootstrap, {probe.candidate_id.encode() for probe in probes(plan)})
-    connection.send("encoded")
+    connection.send(traffic.start_ms)
     while True:
         match connection.recv():
             case "preload":

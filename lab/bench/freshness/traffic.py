@@ -46,12 +46,16 @@ def make_world(seed: int) -> World:
 
 
 class Traffic:
-    """Draws and encodes. The same plan gives the same events but for their times, which begin now."""
+    """Draws and encodes. The same plan gives the same events but for their times, which begin now.
+
+    Attributes:
+        start_ms: where the events' times begin, Unix milliseconds. To encode millions takes minutes: they are sent so much later.
+    """
 
     def __init__(self, plan: Plan, world: World) -> None:
         """Draw the attributes that tweets are given, in turn."""
         self._plan = plan
-        self._start_ms = time.time_ns() // 1_000_000
+        self.start_ms = time.time_ns() // 1_000_000
         live_world = LiveWorld(world, Clock(unix_ms=0))
         self._attributes: list[dict[str, Any]] = [live_world.tweet(row).to_avro() for row in range(len(world.tweets))]
 
@@ -78,7 +82,7 @@ class Traffic:
         return f"t:{self._plan.run}-{row}"
 
     def _tweet(self, row: int, candidate_id: str, due_s: float, **changes: str) -> bytes:
-        at_ms = self._start_ms + int(due_s * 1000)
+        at_ms = self.start_ms + int(due_s * 1000)
         own = {"candidate_id": candidate_id, "event_time_ms": at_ms, "created_ms": at_ms, "sequence": 0}
         return encode_mapping(Tweet.SUBJECT, {**self._attributes[row % len(self._attributes)], **own, **changes})
 
@@ -113,7 +117,7 @@ class Traffic:
             "user_id": user_id,
             "candidate_id": candidate_id,
             "kind": str(kind),
-            "event_time_ms": self._start_ms + int(due_s * 1000),
+            "event_time_ms": self.start_ms + int(due_s * 1000),
             "request_id": None,
             "source_time_ms": None,
         }

@@ -193,6 +193,15 @@ def test_probes_that_were_found_before_do_not_hide_those_that_are_out() -> None:
     assert len(seen.seen_s) == 64
 
 
+def test_probes_whose_times_are_of_before_the_run_are_found() -> None:
+    """Of ten minutes' tweets, encoded for over a minute, all probes seemed too old to be looked for when they were sent: lost."""
+    start_s = time.monotonic()
+    wanted = (Probe("t:old-0", "x-0", 0.0),)
+    seen = look_for(wanted, Ranked(start_s, 1), Plan(give_up_s=0.05), start_s, behind_s=3_599.0)  # type: ignore[arg-type]
+    assert seen.seen_s.keys() == {"t:old-0"}
+    assert not look_for(wanted, Ranked(start_s, 1), Plan(give_up_s=0.05), start_s).seen_s  # type: ignore[arg-type]
+
+
 def test_every_probe_is_a_row_the_lost_ones_too() -> None:
     """Percentiles of what was found would hide when, and beside what, the others were lost."""
     wanted = (Probe("t:1", "x-1", 1.0), Probe("t:lost", "x-2", 2.0))
