@@ -8,11 +8,11 @@ from serving.index import CompressedConfig, GraphConfig, IndexConfig, LiveIndex,
 from serving.index.tiers.arena import GRAVE
 
 DIM = 16
-SETTLED = CompressedConfig(train_from_rows=256)
-CODES = IndexConfig(fresh_rows=64, compressed=SETTLED, graph=None, background=False)
+CODED_EARLY = CompressedConfig(train_from_rows=256)
+CODES = IndexConfig(fresh_rows=64, compressed=CODED_EARLY, graph=None, background=False)
 WALKED = replace(
     CODES,
-    compressed=CompressedConfig(train_from_rows=256, scan_us_per_row=1e6),
+    compressed=replace(CODED_EARLY, scan_us_per_row=1e6),
     graph=GraphConfig(build_from_rows=256, pays_from_hits=0, leave_oldest_share=0.1),
 )
 """Scanning codes is said to be dear, so every search walks the graph."""

@@ -24,7 +24,7 @@ from serving.filling.masks import Masks
 from serving.health import GroupRecall
 from serving.index import EVERYTHING, Candidate, CandidateIndex, Filter, IndexConfig, LiveIndex
 from serving.query.tap import LiveQuery
-from tests.damaged_index import CODES, DIM, SETTLED, WALKED, lose, queries, rows, settled, shuffle_codes, shuffle_graph
+from tests.damaged_index import CODED_EARLY, CODES, DIM, WALKED, lose, queries, rows, settled, shuffle_codes, shuffle_graph
 
 
 class Audited:
@@ -117,8 +117,8 @@ def test_a_damaged_tier_is_alarmed_of_dropped_and_found_well_once_it_is_built_an
 
 def test_codes_too_poor_for_an_answer_of_ten_are_told_by_answers_of_two_hundred_and_built_anew() -> None:
     """Learned of one topic, codes found .99 of the true 200 of others, but a quarter too few of the true ten: no audit told."""
-    index = LiveIndex(DIM, replace(CODES, compressed=replace(SETTLED, most_lost=math.inf)))
-    topic = rows(SETTLED.train_from_rows)
+    index = LiveIndex(DIM, replace(CODES, compressed=replace(CODED_EARLY, most_lost=math.inf)))
+    topic = rows(CODED_EARLY.train_from_rows)
     index.upsert(replace(topic, vectors=(1 / math.sqrt(DIM) + topic.vectors / 30).astype(np.float32)))
     index.maintain()
     index.upsert(rows(20_000, first=len(topic)))
