@@ -11,16 +11,16 @@ from functools import lru_cache
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.index.protocol import FloatArray
 from serving.index.tiers.arena import SlotArray
+from serving.index.tiers.centroids import Cells, Centroids, learned
 from serving.index.tiers.compressed import BITS, Codebook
+from serving.index.tiers.lists import add_to_lists
+from serving.index.tiers.nibbles import coded
 
 SAMPLE_ROWS_PER_CELL = 40
-ITERATIONS = 5
 _ONE_QUERY = 11
-_CellArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +29,22 @@ class CelledTier:
 
     codes: faiss.IndexIVFPQFastScan
     slots: SlotArray
-    centroids: FloatArray
-    """[cells, dim] float32 of length 1."""
+    centroids: Centroids
+    sizes: Cells
+    """[cells]: how many rows each holds."""
+    borders: FloatArray
 
     def __len__(self) -> int:
         return len(self.slots)
 
     @property
     def bytes_held(self) -> int:
-        """Codes, faiss's number and our slot of each, and the centroids twice."""
-        return len(self.slots) * ((self.codes.d * BITS + 7) // 8 + 8 + 8) + 2 * self.centroids.nbytes
+        """Codes, faiss's number and our slot of each, and the centroids."""
+        return len(self.slots) * ((self.codes.d * BITS + 7) // 8 + 8 + 8) + self.centroids.bytes_held
 
-    def rounds(self, query: FloatArray, first: int) -> Iterator[_CellArray]:
+    def rounds(self, query: FloatArray, first: int) -> Iterator[Cells]:
         """All cells, those nearest to a unit query [dim] first, in rounds: `first` of them, as many again, twice as many, ..."""
-        farness = -(self.centroids @ query)
+        farness = -(self.centroids.vectors @ query)
         left, size = np.arange(len(farness)), first
         while len(left) > size:
             order = np.argpartition(farness[left], size)
@@ -51,7 +53,7 @@ class CelledTier:
             size = max(first, len(farness) - len(left))
         yield left
 
-    def nearest(self, query: FloatArray, cells: _CellArray, count: int) -> SlotArray:
+    def nearest(self, query: FloatArray, cells: Cells, count: int) -> SlotArray:
         """Slots of about the `count` best codes of these cells for a unit query [dim], best first; dead rows included."""
         # the setting belongs to the calling thread, and each reader is a new caller
         faiss.omp_set_num_threads(1)
@@ -88,13 +90,11 @@ class CellsBuild:
 
     def __init__(self, sample: FloatArray, codebook: Codebook, *, cells: int, seed: int) -> None:
         """Learn the centroids of so many cells from a sample [n, dim] of unit rows."""
-        faiss.omp_set_num_threads(1)
-        kmeans = faiss.Kmeans(codebook.dim, cells, niter=ITERATIONS, seed=seed, spherical=True, min_points_per_centroid=1)
-        kmeans.train(np.ascontiguousarray(sample))
-        self._centroids: FloatArray = np.asarray(kmeans.centroids, np.float32)
-        quantiser = faiss.IndexFlatIP(codebook.dim)
-        quantiser.add(self._centroids)
-        codes = faiss.IndexIVFPQFastScan(quantiser, codebook.dim, cells, codebook.dim, BITS, faiss.METRIC_INNER_PRODUCT)
+        self._centroids = learned(sample, cells, seed=seed)
+        self._sizes: Cells = np.zeros(cells, np.int64)
+        # a search is told its cells, and rows theirs: faiss's own way to find them is never asked
+        finder = faiss.IndexFlatIP(codebook.dim)
+        codes = faiss.IndexIVFPQFastScan(finder, codebook.dim, cells, codebook.dim, BITS, faiss.METRIC_INNER_PRODUCT)
         codes.by_residual = False
         # of its loops over cells the one that takes a query's cells one by one: a tenth faster than those for many queries
         codes.implem = _ONE_QUERY
@@ -107,21 +107,28 @@ class CellsBuild:
         return int(self._codes.ntotal)
 
     def add(self, vectors: FloatArray) -> None:
-        """Take the next rows [n, dim]; releases the GIL while it works."""
-        faiss.omp_set_num_threads(1)
-        self._codes.add(np.ascontiguousarray(vectors))
+        """Take the next rows [n, dim]; releases the GIL for most of its work."""
+        self._sizes = _add(self._codes, self._centroids, self._sizes, self.codebook.borders, vectors)
 
     def sealed(self, slots: SlotArray) -> CelledTier:
         """The finished tier, given the arena slots of the rows in the order they were added."""
-        return CelledTier(self._codes, slots, self._centroids)
+        return CelledTier(self._codes, slots, self._centroids, self._sizes, self.codebook.borders)
 
 
 def extended_cells(tier: CelledTier, vectors: FloatArray, slots: SlotArray) -> CelledTier:
     """A new tier with these rows added, each to the cell whose centroid is nearest. The old one is untouched."""
-    faiss.omp_set_num_threads(1)
     codes = faiss.clone_index(tier.codes)
     if not isinstance(codes, faiss.IndexIVFPQFastScan):
         raise TypeError(f"faiss copied cells of codes into a {type(codes).__name__}; use the pinned faiss release")
-    if len(slots):
-        codes.add(np.ascontiguousarray(vectors))
-    return CelledTier(codes, np.concatenate([tier.slots, slots]), tier.centroids)
+    sizes = _add(codes, tier.centroids, tier.sizes, tier.borders, vectors)
+    return CelledTier(codes, np.concatenate([tier.slots, slots]), tier.centroids, sizes, tier.borders)
+
+
+def _add(codes: faiss.IndexIVFPQFastScan, centroids: Centroids, sizes: Cells, borders: FloatArray, vectors: FloatArray) -> Cells:
+    """Add rows as faiss's `add` does, and return how many rows each cell holds then."""
+    faiss.omp_set_num_threads(1)
+    cells = centroids.nearest(vectors)
+    # never None, but in faiss's types
+    add_to_lists(codes.invlists, sizes, cells, coded(vectors, borders), codes.ntotal)  # type: ignore[arg-type]
+    codes.ntotal += len(cells)
+    return sizes + np.bincount(cells, minlength=len(sizes))

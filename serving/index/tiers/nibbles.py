@@ -13,6 +13,7 @@ BLOCK_ROWS = 32
 LANES = BLOCK_ROWS // 2
 # of a block's first half, and of its second: faiss's order, in which one shuffle of the processor looks 16 of them up
 _LANE_ROWS = np.arange(LANES).reshape(2, LANES // 2).T.ravel()
+_LANE_OF_ROW = np.argsort(_LANE_ROWS)
 
 Codes = NDArray[np.uint8]
 
@@ -43,3 +44,9 @@ def packed(codes: Codes, first: int) -> Codes:
     halves = whole.reshape(blocks, 2, LANES, dim)[:, :, _LANE_ROWS]
     bytes_: Codes = halves[:, 0] | (halves[:, 1] << 4)
     return np.ascontiguousarray(bytes_.transpose(0, 2, 1)).reshape(blocks, dim * LANES)
+
+
+def lanes_of(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return which of a dimension's 16 bytes holds each row of a block, [n] of 0 to 31."""
+    lanes: NDArray[np.int64] = _LANE_OF_ROW.take(rows % LANES)
+    return lanes

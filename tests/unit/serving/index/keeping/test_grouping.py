@@ -96,12 +96,12 @@ def test_cells_follow_the_data() -> None:
     index = LiveIndex(DIM, CONFIG)
     write(index, 0, 3_000, centre=1)
     index.maintain()
-    before = cells_of(index).centroids
+    before = cells_of(index).centroids.vectors
     for step in range(45):
         write(index, 3_000 + step * 100, 100, centre=2)
         index.expire(step * 100)
         index.maintain()
-    after = cells_of(index).centroids
+    after = cells_of(index).centroids.vectors
     middle = np.random.default_rng(2).normal(size=DIM)
     middle /= np.linalg.norm(middle)
     assert np.mean(after @ middle) > np.mean(before @ middle) + 0.3
@@ -229,5 +229,5 @@ def test_cells_of_the_same_rows_are_the_same() -> None:
         index = LiveIndex(DIM, CONFIG)
         write(index, 0, 3_000)
         index.maintain()
-        found.append(cells_of(index).centroids)
+        found.append(cells_of(index).centroids.vectors)
     np.testing.assert_array_equal(found[0], found[1])

@@ -49,7 +49,7 @@ def test_rounds_hold_every_cell_once_and_the_nearest_first(vectors: np.ndarray, 
     rounds = [cells.tolist() for cells in tier.rounds(query, first)]
     assert sorted(cell for cells in rounds for cell in cells) == list(range(CELLS))
     assert len(rounds[0]) == min(first, CELLS)
-    nearness = tier.centroids @ query
+    nearness = tier.centroids.vectors @ query
     for nearer, farther in pairwise(rounds):
         assert nearness[nearer].min() >= nearness[farther].max()
 
@@ -76,7 +76,7 @@ def test_a_cell_is_asked_for_more_than_it_holds(vectors: np.ndarray, codebook: C
     assert 0 < len(found) < ROWS / 2
     assert len(set(found.tolist())) == len(found)
     assert found.min() >= 0
-    nearness = vectors[found] @ tier.centroids.T
+    nearness = vectors[found] @ tier.centroids.vectors.T
     assert np.mean(nearness.argmax(axis=1) == cells[0]) == 1.0
 
 
