@@ -16,7 +16,7 @@ from serving.index.config import CompressedConfig, GraphConfig, IndexConfig
 from serving.index.protocol import EVERYTHING, Filter, FloatArray
 from serving.index.tiers.arena import Arena, BoolArray, Interned, SlotArray
 from serving.index.tiers.cells import CelledTier
-from serving.index.tiers.compressed import CompressedTier
+from serving.index.tiers.compressed import CompressedTier, Proposed
 from serving.index.tiers.graph import GraphTier
 from serving.index.view import View
 
@@ -30,6 +30,8 @@ ONE_CORE_ROWS = 4_096
 GRAPH_ROUNDS = 4
 CODE_ROUNDS = 4
 CODE_WIDEN = 3
+COPIES_BELOW = 32
+"""Codes fetched with fewer different scores are of copies of few rows: 128 of rows that differ have some 70, at the least 40."""
 LAST_ENTERING_SHARE = 0.02
 
 
@@ -300,7 +302,7 @@ def _reachable(request: _Request, tier: CompressedTier | CelledTier, dead: int) 
 
 
 def _widened(
-    request: _Request, nearest: Callable[[int], SlotArray], count: int, room: int, *, others: FloatArray, rounds: int
+    request: _Request, nearest: Callable[[int], Proposed], count: int, room: int, *, others: FloatArray, rounds: int
 ) -> tuple[SlotArray, FloatArray] | None:
     """The matching rows of the `count` best codes, or of more of them where rows lie dense, given the scores of other rows.
 
@@ -308,14 +310,23 @@ def _widened(
     last codes fetched still enter the best `room`. Then three times as many are fetched, so that only such queries pay. None when
     the last of several rounds shows it still under a filter: there a scan costs less than the codes it would take. Without one
     the codes themselves are wrong, which the audit of what was served must see.
+
+    Where rows have many copies, hundreds of codes are of few different rows, and may all be of others than the best: as many are
+    fetched as hold enough different ones, within the same bounds.
     """
-    for _ in range(rounds):
+    limit = count * CODE_WIDEN ** (rounds - 1)
+    while True:
         near = nearest(count)
-        slots, scores = request.matching(near)
+        if near.different < COPIES_BELOW and len(near) == count < limit:
+            count = min(limit, count * (2 * COPIES_BELOW) // near.different)
+            continue
+        slots, scores = request.matching(near.slots)
         # in code order, so the last quarter are the worst by their codes
         last = scores[-max(len(scores) // 4, 1) :]
         if rounds == 1 or len(near) < count or not _many_enter(last, scores, others, room, many=LAST_ENTERING_SHARE):
             return slots, scores
+        if count * CODE_WIDEN > limit:
+            break
         count *= CODE_WIDEN
     return None if request.share < 1.0 else (slots, scores)
 

@@ -46,6 +46,11 @@ class Retrieval:
         answer = self.ask(json.dumps(request).encode())
         return None if answer is None else [candidate["candidate_id"] for candidate in json.loads(answer)["candidates"]]
 
+    def scores(self, request: Mapping[str, Any]) -> dict[str, float] | None:
+        """Return the score of each id that answers a request, best first."""
+        answer = self.ask(json.dumps(request).encode())
+        return None if answer is None else {found["candidate_id"]: found["score"] for found in json.loads(answer)["candidates"]}
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

@@ -15,7 +15,7 @@ import numpy as np
 from serving.index.protocol import FloatArray
 from serving.index.tiers.arena import SlotArray
 from serving.index.tiers.centroids import Cells, Centroids, learned
-from serving.index.tiers.compressed import BITS, Codebook
+from serving.index.tiers.compressed import BITS, Codebook, Proposed, proposed
 from serving.index.tiers.lists import add_to_lists
 from serving.index.tiers.nibbles import coded
 
@@ -53,8 +53,8 @@ class CelledTier:
             size = max(first, len(farness) - len(left))
         yield left
 
-    def nearest(self, query: FloatArray, cells: Cells, count: int) -> SlotArray:
-        """Slots of about the `count` best codes of these cells for a unit query [dim], best first; dead rows included."""
+    def nearest(self, query: FloatArray, cells: Cells, count: int) -> Proposed:
+        """About the `count` best codes of these cells for a unit query [dim]; dead rows included."""
         # the setting belongs to the calling thread, and each reader is a new caller
         faiss.omp_set_num_threads(1)
         wanted = min(count, len(self.slots))
@@ -72,11 +72,7 @@ class CelledTier:
             False,
             _asking(len(cells)),
         )
-        found = positions
-        if len(found) and found[-1] < 0:
-            found = found[found >= 0]
-        taken: SlotArray = self.slots.take(found)
-        return taken
+        return proposed(self.slots, scores, positions)
 
 
 @lru_cache(maxsize=1_024)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.index.errors import WrongDimension
 from serving.index.protocol import FloatArray
@@ -58,6 +59,25 @@ def codebook_of(values: FloatArray, dim: int) -> Codebook:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposed:
+    """What codes propose: slots, best first, and how many different scores they have by their codes; copies of a row have one."""
+
+    slots: SlotArray
+    different: int
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+
+def proposed(slots: SlotArray, scores: FloatArray, positions: NDArray[np.int64]) -> Proposed:
+    """Take what faiss found, best first: `positions` in `slots`, -1 where it found no more, and their scores."""
+    if len(positions) and positions[-1] < 0:
+        scores, positions = scores[positions >= 0], positions[positions >= 0]
+    different = 1 + int(np.count_nonzero(scores[1:] != scores[:-1]))
+    return Proposed(slots.take(positions), different)
+
+
+@dataclass(frozen=True, slots=True)
 class CompressedTier:
     """Codes and, for each, the arena slot of its full row."""
 
@@ -73,16 +93,12 @@ class CompressedTier:
         """Codes and slots."""
         return len(self.slots) * ((self.codes.d * BITS + 7) // 8 + 8)
 
-    def nearest(self, query: FloatArray, count: int) -> SlotArray:
-        """Slots of about the `count` best codes for a unit query [dim], in no useful order; dead rows included."""
+    def nearest(self, query: FloatArray, count: int) -> Proposed:
+        """About the `count` best codes for a unit query [dim]; dead rows included."""
         # the setting belongs to the calling thread, and each reader is a new caller
         faiss.omp_set_num_threads(1)
-        _, positions = self.codes.search(query[None, :], min(count, len(self.slots)))
-        found = positions[0]
-        if len(found) and found[-1] < 0:
-            found = found[found >= 0]
-        taken: SlotArray = self.slots.take(found)
-        return taken
+        scores, positions = self.codes.search(query[None, :], min(count, len(self.slots)))
+        return proposed(self.slots, scores[0], positions[0])
 
 
 class CodesBuild:

@@ -343,8 +343,8 @@ def test_an_exact_query_without_an_answer_counts_as_failed(monkeypatch: pytest.M
         def __init__(self, *_: str) -> None:
             pass
 
-        def ids(self, request: dict[str, object]) -> list[str] | None:
-            return None if request.get("exact") else ["t:1"]
+        def scores(self, request: dict[str, object]) -> dict[str, float] | None:
+            return None if request.get("exact") else {"t:1": 0.5}
 
         def close(self) -> None:
             pass
@@ -353,3 +353,12 @@ def test_an_exact_query_without_an_answer_counts_as_failed(monkeypatch: pytest.M
     plan = Plan(seconds=0.1, warmup_s=0.0, exact_per_s=20.0, queries_per_s=0.0)
     asked = asker._Asker(plan, Target("", "http://node", "home-timeline", "", 1), [{"k": 1}]).run(time.monotonic())
     assert (asked.failed, len(asked.recalls)) == (2, 0)
+
+
+def test_any_of_equal_candidates_is_right_and_one_that_is_worse_is_not() -> None:
+    """Of tweets with one vector an answer holds some, the exact one others: counted as missed, a true answer had a recall of .9."""
+    truth = {"t:1": 0.9, "t:2": 0.8, "t:3": 0.8, "t:4": 0.8}
+    assert asker.recall(truth, truth) == 1.0
+    assert asker.recall(truth, {"t:1": 0.9, "t:2": 0.8, "t:5": 0.8 - 1e-7, "t:6": 0.8}) == 1.0
+    assert asker.recall(truth, {"t:1": 0.9, "t:2": 0.8, "t:5": 0.79, "t:6": 0.7}) == 0.5
+    assert asker.recall(truth, {}) == 0.0

@@ -147,3 +147,22 @@ def test_a_query_into_a_dense_cluster_still_finds_its_true_neighbours() -> None:
     truth = set(index.search_exact(query, 100).candidate_ids)
     assert len(truth & set(index.search(query, 100).candidate_ids)) >= 95
     assert plans(index) == {"searches_codes": 1}
+
+
+@pytest.mark.parametrize("cells", [None, CellsConfig(group_from_rows=1_000, rows_per_cell=500, first_cells=8)])
+@pytest.mark.parametrize("k", [10, 100])
+def test_rows_of_many_copies_do_not_hide_better_ones(k: int, cells: CellsConfig | None) -> None:
+    """The codes fetched were of a handful of different rows: where none of the best was among them, all of the best were missed."""
+    random = np.random.default_rng(8)
+    different = random.normal(size=(400, DIM)) * 0.3 + random.normal(size=DIM)
+    unit: np.ndarray = (different / np.linalg.norm(different, axis=1, keepdims=True)).astype(np.float32)
+    vectors = np.repeat(unit, 60, axis=0)[random.permutation(60 * len(unit))]
+    codes = dataclasses.replace(CODES, cells=cells)
+    index = LiveIndex(DIM, IndexConfig(fresh_rows=256, compressed=codes, graph=None, background=False))
+    index.upsert(rows_of(vectors, 0, ["en"] * len(vectors)))
+    index.maintain()
+    for query in unit[:40] + 0.2 * random.normal(size=(40, DIM)).astype(np.float32):
+        best = index.search_exact(query, k).scores
+        # any copy of a row is as good as another
+        assert index.search(query, k).scores == pytest.approx(best, abs=1e-5)
+    assert plans(index) == {"searches_codes" if cells is None else "searches_cells": 40}

@@ -61,9 +61,9 @@ def test_all_cells_give_what_a_scan_of_all_codes_gives(vectors: np.ndarray, code
     flat = extended(empty_tier(codebook), vectors, slots, drop=None)
     shares = []
     for query in vectors[:50]:
-        found = tier.nearest(query, everything(tier, query), 100).tolist()
+        found = tier.nearest(query, everything(tier, query), 100).slots.tolist()
         assert len(set(found)) == 100
-        shares.append(len(set(found) & set(flat.nearest(query, 100).tolist())) / 100)
+        shares.append(len(set(found) & set(flat.nearest(query, 100).slots.tolist())) / 100)
     # rows whose codes score the same at the end of the hundred may differ
     assert np.mean(shares) > 0.97
 
@@ -72,7 +72,7 @@ def test_a_cell_is_asked_for_more_than_it_holds(vectors: np.ndarray, codebook: C
     """It gives what it holds, and nothing that stands for nothing."""
     tier = celled(vectors, codebook, np.arange(ROWS))
     cells = next(tier.rounds(vectors[3], 1))
-    found = tier.nearest(vectors[3], cells, ROWS)
+    found = tier.nearest(vectors[3], cells, ROWS).slots
     assert 0 < len(found) < ROWS / 2
     assert len(set(found.tolist())) == len(found)
     assert found.min() >= 0
@@ -84,11 +84,11 @@ def test_a_longer_tier_holds_old_and_new_rows_and_the_old_one_is_as_it_was(vecto
     """Readers go on with the tier they took while rows are added to a copy."""
     old, more = vectors[:1_500], vectors[1_500:]
     tier = celled(old, codebook, np.arange(1_500))
-    before = [tier.nearest(query, everything(tier, query), 50).tolist() for query in vectors[:20]]
+    before = [tier.nearest(query, everything(tier, query), 50).slots.tolist() for query in vectors[:20]]
     longer = extended_cells(tier, more, np.arange(1_500, ROWS))
     assert len(tier) == 1_500
     assert len(longer) == ROWS
     assert longer.bytes_held > tier.bytes_held
-    assert [tier.nearest(query, everything(tier, query), 50).tolist() for query in vectors[:20]] == before
-    own = [number in longer.nearest(vectors[number], next(longer.rounds(vectors[number], 1)), 10) for number in range(ROWS)]
+    assert [tier.nearest(query, everything(tier, query), 50).slots.tolist() for query in vectors[:20]] == before
+    own = [number in longer.nearest(vectors[number], next(longer.rounds(vectors[number], 1)), 10).slots for number in range(ROWS)]
     assert np.mean(own) > 0.99

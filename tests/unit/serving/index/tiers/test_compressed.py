@@ -25,7 +25,7 @@ def codebook() -> Codebook:
 
 def found(tier: CompressedTier, vectors: np.ndarray, slots: np.ndarray) -> list[bool]:
     """For each row whether its own vector finds it among its 20 best codes."""
-    return [slot in tier.nearest(vector, 20) for vector, slot in zip(vectors, slots, strict=True)]
+    return [slot in tier.nearest(vector, 20).slots for vector, slot in zip(vectors, slots, strict=True)]
 
 
 @pytest.mark.parametrize("dim", [8, 64])
@@ -88,14 +88,14 @@ def test_extending_a_tier_leaves_the_published_one_as_it_was(codebook: Codebook)
     """Readers hold the old one while the new one is made."""
     vectors, slots = units(500, 2), np.arange(1, 501)
     tier = extended(empty_tier(codebook), vectors, slots, drop=None)
-    before = tier.nearest(vectors[7], 50).tolist()
+    before = tier.nearest(vectors[7], 50).slots.tolist()
     drop = np.ones(500, dtype=np.bool_)
     extended(tier, units(80, 5), np.arange(600, 680), drop=drop)
     assert len(tier) == 500
-    assert tier.nearest(vectors[7], 50).tolist() == before
+    assert tier.nearest(vectors[7], 50).slots.tolist() == before
 
 
 def test_asking_for_more_codes_than_there_are_gives_each_once(codebook: Codebook) -> None:
     """A filter widens the fetch beyond a small tier."""
     tier = extended(empty_tier(codebook), units(50, 2), np.arange(1, 51), drop=None)
-    assert sorted(tier.nearest(units(1, 9)[0], 5_000).tolist()) == list(range(1, 51))
+    assert sorted(tier.nearest(units(1, 9)[0], 5_000).slots.tolist()) == list(range(1, 51))
