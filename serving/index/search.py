@@ -23,6 +23,9 @@ from serving.index.view import View
 SELECTIVITY_SAMPLE_ROWS = 1_024
 EXACT_BELOW_SHARE = 0.15
 """A filter that lets fewer than this share through is answered by scoring exactly what matches."""
+DENSE_FROM = 4
+"""From one row in so many on, reading all in order costs less than gathering those."""
+FEW_CODES = 4
 EXCLUDED_ALLOWANCE = 256
 """Excluded ids a first attempt leaves room for; a second attempt widens."""
 WIDEN = 4
@@ -67,6 +70,7 @@ class Matcher:
         author_table: BoolArray | None = None
         if where.authors is not None:
             author_table = _table(arena.authors, where.authors)
+        self._few = _few(arena.language, self._language) or _few(arena.author, author_table)
         if where.exclude_authors:
             others = ~_table(arena.authors, where.exclude_authors)
             author_table = others if author_table is None else author_table[: len(others)] & others[: len(author_table)]
@@ -83,6 +87,28 @@ class Matcher:
         if self._author is not None:
             keep &= _looked_up(self._author, _column(arena.author, slots))
         return keep
+
+    def among(self, first: int, end: int) -> SlotArray:
+        """The live ones of the slots from `first` to `end` whose attributes match, ascending."""
+        rows = slice(first, end)
+        if (some := self._narrowed(rows)) is not None:
+            slots = np.flatnonzero(some) + first
+            if len(slots) * DENSE_FROM < end - first:
+                return slots[self.keep(slots)]
+        return np.flatnonzero(self.keep(rows)) + first
+
+    def _narrowed(self, rows: slice) -> BoolArray | None:
+        """Which rows meet one of the conditions, the rarest that is quick to test; None without one."""
+        if self._few is not None:
+            column, codes = self._few
+            some: BoolArray = np.zeros(rows.stop - rows.start, np.bool_)
+            for code in codes:
+                some |= column[rows] == code
+            return some
+        if self._where.created_from_ms is not None:
+            recent: BoolArray = self._view.arena.created_ms[rows] >= self._where.created_from_ms
+            return recent
+        return None
 
     def share(self) -> float:
         """Estimated share of the live rows that match, from evenly spaced rows."""
@@ -105,6 +131,14 @@ def _table(names: Interned, chosen: frozenset[str]) -> BoolArray:
     table = np.zeros(len(names) + 1, dtype=np.bool_)
     table[codes] = True
     return table
+
+
+def _few(column: NDArray[np.int32], table: BoolArray | None) -> tuple[NDArray[np.int32], SlotArray] | None:
+    """A column and the few codes of it that a table lets through; None where they are many: to compare costs a pass for each."""
+    if table is None:
+        return None
+    codes = np.flatnonzero(table)
+    return (column, codes) if len(codes) <= FEW_CODES else None
 
 
 def _looked_up(table: BoolArray, codes: NDArray[np.int32]) -> BoolArray:
@@ -139,11 +173,11 @@ def search_exact(view: View, query: FloatArray, k: int, where: Filter) -> Found:
         return NOTHING
     arena, end = view.arena, view.fresh_to
     first = view.fresh_from if view.compressed is None and view.graph is None else 0
-    keep = Matcher(view, where).keep(slice(first, end))
-    slots = np.flatnonzero(keep) + first
-    # reading everything in order is cheaper than gathering most of it
-    dense = len(slots) * 4 > end - first
-    scores = _cosines(arena.vectors[first:end], query)[keep] if dense else _cosines(arena.vectors.take(slots, axis=0), query)
+    slots = Matcher(view, where).among(first, end)
+    if len(slots) * DENSE_FROM > end - first:
+        scores = _cosines(arena.vectors[first:end], query).take(slots - first)
+    else:
+        scores = _cosines(arena.vectors.take(slots, axis=0), query)
     return _best(arena, slots, scores, k, where)
 
 

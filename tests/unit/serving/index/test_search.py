@@ -166,3 +166,28 @@ def test_rows_of_many_copies_do_not_hide_better_ones(k: int, cells: CellsConfig 
         # any copy of a row is as good as another
         assert index.search(query, k).scores == pytest.approx(best, abs=1e-5)
     assert plans(index) == {"searches_codes" if cells is None else "searches_cells": 40}
+
+
+RARE: list[tuple[Filter, set[int]]] = [
+    (Filter(languages=frozenset({"fi"})), set(range(0, COUNT, 500))),
+    (Filter(languages=frozenset({"fi", "unheard of"})), set(range(0, COUNT, 500))),
+    (Filter(languages=frozenset({"fi", "ja"})), set(range(0, COUNT, 3)) | set(range(0, COUNT, 500))),
+    (Filter(languages=frozenset({"unheard of"})), set()),
+    (Filter(authors=frozenset({"a:4", "a:2000", "a:8"})), {4, 8, 2000}),
+    (Filter(authors=frozenset({"a:4", "a:2000", "a:8"}), exclude_authors=frozenset({"a:8"})), {4, 2000}),
+    (Filter(authors=frozenset({"a:4", "a:3000"}), languages=frozenset({"fi"})), set()),
+    (Filter(created_from_ms=COUNT - 40), set(range(COUNT - 40, COUNT))),
+    (Filter(languages=frozenset({"fi"}), created_from_ms=1_000), set(range(1_000, COUNT, 500))),
+    (Filter(languages=frozenset({"fi", "ja", "en", "de", "fr"}), created_from_ms=COUNT - 5), set(range(COUNT - 5, COUNT))),
+]
+
+
+@pytest.mark.parametrize("where, matching", RARE)
+def test_what_rarely_matches_is_found_to_the_last_and_no_dead_row(vectors: np.ndarray, where: Filter, matching: set[int]) -> None:
+    """Of a rare condition only the rows that meet it are looked at again; the others, and which of them died, still count."""
+    index = filled(vectors, CODES, None)
+    dead = sorted(matching)[::2]
+    index.delete([f"t:{number}" for number in dead], np.full((len(dead), 2), 10**6))
+    expected = {f"t:{number}" for number in matching - set(dead)}
+    for search in (index.search, index.search_exact):
+        assert set(search(vectors[0], COUNT, where).candidate_ids) == expected
