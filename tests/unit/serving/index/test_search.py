@@ -182,7 +182,7 @@ RARE: list[tuple[Filter, set[int]]] = [
 ]
 
 
-@pytest.mark.parametrize("where, matching", RARE)
+@pytest.mark.parametrize(("where", "matching"), RARE)
 def test_what_rarely_matches_is_found_to_the_last_and_no_dead_row(vectors: np.ndarray, where: Filter, matching: set[int]) -> None:
     """Of a rare condition only the rows that meet it are looked at again; the others, and which of them died, still count."""
     index = filled(vectors, CODES, None)
