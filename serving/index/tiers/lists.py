@@ -1,6 +1,6 @@
 """Codes into faiss's lists of packed blocks, many rows at once: what adding to cells costs beside finding cell and codes.
 
-Of faiss 1.15.1's own ways, `add` finds cells and codes itself, at five times the cost; `add_core` and `add_sa_codes` leave wrong
+Of faiss 1.15.1's own ways, `add` finds cells and codes itself, at three times the cost; `add_core` and `add_sa_codes` leave wrong
 codes in packed blocks; and `add_entries` takes one list's rows a call, packed as in a list of their own. `merge_from` does that for
 all lists in one call without the GIL: the rows are written here as lists that faiss reads, and merged.
 """
