@@ -31,8 +31,7 @@ class NodeSettings(RoostSettings):
         query_threads: queries answered at the same time; the others wait. 0 means one for each core that the process may use, four
             at most.
         index_tiers: which tiers an index may have besides the newest rows: "all", each where it pays; "codes", scanned whole;
-            "codes-and-graph", an HNSW graph beside them where it pays; "graph" alone; "exact", none. A graph links copies of a
-            vector to each other and loses what lies behind them: none where many candidates have the same features.
+            "codes-and-graph", an HNSW graph beside them where it pays; "graph" alone; "exact", none.
         log_format: "json" makes every log line one JSON object, with the bundle, epoch, topic, partition and offset it is about.
         snapshots: folder for the indexes on disk, so that a start reads on instead of reading everything; None keeps none. The node
             uses the subfolder of its `node_id`.

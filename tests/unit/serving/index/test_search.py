@@ -149,23 +149,36 @@ def test_a_query_into_a_dense_cluster_still_finds_its_true_neighbours() -> None:
     assert plans(index) == {"searches_codes": 1}
 
 
-@pytest.mark.parametrize("cells", [None, CellsConfig(group_from_rows=1_000, rows_per_cell=500, first_cells=8)])
+COPIES = {
+    "codes": (CODES, None),
+    "cells": (dataclasses.replace(CODES, cells=CellsConfig(group_from_rows=1_000, rows_per_cell=500, first_cells=8)), None),
+    "graph": (None, GRAPH),
+}
+
+
+@pytest.mark.parametrize("plan", list(COPIES))
 @pytest.mark.parametrize("k", [10, 100])
-def test_rows_of_many_copies_do_not_hide_better_ones(k: int, cells: CellsConfig | None) -> None:
-    """The codes fetched were of a handful of different rows: where none of the best was among them, all of the best were missed."""
+def test_rows_of_many_copies_do_not_hide_better_ones(k: int, plan: str) -> None:
+    """The codes fetched were of a handful of different rows: where none of the best was among them, all of the best were missed.
+
+    And a graph linked copies to each other, so that hardly a way led on from them.
+    """
     random = np.random.default_rng(8)
     different = random.normal(size=(400, DIM)) * 0.3 + random.normal(size=DIM)
     unit: np.ndarray = (different / np.linalg.norm(different, axis=1, keepdims=True)).astype(np.float32)
     vectors = np.repeat(unit, 60, axis=0)[random.permutation(60 * len(unit))]
-    codes = dataclasses.replace(CODES, cells=cells)
-    index = LiveIndex(DIM, IndexConfig(fresh_rows=256, compressed=codes, graph=None, background=False))
+    compressed, graph = COPIES[plan]
+    config = IndexConfig(fresh_rows=256, compressed=compressed, graph=graph, exact_us_per_row=1.0, background=False)
+    index = LiveIndex(DIM, config)
     index.upsert(rows_of(vectors, 0, ["en"] * len(vectors)))
     index.maintain()
     for query in unit[:40] + 0.2 * random.normal(size=(40, DIM)).astype(np.float32):
         best = index.search_exact(query, k).scores
+        found = index.search(query, k)
         # any copy of a row is as good as another
-        assert index.search(query, k).scores == pytest.approx(best, abs=1e-5)
-    assert plans(index) == {"searches_codes" if cells is None else "searches_cells": 40}
+        assert found.scores == pytest.approx(best, abs=1e-5)
+        assert len(set(found.candidate_ids)) == k
+    assert plans(index) == {f"searches_{plan}": 40}
 
 
 RARE: list[tuple[Filter, set[int]]] = [
