@@ -15,11 +15,10 @@ from lab.bench.freshness.plan import Plan, Target
 from lab.bench.freshness.traffic import make_world
 from lab.observed.columns import Floats
 from lab.world.live import Clock, LiveWorld
+from serving.index.audit import SCORE_TOLERANCE
 
 # each asks every so many-th query: an answer of up to so many query intervals delays nobody
 _THREADS = 24
-# the same product summed in another order
-_SCORE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def recall(truth: Mapping[str, float], found: Mapping[str, float]) -> float:
     Of candidates with equal scores at the end of an answer either is right: many tweets of one author have the same features, so
     the same vector.
     """
-    least = min(truth.values()) - _SCORE_TOLERANCE
+    least = min(truth.values()) - SCORE_TOLERANCE
     right = sum(candidate_id in truth or score >= least for candidate_id, score in found.items())
     return min(1.0, right / len(truth))
 

@@ -43,8 +43,8 @@ class Retrieval:
 
     def ids(self, request: Mapping[str, Any]) -> list[str] | None:
         """Return the ids that answer a request, best first."""
-        answer = self.ask(json.dumps(request).encode())
-        return None if answer is None else [candidate["candidate_id"] for candidate in json.loads(answer)["candidates"]]
+        scores = self.scores(request)
+        return None if scores is None else list(scores)
 
     def scores(self, request: Mapping[str, Any]) -> dict[str, float] | None:
         """Return the score of each id that answers a request, best first."""

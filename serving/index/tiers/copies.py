@@ -16,8 +16,8 @@ def first_of_each(vectors: FloatArray, seed: int) -> tuple[SlotArray, SlotArray]
         bits = np.ascontiguousarray(vectors[begin : begin + _CHUNK_ROWS]).view(np.uint32)
         hashes[begin : begin + _CHUNK_ROWS] = (bits * odd).sum(axis=1)
     _, firsts, numbers = np.unique(hashes, return_index=True, return_inverse=True)
-    if not np.array_equal(vectors, vectors.take(firsts.take(numbers), axis=0)):
-        # two that differ have one hash: once in many lives of the universe
+    if len(firsts) == len(vectors) or not np.array_equal(vectors, vectors.take(firsts.take(numbers), axis=0)):
+        # none has a copy; or two that differ have one hash, once in many lives of the universe
         return np.arange(len(vectors)), np.arange(len(vectors))
     ascending = np.argsort(firsts)
     return firsts[ascending], np.argsort(ascending)[numbers]
