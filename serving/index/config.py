@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 class CellsConfig:
     """Codes grouped into k-means cells, of which a query scans the nearest."""
 
-    group_from_rows: int = 400_000
+    group_from_rows: int = 150_000
     """From this many live rows on scanning some cells costs less than scanning all codes."""
     rows_per_cell: int = 500
     regroup_share: float = 0.5
