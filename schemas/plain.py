@@ -25,7 +25,10 @@ def _any(expressions: list[bytes]) -> bytes:
 
 # up to where the length no longer fits one byte
 TEXT = _any([rb"\x00", *_counted(b".", 63)])
-ASCII_TEXT = _any([rb"\x00", *_counted(rb"[\x00-\x7f]", 63)])
+_ASCII_NAMES = _counted(rb"[\x00-\x7f]", 63)
+ASCII_TEXT = _any([rb"\x00", *_ASCII_NAMES])
+# a text that is not empty
+ASCII_NAME = _any(_ASCII_NAMES)
 
 
 def array(item: bytes, most: int) -> bytes:

@@ -1,9 +1,11 @@
 """The reference fold: what the logs say, read once from beginning to end, with no crash, cache or checkpoint. Holds no test."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from schemas.errors import InvalidInput
 from schemas.records.candidates import Candidate
+from schemas.records.feedback import counter_step
 from schemas.wire.inbound import InboundRecord
 from streams.candidates import fold
 from streams.candidates.intake import read_engagement, read_publication
@@ -37,10 +39,17 @@ def reference_fold(
         appended[place] = minute
         if repeated:
             continue
-        known = state.get(engagement.candidate_id)
-        after = fold.with_engagement(known, engagement, append_time_ms=record.timestamp_ms)
-        if after is not None:
-            state[engagement.candidate_id] = after
+        step = counter_step(engagement.kind)
+        if step is None:
+            continue
+        name, by = step
+        stub = Candidate(engagement.candidate_id, -1, -1, record.timestamp_ms)
+        known = state.get(engagement.candidate_id, stub)
+        state[engagement.candidate_id] = replace(
+            known,
+            counters=replace(known.counters, **{name: getattr(known.counters, name) + by}),
+            append_time_ms=max(known.append_time_ms, record.timestamp_ms),
+        )
     return state
 
 

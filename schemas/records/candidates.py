@@ -124,18 +124,18 @@ class Publication(Message):
         check_sequence(self.sequence)
         if self.deleted:
             return
-        told = self.attributes()
         for name, text, limit in (
-            ("author_id", told.author_id, MAX_SHORT_BYTES),
-            ("language", told.language, MAX_TOPIC_BYTES),
-            ("region", told.region, MAX_TOPIC_BYTES),
-            ("text", told.text, MAX_TEXT_BYTES),
-            *(("topic", topic, MAX_TOPIC_BYTES) for topic in told.topics),
+            ("author_id", getattr(self, self.AUTHOR), MAX_SHORT_BYTES),
+            ("language", self.language, MAX_TOPIC_BYTES),
+            ("region", self.region, MAX_TOPIC_BYTES),
+            ("text", self.text, MAX_TEXT_BYTES),
         ):
             check_text(name, text, limit)
-        if len(told.topics) > MAX_TOPICS:
-            raise InvalidRecord(f"{self.candidate_id} has {len(told.topics)} topics; send at most {MAX_TOPICS}")
-        if told.author_followers < 0:
+        for topic in self.topics:
+            check_text("topic", topic, MAX_TOPIC_BYTES)
+        if len(self.topics) > MAX_TOPICS:
+            raise InvalidRecord(f"{self.candidate_id} has {len(self.topics)} topics; send at most {MAX_TOPICS}")
+        if getattr(self, self.FOLLOWERS) < 0:
             raise InvalidRecord(f"the followers of {self.candidate_id} are a negative number")
 
 

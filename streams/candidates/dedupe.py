@@ -34,7 +34,10 @@ class SeenEvents:
             for old in [m for m in self._minutes if m < minute - WINDOW_MINUTES]:
                 del self._minutes[old]
         oldest = minute - WINDOW_MINUTES
-        repeated = any(hashed in hashes for m, hashes in self._minutes.items() if m >= oldest)
+        repeated = False
+        for m, hashes in self._minutes.items():
+            if hashed in hashes and m >= oldest:
+                repeated = True
         # a broker's clock may step back: the record then belongs to a minute that may be gone
         self._minutes.setdefault(minute, set()).add(hashed)
         return repeated

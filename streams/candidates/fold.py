@@ -4,20 +4,26 @@ The rules are CONTRACTS, 'What "the same state" means'. The order of inputs of o
 different kinds commute, so that no interleaving of topics changes the outcome.
 """
 
+from collections.abc import Sequence
 from dataclasses import fields
-from operator import attrgetter
+from operator import add, attrgetter
 
 from schemas.ids import Version
 from schemas.records.candidates import Candidate, CandidateAttributes, Counters, Publication
-from schemas.records.feedback import Engagement, EngagementKind, counter_step
+from schemas.records.feedback import EngagementKind, counter_step
 
 _NO_VERSION = Version(-1, -1)
+_NO_COUNTERS = Counters()
 _COUNTERS = tuple(field.name for field in fields(Counters))
 _values = attrgetter(*_COUNTERS)
-# the place of the counter a kind moves, and by how much; other kinds move none
-_EFFECTS: dict[EngagementKind, tuple[int, int]] = {
+_STEPS: dict[EngagementKind, tuple[int, int]] = {
     kind: (_COUNTERS.index(step[0]), step[1]) for kind in EngagementKind if (step := counter_step(kind)) is not None
 }
+
+NO_STEPS = (0,) * len(_COUNTERS)
+"""Of each counter."""
+step_of = _STEPS.get
+"""Return the place of the counter that a kind of engagement moves, and by how much; None where it moves none."""
 
 
 def with_publication(known: Candidate | None, told: Publication, *, append_time_ms: int) -> Candidate | None:
@@ -41,20 +47,17 @@ def with_tombstone(known: Candidate | None, candidate_id: str, *, append_time_ms
     return _replaced(known, candidate_id, version, None, append_time_ms=append_time_ms)
 
 
-def with_engagement(known: Candidate | None, engagement: Engagement, *, append_time_ms: int) -> Candidate | None:
-    """Return the candidate after an engagement that is no duplicate: a stub when it is unknown; None when no counter moves.
+def with_engagements(known: Candidate | None, candidate_id: str, steps: Sequence[int], *, append_time_ms: int) -> Candidate:
+    """Return the candidate after engagements that are no duplicates: a stub when it is unknown.
 
     Deleted candidates count on: whether the delete or the engagement is read first must not matter.
+
+    Args:
+        steps: by how much they move each counter.
+        append_time_ms: of the newest of them.
     """
-    effect = _EFFECTS.get(engagement.kind)
-    if effect is None:
-        return None
-    place, step = effect
-    values = list(_values(known.counters if known else Counters()))
-    values[place] += step
-    counters = Counters(*values)
     if known is None:
-        return Candidate(engagement.candidate_id, *_NO_VERSION, append_time_ms=append_time_ms, counters=counters)
+        return Candidate(candidate_id, *_NO_VERSION, append_time_ms=append_time_ms, counters=Counters(*steps))
     return Candidate(
         known.candidate_id,
         known.event_time_ms,
@@ -62,7 +65,7 @@ def with_engagement(known: Candidate | None, engagement: Engagement, *, append_t
         max(known.append_time_ms, append_time_ms),
         known.deleted,
         known.attributes,
-        counters,
+        Counters(*map(add, _values(known.counters), steps)),
         known.source,
     )
 
@@ -77,6 +80,6 @@ def _replaced(
         append_time_ms if known is None else max(known.append_time_ms, append_time_ms),
         deleted=attributes is None,
         attributes=attributes,
-        counters=Counters() if known is None else known.counters,
+        counters=_NO_COUNTERS if known is None else known.counters,
         source={} if known is None else known.source,
     )

@@ -5,11 +5,13 @@ from operator import attrgetter
 from schemas.codec import SchemaLookup
 from schemas.errors import InvalidRecord
 from schemas.ids import check_candidate_id
+from schemas.plain import NotPlain
 from schemas.records.candidates import Publication
 from schemas.records.feedback import Engagement
 from schemas.topics import PUBLICATIONS
 from schemas.wire.inbound import InboundRecord
 from schemas.wire.partition import partition_of
+from streams.candidates.engaged import Engaged, cut
 from streams.intake import read
 
 _candidate_id = attrgetter("candidate_id")
@@ -41,9 +43,13 @@ def read_publication(
     return candidate_id, told
 
 
-def read_engagement(record: InboundRecord, *, lookup: SchemaLookup | None = None) -> Engagement:
-    """Return the engagement; raises `InvalidInput` when the value or the key breaks the contracts."""
-    return read(Engagement, record, _candidate_id, lookup=lookup)
+def read_engagement(record: InboundRecord, *, lookup: SchemaLookup | None = None) -> Engaged:
+    """Return what was engaged with; raises `InvalidInput` when the value or the key breaks the contracts."""
+    try:
+        return cut(record)
+    except NotPlain:
+        engagement = read(Engagement, record, _candidate_id, lookup=lookup)
+    return Engaged(engagement.event_id, engagement.candidate_id, engagement.kind)
 
 
 def _id_of_null(record: InboundRecord) -> str:

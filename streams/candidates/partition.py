@@ -1,7 +1,7 @@
 """One partition of candidates: the fold applied in log order, what must be written, and what expires. Embeds and sends nothing.
 
-Decoded candidates that changed are kept beside the store until they are written: a candidate that is engaged with a thousand times
-between two checkpoints is decoded, encoded and written once.
+What changed is kept beside the store until it is written, engagements as sums: a candidate that is engaged with a thousand times
+between two checkpoints is decoded, folded, encoded and written once.
 """
 
 import heapq
@@ -11,13 +11,14 @@ from itertools import islice
 
 from schemas.codec import decode, encode
 from schemas.records.candidates import Candidate, Publication
-from schemas.records.feedback import Engagement
 from schemas.surfaces import Surfaces, surface_finder
-from schemas.topics import CANDIDATES, DAY_MS, deletes_kept_ms
+from schemas.topics import CANDIDATES, DAY_MS, ENGAGEMENTS, deletes_kept_ms
 from schemas.wire.inbound import InboundRecord
 from streams.candidates import fold
 from streams.candidates.dedupe import SeenEvents
+from streams.candidates.engaged import Engaged
 from streams.candidates.live import LiveIds
+from streams.candidates.unfolded import UnfoldedEngagements
 from streams.state import StateStore, read_state
 
 _MAX_DECODED = 50_000
@@ -51,6 +52,9 @@ class CandidatePartition:
         self._surfaces_of = surface_finder(surfaces)
         self._seen = SeenEvents()
         self._decoded: dict[str, Candidate] = {}
+        self._unfolded = UnfoldedEngagements()
+        # by topic, the furthest that the input of any candidate was folded; beyond that no record is a redelivery
+        self._folded_to: dict[str, int] = {}
         # insertion-ordered sets of what awaits writing: at once, in the checkpoint under way, and in the next
         self._urgent: dict[str, None] = {}
         self._sealed: dict[str, None] = {}
@@ -61,6 +65,8 @@ class CandidatePartition:
         for key, value in store.scan():
             candidate = read_state(Candidate, CANDIDATES, key, value)
             anew.update(topic for topic, offset in candidate.source.items() if offset > ends[topic])
+            for topic, offset in candidate.source.items():
+                self._folded_to[topic] = max(offset, self._folded_to.get(topic, 0))
             self._place(candidate, now_ms)
             self._await_expiry(candidate)
             for topic in self.append_times_ms:
@@ -77,7 +83,14 @@ class CandidatePartition:
         known = self._decoded.get(candidate_id)
         if known is None and (value := self._store.get(candidate_id)) is not None:
             known = decode(Candidate, value)
-        return known
+        unfolded = self._unfolded.take(candidate_id)
+        if unfolded is None:
+            return known
+        after = fold.with_engagements(known, candidate_id, unfolded.steps, append_time_ms=unfolded.append_time_ms)
+        self._decoded[candidate_id] = after
+        if known is None:
+            self._await_expiry(after)
+        return after
 
     def written(self, candidate_ids: Iterable[str]) -> list[bytes]:
         """Return the records of these candidates as last written, of those that still have one."""
@@ -103,21 +116,13 @@ class CandidatePartition:
             self._urgent[candidate_id] = None
             self._await_expiry(after)
 
-    def fold_engagement(self, record: InboundRecord, engagement: Engagement) -> None:
+    def fold_engagement(self, record: InboundRecord, engaged: Engaged) -> None:
         """Fold an engagement, unless its event id is a duplicate."""
-        repeated = self._seen.repeats(engagement.event_id, record.timestamp_ms)
-        known = self.get(engagement.candidate_id)
-        if _already_folded(known, record):
-            self._dirty[engagement.candidate_id] = None
-            return
-        if repeated:
-            return
-        after = fold.with_engagement(known, engagement, append_time_ms=record.timestamp_ms)
-        if after is not None:
-            self._decoded[engagement.candidate_id] = after
-            self._dirty[engagement.candidate_id] = None
-            if known is None:
-                self._await_expiry(after)
+        repeated = self._seen.repeats(engaged.event_id, record.timestamp_ms)
+        candidate_id = engaged.candidate_id
+        known = self.get(candidate_id) if record.offset < self._folded_to.get(ENGAGEMENTS, 0) else None
+        if _already_folded(known, record) or (not repeated and self._unfolded.add(candidate_id, engaged.kind, record.timestamp_ms)):
+            self._dirty[candidate_id] = None
 
     def read(self, record: InboundRecord) -> None:
         """Note that a record was read, whatever came of it."""
@@ -127,7 +132,10 @@ class CandidatePartition:
     def write_urgent(self, now_ms: int) -> list[Candidate]:
         """Put the candidates that were created, updated or deleted into the store, and return them."""
         urgent, self._urgent = self._urgent, {}
-        return self._write(urgent, now_ms)
+        written = self._write(urgent)
+        for candidate in written:
+            self._place(candidate, now_ms)
+        return written
 
     def seal_dirty(self) -> int:
         """Begin a checkpoint: what is dirty now is part of it; what becomes dirty later is written now or with the next.
@@ -142,9 +150,9 @@ class CandidatePartition:
             self._decoded = {candidate_id: self._decoded[candidate_id] for candidate_id in waiting if candidate_id in self._decoded}
         return len(self._sealed)
 
-    def write_sealed(self, limit: int, now_ms: int) -> list[Candidate]:
+    def write_sealed(self, limit: int) -> list[Candidate]:
         """Put up to `limit` candidates of the checkpoint under way into the store, and return them; none when it is whole."""
-        return self._write(list(islice(self._sealed, limit)), now_ms)
+        return self._write(list(islice(self._sealed, limit)))
 
     def expire(self) -> list[str]:
         """Forget what is past its time, and return the deleted ids whose nulls the embeddings topics need.
@@ -174,13 +182,16 @@ class CandidatePartition:
 
     def _begin_anew(self, topics: Collection[str]) -> None:
         """Forget how far these topics were read: of one that was created anew, deletes too would be taken for folded long ago."""
+        self._folded_to = {topic: offset for topic, offset in self._folded_to.items() if topic not in topics}
         for candidate_id, value in list(self._store.scan()):
             candidate = decode(Candidate, value)
             source = {topic: offset for topic, offset in candidate.source.items() if topic not in topics}
             self._store.put(candidate_id, encode(replace(candidate, source=source)))
 
-    def _write(self, ids: Iterable[str], now_ms: int) -> list[Candidate]:
+    def _write(self, ids: Iterable[str]) -> list[Candidate]:
         written = []
+        positions = dict(self.positions)
+        redelivered = any(offset < self._folded_to.get(topic, 0) for topic, offset in positions.items())
         for candidate_id in ids:
             # written with all its inputs up to here, it awaits nothing more
             self._sealed.pop(candidate_id, None)
@@ -188,8 +199,6 @@ class CandidatePartition:
             known = self.get(candidate_id)
             if known is None:
                 continue
-            # redelivered input must not set the mark back: what it already covers is in the counters
-            source = {topic: max(offset, known.source.get(topic, 0)) for topic, offset in self.positions.items()}
             stamped = Candidate(
                 candidate_id,
                 known.event_time_ms,
@@ -198,11 +207,13 @@ class CandidatePartition:
                 known.deleted,
                 known.attributes,
                 known.counters,
-                source,
+                # redelivered input must not set the mark back: what it already covers is in the counters
+                {topic: max(offset, known.source.get(topic, 0)) for topic, offset in positions.items()}
+                if redelivered
+                else positions,
             )
             self._decoded[candidate_id] = stamped
             self._store.put(candidate_id, encode(stamped))
-            self._place(stamped, now_ms)
             written.append(stamped)
         return written
 

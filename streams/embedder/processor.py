@@ -250,10 +250,9 @@ class EmbedderProcessor:
 
         Its state is; whether its vector is, or when, the surface's policy says.
         """
-        now_ms = self._clock()
         outputs: list[OutboundRecord] = []
         for number, partition in self._partitions.items():
-            if written := partition.write_sealed(limit, now_ms):
+            if written := partition.write_sealed(limit):
                 for name, members in self._by_surface(written).items():
                     due = self._policies[number, name].engaged(members, self._steady())
                     outputs += self._vectors.write(name, {number: _ids(due)})

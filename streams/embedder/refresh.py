@@ -10,6 +10,7 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from operator import attrgetter
 from typing import Protocol
 
@@ -19,12 +20,13 @@ from schemas.surfaces import Surface
 # no vector is older than this much, however little its change is thought to matter
 VALUE_BOUND_S = 60.0
 _counts = attrgetter(*(field.name for field in fields(Counters)))
+_KEPT = 8_192
 
 
 class Refresh(Protocol):
     """One policy for the candidates of one surface in one partition. One thread. `now_ms` is of a clock that nobody sets."""
 
-    def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
+    def embedded(self, candidates: Sequence[Candidate], now_ms: int) -> None:
         """Note candidates that were embedded, or deleted, for another reason."""
 
     def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
@@ -88,13 +90,15 @@ class Memory:
         """Return what a candidate's newest vector was computed from; None when it is not known."""
         return self._last.get(candidate_id)
 
-    def note(self, candidate: Candidate, now_ms: int) -> None:
-        """Note that a candidate was embedded, or deleted."""
-        self._last.pop(candidate.candidate_id, None)
-        if not candidate.deleted:
-            self._last[candidate.candidate_id] = Embedded(now_ms, steps_of(candidate.counters), total_of(candidate.counters))
-        while self._window_ms and self._last and now_ms - (oldest := next(iter(self._last.items())))[1].at_ms > self._window_ms:
-            del self._last[oldest[0]]
+    def note(self, candidates: Iterable[Candidate], now_ms: int) -> None:
+        """Note candidates that were embedded, or deleted."""
+        last = self._last
+        for candidate in candidates:
+            last.pop(candidate.candidate_id, None)
+            if not candidate.deleted:
+                last[candidate.candidate_id] = Embedded(now_ms, *_measured(_counts(candidate.counters)))
+        while self._window_ms and last and now_ms - (oldest := next(iter(last.items())))[1].at_ms > self._window_ms:
+            del last[oldest[0]]
 
     def __len__(self) -> int:
         return len(self._last)
@@ -102,13 +106,20 @@ class Memory:
 
 def steps_of(counters: Counters) -> tuple[int, ...]:
     """Return floor(log2(1 + n)) + 1 of each count: as long as none moves, neither does a feature, nor the vector."""
-    # as stored: below 0 counts as 0
-    return tuple([(1 + count).bit_length() if count > 0 else 1 for count in _counts(counters)])
+    return _measured(_counts(counters))[0]
 
 
 def total_of(counters: Counters) -> int:
     """Return all engagements together."""
-    return sum([count for count in _counts(counters) if count > 0])
+    return _measured(_counts(counters))[1]
+
+
+# what is new has no counts, and most have few: they share what is told of them
+@lru_cache(_KEPT)
+def _measured(counts: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    # as stored: below 0 counts as 0
+    clipped = [max(count, 0) for count in counts]
+    return tuple([(1 + count).bit_length() for count in clipped]), sum(clipped)
 
 
 class WriteTime:
@@ -116,7 +127,7 @@ class WriteTime:
 
     memory = None
 
-    def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
+    def embedded(self, candidates: Sequence[Candidate], now_ms: int) -> None:
         """See `Refresh`."""
 
     def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
@@ -143,11 +154,11 @@ class Every:
         self._pending: dict[str, tuple[int, Candidate]] = {}
         self._turns: list[tuple[int, str]] = []
 
-    def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
+    def embedded(self, candidates: Sequence[Candidate], now_ms: int) -> None:
         """See `Refresh`."""
         for candidate in candidates:
             self._pending.pop(candidate.candidate_id, None)
-            self.memory.note(candidate, now_ms)
+        self.memory.note(candidates, now_ms)
 
     def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
         """See `Refresh`."""
@@ -187,10 +198,9 @@ class Threshold:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
 
-    def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
+    def embedded(self, candidates: Sequence[Candidate], now_ms: int) -> None:
         """See `Refresh`."""
-        for candidate in candidates:
-            self.memory.note(candidate, now_ms)
+        self.memory.note(candidates, now_ms)
 
     def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
         """See `Refresh`."""
@@ -213,7 +223,8 @@ class Threshold:
 
 def steps_moved(last: Embedded, candidate: Candidate) -> float:
     """Return by how many logarithmic steps the counters have moved: features are those steps, so 0 means the very same vector."""
-    return float(sum(abs(now - then) for now, then in zip(steps_of(candidate.counters), last.steps, strict=True)))
+    steps = steps_of(candidate.counters)
+    return 0.0 if steps == last.steps else float(sum([abs(now - then) for now, then in zip(steps, last.steps, strict=True)]))
 
 
 class Value:
@@ -229,11 +240,11 @@ class Value:
         self._credit = 0.0
         self._credited_ms: int | None = None
 
-    def embedded(self, candidates: Iterable[Candidate], now_ms: int) -> None:
+    def embedded(self, candidates: Sequence[Candidate], now_ms: int) -> None:
         """See `Refresh`."""
         for candidate in candidates:
             self._pending.pop(candidate.candidate_id, None)
-            self.memory.note(candidate, now_ms)
+        self.memory.note(candidates, now_ms)
 
     def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
         """See `Refresh`."""

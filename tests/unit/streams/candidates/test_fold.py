@@ -6,8 +6,8 @@ import pytest
 
 from schemas.ids import LAST_SEQUENCE
 from schemas.records.candidates import Candidate, Counters, Tweet
-from schemas.records.feedback import Engagement, EngagementKind
-from streams.candidates.fold import with_engagement, with_publication, with_tombstone
+from schemas.records.feedback import EngagementKind
+from streams.candidates.fold import NO_STEPS, step_of, with_engagements, with_publication, with_tombstone
 
 _TWEET = Tweet("t:1", 100, 5, "a:1", 50, text="first")
 
@@ -20,8 +20,13 @@ def _folded(*tweets: Tweet) -> Candidate:
     return known
 
 
-def _engagement(kind: EngagementKind) -> Engagement:
-    return Engagement("e", "u", "t:1", kind, 100)
+def _engaged(known: Candidate | None, *kinds: EngagementKind, append_time_ms: int) -> Candidate:
+    steps = list(NO_STEPS)
+    for kind in kinds:
+        step = step_of(kind)
+        assert step is not None
+        steps[step[0]] += step[1]
+    return with_engagements(known, "t:1", steps, append_time_ms=append_time_ms)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +66,7 @@ def test_a_foreign_null_deletes_whatever_is_known() -> None:
 
 def test_an_engagement_with_an_unknown_id_makes_a_stub_that_the_create_fills() -> None:
     """Topics are read in any order: counts that come first must not be lost, nor be retrievable before the create."""
-    stub = with_engagement(None, _engagement(EngagementKind.CLICK), append_time_ms=10)
-    assert stub is not None
+    stub = _engaged(None, EngagementKind.CLICK, append_time_ms=10)
     assert stub.is_stub
     assert stub.version == (-1, -1)
     filled = with_publication(stub, _TWEET, append_time_ms=20)
@@ -73,20 +77,17 @@ def test_an_engagement_with_an_unknown_id_makes_a_stub_that_the_create_fills() -
 
 def test_an_undo_that_comes_first_is_kept_signed_and_read_as_zero() -> None:
     """The undo and its engagement may be swapped by a retry; clipping when written would leave one too many."""
-    undone = with_engagement(None, _engagement(EngagementKind.UNFAVORITE), append_time_ms=10)
-    assert undone is not None
+    undone = _engaged(None, EngagementKind.UNFAVORITE, append_time_ms=10)
     assert undone.counters == Counters(favorite=-1)
     assert undone.counters.clipped() == Counters()
-    again = with_engagement(undone, _engagement(EngagementKind.FAVORITE), append_time_ms=11)
-    assert again is not None
+    again = _engaged(undone, EngagementKind.FAVORITE, append_time_ms=11)
     assert again.counters == Counters()
 
 
 def test_a_deleted_candidate_counts_on() -> None:
     """Were it ignored, reading the delete before or after the engagement would give two states."""
     deleted = _folded(_TWEET, replace(_TWEET, sequence=6, deleted=True))
-    after = with_engagement(deleted, _engagement(EngagementKind.REPLY), append_time_ms=2_000)
-    assert after is not None
+    after = _engaged(deleted, EngagementKind.REPLY, append_time_ms=2_000)
     assert after.deleted
     assert after.counters == Counters(reply=1)
 
@@ -94,6 +95,6 @@ def test_a_deleted_candidate_counts_on() -> None:
 def test_every_kind_but_unknown_moves_exactly_one_counter() -> None:
     """A kind added to the schema and forgotten here would be dropped in silence."""
     for kind in EngagementKind:
-        after = with_engagement(None, _engagement(kind), append_time_ms=1)
-        moved = [] if after is None else [v for v in after.counters.to_avro().values() if v]
-        assert len(moved) == (0 if kind is EngagementKind.UNKNOWN else 1), kind
+        assert (step_of(kind) is None) is (kind is EngagementKind.UNKNOWN), kind
+        if kind is not EngagementKind.UNKNOWN:
+            assert len([v for v in _engaged(None, kind, append_time_ms=1).counters.to_avro().values() if v]) == 1, kind

@@ -153,9 +153,9 @@ def test_memory_forgets_what_is_no_longer_retrievable() -> None:
     """Without it an embedder grows by every tweet there ever was."""
     memory = Memory(1_000)
     for number in range(10):
-        memory.note(candidate(str(number)), number * 500)
+        memory.note([candidate(str(number))], number * 500)
     assert len(memory) == 3
-    memory.note(candidate("9", deleted=True), 4_500)
+    memory.note([candidate("9", deleted=True)], 4_500)
     assert memory.get("t:9") is None
 
 
