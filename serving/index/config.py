@@ -20,9 +20,11 @@ class CellsConfig:
     fetch_per_hit_further: float = 0.5
     """As above, in each round of cells further off."""
     first_cells: int = 24
-    """Cells asked first; as many again, then twice as many, and so on, while what the last ones gave still enters the best."""
+    """Cells asked first, with as many behind them; then as many again, twice as many, and so on, while what the last of them gave
+    still enters the best.
+    """
     entering_share: float = 0.02
-    """What a round gives still enters while it is more than this share of the best. Clusters too small for cells of their own lie
+    """What they give still enters while it is more than this share of the best. Clusters too small for cells of their own lie
     scattered over cells of others, some far from a query beside them: at .05 the least language found could be .94.
     """
     judged_hits: int = 50

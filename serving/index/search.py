@@ -7,7 +7,7 @@ cannot fill k, the view is scanned exactly, so an answer is short only when fewe
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from serving.index.config import CompressedConfig, GraphConfig, IndexConfig
 from serving.index.matching import DENSE_FROM, Matcher
 from serving.index.protocol import EVERYTHING, Filter, FloatArray
-from serving.index.tiers.arena import Arena, SlotArray
+from serving.index.tiers.arena import Arena, BoolArray, SlotArray
 from serving.index.tiers.cells import CelledTier
 from serving.index.tiers.compressed import CompressedTier, Proposed
 from serving.index.tiers.graph import GraphTier
@@ -100,10 +100,20 @@ class _Request:
     share: float
     config: IndexConfig
 
-    def matching(self, slots: SlotArray) -> tuple[SlotArray, FloatArray]:
-        """The live, matching ones of `slots` with their scores."""
-        kept = slots[self.matcher.keep(slots)]
-        return kept, self.view.arena.vectors.take(kept, axis=0) @ self.query
+    def matching(self, near: Proposed) -> "_Matching":
+        """The live, matching ones with their scores."""
+        keep = self.matcher.keep(near.slots)
+        slots = near.slots[keep]
+        scores = self.view.arena.vectors.take(slots, axis=0) @ self.query
+        return _Matching(slots, scores, None if near.far is None else near.far[keep])
+
+
+class _Matching(NamedTuple):
+    """Rows that match with their scores, and which of them lie in the farther of the cells asked, where they lie in cells."""
+
+    slots: SlotArray
+    scores: FloatArray
+    far: BoolArray | None = None
 
 
 def _approximately(request: _Request, k: int, room: int, where: Filter) -> Found | None:
@@ -139,10 +149,10 @@ def _proposals(request: _Request, room: int) -> tuple[SlotArray, FloatArray, Pla
             found = _from_codes(request, codes, dead, room, others=scores, rounds=rounds)
         if found is None:
             return None
-        slots, scores = np.concatenate([slots, found[0]]), np.concatenate([scores, found[1]])
+        slots, scores = np.concatenate([slots, found.slots]), np.concatenate([scores, found.scores])
     if walks and view.graph is not None:
-        near, near_scores = _from_graph(request, view.graph, room, scores)
-        slots, scores = np.concatenate([slots, near]), np.concatenate([scores, near_scores])
+        near = _from_graph(request, view.graph, room, scores)
+        slots, scores = np.concatenate([slots, near.slots]), np.concatenate([scores, near.scores])
     return slots, scores, "graph" if walks else "cells" if isinstance(view.compressed, CelledTier) else "codes"
 
 
@@ -194,7 +204,7 @@ def _from_fresh(request: _Request, room: int) -> tuple[SlotArray, FloatArray]:
 
 def _from_codes(
     request: _Request, tier: CompressedTier, dead: int, room: int, *, others: FloatArray, rounds: int
-) -> tuple[SlotArray, FloatArray] | None:
+) -> _Matching | None:
     """The best codes' rows, given the scores of the fresh ones; None as `_widened`."""
     settings = _codes_of(request.config)
     per_hit = settings.fetch_per_hit * (1.5 if len(tier) > settings.wider_from_rows else 1.0)
@@ -202,13 +212,12 @@ def _from_codes(
     return _widened(request, partial(tier.nearest, request.query), count, room, others=others, rounds=rounds)
 
 
-def _from_cells(
-    request: _Request, tier: CelledTier, dead: int, room: int, others: FloatArray
-) -> tuple[SlotArray, FloatArray] | None:
+def _from_cells(request: _Request, tier: CelledTier, dead: int, room: int, others: FloatArray) -> _Matching | None:
     """The best codes' rows of the cells around the query, given the scores of the fresh ones; None as `_widened`.
 
-    Cells are asked in rounds, the nearest first, until what a round gave hardly enters the best `room`, or the best `judged_hits`
-    where those are more: a query between many cells, or one whose filter is rare around it, asks more of them.
+    Cells are asked in rounds, the nearest first, until what a round gave, of the first one its farther half, hardly enters the best
+    `room`, or the best `judged_hits` where those are more: a query between many cells, or one whose filter is rare around it, asks
+    more of them.
     """
     codes = _codes_of(request.config)
     settings = codes.cells
@@ -218,19 +227,21 @@ def _from_cells(
     first = max(settings.first_cells, int(settings.rows_per_hit * room / reachable * len(tier.centroids) / len(tier)))
     slots, scores, per_hit = NOTHING.slots, NOTHING.scores, settings.fetch_per_hit
     judged = max(room, settings.judged_hits)
-    for cells in tier.rounds(request.query, first):
+    for asked in tier.rounds(request.query, first):
         so_far = np.concatenate([others, scores])
         count = int(max(codes.fetch_at_least, per_hit * room) / reachable)
-        nearest = partial(tier.nearest, request.query, cells)
+        nearest = partial(tier.nearest, request.query, asked)
         near = _widened(request, nearest, count, room, others=so_far, rounds=CODE_ROUNDS)
         if near is None:
             return None
-        slots, scores = np.concatenate([slots, near[0]]), np.concatenate([scores, near[1]])
-        if not _many_enter(near[1], near[1], so_far, judged, many=settings.entering_share):
+        slots, scores = np.concatenate([slots, near.slots]), np.concatenate([scores, near.scores])
+        if near.far is not None and not _many_enter(
+            near.scores[near.far], near.scores, so_far, judged, many=settings.entering_share
+        ):
             break
         # cells further off hold fewer of the best
         per_hit = settings.fetch_per_hit_further
-    return slots, scores
+    return _Matching(slots, scores)
 
 
 def _codes_of(config: IndexConfig) -> CompressedConfig:
@@ -246,7 +257,7 @@ def _reachable(request: _Request, tier: CompressedTier | CelledTier, dead: int) 
 
 def _widened(
     request: _Request, nearest: Callable[[int], Proposed], count: int, room: int, *, others: FloatArray, rounds: int
-) -> tuple[SlotArray, FloatArray] | None:
+) -> _Matching | None:
     """The matching rows of the `count` best codes, or of more of them where rows lie dense, given the scores of other rows.
 
     In a dense cluster hundreds of rows lie within one quantisation error, and a filter may be rare around the query. It shows: the
@@ -263,15 +274,15 @@ def _widened(
         if near.different < COPIES_BELOW and len(near) == count < limit:
             count = min(limit, count * (2 * COPIES_BELOW) // near.different)
             continue
-        slots, scores = request.matching(near.slots)
+        found = request.matching(near)
         # in code order, so the last quarter are the worst by their codes
-        last = scores[-max(len(scores) // 4, 1) :]
-        if rounds == 1 or len(near) < count or not _many_enter(last, scores, others, room, many=LAST_ENTERING_SHARE):
-            return slots, scores
+        last = found.scores[-max(len(found.scores) // 4, 1) :]
+        if rounds == 1 or len(near) < count or not _many_enter(last, found.scores, others, room, many=LAST_ENTERING_SHARE):
+            return found
         if count * CODE_WIDEN > limit:
             break
         count *= CODE_WIDEN
-    return None if request.share < 1.0 else (slots, scores)
+    return None if request.share < 1.0 else found
 
 
 def _many_enter(some: FloatArray, scores: FloatArray, others: FloatArray, room: int, *, many: float) -> bool:
@@ -286,7 +297,7 @@ def _many_enter(some: FloatArray, scores: FloatArray, others: FloatArray, room: 
     return int(np.count_nonzero(some >= entry)) > many * min(room, len(scores))
 
 
-def _from_graph(request: _Request, graph: GraphTier, room: int, others: FloatArray) -> tuple[SlotArray, FloatArray]:
+def _from_graph(request: _Request, graph: GraphTier, room: int, others: FloatArray) -> _Matching:
     """The graph's rows, given the scores of the other tiers.
 
     The first fetch expects the graph's fair share of the answer; it is widened while the worst row it gave would still enter the
@@ -299,14 +310,14 @@ def _from_graph(request: _Request, graph: GraphTier, room: int, others: FloatArr
         near = graph.nearest(request.query, count)
         if near is None:
             break
-        slots, scores = request.matching(near)
+        found = request.matching(Proposed(near, len(near)))
         if len(near) == len(graph.slots):
-            return slots, scores
-        both = np.concatenate([others, scores])
-        if len(both) >= room and len(scores) and scores.min() < np.partition(both, len(both) - room)[len(both) - room]:
-            return slots, scores
+            return found
+        both = np.concatenate([others, found.scores])
+        if len(both) >= room and len(found.scores) and found.scores.min() < np.partition(both, len(both) - room)[len(both) - room]:
+            return found
         count *= 2
-    return request.matching(graph.slots)
+    return request.matching(Proposed(graph.slots, len(graph.slots)))
 
 
 def _cosines(vectors: FloatArray, query: FloatArray) -> FloatArray:

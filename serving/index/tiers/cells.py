@@ -8,30 +8,39 @@ until the rows are grouped anew, by centroids of that moment, for the data drift
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.index.protocol import FloatArray
 from serving.index.tiers.arena import SlotArray
 from serving.index.tiers.centroids import Cells, Centroids, learned
-from serving.index.tiers.compressed import BITS, Codebook, Proposed, proposed
+from serving.index.tiers.compressed import BITS, Codebook, Proposed, found
 from serving.index.tiers.lists import add_to_lists
 from serving.index.tiers.nibbles import coded
 
 SAMPLE_ROWS_PER_CELL = 40
+CellOf = NDArray[np.int32]
 _ONE_QUERY = 11
+
+
+class Round(NamedTuple):
+    """Cells to be asked together; the first `near` are those which only the others can tell to be enough."""
+
+    cells: Cells
+    near: int
 
 
 @dataclass(frozen=True, slots=True)
 class CelledTier:
-    """Codes by cell and, for each in the order they were added, the arena slot of its full row."""
+    """Codes by cell and, for each in the order they were added, its cell and the arena slot of its full row."""
 
     codes: faiss.IndexIVFPQFastScan
     slots: SlotArray
+    cell_of: CellOf
     centroids: Centroids
-    sizes: Cells
-    """[cells]: how many rows each holds."""
     borders: FloatArray
 
     def __len__(self) -> int:
@@ -39,25 +48,25 @@ class CelledTier:
 
     @property
     def bytes_held(self) -> int:
-        """Codes, faiss's number and our slot of each, and the centroids."""
-        return len(self.slots) * ((self.codes.d * BITS + 7) // 8 + 8 + 8) + self.centroids.bytes_held
+        """Codes, faiss's number, our slot and the cell of each, and the centroids."""
+        return len(self.slots) * ((self.codes.d * BITS + 7) // 8 + 8 + 8 + 4) + self.centroids.bytes_held
 
-    def rounds(self, query: FloatArray, first: int) -> Iterator[Cells]:
-        """All cells, those nearest to a unit query [dim] first, in rounds: `first` of them, as many again, twice as many, ..."""
+    def rounds(self, query: FloatArray, near: int) -> Iterator[Round]:
+        """All cells, those nearest to a unit query [dim] first, in rounds: `near` and as many again, twice as many, ..."""
         farness = -(self.centroids.vectors @ query)
-        left, size = np.arange(len(farness)), first
+        left, size = np.arange(len(farness)), 2 * near
         while len(left) > size:
-            order = np.argpartition(farness[left], size)
-            yield left[order[:size]]
+            order = np.argpartition(farness[left], (near, size))
+            yield Round(left[order[:size]], near)
             left = left[order[size:]]
-            size = max(first, len(farness) - len(left))
-        yield left
+            near, size = 0, len(farness) - len(left)
+        yield Round(left, near)
 
-    def nearest(self, query: FloatArray, cells: Cells, count: int) -> Proposed:
+    def nearest(self, query: FloatArray, asked: Round, count: int) -> Proposed:
         """About the `count` best codes of these cells for a unit query [dim]; dead rows included."""
         # the setting belongs to the calling thread, and each reader is a new caller
         faiss.omp_set_num_threads(1)
-        wanted = min(count, len(self.slots))
+        wanted, cells = min(count, len(self.slots)), asked.cells
         scores, positions = np.empty(wanted, np.float32), np.empty(wanted, np.int64)
         unused = np.zeros(len(cells), np.float32)
         # the wrapper for numpy takes no parameters of a search, and how many cells one asks is such a parameter
@@ -72,7 +81,10 @@ class CelledTier:
             False,
             _asking(len(cells)),
         )
-        return proposed(self.slots, scores, positions)
+        places, different = found(scores, positions)
+        far = np.zeros(len(self.centroids), np.bool_)
+        far[cells[asked.near :]] = True
+        return Proposed(self.slots.take(places), different, far.take(self.cell_of.take(places)))
 
 
 @lru_cache(maxsize=1_024)
@@ -87,6 +99,7 @@ class CellsBuild:
     def __init__(self, sample: FloatArray, codebook: Codebook, *, cells: int, seed: int) -> None:
         """Learn the centroids of so many cells from a sample [n, dim] of unit rows."""
         self._centroids = learned(sample, cells, seed=seed)
+        self._cell_of: list[CellOf] = []
         self._sizes: Cells = np.zeros(cells, np.int64)
         # a search is told its cells, and rows theirs: faiss's own way to find them is never asked
         finder = faiss.IndexFlatIP(codebook.dim)
@@ -104,11 +117,13 @@ class CellsBuild:
 
     def add(self, vectors: FloatArray) -> None:
         """Take the next rows [n, dim]; releases the GIL for most of its work."""
-        self._sizes = _add(self._codes, self._centroids, self._sizes, self.codebook.borders, vectors)
+        cell_of = _add(self._codes, self._centroids, self._sizes, self.codebook.borders, vectors)
+        self._cell_of.append(cell_of)
+        self._sizes = self._sizes + np.bincount(cell_of, minlength=len(self._centroids))
 
     def sealed(self, slots: SlotArray) -> CelledTier:
         """The finished tier, given the arena slots of the rows in the order they were added."""
-        return CelledTier(self._codes, slots, self._centroids, self._sizes, self.codebook.borders)
+        return CelledTier(self._codes, slots, np.concatenate(self._cell_of), self._centroids, self.codebook.borders)
 
 
 def extended_cells(tier: CelledTier, vectors: FloatArray, slots: SlotArray) -> CelledTier:
@@ -116,15 +131,16 @@ def extended_cells(tier: CelledTier, vectors: FloatArray, slots: SlotArray) -> C
     codes = faiss.clone_index(tier.codes)
     if not isinstance(codes, faiss.IndexIVFPQFastScan):
         raise TypeError(f"faiss copied cells of codes into a {type(codes).__name__}; use the pinned faiss release")
-    sizes = _add(codes, tier.centroids, tier.sizes, tier.borders, vectors)
-    return CelledTier(codes, np.concatenate([tier.slots, slots]), tier.centroids, sizes, tier.borders)
+    sizes = np.bincount(tier.cell_of, minlength=len(tier.centroids))
+    cell_of = np.concatenate([tier.cell_of, _add(codes, tier.centroids, sizes, tier.borders, vectors)])
+    return CelledTier(codes, np.concatenate([tier.slots, slots]), cell_of, tier.centroids, tier.borders)
 
 
-def _add(codes: faiss.IndexIVFPQFastScan, centroids: Centroids, sizes: Cells, borders: FloatArray, vectors: FloatArray) -> Cells:
-    """Add rows as faiss's `add` does, and return how many rows each cell holds then."""
+def _add(codes: faiss.IndexIVFPQFastScan, centroids: Centroids, sizes: Cells, borders: FloatArray, vectors: FloatArray) -> CellOf:
+    """Add rows as faiss's `add` does, given how many each cell holds; return the cell of each."""
     faiss.omp_set_num_threads(1)
     cells = centroids.nearest(vectors)
     # never None, but in faiss's types
     add_to_lists(codes.invlists, sizes, cells, coded(vectors, borders), codes.ntotal)  # type: ignore[arg-type]
     codes.ntotal += len(cells)
-    return sizes + np.bincount(cells, minlength=len(sizes))
+    return cells.astype(np.int32)

@@ -60,21 +60,27 @@ def codebook_of(values: FloatArray, dim: int) -> Codebook:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """What codes propose: slots, best first, and how many different scores they have by their codes; copies of a row have one."""
+    """What codes propose.
+
+    Attributes:
+        slots: [n], best first.
+        different: how many different scores they have by their codes; copies of a row have one.
+        far: [n]; which lie in the farther of the cells that were asked. None where none lie in cells.
+    """
 
     slots: SlotArray
     different: int
+    far: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.slots)
 
 
-def proposed(slots: SlotArray, scores: FloatArray, positions: NDArray[np.int64]) -> Proposed:
-    """Take what faiss found, best first: `positions` in `slots`, -1 where it found no more, and their scores."""
+def found(scores: FloatArray, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Return the positions that faiss found, best first, less the -1 where it found no more; and their different scores."""
     if len(positions) and positions[-1] < 0:
         scores, positions = scores[positions >= 0], positions[positions >= 0]
-    different = 1 + int(np.count_nonzero(scores[1:] != scores[:-1]))
-    return Proposed(slots.take(positions), different)
+    return positions, 1 + int(np.count_nonzero(scores[1:] != scores[:-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,8 @@ class CompressedTier:
         # the setting belongs to the calling thread, and each reader is a new caller
         faiss.omp_set_num_threads(1)
         scores, positions = self.codes.search(query[None, :], min(count, len(self.slots)))
-        return proposed(self.slots, scores[0], positions[0])
+        places, different = found(scores[0], positions[0])
+        return Proposed(self.slots.take(places), different)
 
 
 class CodesBuild:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from serving.index.tiers.cells import CelledTier, CellsBuild, extended_cells
+from serving.index.tiers.cells import CelledTier, CellsBuild, Round, extended_cells
 from serving.index.tiers.compressed import Codebook, empty_tier, extended, train_codebook
 
 DIM = 16
@@ -36,22 +36,40 @@ def celled(vectors: np.ndarray, codebook: Codebook, slots: np.ndarray) -> Celled
     return build.sealed(slots)
 
 
-def everything(tier: CelledTier, query: np.ndarray) -> np.ndarray:
+def everything(tier: CelledTier, query: np.ndarray) -> Round:
     """All cells."""
-    return np.concatenate(list(tier.rounds(query, 4)))
+    return Round(np.concatenate([asked.cells for asked in tier.rounds(query, 4)]), CELLS)
 
 
-@pytest.mark.parametrize("first", [1, 3, 8, CELLS, 10 * CELLS])
-def test_rounds_hold_every_cell_once_and_the_nearest_first(vectors: np.ndarray, codebook: Codebook, first: int) -> None:
+@pytest.mark.parametrize("near", [1, 3, 8, CELLS, 10 * CELLS])
+def test_rounds_hold_every_cell_once_and_the_nearest_first(vectors: np.ndarray, codebook: Codebook, near: int) -> None:
     """A cell asked twice would give its rows twice; one never asked would lose them."""
     tier = celled(vectors, codebook, np.arange(ROWS))
     query = vectors[3]
-    rounds = [cells.tolist() for cells in tier.rounds(query, first)]
-    assert sorted(cell for cells in rounds for cell in cells) == list(range(CELLS))
-    assert len(rounds[0]) == min(first, CELLS)
+    rounds = list(tier.rounds(query, near))
+    assert sorted(cell for asked in rounds for cell in asked.cells.tolist()) == list(range(CELLS))
+    assert len(rounds[0].cells) == min(2 * near, CELLS)
     nearness = tier.centroids.vectors @ query
     for nearer, farther in pairwise(rounds):
-        assert nearness[nearer].min() >= nearness[farther].max()
+        assert nearness[nearer.cells].min() >= nearness[farther.cells].max()
+    assert [asked.near for asked in rounds] == [near] + [0] * (len(rounds) - 1)
+    first = rounds[0].cells
+    assert nearness[first[:near]].min() >= nearness[first[near:]].max(initial=-1.0)
+
+
+def test_what_lies_in_the_farther_half_of_the_cells_asked_is_told(vectors: np.ndarray, codebook: Codebook) -> None:
+    """While it is among the best, cells further off are asked too; told of the wrong half, a search would end too soon."""
+    build = CellsBuild(vectors[:1_500], codebook, cells=CELLS, seed=1)
+    build.add(vectors[:700])
+    build.add(vectors[700:1_500])
+    tier = extended_cells(build.sealed(np.arange(1_500)), vectors[1_500:], np.arange(1_500, ROWS))
+    for query in vectors[:20]:
+        asked = next(tier.rounds(query, 4))
+        proposed = tier.nearest(query, asked, 200)
+        cells = np.argmax(vectors[proposed.slots] @ tier.centroids.vectors.T, axis=1)
+        assert proposed.far is not None
+        assert proposed.far.tolist() == np.isin(cells, asked.cells[asked.near :]).tolist()
+        assert 0 < np.count_nonzero(proposed.far) < len(proposed)
 
 
 def test_all_cells_give_what_a_scan_of_all_codes_gives(vectors: np.ndarray, codebook: Codebook) -> None:
@@ -71,13 +89,13 @@ def test_all_cells_give_what_a_scan_of_all_codes_gives(vectors: np.ndarray, code
 def test_a_cell_is_asked_for_more_than_it_holds(vectors: np.ndarray, codebook: Codebook) -> None:
     """It gives what it holds, and nothing that stands for nothing."""
     tier = celled(vectors, codebook, np.arange(ROWS))
-    cells = next(tier.rounds(vectors[3], 1))
-    found = tier.nearest(vectors[3], cells, ROWS).slots
+    nearest = next(tier.rounds(vectors[3], 1)).cells[:1]
+    found = tier.nearest(vectors[3], Round(nearest, 0), ROWS).slots
     assert 0 < len(found) < ROWS / 2
     assert len(set(found.tolist())) == len(found)
     assert found.min() >= 0
     nearness = vectors[found] @ tier.centroids.vectors.T
-    assert np.mean(nearness.argmax(axis=1) == cells[0]) == 1.0
+    assert np.mean(nearness.argmax(axis=1) == nearest[0]) == 1.0
 
 
 def test_a_longer_tier_holds_old_and_new_rows_and_the_old_one_is_as_it_was(vectors: np.ndarray, codebook: Codebook) -> None:
