@@ -90,6 +90,14 @@ def search_exact(view: View, query: FloatArray, k: int, where: Filter) -> Found:
     return _best(arena, slots, scores, k, where)
 
 
+class _Matching(NamedTuple):
+    """Rows that match with their scores, and which of them lie in the farther of the cells asked, where they lie in cells."""
+
+    slots: SlotArray
+    scores: FloatArray
+    far: BoolArray | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Request:
     """What the tiers are asked. `share` is the estimated part of the live rows that the filter lets through."""
@@ -100,20 +108,12 @@ class _Request:
     share: float
     config: IndexConfig
 
-    def matching(self, near: Proposed) -> "_Matching":
+    def matching(self, near: Proposed) -> _Matching:
         """The live, matching ones with their scores."""
         keep = self.matcher.keep(near.slots)
         slots = near.slots[keep]
         scores = self.view.arena.vectors.take(slots, axis=0) @ self.query
         return _Matching(slots, scores, None if near.far is None else near.far[keep])
-
-
-class _Matching(NamedTuple):
-    """Rows that match with their scores, and which of them lie in the farther of the cells asked, where they lie in cells."""
-
-    slots: SlotArray
-    scores: FloatArray
-    far: BoolArray | None = None
 
 
 def _approximately(request: _Request, k: int, room: int, where: Filter) -> Found | None:

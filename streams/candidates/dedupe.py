@@ -38,6 +38,7 @@ class SeenEvents:
         for m, hashes in self._minutes.items():
             if hashed in hashes and m >= oldest:
                 repeated = True
+                break
         # a broker's clock may step back: the record then belongs to a minute that may be gone
         self._minutes.setdefault(minute, set()).add(hashed)
         return repeated

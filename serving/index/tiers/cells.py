@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from serving.index.protocol import FloatArray
 from serving.index.tiers.arena import SlotArray
 from serving.index.tiers.centroids import Cells, Centroids, learned
-from serving.index.tiers.compressed import BITS, Codebook, Proposed, found
+from serving.index.tiers.compressed import BITS, Codebook, Proposed, positions_told
 from serving.index.tiers.lists import add_to_lists
 from serving.index.tiers.nibbles import coded
 
@@ -41,6 +41,8 @@ class CelledTier:
     slots: SlotArray
     cell_of: CellOf
     centroids: Centroids
+    sizes: Cells
+    """[cells]: how many rows each holds. To count them anew would hold the interpreter for a millisecond at each extension."""
     borders: FloatArray
 
     def __len__(self) -> int:
@@ -81,7 +83,7 @@ class CelledTier:
             False,
             _asking(len(cells)),
         )
-        places, different = found(scores, positions)
+        places, different = positions_told(scores, positions)
         far = np.zeros(len(self.centroids), np.bool_)
         far[cells[asked.near :]] = True
         return Proposed(self.slots.take(places), different, far.take(self.cell_of.take(places)))
@@ -117,13 +119,12 @@ class CellsBuild:
 
     def add(self, vectors: FloatArray) -> None:
         """Take the next rows [n, dim]; releases the GIL for most of its work."""
-        cell_of = _add(self._codes, self._centroids, self._sizes, self.codebook.borders, vectors)
+        cell_of, self._sizes = _add(self._codes, self._centroids, self._sizes, self.codebook.borders, vectors)
         self._cell_of.append(cell_of)
-        self._sizes = self._sizes + np.bincount(cell_of, minlength=len(self._centroids))
 
     def sealed(self, slots: SlotArray) -> CelledTier:
         """The finished tier, given the arena slots of the rows in the order they were added."""
-        return CelledTier(self._codes, slots, np.concatenate(self._cell_of), self._centroids, self.codebook.borders)
+        return CelledTier(self._codes, slots, np.concatenate(self._cell_of), self._centroids, self._sizes, self.codebook.borders)
 
 
 def extended_cells(tier: CelledTier, vectors: FloatArray, slots: SlotArray) -> CelledTier:
@@ -131,16 +132,18 @@ def extended_cells(tier: CelledTier, vectors: FloatArray, slots: SlotArray) -> C
     codes = faiss.clone_index(tier.codes)
     if not isinstance(codes, faiss.IndexIVFPQFastScan):
         raise TypeError(f"faiss copied cells of codes into a {type(codes).__name__}; use the pinned faiss release")
-    sizes = np.bincount(tier.cell_of, minlength=len(tier.centroids))
-    cell_of = np.concatenate([tier.cell_of, _add(codes, tier.centroids, sizes, tier.borders, vectors)])
-    return CelledTier(codes, np.concatenate([tier.slots, slots]), cell_of, tier.centroids, tier.borders)
+    added, sizes = _add(codes, tier.centroids, tier.sizes, tier.borders, vectors)
+    cell_of = np.concatenate([tier.cell_of, added])
+    return CelledTier(codes, np.concatenate([tier.slots, slots]), cell_of, tier.centroids, sizes, tier.borders)
 
 
-def _add(codes: faiss.IndexIVFPQFastScan, centroids: Centroids, sizes: Cells, borders: FloatArray, vectors: FloatArray) -> CellOf:
-    """Add rows as faiss's `add` does, given how many each cell holds; return the cell of each."""
+def _add(
+    codes: faiss.IndexIVFPQFastScan, centroids: Centroids, sizes: Cells, borders: FloatArray, vectors: FloatArray
+) -> tuple[CellOf, Cells]:
+    """Add rows as faiss's `add` does, given how many each cell holds; return the cell of each, and how many each holds then."""
     faiss.omp_set_num_threads(1)
     cells = centroids.nearest(vectors)
     # never None, but in faiss's types
     add_to_lists(codes.invlists, sizes, cells, coded(vectors, borders), codes.ntotal)  # type: ignore[arg-type]
     codes.ntotal += len(cells)
-    return cells.astype(np.int32)
+    return cells.astype(np.int32), sizes + np.bincount(cells, minlength=len(sizes))

@@ -76,8 +76,8 @@ class Proposed:
         return len(self.slots)
 
 
-def found(scores: FloatArray, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Return the positions that faiss found, best first, less the -1 where it found no more; and their different scores."""
+def positions_told(scores: FloatArray, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Return the positions that faiss found, best first, less the -1 where it found no more; and how many scores differ."""
     if len(positions) and positions[-1] < 0:
         scores, positions = scores[positions >= 0], positions[positions >= 0]
     return positions, 1 + int(np.count_nonzero(scores[1:] != scores[:-1]))
@@ -104,7 +104,7 @@ class CompressedTier:
         # the setting belongs to the calling thread, and each reader is a new caller
         faiss.omp_set_num_threads(1)
         scores, positions = self.codes.search(query[None, :], min(count, len(self.slots)))
-        places, different = found(scores[0], positions[0])
+        places, different = positions_told(scores[0], positions[0])
         return Proposed(self.slots.take(places), different)
 
 
