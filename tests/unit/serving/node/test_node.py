@@ -35,8 +35,10 @@ def test_a_node_whose_surfaces_do_not_age_forgets_old_deletes_too(tmp_path: Path
     contact = BrokerContact()
     parts = NodeParts("127.0.0.1:1", tmp_path, masks, NodeMetrics(), ExactIndex, contact)
     node = Node("n", {HOME.name: HOME}, parts, routings=RoutingTable({HOME.name: Routing(HOME)}), users=UserStore())
-    contact.seen(wall_clock_ms())
-    past_ms = wall_clock_ms() - deletes_kept_ms([HOME])
+    # of the told time, not of a later one: what has surely come lags behind this clock by its rounding
+    told_ms = wall_clock_ms()
+    contact.seen(told_ms)
+    past_ms = told_ms - deletes_kept_ms([HOME])
     masks.add([Delete("t:old", Version(9, 0), past_ms - 1), Delete("t:new", Version(9, 0), past_ms + DAY_MS)])
     node._sweep()
     assert masks.ids() == {"t:new"}
