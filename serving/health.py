@@ -36,7 +36,8 @@ class GroupRecall:
 
     Of `kind` "rank" are the first ten, as an answer of no more holds them.
 
-    `lower` and `upper` are one-sided 95% bounds over the `queries` audited last.
+    `lower` is a one-sided 95% bound over the `queries` audited last; `upper` one that is wrong three times in 100,000: what it puts
+    below the promised .95 is built anew.
     """
 
     kind: GroupKind

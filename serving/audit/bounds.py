@@ -1,4 +1,6 @@
-"""What a sample of queries says of a recall: an interval that holds it with 95% confidence on either side. Pure arithmetic.
+"""What a sample of queries says of a recall: it is above one bound with 95% confidence, and below the other almost surely.
+
+Pure arithmetic.
 
 Wilson's score interval (Wilson 1927; Brown, Cai and DasGupta 2001, "Interval Estimation for a Binomial Proportion"), on an
 effective sample size: the hits of one query stand or fall together, so they are worth fewer than as many independent ones (Korn and
@@ -16,12 +18,16 @@ FLOOR = 0.95
 JUDGED_FROM_QUERIES = 5
 """Fewer say too little of how much queries differ: no recall is judged, and no bound shown, before."""
 Z = 1.6449
-"""The 95% point of the normal distribution: each bound by itself is wrong one time in twenty."""
+"""The 95% point of the normal distribution: a lower bound by itself is wrong one time in twenty."""
+Z_SHORT = 4.0
+"""Of an upper bound. What is below the floor by it is built anew, and some twenty groups are judged every two seconds: by the 95%
+point two missed hits of a language's nine made a sound node drop its codes, and scan everything until they were built.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and its two one-sided 95% bounds, each from 0 to 1."""
+    """An estimate and its one-sided bounds, each from 0 to 1: the lower by `Z`, the upper by `Z_SHORT`."""
 
     estimate: float
     lower: float
@@ -55,6 +61,9 @@ def _effective_size(found: Sequence[int], wanted: Sequence[int], estimate: float
 def _wilson(estimate: float, size: float) -> Interval:
     if size <= 0.0:
         return Interval(estimate, 0.0, 1.0)
-    spread = Z * sqrt(estimate * (1 - estimate) / size + Z**2 / (4 * size**2))
-    middle, scale = estimate + Z**2 / (2 * size), 1 + Z**2 / size
-    return Interval(estimate, max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale))
+    return Interval(estimate, max(0.0, _bound(estimate, size, -Z)), min(1.0, _bound(estimate, size, Z_SHORT)))
+
+
+def _bound(estimate: float, size: float, z: float) -> float:
+    middle, scale = estimate + z**2 / (2 * size), 1 + z**2 / size
+    return (middle + z * sqrt(estimate * (1 - estimate) / size + z**2 / (4 * size**2))) / scale
