@@ -22,6 +22,8 @@ from streams.candidates.unfolded import UnfoldedEngagements
 from streams.state import StateStore, read_state
 
 _MAX_DECODED = 50_000
+# for each one written: all are gone long before there are as many again
+_LET_GO_EACH = 4
 _GRACE_MS = DAY_MS
 STUBS_KEPT_MS = DAY_MS
 """How long what was engaged with waits for its publication, after the last engagement."""
@@ -52,6 +54,8 @@ class CandidatePartition:
         self._surfaces_of = surface_finder(surfaces)
         self._seen = SeenEvents()
         self._decoded: dict[str, Candidate] = {}
+        # what is let go of those, a few with each write: all at once, in each partition, it took a tenth of a second
+        self._let_go: dict[str, Candidate] = {}
         self._unfolded = UnfoldedEngagements()
         # by topic, the furthest that the input of any candidate was folded; beyond that no record is a redelivery
         self._folded_to: dict[str, int] = {}
@@ -147,7 +151,8 @@ class CandidatePartition:
         if len(self._decoded) > _MAX_DECODED:
             # only what is not written yet must stay
             waiting = (*self._sealed, *self._urgent)
-            self._decoded = {candidate_id: self._decoded[candidate_id] for candidate_id in waiting if candidate_id in self._decoded}
+            self._let_go = self._decoded
+            self._decoded = {candidate_id: self._let_go[candidate_id] for candidate_id in waiting if candidate_id in self._let_go}
         return len(self._sealed)
 
     def write_sealed(self, limit: int) -> list[Candidate]:
@@ -215,6 +220,8 @@ class CandidatePartition:
             self._decoded[candidate_id] = stamped
             self._store.put(candidate_id, encode(stamped))
             written.append(stamped)
+        for _ in range(min(_LET_GO_EACH * len(written), len(self._let_go))):
+            self._let_go.popitem()
         return written
 
     def _place(self, candidate: Candidate, now_ms: int) -> None:
