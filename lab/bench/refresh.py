@@ -130,7 +130,7 @@ def _run_policy(
             candidates[at] = replace(candidates[at], counters=counters)
             changed.append(candidates[at])
         began_s = time.process_time()
-        chosen = [*policy.engaged(changed, second * 1000), *policy.due(second * 1000)]
+        chosen = [*policy.engaged(changed, second * 1000), *policy.due(second * 1000, len(candidates))]
         fresh = traffic.embedded(towers, chosen)
         cpu_s += time.process_time() - began_s
         rows += len(chosen)

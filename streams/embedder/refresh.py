@@ -7,12 +7,12 @@ behind the live traffic.
 """
 
 import heapq
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from operator import attrgetter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from schemas.records.candidates import Candidate, Counters
 from schemas.surfaces import Surface
@@ -32,8 +32,8 @@ class Refresh(Protocol):
     def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
         """Take candidates whose counters changed; return those to embed at once."""
 
-    def due(self, now_ms: int) -> list[Candidate]:
-        """Return candidates whose turn has come; called at every checkpoint."""
+    def due(self, now_ms: int, limit: int) -> list[Candidate]:
+        """Return candidates whose turn has come, at most `limit`; what is left comes with the next call."""
 
     @property
     def memory(self) -> "Memory | None":
@@ -134,7 +134,7 @@ class WriteTime:
         """See `Refresh`."""
         return list(candidates)
 
-    def due(self, now_ms: int) -> list[Candidate]:
+    def due(self, now_ms: int, limit: int) -> list[Candidate]:
         """See `Refresh`."""
         return []
 
@@ -175,10 +175,10 @@ class Every:
         self.embedded(now, now_ms)
         return now
 
-    def due(self, now_ms: int) -> list[Candidate]:
+    def due(self, now_ms: int, limit: int) -> list[Candidate]:
         """See `Refresh`."""
-        now = []
-        while self._turns and self._turns[0][0] <= now_ms:
+        now: list[Candidate] = []
+        while len(now) < limit and self._turns and self._turns[0][0] <= now_ms:
             turn_ms, candidate_id = heapq.heappop(self._turns)
             waiting = self._pending.get(candidate_id)
             if waiting is not None and waiting[0] == turn_ms:
@@ -208,7 +208,7 @@ class Threshold:
         self.embedded(now, now_ms)
         return now
 
-    def due(self, now_ms: int) -> list[Candidate]:
+    def due(self, now_ms: int, limit: int) -> list[Candidate]:
         """See `Refresh`."""
         return []
 
@@ -227,6 +227,12 @@ def steps_moved(last: Embedded, candidate: Candidate) -> float:
     return 0.0 if steps == last.steps else float(sum([abs(now - then) for now, then in zip(steps, last.steps, strict=True)]))
 
 
+class _Waiting(NamedTuple):
+    since_ms: int
+    gain: float
+    candidate: Candidate
+
+
 class Value:
     """A budget of vectors a second, spent where the vector is expected to move most; what cannot have moved costs nothing."""
 
@@ -235,52 +241,69 @@ class Value:
         self.memory = memory
         self._rows_per_s = rows_per_s
         self._bound_ms = int(bound_s * 1000)
-        # insertion order is the order of waiting
-        self._pending: dict[str, tuple[int, float, Candidate]] = {}
+        # who waits longest is first; to find a dict's first key passes over all that were removed before it
+        self._pending: OrderedDict[str, _Waiting] = OrderedDict()
+        # the same ids by gain, of which there are few: counters move by whole steps
+        self._of_gain: defaultdict[float, OrderedDict[str, None]] = defaultdict(OrderedDict)
         self._credit = 0.0
         self._credited_ms: int | None = None
 
     def embedded(self, candidates: Sequence[Candidate], now_ms: int) -> None:
         """See `Refresh`."""
         for candidate in candidates:
-            self._pending.pop(candidate.candidate_id, None)
+            self._drop(candidate.candidate_id)
         self.memory.note(candidates, now_ms)
 
     def engaged(self, candidates: Sequence[Candidate], now_ms: int) -> list[Candidate]:
         """See `Refresh`."""
         for candidate in candidates:
-            last = self.memory.get(candidate.candidate_id)
+            candidate_id = candidate.candidate_id
+            last, before = self.memory.get(candidate_id), self._pending.get(candidate_id)
             gain = float("inf") if last is None else steps_moved(last, candidate)
-            if gain > 0:
-                since_ms = self._pending[candidate.candidate_id][0] if candidate.candidate_id in self._pending else now_ms
-                self._pending[candidate.candidate_id] = (since_ms, gain, candidate)
-            else:
-                self._pending.pop(candidate.candidate_id, None)
+            if gain == 0:
+                self._drop(candidate_id)
+                continue
+            since_ms = now_ms if before is None else before.since_ms
+            self._pending[candidate_id] = _Waiting(since_ms, gain, candidate)
+            if before is None or before.gain != gain:
+                if before is not None:
+                    self._unrank(candidate_id, before.gain)
+                self._of_gain[gain][candidate_id] = None
         return []
 
-    def due(self, now_ms: int) -> list[Candidate]:
+    def due(self, now_ms: int, limit: int) -> list[Candidate]:
         """See `Refresh`."""
         if self._credited_ms is not None:
             self._credit += self._rows_per_s * (now_ms - self._credited_ms) / 1000
         self._credited_ms = now_ms
-        late = []
-        for since_ms, _, candidate in self._pending.values():
-            if now_ms - since_ms < self._bound_ms:
-                break
-            late.append(candidate)
-        now = late
-        self.embedded(late, now_ms)
-        self._credit -= len(late)
-        if (left := int(self._credit)) > 0:
-            best = heapq.nlargest(left, self._pending.values(), key=lambda waiting: waiting[1])
-            chosen = [candidate for _, _, candidate in best]
-            self.embedded(chosen, now_ms)
-            now = late + chosen
-            self._credit -= len(chosen)
+        now: list[Candidate] = []
+        while len(now) < limit and (waiting := self._late(now_ms) or self._most_moved()):
+            self._drop(waiting.candidate.candidate_id)
+            self._credit -= 1
+            now.append(waiting.candidate)
+        self.memory.note(now, now_ms)
         # what a quiet second leaves is there for the next one, not for a storm an hour later
         self._credit = min(max(self._credit, -self._rows_per_s), max(self._rows_per_s, 1.0))
         return now
 
+    def _late(self, now_ms: int) -> _Waiting | None:
+        longest = next(iter(self._pending.values()), None)
+        return longest if longest is not None and now_ms - longest.since_ms >= self._bound_ms else None
+
+    def _most_moved(self) -> _Waiting | None:
+        if self._credit < 1 or not self._of_gain:
+            return None
+        return self._pending[next(iter(self._of_gain[max(self._of_gain)]))]
+
+    def _drop(self, candidate_id: str) -> None:
+        if (waiting := self._pending.pop(candidate_id, None)) is not None:
+            self._unrank(candidate_id, waiting.gain)
+
+    def _unrank(self, candidate_id: str, gain: float) -> None:
+        del self._of_gain[gain][candidate_id]
+        if not self._of_gain[gain]:
+            del self._of_gain[gain]
+
     def held_back(self) -> list[Candidate]:
         """See `Refresh`."""
-        return [candidate for _, _, candidate in self._pending.values()]
+        return [waiting.candidate for waiting in self._pending.values()]

@@ -73,6 +73,8 @@ def _embedded(embedder: Embedder) -> list[str]:
     while more:
         work, more = embedder.processor.checkpoint(100)
         works.append(work)
+    # a policy is asked between two batches
+    works.append(embedder.processor.between()[0])
     return [
         decode_embedding(64, output.value or b"").candidate_id
         for work in works
