@@ -21,8 +21,9 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a process with its output in `log` and no standard input; on Linux it dies with the process that made it.
 
-    It has a session of its own: Ctrl-C at the launcher must reach children in the launcher's order, not all at once. And Linux
-    shares processors among sessions first, so that a broker of many threads leaves the embedder, which has one, its part.
+    It has a process group of its own: Ctrl-C at the launcher must reach children in the launcher's order, not all at once. It stays
+    in the launcher's session: Linux shares processors among sessions first, so that in sessions of their own a broker's log cleaner
+    and a node's builder, which give way to everything in theirs, were worth as much as an embedder.
     `inherited` files stay open in it for as long as it lives, and with them the locks they hold.
     """
     return _SPAWNER.submit(
@@ -34,7 +35,7 @@ def spawn(
         cwd=cwd,
         env=environment,
         pass_fds=[file.fileno() for file in inherited],
-        start_new_session=True,
+        process_group=0,
     ).result()
 
 
