@@ -73,7 +73,7 @@ def _embed(
     outbox = Outbox(settings.bootstrap, topic_metadata_propagation_max_ms=3_000)
     report = last_report(settings.bootstrap, settings.instance)
     with TailReader(settings.bootstrap, ROLLOUTS, [0]) as rollouts, registry_schemas(settings.schema_registry_url) as schemas:
-        targets = Targets(rollouts, registry_loader(settings, surfaces), surfaces)
+        targets = Targets(rollouts, registry_loader(settings, surfaces, outbox.topic_exists), surfaces)
         ending = threading.Event()
         # aside: ten minutes of engagements, which no tweet should wait for. None can be left out, so it waits for the registry
         rereader = ThreadPoolExecutor(1, thread_name_prefix="reread-engagements")

@@ -242,14 +242,20 @@ def _salts(wanted: _Wanted) -> dict[str, str]:
     return {bundle: entry.salt for bundle, (_, entry) in wanted.items()}
 
 
-def registry_loader(settings: EmbedderSettings, surfaces: Surfaces) -> Loader:
-    """Return the loader that reads verified bundles from the registry folder and asks their topics for their ends."""
+def registry_loader(settings: EmbedderSettings, surfaces: Surfaces, topic_exists: Callable[[str], bool]) -> Loader:
+    """Return the loader that reads verified bundles from the registry folder and asks their topics for their ends.
+
+    Args:
+        topic_exists: asks the broker with the client that will write to the topic.
+    """
 
     def load(surface: str, bundle: str) -> Loaded:
         verified = read_bundle(settings.registry, surface, bundle)
         verified.manifest.check_indexed(bundle)
         towers = Towers(verified, threads=settings.tower_threads)
         topic = embeddings_topic_name(bundle)
+        # one that looked between two rollouts of a bundle, while there was no topic, would refuse the new one's first records
+        topic_exists(topic)
         with TailReader(settings.bootstrap, topic, range(settings.partitions)) as reader:
             return Loaded(Target(surfaces[surface], towers), reader.end_offsets())
 
