@@ -67,6 +67,25 @@ def test_a_clock_that_is_set_delays_and_hastens_no_refresh(embedder: Embedder, c
     assert _embedded(embedder) == ["t:1"]
 
 
+def test_what_was_held_back_is_embedded_a_few_at_a_time(embedder: Embedder, clocks: Clocks) -> None:
+    """1,200 candidates at one checkpoint of each second were what every tweet of a tenth of that second waited for."""
+    now_ms = clocks.wall_ms
+    names = [f"t:{number}" for number in range(150)]
+    tweets = [
+        InboundRecord("tweets", 0, at, now_ms, i.encode(), encode(Tweet(i, now_ms, 0, "a:1", now_ms))) for at, i in enumerate(names)
+    ]
+    embedder.processor.process(tweets)
+    clicks = [Engagement(f"e{i}", "u", i, EngagementKind.CLICK, now_ms) for i in names]
+    clocks.go_on(1_000)
+    embedder.processor.process(
+        [InboundRecord("engagements", 0, at, now_ms, one.candidate_id.encode(), encode(one)) for at, one in enumerate(clicks)]
+    )
+    assert _embedded(embedder) == []
+    clocks.go_on(30_000)
+    pieces = [sum(output.topic == embedder.topic for output in embedder.processor.between()[0].outputs) for _ in range(4)]
+    assert pieces == [64, 64, 22, 0]
+
+
 def _embedded(embedder: Embedder) -> list[str]:
     embedder.processor.begin_checkpoint()
     works, more = [], True
