@@ -39,8 +39,19 @@ class Audited:
     def ask(self, count: int, *, k: int = 10, where: Filter = EVERYTHING) -> None:
         """Audit so many queries."""
         for vector in queries(count):
-            self.passes(REPORT_EVERY_S)
-            self.audit.audit(self.index, LiveQuery(vector, k, where))
+            self._audit(LiveQuery(vector, k, where))
+
+    def ask_until_alarmed(self, at_most: int, *, k: int) -> int:
+        """Audit queries until the recall is said to be short; return how many it took."""
+        for asked, vector in enumerate(queries(at_most), start=1):
+            self._audit(LiveQuery(vector, k, EVERYTHING))
+            if self.alarmed:
+                return asked
+        raise AssertionError(f"no alarm in {at_most} queries")
+
+    def _audit(self, query: LiveQuery) -> None:
+        self.passes(REPORT_EVERY_S)
+        self.audit.audit(self.index, query)
 
     def passes(self, seconds: float) -> None:
         """Let time go by."""
@@ -124,13 +135,9 @@ def test_codes_too_poor_for_an_answer_of_ten_are_told_by_answers_of_two_hundred_
     index.upsert(rows(20_000, first=len(topic)))
     index.maintain()
     audited = Audited(index)
-    # half a minute of audits at the most
-    for vector in queries(60):
-        if not audited.alarmed:
-            audited.passes(REPORT_EVERY_S)
-            audited.audit.audit(index, LiveQuery(vector, 200, EVERYTHING))
-            seen = audited.of("all", "all"), audited.of("rank", "first 10")
-    assert seen[0].recall > FLOOR > seen[1].upper
+    # half a minute of audits
+    audited.ask_until_alarmed(60, k=200)
+    assert audited.of("all", "all").recall > FLOOR > audited.of("rank", "first 10").upper
     assert "rank first 10" in audited.audit.alarms[RECALL_ALARM]
     index.maintain()
     assert index.stats().compressed_rows > 0

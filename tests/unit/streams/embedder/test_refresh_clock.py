@@ -1,4 +1,4 @@
-"""A refresh policy in an embedder whose wall clock is set: what waits for its turn waits by a clock that nobody sets."""
+"""A refresh policy in an embedder: what waits for its turn waits by a clock that nobody sets, and comes in pieces."""
 
 import time
 from collections.abc import Iterator
